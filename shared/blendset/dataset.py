@@ -1,0 +1,381 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The dataset folder: where each file lies, how a view is written and read, the index, and what `verify` checks.
+
+A view exists when its view.json does, and that is written last; everything else in its folder is debris until then.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from blendset.errors import BlendsetError
+from blendset.exr import Passes, read_exr, read_passes
+from blendset.records import (
+    TEMPORARY_FILES,
+    DatasetRecord,
+    FileEntry,
+    SceneRecord,
+    ViewRecord,
+    as_plain,
+    atomic_write,
+    disk_errors,
+    read_record,
+    sha256_bytes,
+    sha256_file,
+    write_json,
+)
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+RGB, PASSES, VIEW_RECORD = "rgb.png", "passes.exr", "view.json"
+INDEX, LOCK = "metadata.jsonl", ".index.lock"
+PNG_BEGIN, PNG_END = b"\x89PNG\r\n\x1a\n", b"\0\0\0\0IEND\xaeB`\x82"
+
+RECORD_COLUMNS = (
+    "view_id", "scene", "subject", "subject_label", "view_set", "view_index", "source",
+    "width", "height", "fx", "fy", "cx", "cy", "world_from_camera",
+    "azimuth_deg", "elevation_deg", "distance", "focal_length_mm", "visible_fraction", "subject_share", "truncation",
+    "visible_objects", "exposure_ev", "samples", "seed",
+)  # fmt: skip
+COLUMNS = ("rgb_file_name", "passes_path", *RECORD_COLUMNS, "rgb_sha256")
+"""Of metadata.jsonl. `rgb_sha256` tells whether foreign columns (a caption, say) still belong to the picture."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    path: Path
+    what: str
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """How many views are sound, what is wrong, and what interrupted runs left behind (harmless)."""
+
+    views: int
+    problems: tuple[Problem, ...]
+    debris: tuple[Path, ...]
+
+
+class Dataset:
+    """A dataset folder that exists; BlendsetError for any other folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        path = root / "dataset.json"
+        if not path.is_file():
+            raise BlendsetError(f"{root} is no Blendset dataset (it has no dataset.json); choose another folder.")
+        self.record = read_record(path, DatasetRecord)
+
+    @classmethod
+    def create_or_open(cls, root: Path, record: DatasetRecord, mix_settings: bool = False) -> Dataset:
+        """Open the dataset that a run adds to, and make it where the folder is new or empty.
+
+        Raises BlendsetError for a folder that holds something else, or whose views were rendered with other settings.
+        """
+        path = root / "dataset.json"
+        with disk_errors(root):
+            if root.exists() and not path.exists():
+                _refuse_foreign_folder(root)
+        with folder_lock(root / LOCK):
+            if not path.exists():
+                write_json(path, record)
+            stored = cls(root).record
+            if not mix_settings:
+                _refuse_other_settings(root, stored.render_settings, as_plain(record.render_settings))
+            joined = replace(
+                stored,
+                sources=tuple(sorted({*stored.sources, *record.sources})),
+                view_blocks=stored.view_blocks or record.view_blocks,
+            )
+            if joined != stored:
+                write_json(path, joined)
+        return cls(root)
+
+    def scene_path(self, scene: str) -> Path:
+        return self.root / "scenes" / f"{scene}.json"
+
+    def plan_path(self, run: str) -> Path:
+        return self.root / "plans" / f"{run}.json"
+
+    def funnel_path(self, run: str) -> Path:
+        return self.root / "funnels" / f"{run}.jsonl"
+
+    def run_path(self, run: str) -> Path:
+        return self.root / "runs" / f"{run}.json"
+
+    def view_folder(self, scene: str, view_id: str) -> Path:
+        """Return where a view is, or where it will be.
+
+        A new view's place depends on dataset.json and its id only, so that shards agree without counting views.
+        """
+        flat = self.root / "views" / scene / view_id
+        block = flat.parent / f"_{sha256_bytes(view_id.encode())[:2]}" / view_id
+        new, other = (block, flat) if self.record.view_blocks else (flat, block)
+        return other if (other / VIEW_RECORD).exists() else new
+
+    def write_view(self, view: ViewRecord, payload: Mapping[str, bytes]) -> ViewRecord:
+        """Write the files of a view, then its record; return the record with their sizes and hashes."""
+        folder = self.view_folder(view.scene, view.view_id)
+        with disk_errors(folder):
+            (folder / VIEW_RECORD).unlink(missing_ok=True)
+            _remove(folder.glob(TEMPORARY_FILES))
+        for name, data in payload.items():
+            atomic_write(folder / name, data, sync_folder=False)
+        entries = {name: FileEntry(len(data), sha256_bytes(data)) for name, data in payload.items()}
+        complete = replace(view, files=entries)
+        write_json(folder / VIEW_RECORD, complete)
+        return complete
+
+    def has_view(self, scene: str, view_id: str) -> bool:
+        """Tell whether a view is there and whole; one that is not is to be written again."""
+        folder = self.view_folder(scene, view_id)
+        try:
+            view = read_record(folder / VIEW_RECORD, ViewRecord)
+        except BlendsetError:
+            return False
+        return (view.scene, view.view_id) == (scene, view_id) and not any(_file_problems(folder, view))
+
+    def views(self) -> Iterator[ViewRecord]:
+        """Yield every view's record, by scene and id; BlendsetError names a damaged one."""
+        for _, view in self._records():
+            if isinstance(view, BlendsetError):
+                raise view
+            yield view
+
+    def rgb_path(self, view: ViewRecord) -> Path:
+        return self.view_folder(view.scene, view.view_id) / RGB
+
+    def passes(self, view: ViewRecord) -> Passes:
+        return read_passes(self.view_folder(view.scene, view.view_id) / PASSES)
+
+    def scene(self, scene: str) -> SceneRecord:
+        return read_record(self.scene_path(scene), SceneRecord)
+
+    def rebuild_index(self) -> int:
+        """Write metadata.jsonl from the records and return its number of rows; safe beside other writers.
+
+        Columns that are not Blendset's stay with the views whose picture is unchanged. Damaged records are left out.
+        """
+        with folder_lock(self.root / LOCK):
+            _remove(self.root.glob(f".{INDEX}{TEMPORARY_FILES}"))
+            old = _read_index(self.root / INDEX)
+            rows = [self._index_row(folder, view) for folder, view in self._records() if isinstance(view, ViewRecord)]
+            foreign = dict.fromkeys(column for row in old.values() for column in row if column not in COLUMNS)
+            for row in rows:
+                before = old.get(row["view_id"], {})
+                kept = before if before.get("rgb_sha256") == row["rgb_sha256"] else {}
+                row |= {column: kept.get(column) for column in foreign}
+            lines = [json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows]
+            atomic_write(self.root / INDEX, "".join(lines).encode())
+        return len(rows)
+
+    def verify(self) -> VerifyReport:
+        """Check every record against its files, its scene and the index."""
+        records = list(self._records())
+        readable = [(folder, view) for folder, view in records if isinstance(view, ViewRecord)]
+        problems = [
+            Problem(folder / VIEW_RECORD, str(error)) for folder, error in records if isinstance(error, BlendsetError)
+        ]
+        sound = 0
+        for folder, view in readable:
+            found = list(_file_problems(folder, view)) or list(_content_problems(folder, view))
+            problems += found
+            sound += not found
+        problems += [*self._scene_problems(readable), *self._id_problems(readable), *self._index_problems(readable)]
+        return VerifyReport(sound, tuple(problems), tuple(self._debris(dict(records))))
+
+    def _view_folders(self) -> Iterator[Path]:
+        for scene in _folders(self.root / "views"):
+            places = [scene, *(block for block in _folders(scene) if _is_block(block))]
+            views = [view for place in places for view in _folders(place) if not _is_block(view)]
+            yield from sorted(views, key=lambda view: view.name)
+
+    def _records(self) -> Iterator[tuple[Path, ViewRecord | BlendsetError]]:
+        for folder in self._view_folders():
+            if (folder / VIEW_RECORD).exists():
+                try:
+                    yield folder, read_record(folder / VIEW_RECORD, ViewRecord)
+                except BlendsetError as error:
+                    yield folder, error
+
+    def _index_row(self, folder: Path, view: ViewRecord) -> dict[str, Any]:
+        values = as_plain(view)
+        values |= values["camera"]
+        place = folder.relative_to(self.root).as_posix()
+        return {
+            "rgb_file_name": f"{place}/{RGB}",
+            "passes_path": f"{place}/{PASSES}" if PASSES in view.files else None,
+            **{column: values[column] for column in RECORD_COLUMNS},
+            "rgb_sha256": view.files[RGB].sha256 if RGB in view.files else None,
+        }
+
+    def _scene_problems(self, views: list[tuple[Path, ViewRecord]]) -> Iterator[Problem]:
+        objects: dict[str, set[int]] = {}
+        for scene in sorted({view.scene for _, view in views}):
+            try:
+                objects[scene] = {entry.id for entry in self.scene(scene).objects}
+            except BlendsetError as error:
+                yield Problem(self.scene_path(scene), str(error))
+        for folder, view in views:
+            unknown = {entry.id for entry in view.visible_objects} - objects.get(view.scene, set())
+            if unknown and view.scene in objects:
+                yield Problem(folder / VIEW_RECORD, f"sees object {min(unknown)}, which its scene does not list")
+
+    def _id_problems(self, views: list[tuple[Path, ViewRecord]]) -> Iterator[Problem]:
+        first: dict[str, Path] = {}
+        for folder, view in views:
+            if first.setdefault(view.view_id, folder) != folder:
+                yield Problem(folder / VIEW_RECORD, f"has the view id of {first[view.view_id]}")
+
+    def _index_problems(self, views: list[tuple[Path, ViewRecord]]) -> Iterator[Problem]:
+        index = _read_index(self.root / INDEX)
+        stale = set(index) - {view.view_id for _, view in views}
+        for folder, view in views:
+            row = self._index_row(folder, view)
+            if row != {column: index.get(view.view_id, {}).get(column) for column in row}:
+                stale.add(view.view_id)
+        if stale:
+            what = f"disagrees with the records of {len(stale)} views, {min(stale)} first; the next render rebuilds it"
+            yield Problem(self.root / INDEX, what)
+
+    def _debris(self, records: Mapping[Path, ViewRecord | BlendsetError]) -> Iterator[Path]:
+        for pattern in (TEMPORARY_FILES, f"*/{TEMPORARY_FILES}"):
+            yield from sorted(self.root.glob(pattern))
+        for folder in self._view_folders():
+            view = records.get(folder)
+            known = {VIEW_RECORD, *(view.files if isinstance(view, ViewRecord) else ())}
+            yield from sorted(path for path in folder.iterdir() if path.name not in known)
+
+
+def _is_block(folder: Path) -> bool:
+    """Blocks begin with what no view id has."""
+    return folder.name.startswith("_")
+
+
+def _folders(parent: Path) -> list[Path]:
+    return sorted(path for path in parent.iterdir() if path.is_dir()) if parent.is_dir() else []
+
+
+def _remove(temporaries: Iterable[Path]) -> None:
+    """Remove what a killed writer left; only for the one who now writes these files."""
+    for path in temporaries:
+        path.unlink(missing_ok=True)
+
+
+def _refuse_foreign_folder(root: Path) -> None:
+    if not root.is_dir() or any(not path.name.startswith(".") for path in root.iterdir()):
+        raise BlendsetError(f"{root} holds something else than a Blendset dataset; choose a new or empty folder.")
+
+
+def _refuse_other_settings(root: Path, stored: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    before, now = _flat(stored), _flat(asked)
+    for name in sorted({*before, *now}):
+        if before.get(name) != now.get(name):
+            raise BlendsetError(
+                f"{root} was rendered with {name} = {before.get(name)!r} and this run has {now.get(name)!r}; "
+                "use the same, choose another output folder, or allow mixed settings."
+            )
+
+
+def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested settings under dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            flat |= {f"{name}.{inner}": leaf for inner, leaf in _flat(value).items()}
+        else:
+            flat[name] = value
+    return flat
+
+
+def _read_index(path: Path) -> dict[str, dict[str, Any]]:
+    """Return the rows by view id; a damaged line is left out, for the index is derived."""
+    rows: dict[str, dict[str, Any]] = {}
+    for line in path.read_bytes().split(b"\n") if path.exists() else ():
+        with suppress(ValueError, TypeError, LookupError):
+            row = json.loads(line)
+            rows[row["view_id"]] = row
+    return rows
+
+
+def _file_problems(folder: Path, view: ViewRecord) -> Iterator[Problem]:
+    """Yield each file of a view that is not what its record says."""
+    if RGB not in view.files:
+        yield Problem(folder / VIEW_RECORD, f"lists no {RGB}")
+    for name, entry in view.files.items():
+        path = folder / name
+        if path.name != name or not path.is_file():
+            yield Problem(path, "is missing")
+        elif path.stat().st_size != entry.bytes:
+            yield Problem(path, f"has {path.stat().st_size} bytes where its record says {entry.bytes}")
+        elif sha256_file(path) != entry.sha256:
+            yield Problem(path, "was changed: its SHA-256 is not the one in its record")
+
+
+def _content_problems(folder: Path, view: ViewRecord) -> Iterator[Problem]:
+    """Yield what is wrong inside files that are as they were written, and in the record itself."""
+    size = (view.camera.width, view.camera.height)
+    place = folder.parent.parent if _is_block(folder.parent) else folder.parent
+    if (place.name, folder.name) != (view.scene, view.view_id):
+        yield Problem(folder / VIEW_RECORD, f"belongs into {view.scene}/{view.view_id}")
+    if _png_size((folder / RGB).read_bytes()) != size:
+        yield Problem(folder / RGB, f"is no whole PNG of {size[0]} x {size[1]} pixels")
+    if PASSES in view.files:
+        try:
+            shapes = {plane.shape for plane in read_exr(folder / PASSES).values()}
+        except BlendsetError as error:
+            yield Problem(folder / PASSES, str(error))
+        else:
+            if shapes != {size[::-1]}:
+                yield Problem(folder / PASSES, f"is not {size[0]} x {size[1]} pixels")
+
+
+def _png_size(data: bytes) -> tuple[int, int] | None:
+    """Return (width, height), or None for what has not a PNG's beginning and end."""
+    if not (data.startswith(PNG_BEGIN) and data.endswith(PNG_END) and len(data) > 24):
+        return None
+    width, height = struct.unpack_from(">2I", data, 16)
+    return width, height
+
+
+@contextmanager
+def folder_lock(path: Path, blocking: bool = True, name: str = "Blendset") -> Iterator[None]:
+    """Hold the lock file at `path` alone; the system lets go of it when the process ends, however it ends.
+
+    Waits for another holder, or raises BlendsetError saying that `name` is already running there.
+    """
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        while not _try_lock(path, handle):
+            if not blocking:
+                raise BlendsetError(f"{name} is already running in {path.parent}; let it end or choose another folder.")
+            time.sleep(0.02)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _try_lock(path: Path, handle: int) -> bool:
+    with disk_errors(path):
+        try:
+            if sys.platform == "win32":
+                msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+            else:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):  # as POSIX and Windows say that another process holds it
+            return False
+    return True

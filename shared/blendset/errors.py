@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a user can cause and mend: one exception type, whose text is one sentence.
+
+Everything else that is raised is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+
+class BlendsetError(Exception):
+    """One sentence that says what went wrong, where, and what to do about it."""
