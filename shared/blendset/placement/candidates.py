@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Proposed cameras, by preset: ours, BlendFusion's and its baselines as published, orbits, and the artist's own.
+
+A proposal is an iterator of alternatives, asked for the next one only when the last was rejected for want of room:
+the same
+direction with a shorter lens from nearer by. Presets yield proposals in groups, one group per subject, for the gates
+to take together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from blendset.cameras import Array, Camera, angles, direction, facing, framing_position, pose
+from blendset.config import Config
+from blendset.placement.scene import Geometry, Snapshot
+from blendset.placement.subjects import Subject, rng_for
+
+GOLDEN_ANGLE = 180 * (3 - 5**0.5)
+BLENDFUSION_FOV_DEG = 39.6
+"""BlendFusion never states its lens; this is BlenderProc's default, 50 mm on 36 mm (notes: 0.691111 rad)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A proposed camera. `subject` is None for a view of the scene itself; a view set is an ordered group of views."""
+
+    camera: Camera
+    subject: Subject | None = None
+    view_set: str = ""
+    view_index: int = 0
+    name: str = ""
+
+    @property
+    def view_direction(self) -> Array:
+        """From the subject's centre (or from what the camera looks at) to the camera, (3,)."""
+        if self.subject is None:
+            return np.asarray(self.camera.rotation[:, 2])
+        return np.asarray(self.camera.position - self.subject.centre)
+
+    @property
+    def angles(self) -> tuple[float, float]:
+        """Azimuth and elevation of the view direction in degrees."""
+        return angles(self.view_direction)
+
+    @property
+    def distance(self) -> float:
+        """From the camera to the subject's centre; 0 for scene views."""
+        return 0.0 if self.subject is None else float(np.linalg.norm(self.view_direction))
+
+
+Proposal = Iterator[Candidate]
+Group = list[Proposal]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a preset may look at: the scene, its subjects, and the cameras that the file already has."""
+
+    scene: Snapshot
+    geometry: Geometry
+    subjects: tuple[Subject, ...]
+    config: Config
+    own_cameras: tuple[tuple[str, Camera], ...] = ()
+
+    @property
+    def square(self) -> tuple[int, int]:
+        """Width and height of a view, in pixels."""
+        return self.config.render.resolution, self.config.render.resolution
+
+
+@dataclass(frozen=True)
+class Preset:
+    """How candidates are made. A preset `as_published` is screened for its funnel but nothing of it is left out."""
+
+    propose: Callable[[Stage], Iterator[Group]]
+    as_published: bool = False
+    scene_views: bool = False
+    whole_sets: bool = False
+    keep_exposure: bool = False
+
+
+def framed(subject: Subject, towards: Array, fill: float, focal_length_mm: float, size: tuple[int, int]) -> Camera:
+    """A camera in direction `towards` (3,) from the subject whose hull spans exactly `fill` of the tighter axis."""
+    rotation = facing(towards)
+    camera = Camera(np.eye(4), *size, focal_length_mm)
+    position = framing_position(subject.hull, rotation, fill * camera.half_tangents)
+    return replace(camera, world_from_camera=pose(rotation, position))
+
+
+# ---- ours ------------------------------------------------------------------------------------------------------------
+
+
+def around_subjects(stage: Stage) -> Iterator[Group]:
+    """Golden-angle azimuths with a phase of the subject's own, stratified elevations, several fills, shorter lenses
+    as alternatives."""
+    cameras = stage.config.cameras
+    for subject in stage.subjects:
+        phase = float(rng_for(stage.config.seed, "azimuth", subject.id).random()) * 360
+        group: Group = []
+        for k in range(cameras.candidates):
+            elevation = _elevation(_radical_inverse(k, 2), *cameras.elevation_deg)
+            towards = direction(phase + GOLDEN_ANGLE * k, elevation)
+            group.append(_shorter_and_shorter(stage, subject, towards, cameras.fill[k % len(cameras.fill)]))
+        yield group
+
+
+def _shorter_and_shorter(stage: Stage, subject: Subject, towards: Array, fill: float) -> Proposal:
+    for lens in stage.config.cameras.focal_length_mm:
+        yield Candidate(framed(subject, towards, fill, lens, stage.square), subject)
+
+
+def _radical_inverse(k: int, base: int) -> float:
+    """Van der Corput's low-discrepancy sequence in [0, 1)."""
+    value, scale = 0.0, 1.0 / base
+    k += 1
+    while k:
+        k, digit = divmod(k, base)
+        value += digit * scale
+        scale /= base
+    return value
+
+
+def _elevation(u: float, low: float, high: float) -> float:
+    """Stratified between the limits, denser around a third of the range, where people hold a camera."""
+    mode = low + (high - low) / 3
+    share = (mode - low) / max(high - low, 1e-9)
+    if u < share:
+        return low + float(np.sqrt(u * (high - low) * (mode - low)))
+    return high - float(np.sqrt((1 - u) * (high - low) * (high - mode)))
+
+
+def orbits(count: int) -> Callable[[Stage], Iterator[Group]]:
+    """Ordered view sets: `count` views around a subject at one elevation, 360/count degrees apart."""
+
+    def propose(stage: Stage) -> Iterator[Group]:
+        cameras = stage.config.cameras
+        for subject in stage.subjects:
+            phase = float(rng_for(stage.config.seed, "orbit", subject.id).random()) * 360
+            group: Group = []
+            for attempt in range(max(1, cameras.candidates // count)):
+                elevation = _elevation(_radical_inverse(attempt, 2), *cameras.elevation_deg)
+                fill = cameras.fill[attempt % len(cameras.fill)]
+                lens = cameras.focal_length_mm[attempt // len(cameras.fill) % len(cameras.focal_length_mm)]
+                start = phase + GOLDEN_ANGLE * attempt
+                for index in range(count):
+                    towards = direction(start + index * 360 / count, elevation)
+                    camera = framed(subject, towards, fill, lens, stage.square)
+                    group.append(iter([Candidate(camera, subject, f"{subject.id}-orbit-{count}-{attempt}", index)]))
+            yield group
+
+    return propose
+
+
+def through_the_room(stage: Stage) -> Iterator[Group]:
+    """Scene views: free positions at a standing or sitting person's height above something to stand on."""
+    rng = rng_for(stage.config.seed, "scene views")
+    low, high = stage.scene.extent
+    height = float(high[2] - low[2])
+    lens = min(stage.config.cameras.focal_length_mm)
+    count = 8 * stage.config.cameras.candidates
+    points = low + rng.random((count, 3)) * (high - low)
+    drop, _ = stage.geometry.cast(points, np.tile([0.0, 0.0, -1.0], (count, 1)))
+    group: Group = []
+    for point, fall in zip(points, drop, strict=True):
+        if not np.isfinite(fall):
+            continue
+        standing = point - [0, 0, fall - height * rng.uniform(0.35, 0.6)]
+        target = low + rng.uniform(0.25, 0.75, 3) * (high - low)
+        backward = standing - target
+        backward[2] = np.clip(backward[2], *(np.linalg.norm(backward[:2]) * np.tan(np.radians([-5, 20]))))
+        if np.linalg.norm(backward) > 1e-6:
+            group.append(iter([Candidate(Camera(pose(facing(backward), standing), *stage.square, lens))]))
+    yield group
+
+
+# ---- as published ----------------------------------------------------------------------------------------------------
+
+
+def blendfusion(stage: Stage) -> Iterator[Group]:
+    """BlendFusion's placement: 8 azimuths at elevation 0, vertical span of the bounding box filling 2/3 (arXiv
+    2604.09022, 1.1)."""
+    for subject in stage.subjects:
+        yield [iter([Candidate(blendfusion_camera(subject.bounds, 45.0 * k, stage.square), subject)]) for k in range(8)]
+
+
+def blendfusion_camera(bounds: Array, azimuth_deg: float, size: tuple[int, int]) -> Camera:
+    """Algorithm 1 for one azimuth: d = h / (f tan(FOV_y / 2)) with h half the projected vertical span of the box (2,
+    3)."""
+    towards = direction(azimuth_deg, 0.0)
+    rotation = facing(towards)
+    half_span = float((bounds[1] - bounds[0]) @ np.abs(rotation[:, 1])) / 2
+    lens = 18.0 / np.tan(np.radians(BLENDFUSION_FOV_DEG / 2))
+    distance = half_span / (2 / 3 * np.tan(np.radians(BLENDFUSION_FOV_DEG / 2)))
+    return Camera(pose(rotation, bounds.mean(axis=0) + distance * towards), *size, float(lens))
+
+
+def random_views(grid: int) -> Callable[[Stage], Iterator[Group]]:
+    """The paper's random baseline: a position in the scene's box, any azimuth, elevation within 30 degrees."""
+
+    def propose(stage: Stage) -> Iterator[Group]:
+        rng = rng_for(stage.config.seed, "random", grid)
+        points = _anchors(stage, stage.config.cameras.views, grid, rng)
+        yield [iter([_outward(stage, point, rng.uniform(0, 360), rng.uniform(-30, 30))]) for point in points]
+
+    return propose
+
+
+def anchor_sweep(grid: int) -> Callable[[Stage], Iterator[Group]]:
+    """The paper's anchor baseline: 8 outward views, 45 degrees apart, from each anchor point in the scene's box."""
+
+    def propose(stage: Stage) -> Iterator[Group]:
+        rng = rng_for(stage.config.seed, "anchor", grid)
+        points = _anchors(stage, -(-stage.config.cameras.views // 8), grid, rng)
+        yield [iter([_outward(stage, point, 45.0 * k, 0.0)]) for point in points for k in range(8)]
+
+    return propose
+
+
+def grid_points(low: Array, high: Array, count: int, cells: int, rng: np.random.Generator) -> Array:
+    """At least `count` points (N, 3): uniform in the box, or for `cells` > 1 the same number in each of cells^3
+    cells."""
+    if cells <= 1:
+        return np.asarray(low + rng.random((count, 3)) * (high - low))
+    each = -(-count // cells**3)
+    corner = np.stack(np.meshgrid(*[np.arange(cells)] * 3, indexing="ij"), axis=-1).reshape(-1, 1, 3)
+    inside = (corner + rng.random((cells**3, each, 3))) / cells
+    return np.asarray(low + rng.permutation(inside.reshape(-1, 3)) * (high - low))
+
+
+def _anchors(stage: Stage, count: int, grid: int, rng: np.random.Generator) -> Array:
+    boxes = stage.scene.bounds
+    return grid_points(np.nanmin(boxes[:, 0], axis=0), np.nanmax(boxes[:, 1], axis=0), count, grid, rng)
+
+
+def _outward(stage: Stage, point: Array, azimuth_deg: float, elevation_deg: float) -> Candidate:
+    rotation = facing(-direction(azimuth_deg, elevation_deg))
+    lens = 18.0 / np.tan(np.radians(BLENDFUSION_FOV_DEG / 2))
+    return Candidate(Camera(pose(rotation, point), *stage.square, float(lens)))
+
+
+def own_cameras(stage: Stage) -> Iterator[Group]:
+    """The cameras that the artist put into the file, each with its own framing and image shape."""
+    resolution = stage.config.render.resolution
+    yield [iter([Candidate(camera.resized(resolution), name=name)]) for name, camera in stage.own_cameras]
+
+
+PRESETS: dict[str, Preset] = {
+    "blendset": Preset(around_subjects, scene_views=True),
+    "blendfusion": Preset(blendfusion, as_published=True),
+    "random": Preset(random_views(1), as_published=True),
+    "random-grid": Preset(random_views(4), as_published=True),
+    "anchor-sweep": Preset(anchor_sweep(1), as_published=True),
+    "anchor-sweep-grid": Preset(anchor_sweep(4), as_published=True),
+    "orbit-4": Preset(orbits(4), whole_sets=True),
+    "orbit-21": Preset(orbits(21), whole_sets=True),
+    "scene-cameras": Preset(own_cameras, as_published=True, keep_exposure=True),
+}
+
+
+def rows(candidates: Sequence[Candidate], name: str) -> Array:
+    """Stack a camera attribute of many candidates, for gates that work on all at once."""
+    return np.array([getattr(each.camera, name) for each in candidates])

@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Planning: from a snapshot to ranked cameras and a funnel, as a stepper that a window can pump.
+
+Nothing is rendered here. A plan file is what `render --plan` renders; a funnel file says what became of every
+candidate.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from blendset.cameras import Camera
+from blendset.config import Config, config_from_dict, config_to_dict
+from blendset.errors import BlendsetError
+from blendset.placement.candidates import PRESETS, Candidate, Group, Stage, through_the_room
+from blendset.placement.gates import Ground, Verdict, screen
+from blendset.placement.scene import Geometry, Snapshot
+from blendset.placement.scoring import score_subject, score_view
+from blendset.placement.selection import Audition, Unit
+from blendset.placement.subjects import Found, Subject, find_subjects
+from blendset.records import atomic_write, read_json, slug, write_json
+
+PLAN_FORMAT = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Planned:
+    """All that planning found out: subjects, a verdict per candidate, and the units to audition in rank order."""
+
+    found: Found
+    verdicts: tuple[Verdict, ...]
+    subject_units: tuple[list[Unit], ...]
+    scenery: list[Unit]
+
+    @property
+    def seen_subjects(self) -> frozenset[str]:
+        """Ids of the subjects that at least one camera passed every gate for."""
+        return frozenset(
+            unit[0].candidate.subject.id
+            for units in self.subject_units
+            for unit in units[:1]
+            if unit[0].candidate.subject
+        )
+
+    def audition(self, config: Config) -> Audition:
+        """A fresh selection over the accepted candidates."""
+        return Audition(self.subject_units, self.scenery, cameras_of(config), config.preview.per_view)
+
+    def counts(self) -> dict[str, int]:
+        """The funnel in short: candidates by reason, "accepted" among them."""
+        counts = Counter(verdict.reason or "accepted" for verdict in self.verdicts)
+        return {"candidates": len(self.verdicts), **dict(counts.most_common())}
+
+
+def cameras_of(config: Config) -> Any:
+    """Camera settings as the preset needs them: what is published has no budget per subject and no separation."""
+    if not PRESETS[config.cameras.preset].as_published:
+        return config.cameras
+    return replace(config.cameras, per_subject=10**9, separation_deg=0.0, scene_views=1.0)
+
+
+@dataclass(frozen=True)
+class Step:
+    """Progress of planning."""
+
+    what: str
+    done: int
+    total: int
+
+
+def plan_steps(
+    scene: Snapshot, geometry: Geometry, config: Config, own_cameras: tuple[tuple[str, Camera], ...] = ()
+) -> Iterator[Step | Planned]:
+    """Yields a Step after each subject, and the Planned last."""
+    preset = PRESETS[config.cameras.preset]
+    found = find_subjects(scene, config.subjects, config.seed)
+    ground = Ground.of(scene, geometry, found.structural, config.gates)
+    stage = Stage(scene, geometry, found.subjects, config, own_cameras)
+    verdicts: list[Verdict] = []
+    for done, group in enumerate(preset.propose(stage), 1):
+        verdicts += _screened(ground, group)
+        yield Step("screening", done, max(len(found.subjects), done))
+    if preset.scene_views and config.cameras.scene_views > 0:
+        for group in through_the_room(stage):
+            verdicts += _screened(ground, group)
+        yield Step("screening", max(len(found.subjects), 1), max(len(found.subjects), 1))
+    yield _ranked(scene, found, verdicts, preset.as_published, preset.whole_sets)
+
+
+def plan(
+    scene: Snapshot, geometry: Geometry, config: Config, own_cameras: tuple[tuple[str, Camera], ...] = ()
+) -> Planned:
+    """`plan_steps` in one go."""
+    *_, last = plan_steps(scene, geometry, config, own_cameras)
+    assert isinstance(last, Planned)
+    return last
+
+
+def _screened(ground: Ground, proposals: Group) -> list[Verdict]:
+    verdicts = screen(ground, proposals)
+    for verdict in verdicts:
+        if verdict.accepted:
+            verdict.score = score_view(verdict)
+    return verdicts
+
+
+def _ranked(scene: Snapshot, found: Found, verdicts: list[Verdict], as_published: bool, whole_sets: bool) -> Planned:
+    """Units by subject, the most promising subject first. What is published is rendered whatever the gates say of
+    it."""
+    pools: dict[Subject | None, dict[object, list[Verdict]]] = {}
+    for number, verdict in enumerate(verdicts):
+        key: object = verdict.candidate.view_set if whole_sets else number
+        pools.setdefault(verdict.candidate.subject, {}).setdefault(key, []).append(verdict)
+    ready: dict[Subject | None, list[Unit]] = {}
+    for subject, sets in pools.items():
+        units = [tuple(views) for views in sets.values() if as_published or all(view.accepted for view in views)]
+        if units:
+            ready[subject] = units
+    scenery = ready.pop(None, [])
+
+    def promise(subject: Subject) -> float:
+        return score_subject(scene, subject, max(view.score for unit in ready[subject] for view in unit))
+
+    order = sorted((subject for subject in ready if subject is not None), key=lambda each: (-promise(each), each.id))
+    return Planned(found, tuple(verdicts), tuple(ready[subject] for subject in order), scenery)
+
+
+# ---- files -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class PlannedView:
+    """A camera to render, as a plan file carries it. `exposure_ev` is None until a preview has decided it."""
+
+    view_id: str
+    subject: str
+    subject_label: str
+    view_set: str
+    view_index: int
+    camera: Camera
+    score: float
+    exposure_ev: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class PlanFile:
+    """plans/<run>.json: what to render of which scene, and the configuration that it came from."""
+
+    run: str
+    scene: str
+    config: Config
+    lighting: str
+    previewed: bool
+    views: tuple[PlannedView, ...]
+
+
+def view_id(scene: str, candidate: Candidate, seed: int) -> str:
+    """Subject and a hash of scene, camera, resolution and seed: the same camera gets the same name in every run."""
+    camera = candidate.camera
+    figures = [round(float(value), 4) + 0.0 for value in camera.world_from_camera[:3].ravel()]
+    text = json.dumps([scene, figures, camera.width, camera.height, camera.focal_length_mm, camera.shift, seed])
+    subject = candidate.subject.id if candidate.subject else slug(candidate.name or "scene")
+    return f"{subject}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+
+
+def planned_view(scene: str, verdict: Verdict, seed: int, exposure_ev: float | None = None) -> PlannedView:
+    """One accepted candidate as a plan carries it."""
+    candidate = verdict.candidate
+    return PlannedView(
+        view_id=view_id(scene, candidate, seed),
+        subject=candidate.subject.id if candidate.subject else "",
+        subject_label=candidate.subject.label if candidate.subject else "",
+        view_set=candidate.view_set,
+        view_index=candidate.view_index,
+        camera=candidate.camera,
+        score=round(verdict.score, 6),
+        exposure_ev=exposure_ev,
+    )
+
+
+def camera_to_dict(camera: Camera) -> dict[str, Any]:
+    """A camera as plan and funnel files carry it; `camera_from_dict` gives it back exactly."""
+    return {
+        "world_from_camera": [float(value) for value in camera.world_from_camera.ravel()],
+        "width": camera.width,
+        "height": camera.height,
+        "focal_length_mm": camera.focal_length_mm,
+        "shift": list(camera.shift),
+    }
+
+
+def camera_from_dict(values: Mapping[str, Any]) -> Camera:
+    """The inverse of `camera_to_dict`."""
+    matrix = np.array(values["world_from_camera"], dtype=np.float64).reshape(4, 4)
+    return Camera(
+        matrix, values["width"], values["height"], values["focal_length_mm"], (values["shift"][0], values["shift"][1])
+    )
+
+
+def write_plan(path: Path, plan_file: PlanFile) -> None:
+    """Write a plan atomically."""
+    views = [{**vars(view), "camera": camera_to_dict(view.camera)} for view in plan_file.views]
+    write_json(
+        path,
+        {
+            "format": "blendset-plan",
+            "version": PLAN_FORMAT,
+            "run": plan_file.run,
+            "scene": plan_file.scene,
+            "lighting": plan_file.lighting,
+            "previewed": plan_file.previewed,
+            "config": config_to_dict(plan_file.config),
+            "views": views,
+        },
+    )
+
+
+def read_plan(path: Path) -> PlanFile:
+    """Read a plan; raises BlendsetError that names the file when it is none."""
+    values = read_json(path)
+    if not isinstance(values, dict) or values.get("format") != "blendset-plan" or values.get("version") != PLAN_FORMAT:
+        raise BlendsetError(
+            f"{path} is no Blendset plan of version {PLAN_FORMAT}; make one with 'blendset plan SCENE --out'."
+        )
+    try:
+        views = tuple(PlannedView(**{**view, "camera": camera_from_dict(view["camera"])}) for view in values["views"])
+        config = config_from_dict(values["config"], str(path))
+        return PlanFile(values["run"], values["scene"], config, values["lighting"], values["previewed"], views)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BlendsetError(f"{path} is damaged ({error}); make the plan again.") from error
+
+
+def write_funnel(path: Path, scene: str, verdicts: tuple[Verdict, ...], seed: int) -> None:
+    """One JSON line per candidate: camera, verdict, reason and figures."""
+    lines = []
+    for verdict in verdicts:
+        candidate = verdict.candidate
+        line = {
+            "view_id": view_id(scene, candidate, seed),
+            "subject": candidate.subject.id if candidate.subject else "",
+            "accepted": verdict.accepted,
+            "reason": verdict.reason,
+            "score": round(verdict.score, 6),
+            "figures": {name: round(value, 6) for name, value in sorted(verdict.figures.items()) if np.isfinite(value)},
+            "camera": camera_to_dict(candidate.camera),
+        }
+        lines.append(json.dumps(line, ensure_ascii=False))
+    atomic_write(path, ("\n".join(lines) + "\n").encode())

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A scene as placement sees it: objects, their triangles in world space, and a way to cast rays at them.
+
+Blender's side fills a Snapshot once; everything after that is numpy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blendset.cameras import Array
+
+Index = NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class SceneObject:
+    """One object, or one instance of it, as it stands in the scene.
+
+    `unit` names the asset it belongs to (its instance root, parent root or own name), `shape` the mesh that it
+    shares with its copies; `label` is empty unless a person gave one or the name says more than a default name does.
+    """
+
+    id: int
+    name: str
+    label: str
+    collection: str
+    materials: tuple[str, ...]
+    unit: str
+    shape: str
+    triangles: tuple[int, int]
+    instance_of: str = ""
+    photographable: bool = True
+    lacks_texture: bool = False
+    textured: bool = False
+    bounds: tuple[tuple[float, float, float], tuple[float, float, float]] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """Everything that renders, in world space. Object ids count from 1 in the order of `objects`.
+
+    `vertices` (V, 3), `triangles` (T, 3) vertex indices sorted by owner, `albedo` (T,) expected grey of the surface
+    in 0..1.
+    """
+
+    objects: tuple[SceneObject, ...]
+    vertices: Array
+    triangles: Index
+    albedo: NDArray[np.float32]
+    metres_per_unit: float = 1.0
+
+    @cached_property
+    def owner(self) -> Index:
+        """Object id of every triangle, (T,)."""
+        counts = [each.triangles[1] - each.triangles[0] for each in self.objects]
+        return np.repeat(np.arange(1, len(self.objects) + 1, dtype=np.int32), counts)
+
+    @cached_property
+    def _crosses(self) -> Array:
+        a, b, c = (self.vertices[self.triangles[:, k]] for k in range(3))
+        return np.cross(b - a, c - a)
+
+    @cached_property
+    def areas(self) -> Array:
+        """Triangle areas, (T,)."""
+        return np.asarray(np.linalg.norm(self._crosses, axis=1) / 2)
+
+    @cached_property
+    def normals(self) -> Array:
+        """Unit normals, (T, 3); zero for degenerate triangles."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.nan_to_num(self._crosses / (2 * self.areas[:, None]))
+
+    @cached_property
+    def bounds(self) -> Array:
+        """Lower and upper corner of every object, (O, 2, 3); NaN where an object has no triangles and no stated
+        bounds."""
+        boxes = np.full((len(self.objects), 2, 3), np.nan)
+        for row, each in zip(boxes, self.objects, strict=True):
+            if each.bounds is not None:
+                row[:] = each.bounds
+            elif each.triangles[1] > each.triangles[0]:
+                corners = self.vertices[np.unique(self.triangles[slice(*each.triangles)])]
+                row[0], row[1] = corners.min(axis=0), corners.max(axis=0)
+        return boxes
+
+    @cached_property
+    def extent(self) -> Array:
+        """Box (2, 3) of the scene without its outliers: a stray ground plane must not decide what is large."""
+        boxes = self.bounds[~np.isnan(self.bounds[:, 0, 0])]
+        if not len(boxes):
+            return np.zeros((2, 3))
+        return np.stack([np.percentile(boxes[:, 0], 5, axis=0), np.percentile(boxes[:, 1], 95, axis=0)])
+
+    @property
+    def diagonal(self) -> float:
+        """Length of the extent's diagonal: the scene's size, to which gates and framing are relative."""
+        return float(np.linalg.norm(self.extent[1] - self.extent[0]))
+
+    def triangles_of(self, ids: Iterable[int]) -> NDArray[np.intp]:
+        """Indices of all triangles of these objects."""
+        ranges = [np.arange(*self.objects[each - 1].triangles) for each in sorted(ids)]
+        return np.concatenate(ranges) if ranges else np.zeros(0, dtype=np.intp)
+
+
+class Geometry(Protocol):
+    """Rays and distances against a snapshot's triangles."""
+
+    def cast(self, origins: Array, directions: Array) -> tuple[Array, NDArray[Any]]:
+        """First hit of each ray: distance (N,) in units of the direction's length, inf on a miss; triangle (N,), -1
+        on a miss."""
+        ...
+
+    def near(self, points: Array, radius: float) -> NDArray[np.bool_]:
+        """Whether any surface lies within `radius` of each point (N,)."""
+        ...
+
+    def only(self, ids: Iterable[int]) -> Geometry:
+        """The same scene with nothing but these objects; triangle numbers stay those of the whole."""
+        ...
+
+
+def fibonacci_sphere(count: int) -> Array:
+    """Directions (count, 3) spread evenly over the sphere."""
+    k = np.arange(count) + 0.5
+    z = 1 - 2 * k / count
+    turn = np.pi * (1 + 5**0.5) * k
+    radius = np.sqrt(1 - z * z)
+    return np.stack([radius * np.cos(turn), radius * np.sin(turn), z], axis=1)

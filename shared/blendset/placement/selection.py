@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which accepted candidates become views: greedy on score, newly seen surface and angular separation, under a budget.
+
+An Audition hands out one unit at a time (a view, or a whole view set) and is told whether it held up in the preview.
+Told "yes" every time, it gives the ranking of a plan without previews.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blendset.cameras import Array
+from blendset.config import CameraSettings
+from blendset.placement.gates import Verdict
+
+Unit = tuple[Verdict, ...]
+"""What is accepted or rejected as a whole: one view, or the views of a set in order."""
+
+BREADTH = 0.8
+"""Share of the subjects in sight that get a view before any subject gets a second one."""
+PATIENCE = 3
+"""Failed previews of one subject in a row before others get their turn; after three times as many it is given up."""
+
+
+@dataclass(eq=False)
+class _Pool:
+    """The candidates of one subject (or of the scene), with what became of them."""
+
+    units: list[Unit]
+    limit: int
+    separation: float
+    scores: Array = field(init=False)
+    directions: Array = field(init=False)
+    seen: NDArray[np.bool_] = field(init=False)
+    open: NDArray[np.bool_] = field(init=False)
+    accepted: list[int] = field(default_factory=list)
+    failed: list[int] = field(default_factory=list)
+    failures_in_a_row: int = 0
+
+    def __post_init__(self) -> None:
+        self.scores = np.array([np.mean([view.score for view in unit]) for unit in self.units])
+        towards = np.array([unit[0].candidate.view_direction for unit in self.units], dtype=np.float64)
+        self.directions = towards / np.linalg.norm(towards, axis=1, keepdims=True)
+        self.seen = np.array([np.any([view.seen for view in unit], axis=0) for unit in self.units])
+        self.open = np.ones(len(self.units), dtype=bool)
+
+    def angle_to(self, chosen: Sequence[int]) -> Array:
+        """Degrees from every candidate to the nearest of some chosen ones; 180 when there are none."""
+        if not chosen:
+            return np.full(len(self.units), 180.0)
+        cosine = self.directions @ self.directions[list(chosen)].T
+        return np.asarray(np.degrees(np.arccos(np.clip(cosine, -1, 1))).min(axis=1))
+
+    def best(self) -> int | None:
+        """The candidate most worth a look now, or None when nothing is left that is far enough from the accepted
+        ones."""
+        apart = self.angle_to(self.accepted)
+        allowed = self.open & (apart >= self.separation)
+        if not allowed.any() or len(self.accepted) >= self.limit:
+            return None
+        known = self.seen[self.accepted].any(axis=0) if self.accepted else np.zeros(self.seen.shape[1], dtype=bool)
+        fresh = (self.seen & ~known).mean(axis=1) if self.seen.shape[1] else np.zeros(len(self.units))
+        value = self.scores + 0.3 * fresh + 0.2 * np.minimum(apart, 90) / 90
+        value = value + 0.3 * np.minimum(self.angle_to(self.failed), 60) / 60
+        return int(np.argmax(np.where(allowed, value, -np.inf)))
+
+    @property
+    def tired(self) -> bool:
+        return self.failures_in_a_row >= PATIENCE
+
+    @property
+    def given_up(self) -> bool:
+        return len(self.failed) >= 3 * PATIENCE * (1 + len(self.accepted))
+
+
+class Audition:
+    """Deals units out in order of promise; `tell` says what the preview made of the last one.
+
+    `subjects` maps a subject's rank (best first) to its units, `scenery` holds scene views. Ends when the budget of
+    views or of previews is spent, or nothing is left.
+    """
+
+    def __init__(
+        self, subjects: Sequence[list[Unit]], scenery: list[Unit], settings: CameraSettings, per_view: float
+    ) -> None:
+        self._pools = [_Pool(units, settings.per_subject, settings.separation_deg) for units in subjects if units]
+        quota = round(settings.views * settings.scene_views) if scenery else 0
+        self._scenery = _Pool(scenery, quota, 25.0) if quota else None
+        self._views, self._previews = settings.views, round(settings.views * per_view)
+        self._last: tuple[_Pool, int] | None = None
+        self.accepted: list[Unit] = []
+
+    @property
+    def accepted_views(self) -> int:
+        return sum(len(unit) for unit in self.accepted)
+
+    def next(self) -> Unit | None:
+        """The unit to preview now; None at the end."""
+        if self.accepted_views >= self._views or self._previews <= 0:
+            return None
+        for pool in self._turns():
+            index = pool.best()
+            if index is not None:
+                self._last = (pool, index)
+                pool.open[index] = False
+                self._previews -= len(pool.units[index])
+                return pool.units[index]
+        return None
+
+    def tell(self, accepted: bool) -> None:
+        """What became of the unit that `next` gave."""
+        assert self._last is not None
+        pool, index = self._last
+        if accepted:
+            pool.accepted.append(index)
+            pool.failures_in_a_row = 0
+            self.accepted.append(pool.units[index])
+        else:
+            pool.failed.append(index)
+            pool.failures_in_a_row += 1
+
+    def _turns(self) -> Iterable[_Pool]:
+        """Pools in the order in which they deserve the next look: breadth first, then depth, then those that failed."""
+        served = [pool for pool in self._pools if pool.accepted]
+        enough = len(served) >= BREADTH * len(self._pools)
+        scenery = [self._scenery] if self._scenery and not self._scenery.given_up and self._due_scenery() else []
+        fresh = [pool for pool in self._pools if not pool.accepted and not pool.given_up]
+        again = sorted((pool for pool in served if not pool.given_up), key=lambda pool: len(pool.accepted))
+        eager = [pool for pool in ([*again, *fresh] if enough else [*fresh, *again]) if not pool.tired]
+        patient = [pool for pool in [*fresh, *again] if pool.tired]
+        for pool in [*scenery, *eager, *patient]:
+            yield pool
+            if pool.tired:
+                pool.failures_in_a_row = 0
+
+    def _due_scenery(self) -> bool:
+        """Scene views come in their share of the way, not all at once."""
+        assert self._scenery is not None
+        return len(self._scenery.accepted) * self._views <= self.accepted_views * max(self._scenery.limit, 1)

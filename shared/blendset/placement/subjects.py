@@ -1,0 +1,327 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a view may be about: objects grouped into asset units, without walls, parts and clutter.
+
+Names are useless in most files and metres are wrong in many, so the rules are about shape, contact and size relative
+to the scene.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blendset.cameras import Array
+from blendset.config import SubjectSettings
+from blendset.placement.scene import SceneObject, Snapshot, fibonacci_sphere
+from blendset.records import slug
+
+STRUCTURAL_NAME = re.compile(r"(?:^|[^a-z])(wall|floor|ceil|roof|terrain|ground|room|shell|backdrop)", re.IGNORECASE)
+SURFACE_POINTS = 64
+FEW_UNITS = 8
+"""With fewer units than this, grouping has hidden the scene's subjects and is undone."""
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """An asset unit to photograph.
+
+    `hull` (K, 3) spans it for framing; `points` (64, 3) are spread over its surface by area; `copy` counts the
+    subjects of the same shape before it.
+    """
+
+    id: str
+    label: str
+    objects: frozenset[int]
+    copy: int
+    hull: Array
+    points: Array
+    area: float
+    lacks_texture: bool
+
+    @property
+    def bounds(self) -> Array:
+        """Lower and upper corner, (2, 3)."""
+        return np.stack([self.hull.min(axis=0), self.hull.max(axis=0)])
+
+    @property
+    def centre(self) -> Array:
+        """Centre of the bounding box, (3,): view angles are measured around it."""
+        return np.asarray(self.bounds.mean(axis=0))
+
+    @property
+    def size(self) -> float:
+        """Diagonal of the bounding box."""
+        return float(np.linalg.norm(self.bounds[1] - self.bounds[0]))
+
+
+@dataclass(frozen=True)
+class Found:
+    """The subjects, the ids of structural objects, and why every other unit is none (a count by reason)."""
+
+    subjects: tuple[Subject, ...]
+    structural: frozenset[int]
+    left_out: dict[str, int]
+
+
+def find_subjects(scene: Snapshot, settings: SubjectSettings, seed: int) -> Found:
+    """Group, judge and sample. Order and ids depend on the scene alone; surface points on the seed as well."""
+    structural = structural_objects(scene)
+    units = _merge_parts(scene, _units(scene, structural))
+    left_out: dict[str, int] = defaultdict(int)
+    chosen = _judged(scene, units, settings, left_out)
+    if len(chosen) < FEW_UNITS:  # grouping may have swallowed the scene; single objects are better than nothing
+        retry: dict[str, int] = defaultdict(int)
+        parts = _judged(scene, _split(scene, units), settings, retry)
+        if len(parts) > len(chosen):
+            chosen, left_out = parts, retry
+    if not chosen:
+        chosen = _judged(scene, units, SubjectSettings(settings.include, settings.exclude, 0.0, np.inf), left_out)
+    if not chosen and not settings.include:  # one mesh that is the whole scene: better a view of all than no view
+        chosen = _judged(scene, _units(scene, frozenset()), SubjectSettings(largest=np.inf), left_out)
+    names: dict[str, int] = defaultdict(int)
+    copies: Counter[tuple[int, ...]] = Counter()
+    subjects = []
+    for unit in chosen:
+        subjects.append(_subject(scene, unit, seed, names, copies[unit.shape]))
+        copies[unit.shape] += 1
+    return Found(tuple(subjects), structural, dict(left_out))
+
+
+def structural_objects(scene: Snapshot) -> frozenset[int]:
+    """Ids of walls, floors, ceilings, terrain and room shells."""
+    boxes, diagonal = scene.bounds, scene.diagonal
+    sizes = boxes[:, 1] - boxes[:, 0]
+    footprint = float(np.prod((scene.extent[1] - scene.extent[0])[:2])) or 1.0
+    centres = np.nan_to_num(boxes.mean(axis=1), nan=np.inf)
+    found = set()
+    for each, box, size in zip(scene.objects, boxes, sizes, strict=True):
+        if np.isnan(size[0]) or each.label:
+            continue
+        thin = size.min() < 0.05 * max(size.max(), 1e-12)
+        spread = float(np.partition(size, 1)[1] * size.max())
+        holds = float(np.mean(((centres > box[0]) & (centres < box[1])).all(axis=1)))
+        large = np.linalg.norm(size) > 0.35 * diagonal
+        if (
+            (thin and spread > 0.2 * footprint)
+            or (holds > 0.5 and large)
+            or (large and STRUCTURAL_NAME.search(each.name))
+        ):
+            found.add(each.id)
+    return frozenset(found)
+
+
+# ---- units -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Unit:
+    """Objects that belong together: the name they go by, the box around them, and what their shape can be told by."""
+
+    key: str
+    objects: tuple[SceneObject, ...]
+    box: Array
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> Array:
+        return np.asarray(self.box[1] - self.box[0])
+
+    @property
+    def diagonal(self) -> float:
+        return float(np.linalg.norm(self.size))
+
+
+def _unit(scene: Snapshot, objects: Iterable[SceneObject], root: str = "") -> _Unit:
+    members = tuple(sorted(objects, key=lambda each: each.id))
+    boxes = scene.bounds[[each.id - 1 for each in members]]
+    box = np.stack([boxes[:, 0].min(axis=0), boxes[:, 1].max(axis=0)])
+    return _Unit(root or members[0].unit, members, box, _shape(scene, members))
+
+
+def _shape(scene: Snapshot, members: tuple[SceneObject, ...]) -> tuple[int, ...]:
+    """What copies have in common wherever they stand and however they are turned: triangle counts and area, to about
+    5 %."""
+    triangles = scene.triangles_of(each.id for each in members)
+    area = float(scene.areas[triangles].sum())
+    return (*sorted(each.triangles[1] - each.triangles[0] for each in members), round(20 * np.log(max(area, 1e-12))))
+
+
+def _units(scene: Snapshot, structural: frozenset[int]) -> list[_Unit]:
+    """Objects by the asset that they belong to. A group wider than half the scene is a folder, not an asset."""
+    groups: dict[str, list[SceneObject]] = defaultdict(list)
+    for each in scene.objects:
+        if each.id not in structural and each.photographable and each.triangles[1] > each.triangles[0]:
+            groups[each.unit].append(each)
+    units: list[_Unit] = []
+    for members in groups.values():
+        whole = _unit(scene, members)
+        folder = len(members) > 1 and whole.diagonal > 0.5 * scene.diagonal
+        units += [_unit(scene, [each]) for each in members] if folder else [whole]
+    return units
+
+
+def _split(scene: Snapshot, units: list[_Unit]) -> list[_Unit]:
+    return [_unit(scene, [each]) for group in units for each in group.objects]
+
+
+def _merge_parts(scene: Snapshot, units: list[_Unit]) -> list[_Unit]:
+    """Give legs, posts, handles and boards back to the furniture they are part of; repeated until nothing moves."""
+    for _ in range(4):
+        host = _hosts(scene, units)
+        if not host:
+            return units
+        groups: dict[int, list[SceneObject]] = defaultdict(list)
+        for index, unit in enumerate(units):
+            while index in host:  # ends: a host is always bigger
+                index = host[index]
+            groups[index] += unit.objects
+        units = [_unit(scene, groups[index], root=units[index].key) for index in sorted(groups)]
+    return units
+
+
+def _hosts(scene: Snapshot, units: list[_Unit]) -> dict[int, int]:
+    """For every unit that is a part, the index of what it is a part of."""
+    if len(units) < 2:
+        return {}
+    low, high = np.array([unit.box[0] for unit in units]), np.array([unit.box[1] for unit in units])
+    diagonals = np.linalg.norm(high - low, axis=1)
+    copies = Counter(unit.shape for unit in units)
+    found: dict[int, int] = {}
+    for part, unit in enumerate(units):
+        if any(each.label for each in unit.objects):
+            continue
+        slack = 0.02 * diagonals[part] + 1e-9
+        touching = ((low <= high[part] + slack) & (high >= low[part] - slack)).all(axis=1)
+        bigger = (diagonals > 1.15 * diagonals[part]) & (diagonals < 0.45 * scene.diagonal)
+        hosts = [
+            index for index in np.flatnonzero(touching & bigger) if _is_part(unit, units[index], copies[unit.shape])
+        ]
+        if hosts:
+            found[part] = int(min(hosts, key=lambda index: float(diagonals[index])))
+    return found
+
+
+def _is_part(part: _Unit, whole: _Unit, copies: int) -> bool:
+    """Whether a unit that touches a bigger one belongs to it: inside its box, a support under it, or sunk into it.
+
+    Things that merely stand on others do not sink into them; knobs, posts and handles do.
+    """
+    overlap = np.minimum(part.box[1], whole.box[1]) - np.maximum(part.box[0], whole.box[0])
+    inside = np.clip(overlap / np.maximum(part.size, 1e-9), 0, 1)
+    if inside.prod() > 0.7 and part.diagonal < 0.8 * whole.diagonal:
+        return True
+    within_footprint = inside[0] > 0.6 and inside[1] > 0.6
+    slender = np.partition(part.size, 1)[1] < 0.35 * part.size.max()
+    supports = within_footprint and slender and part.box[1][2] <= whole.box[1][2] + 0.05 * whole.size[2]
+    sunk = inside.min() > (0.03 if copies >= 3 else 0.1) and part.diagonal < 0.5 * whole.diagonal
+    return bool(supports or sunk)
+
+
+# ---- judging ---------------------------------------------------------------------------------------------------------
+
+
+def _judged(scene: Snapshot, units: list[_Unit], settings: SubjectSettings, left_out: dict[str, int]) -> list[_Unit]:
+    """Units that pass, in the scene's order; the others are counted by reason."""
+    chosen: list[_Unit] = []
+    copies: Counter[tuple[int, ...]] = Counter()
+    for unit in units:
+        reason = _objection(scene, unit, settings)
+        if not reason and copies[unit.shape] >= settings.copies:
+            reason = "copy"
+        if reason:
+            left_out[reason] += 1
+            continue
+        copies[unit.shape] += 1
+        chosen.append(unit)
+    return chosen
+
+
+def _objection(scene: Snapshot, unit: _Unit, settings: SubjectSettings) -> str:
+    """Why a unit is no subject; empty when it is one."""
+    names = [name for each in unit.objects for name in (each.label, each.name, each.unit) if name]
+    if settings.include and not _matches(names, settings.include):
+        return "not included"
+    if _matches(names, settings.exclude):
+        return "excluded"
+    if unit.diagonal < settings.smallest * scene.diagonal:
+        return "too small"
+    if unit.diagonal > settings.largest * scene.diagonal:
+        return "too large"
+    if np.sort(unit.size)[1] < 0.02 * unit.size.max():
+        return "a line"
+    if _distance_outside(unit.box, scene.extent) > 0.5 * scene.diagonal:
+        return "astray"
+    thin = unit.size.min() < 0.03 * unit.size.max()
+    if thin and not any(each.textured or each.label for each in unit.objects) and _is_plain(scene, unit):
+        return "plain panel"
+    return ""
+
+
+def _distance_outside(box: Array, extent: Array) -> float:
+    """How far the middle of a box lies outside the scene's extent."""
+    middle = box.mean(axis=0)
+    return float(np.linalg.norm(np.maximum(extent[0] - middle, 0) + np.maximum(middle - extent[1], 0)))
+
+
+def _is_plain(scene: Snapshot, unit: _Unit) -> bool:
+    """Whether there is next to nothing to see on it: a few triangles of one brightness."""
+    triangles = scene.triangles_of(each.id for each in unit.objects)
+    return len(triangles) <= 64 and float(np.ptp(scene.albedo[triangles])) < 0.1
+
+
+def _matches(names: list[str], patterns: tuple[str, ...]) -> bool:
+    return any(fnmatch.fnmatchcase(name.lower(), pattern.lower()) for name in names for pattern in patterns)
+
+
+def _subject(scene: Snapshot, unit: _Unit, seed: int, taken: dict[str, int], copy: int) -> Subject:
+    label = next((each.label for each in unit.objects if each.label and each.unit == each.name), "")
+    label = label or next((each.label for each in unit.objects if each.label), "")
+    name = slug(label or unit.key)
+    taken[name] += 1
+    identity = name if taken[name] == 1 else f"{name}-{taken[name]}"
+    triangles = scene.triangles_of(each.id for each in unit.objects)
+    return Subject(
+        id=identity,
+        label=label,
+        objects=frozenset(each.id for each in unit.objects),
+        copy=copy,
+        hull=spanning_points(scene.vertices[np.unique(scene.triangles[triangles])]),
+        points=surface_points(scene, triangles, SURFACE_POINTS, rng_for(seed, identity)),
+        area=float(scene.areas[triangles].sum()),
+        lacks_texture=any(each.lacks_texture for each in unit.objects),
+    )
+
+
+def rng_for(seed: int, *words: object) -> np.random.Generator:
+    """A generator that belongs to a seed and an identity, whatever ran before it."""
+    digest = hashlib.sha256("\x1f".join(map(str, (seed, *words))).encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:8], "little"))
+
+
+def spanning_points(vertices: Array) -> Array:
+    """Vertices (K, 3) that span the same hull: all of a small mesh, the extremes in 512 directions of a large one."""
+    if len(vertices) <= 256:
+        return vertices
+    extremes = {int(np.argmax(vertices @ axis)) for axis in fibonacci_sphere(512)}
+    return vertices[sorted(extremes)]
+
+
+def surface_points(scene: Snapshot, triangles: NDArray[np.intp], count: int, rng: np.random.Generator) -> Array:
+    """Points (count, 3) on these triangles, stratified by area."""
+    total = np.cumsum(scene.areas[triangles])
+    if not len(total) or total[-1] <= 0:
+        return np.repeat(scene.vertices[scene.triangles[triangles[:1], 0]], count, axis=0)
+    steps = (np.arange(count) + rng.random(count)) / count * total[-1]
+    chosen = scene.triangles[triangles[np.minimum(np.searchsorted(total, steps), len(triangles) - 1)]]
+    u, v = rng.random((2, count, 1))
+    u, v = np.where(u + v > 1, 1 - u, u), np.where(u + v > 1, 1 - v, v)
+    a, b, c = (scene.vertices[chosen[:, k]] for k in range(3))
+    points: Array = (a + u * (b - a) + v * (c - a))[rng.permutation(count)]
+    return points
