@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`blender -b scene.blend --command blendset ...`: the same runs as in the window, headless.
+
+`render` and `plan` work on the open file, in this process; `work` and `check` serve the supervisor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+from blendset.config import Config, add_arguments, config_from_arguments
+from blendset.dataset import Dataset
+from blendset.errors import BlendsetError
+from blendset.records import DatasetRecord
+
+from .render.run import SceneRun
+from .worker import check, work
+
+COMMAND = "blendset"
+_handles: list[object] = []
+
+
+def register() -> None:
+    """Give Blender the command."""
+    _handles.append(bpy.utils.register_cli_command(COMMAND, main))
+
+
+def unregister() -> None:
+    """Take it back."""
+    while _handles:
+        bpy.utils.unregister_cli_command(_handles.pop())
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command; returns the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    parser = _parser()
+    try:
+        arguments = parser.parse_args(list(argv))
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    try:
+        return int(arguments.run(arguments))
+    except BlendsetError as error:
+        print(f"blendset: {error}", file=sys.stderr)
+        if arguments.debug:
+            traceback.print_exc()
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="blender -b SCENE.blend --command blendset", allow_abbrev=False)
+    parser.add_argument("--debug", action="store_true", help="show where an error comes from")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    render = commands.add_parser("render", help="render the open file into a dataset", allow_abbrev=False)
+    render.add_argument("--out", type=Path, required=True, metavar="DATASET", help="the dataset's folder")
+    render.add_argument(
+        "--mix-settings", action="store_true", help="add to a dataset that was rendered with other settings"
+    )
+    add_arguments(render)
+    render.set_defaults(run=_render)
+    for name, does in (("work", work), ("check", check)):
+        served = commands.add_parser(name, help="for the supervisor")
+        served.add_argument("--job", type=Path)
+        served.add_argument("--events", type=Path, required=True)
+        served.set_defaults(run=does)
+    return parser
+
+
+def _render(arguments: argparse.Namespace) -> int:
+    config = config_from_arguments(arguments)
+    if not bpy.data.filepath:
+        raise BlendsetError(
+            "No scene is open; give one: blender -b SCENE.blend --command blendset render --out DATASET."
+        )
+    source = Path(bpy.data.filepath)
+    dataset = Dataset.create_or_open(
+        arguments.out, dataset_record(arguments.out, config, source), arguments.mix_settings
+    )
+    with SceneRun(source, dataset, config, _narrator()) as run:
+        plan = run.plan(previews=True)
+        run.render(plan, [view.view_id for view in plan.views])
+    dataset.rebuild_index()
+    passed = sum(not view.failed_checks for view in dataset.views() if view.run == plan.run)
+    print(f"blendset: {len(plan.views)} views of {run.scene_id} in {dataset.root}, {passed} of them pass every check")
+    return 0 if plan.views else 1
+
+
+def dataset_record(root: Path, config: Config, source: Path) -> DatasetRecord:
+    """What dataset.json says of a dataset that starts with this run."""
+    return DatasetRecord(
+        name=config.dataset.name or root.name,
+        licence=config.dataset.licence,
+        creator=config.dataset.creator,
+        sources=(source.name,),
+        render_settings=config.render_settings(),
+    )
+
+
+def _narrator() -> Callable[..., None]:
+    """Events as plain lines, progress at most every five seconds."""
+    last = 0.0
+
+    def tell(event: str, **fields: Any) -> None:
+        nonlocal last
+        if event == "progress":
+            if time.monotonic() - last < 5:
+                return
+            last = time.monotonic()
+            print(f"blendset: {fields['what']} {fields['done']}/{fields['total']}", flush=True)
+        elif event == "view":
+            print(
+                f"blendset: {fields['path']} {fields['seconds']:.1f} s {', '.join(fields['failed_checks'])}", flush=True
+            )
+        elif event == "planned":
+            for note in fields["notes"]:
+                print(f"blendset: {note}", flush=True)
+
+    return tell

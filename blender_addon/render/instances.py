@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From Cycles' object index to ids of our own, one per object *and* instance.
+
+The index pass knows objects, not instances, and counts to 32,767. Where one index stands for several things, a
+pixel's position (depth and camera) tells which: by bounding boxes where that is clear, else by the nearest triangle.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blendset.cameras import Camera
+
+from ..scene.geometry import JoinedGeometry
+from ..scene.snapshot import OpenScene
+
+FEW = 64
+"""Up to so many candidates the boxes are tried first."""
+
+
+def object_ids(
+    opened: OpenScene,
+    geometry: JoinedGeometry,
+    camera: Camera,
+    slots: NDArray[np.int32],
+    depth: NDArray[np.float32],
+    hit: NDArray[np.bool_],
+) -> NDArray[np.uint32]:
+    """Ids (H, W) for index-pass values `slots` (H, W) where something was `hit`; 0 elsewhere."""
+    standing: dict[int, list[int]] = defaultdict(list)
+    for number, slot in enumerate(opened.slots.tolist()):
+        if number:
+            standing[slot].append(number)
+    ids = np.zeros(slots.shape, dtype=np.uint32)
+    positions: NDArray[np.float64] | None = None
+    for slot in np.unique(slots[hit]).tolist():
+        where = hit & (slots == slot)
+        candidates = standing.get(slot, [])
+        if len(candidates) == 1:
+            ids[where] = candidates[0]
+            continue
+        if positions is None:
+            positions = camera.unproject(depth)
+        ids[where] = _told_apart(opened, geometry, candidates, positions[where])
+    return ids
+
+
+def _told_apart(
+    opened: OpenScene, geometry: JoinedGeometry, candidates: list[int], points: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """The id of what each point (N, 3) lies on, among `candidates` (all objects when there are none)."""
+    snapshot = opened.snapshot
+    chosen = np.zeros(len(points), dtype=np.int64)
+    if 0 < len(candidates) <= FEW:
+        boxes = snapshot.bounds[[number - 1 for number in candidates]]
+        slack = 1e-4 * np.linalg.norm(boxes[:, 1] - boxes[:, 0], axis=1, keepdims=True) + 1e-6 * np.abs(boxes).max()
+        inside = ((points[:, None] >= boxes[:, 0] - slack) & (points[:, None] <= boxes[:, 1] + slack)).all(axis=2)
+        alone = inside.sum(axis=1) == 1
+        chosen[alone] = np.array(candidates)[inside[alone].argmax(axis=1)]
+    open_points = np.flatnonzero(chosen == 0)
+    if len(open_points):
+        only = geometry.only(candidates) if candidates else geometry
+        triangles = only.nearest(points[open_points])
+        found = (
+            np.where(triangles >= 0, snapshot.owner[triangles], 0)
+            if len(snapshot.owner)
+            else np.zeros(len(open_points))
+        )
+        chosen[open_points] = np.where(found > 0, found, candidates[0] if candidates else 0)
+    return chosen

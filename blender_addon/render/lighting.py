@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Light for scenes that have none where it is needed. Added once, before the session's first kept picture, and named
+in every record.
+
+Strengths only have to be even: exposure decides how bright a picture is.
+"""
+
+from __future__ import annotations
+
+import bpy
+import numpy as np
+from mathutils import Vector
+
+from blendset.placement.scene import fibonacci_sphere
+
+from ..scene.geometry import JoinedGeometry
+from ..scene.overrides import Overrides
+from ..scene.snapshot import OpenScene
+
+OPEN_SKY = 0.3
+"""A scene is open when so many of the rays upwards from its middle leave it."""
+
+
+def has_light(scene: bpy.types.Scene, opened: OpenScene) -> bool:
+    """Whether anything in the scene could light it at all."""
+    lamps = any(each.type == "LIGHT" and not each.hide_render for each in scene.objects)
+    return lamps or opened.emits or _world_shines(scene.world)
+
+
+def _world_shines(world: bpy.types.World | None) -> bool:
+    if world is None:
+        return False
+    if not world.node_tree:
+        return sum(world.color) > 0
+    for node in world.node_tree.nodes:
+        if node.type == "BACKGROUND":
+            colour, strength = node.inputs["Color"], node.inputs["Strength"]
+            lit = colour.is_linked or sum(colour.default_value[:3]) > 0
+            if lit and (strength.is_linked or strength.default_value > 0):
+                return True
+    return False
+
+
+def fitting_kind(opened: OpenScene, geometry: JoinedGeometry) -> str:
+    """ "sky" for a scene that is open above, "interior" for one that is closed."""
+    low, high = opened.snapshot.extent
+    directions = fibonacci_sphere(64)
+    directions = directions[directions[:, 2] > 0.25]
+    grid = np.stack(np.meshgrid([0.3, 0.5, 0.7], [0.3, 0.5, 0.7], [0.4, 0.6]), axis=-1).reshape(-1, 3)
+    origins = np.repeat(low + grid * (high - low), len(directions), axis=0)
+    distances, _ = geometry.cast(origins, np.tile(directions, (len(grid), 1)))
+    return "sky" if float(np.mean(np.isinf(distances))) > OPEN_SKY else "interior"
+
+
+def add_light(
+    scene: bpy.types.Scene, opened: OpenScene, geometry: JoinedGeometry, kind: str, overrides: Overrides
+) -> None:
+    """Add "sky", "interior" or "studio" light until the overrides end; the scene's own light stays."""
+    builders = {"sky": _sky, "interior": _interior, "studio": _studio}
+    builders[kind](scene, opened, geometry, overrides)
+
+
+def _sky(scene: bpy.types.Scene, opened: OpenScene, geometry: JoinedGeometry, overrides: Overrides) -> None:
+    _world(scene, (0.62, 0.75, 1.0), 0.8, overrides)
+    sun = _lamp(scene, "SUN", overrides)
+    sun.data.energy, sun.data.angle = 3.0, 0.1
+    sun.rotation_euler = (0.75, 0.15, 0.6)
+
+
+def _studio(scene: bpy.types.Scene, opened: OpenScene, geometry: JoinedGeometry, overrides: Overrides) -> None:
+    """Key, fill and rim around the whole scene before a grey world."""
+    _world(scene, (1.0, 1.0, 1.0), 0.35, overrides)
+    low, high = opened.snapshot.extent
+    centre, reach = (low + high) / 2, opened.snapshot.diagonal
+    for turn, height, strength in ((-0.8, 0.7, 1.0), (1.0, 0.4, 0.4), (2.8, 0.8, 0.6)):
+        place = centre + reach * np.array([np.sin(turn), -np.cos(turn), height])
+        _area(scene, place, centre, reach * 0.7, strength * 25 * reach**2, overrides)
+
+
+def _interior(scene: bpy.types.Scene, opened: OpenScene, geometry: JoinedGeometry, overrides: Overrides) -> None:
+    """Soft panels under the ceiling, about as far apart as the room is high, where there is free space below them."""
+    low, high = opened.snapshot.extent
+    height = max(float(high[2] - low[2]), 1e-6)
+    counts = [int(np.clip(round(float(span) / (1.5 * height)), 1, 6)) for span in (high - low)[:2]]
+    for x in (np.arange(counts[0]) + 0.5) / counts[0]:
+        for y in (np.arange(counts[1]) + 0.5) / counts[1]:
+            middle = low + np.array([x, y, 0.6]) * (high - low)
+            reach, _ = geometry.cast(middle[None], np.array([[0.0, 0.0, 1.0]]))
+            rise = 0.9 * min(float(reach[0]), 0.4 * height)
+            place = middle + np.array([0, 0, rise])
+            _area(scene, place, place - np.array([0, 0, 1]), 0.5 * height, 30 * height**2, overrides)
+
+
+def _world(scene: bpy.types.Scene, colour: tuple[float, float, float], strength: float, overrides: Overrides) -> None:
+    world = bpy.data.worlds.new("Blendset light")
+    overrides.on_exit(bpy.data.worlds.remove, world)
+    if not world.node_tree:
+        world.use_nodes = True
+    background = next(node for node in world.node_tree.nodes if node.type == "BACKGROUND")
+    background.inputs["Color"].default_value = (*colour, 1.0)
+    background.inputs["Strength"].default_value = strength
+    overrides.set(scene, "world", world)
+
+
+def _lamp(scene: bpy.types.Scene, kind: str, overrides: Overrides) -> bpy.types.Object:
+    data = bpy.data.lights.new("Blendset light", kind)
+    overrides.on_exit(bpy.data.lights.remove, data)
+    lamp = bpy.data.objects.new("Blendset light", data)
+    scene.collection.objects.link(lamp)
+    overrides.on_exit(bpy.data.objects.remove, lamp)
+    lamp.visible_camera = False
+    return lamp
+
+
+def _area(
+    scene: bpy.types.Scene, place: np.ndarray, target: np.ndarray, size: float, energy: float, overrides: Overrides
+) -> None:
+    lamp = _lamp(scene, "AREA", overrides)
+    lamp.data.size, lamp.data.energy = size, energy
+    lamp.location = place
+    lamp.rotation_euler = Vector(target - place).to_track_quat("-Z", "Y").to_euler()

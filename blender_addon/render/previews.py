@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The last two gates: a small render of each promising view decides what rays cannot see, and how to expose it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from blendset.config import Config
+from blendset.imaging import PREVIEW, Exposure, as_figures, choose_exposure, framing_faults, framing_in, stops
+from blendset.placement.gates import Verdict
+from blendset.placement.plan import Planned, view_id
+from blendset.placement.selection import Unit
+
+from ..scene.geometry import JoinedGeometry
+from .session import RenderSession
+
+LIT_SHARE = 0.75
+"""Light is added where a smaller share of the subjects that cameras can see can be exposed."""
+PROBES = 24
+TOO_DARK = {"dark", "dark subject"}
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What the preview of one view said: the exposure it wants and what is wrong with it even then."""
+
+    exposure_ev: float
+    faults: tuple[str, ...]
+    figures: dict[str, float]
+
+
+class Previewer:
+    """Previews views through a session and remembers the answers until the light changes."""
+
+    def __init__(
+        self, session: RenderSession, geometry: JoinedGeometry, scene: str, config: Config, keep_exposure: bool
+    ) -> None:
+        self._session, self._geometry, self._scene, self._config = session, geometry, scene, config
+        limit = 0.0 if keep_exposure else config.render.exposure_ev
+        self._exposures = stops(limit)
+        self._known: dict[str, Preview] = {}
+        self.rendered = 0
+
+    def forget(self) -> None:
+        """The light has changed."""
+        self._known.clear()
+
+    def preview(self, verdict: Verdict) -> Preview:
+        """Render a view small, once."""
+        name = view_id(self._scene, verdict.candidate, self._config.seed)
+        if name not in self._known:
+            self._known[name] = self._look(verdict, name)
+            self.rendered += 1
+        return self._known[name]
+
+    def _look(self, verdict: Verdict, name: str) -> Preview:
+        subject = verdict.candidate.subject
+        if subject is not None and subject.lacks_texture:
+            return Preview(0.0, ("texture missing",), {})
+        settings = self._config.preview
+        camera = verdict.candidate.camera.resized(settings.resolution)
+        seed = render_seed(name, self._config.seed)
+        first = self._session.render(camera, settings.samples, seed, denoise=True)
+        mine = np.isin(first.ids, list(subject.objects)) if subject else None
+        framing = framing_in(camera, subject, self._geometry.only(subject.objects), first.ids) if subject else None
+        if faults := framing_faults(framing, PREVIEW):
+            return Preview(0.0, tuple(faults), as_figures(framing))
+        halves = first.colour
+        if not self._session.can_denoise:
+            second = self._session.render(camera, settings.samples, seed ^ 1, denoise=False)
+            exposure = choose_exposure((first.colour, second.colour), mine, self._session.transform, self._exposures)
+        else:
+            exposure = choose_exposure(halves, mine, self._session.transform, self._exposures)
+        return _answer(exposure, as_figures(framing))
+
+
+def _answer(exposure: Exposure, figures: dict[str, float]) -> Preview:
+    return Preview(float(exposure.ev), exposure.faults, figures | as_figures(exposure.statistics))
+
+
+def render_seed(name: str, seed: int) -> int:
+    """Cycles' seed for a view: its own, so that neither order nor company changes its noise."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:4], "little") >> 1
+
+
+def lit_share(previewer: Previewer, planned: Planned) -> float:
+    """Share of the subjects in sight whose best view can be exposed; 1 where there is none to ask."""
+    best = [max(units, key=lambda unit: unit[0].score)[0] for units in planned.subject_units]
+    asked = best[:: max(1, -(-len(best) // PROBES))]
+    lit = [not TOO_DARK & set(previewer.preview(verdict).faults) for verdict in asked]
+    return float(np.mean(lit)) if lit else 1.0
+
+
+def audition(
+    previewer: Previewer, planned: Planned, config: Config, progress: Callable[[int, int], None]
+) -> list[tuple[Unit, list[float]]]:
+    """Preview units in the order of their promise until the budget is met; accepted ones with the exposures they want.
+
+    A rejected view gets its reason written into its verdict, so that the funnel tells.
+    """
+    selection = planned.audition(config)
+    chosen: list[tuple[Unit, list[float]]] = []
+    while (unit := selection.next()) is not None:
+        answers = _answers(previewer, unit)
+        good = len(answers) == len(unit) and not any(answer.faults for answer in answers)
+        selection.tell(good)
+        if good:
+            chosen.append((unit, [answer.exposure_ev for answer in answers]))
+        progress(selection.accepted_views, config.cameras.views)
+    return chosen
+
+
+def _answers(previewer: Previewer, unit: Unit) -> Sequence[Preview]:
+    """Previews of a unit's views, up to the first that fails."""
+    answers = []
+    for verdict in unit:
+        answer = previewer.preview(verdict)
+        verdict.figures |= answer.figures
+        answers.append(answer)
+        if answer.faults:
+            verdict.reason = answer.faults[0]
+            break
+    return answers

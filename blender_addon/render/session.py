@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A render session: the scene held still, our camera moved through it, pixels read back.
+
+Everything that would make Cycles synchronise the scene again (passes, lights, objects) is set once, before the first
+render.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import bpy
+import numpy as np
+from mathutils import Matrix
+from numpy.typing import NDArray
+
+from blendset.cameras import SENSOR_MM, Camera
+from blendset.config import RenderSettings
+from blendset.errors import BlendsetError
+from blendset.exr import read_exr
+from blendset.imaging import ViewTransform
+
+from ..scene import devices
+from ..scene.geometry import JoinedGeometry
+from ..scene.overrides import Overrides
+from ..scene.snapshot import OpenScene
+from .formats import EXR, PNG, saving_as
+from .instances import object_ids
+from .view_transform import read_image, tabulate
+
+CLIP_NEAR, CLIP_FAR = 1e-4, 50.0
+"""Clipping distances as shares of the scene's diagonal."""
+OUT_OF_MEMORY = ("out of memory", "out of gpu memory", "cuda_error_out_of_memory", "failed to allocate")
+
+
+@dataclass(frozen=True, eq=False)
+class Pixels:
+    """What one render call gave: scene-linear colour (H, W, 3), planar depth (H, W), world normal (H, W, 3), our ids
+    (H, W)."""
+
+    colour: NDArray[np.float32]
+    depth: NDArray[np.float32]
+    normal: NDArray[np.float32]
+    ids: NDArray[np.uint32]
+
+
+class RenderSession:
+    """Use as a context manager; every change to the scene is taken back at its end."""
+
+    def __init__(
+        self, scene: bpy.types.Scene, layer: str, opened: OpenScene, geometry: JoinedGeometry, settings: RenderSettings
+    ) -> None:
+        self.scene, self.layer = scene, scene.view_layers[layer]
+        self._opened, self._geometry, self._settings = opened, geometry, settings
+        self._overrides = Overrides()
+        self.can_denoise = False
+        self.device = ""
+
+    def __enter__(self) -> RenderSession:
+        self._folder = Path(tempfile.mkdtemp(prefix="blendset-"))
+        self._overrides.on_exit(shutil.rmtree, self._folder, True)
+        try:
+            self._camera = self._overrides.own_camera(self.scene)
+            self._hold_still()
+            self._set_passes()
+            self._set_cycles()
+            self.transform: ViewTransform = tabulate(self.scene, self._folder)
+        except BaseException:
+            self._overrides.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._overrides.__exit__(kind, error, trace)
+
+    @property
+    def overrides(self) -> Overrides:
+        """For those who change more of the scene for the session's length (lighting)."""
+        return self._overrides
+
+    # ---- settings, once --------------------------------------------------------------------------------------------
+
+    def _hold_still(self) -> None:
+        """Off with everything that would crop, blur, double, stamp or post-process a picture."""
+        render, hold = self.scene.render, self._overrides.set
+        hold(render, "engine", "CYCLES")
+        for name in dir(render):
+            if name.startswith("use_stamp"):
+                hold(render, name, False)
+        for name in (
+            "use_border", "use_crop_to_border", "use_multiview", "use_freestyle", "use_motion_blur", "use_compositing",
+            "use_sequencer", "film_transparent", "use_render_cache",
+        ):  # fmt: skip
+            hold(render, name, False)
+        hold(render, "resolution_percentage", 100)
+        hold(render, "pixel_aspect_x", 1.0)
+        hold(render, "pixel_aspect_y", 1.0)
+        hold(render, "dither_intensity", 0.0)
+        hold(render, "use_persistent_data", True)
+
+    def _set_passes(self) -> None:
+        layer, hold = self.layer, self._overrides.set
+        for name in [name for name in dir(layer) if name.startswith("use_pass_")]:
+            hold(layer, name, name in {"use_pass_combined", "use_pass_z", "use_pass_normal", "use_pass_object_index"})
+        hold(layer, "pass_alpha_threshold", 0.5)
+        hold(layer, "samples", 0)
+        hold(layer.cycles, "denoising_store_passes", False)
+        for name, slot in self._opened.slot_of.items():
+            original = self._objects_by_full_name().get(name)
+            if original is not None:
+                hold(original, "pass_index", slot)
+
+    def _objects_by_full_name(self) -> dict[str, bpy.types.Object]:
+        if not hasattr(self, "_objects"):
+            self._objects = {each.name_full: each for each in bpy.data.objects}
+        return self._objects
+
+    def _set_cycles(self) -> None:
+        cycles, hold = self.scene.cycles, self._overrides.set
+        chosen = devices.choose(self._settings.device, devices.available())
+        hold(cycles, "device", devices.use(chosen))
+        self.device = f"{chosen[0].kind}: {', '.join(device.name for device in chosen)}"
+        for name in ("use_animated_seed", "use_sample_subset", "use_preview_denoising"):
+            hold(cycles, name, False)
+        hold(cycles, "use_adaptive_sampling", True)
+        hold(cycles, "adaptive_threshold", 0.02)
+        hold(cycles, "adaptive_min_samples", 0)
+        hold(cycles, "time_limit", 0.0)
+        hold(cycles, "denoising_use_gpu", chosen[0].kind != "CPU")
+        try:
+            hold(cycles, "denoiser", "OPENIMAGEDENOISE")
+            self.can_denoise = True
+        except TypeError:  # this build has none
+            self.can_denoise = False
+
+    # ---- one picture -----------------------------------------------------------------------------------------------
+
+    def render(self, camera: Camera, samples: int, seed: int, denoise: bool) -> Pixels:
+        """Path trace one view and read all its passes back; the result stays Blender's for `png`."""
+        self._aim(camera)
+        cycles = self.scene.cycles
+        cycles.samples, cycles.seed = samples, seed
+        cycles.use_denoising = denoise and self.can_denoise
+        try:
+            bpy.ops.render.render(scene=self.scene.name, layer=self.layer.name)
+        except RuntimeError as error:
+            raise _render_error(error) from error
+        path = self._folder / "passes.exr"
+        with saving_as(self.scene, EXR):
+            bpy.data.images["Render Result"].save_render(str(path), scene=self.scene)
+        return self._pixels(camera, read_exr(path))
+
+    def png(self, exposure_ev: float) -> tuple[bytes, NDArray[np.float32]]:
+        """The last render as PNG bytes through the scene's view transform, and its values 0..255 (H, W, 3)."""
+        view, path = self.scene.view_settings, self._folder / "rgb.png"
+        before = view.exposure
+        try:
+            view.exposure = before + exposure_ev
+            with saving_as(self.scene, PNG):
+                bpy.data.images["Render Result"].save_render(str(path), scene=self.scene)
+        finally:
+            view.exposure = before
+        return path.read_bytes(), 255 * read_image(path)
+
+    def _aim(self, camera: Camera) -> None:
+        render, data = self.scene.render, self._camera.data
+        render.resolution_x, render.resolution_y = camera.width, camera.height
+        data.sensor_fit, data.sensor_width = "AUTO", SENSOR_MM
+        data.lens = camera.focal_length_mm
+        data.shift_x, data.shift_y = camera.shift
+        size = self._opened.snapshot.diagonal or 1.0
+        data.clip_start, data.clip_end = CLIP_NEAR * size, CLIP_FAR * size
+        self._camera.matrix_world = Matrix(camera.world_from_camera.tolist())
+
+    def _pixels(self, camera: Camera, planes: dict[str, np.ndarray]) -> Pixels:
+        def plane(*endings: str) -> np.ndarray:
+            return next(values for name, values in planes.items() if name.endswith(endings))
+
+        def vector(name: str, axes: str) -> np.ndarray:
+            return np.stack([plane(f".{name}.{axis}") for axis in axes], axis=-1).astype(np.float32)
+
+        depth = plane(".Depth.Z").astype(np.float32)
+        slots = np.rint(plane(".IndexOB.X", ".Object Index.X")).astype(np.int32)
+        nothing = depth >= 1e9
+        ids = object_ids(self._opened, self._geometry, camera, slots, np.where(nothing, 0, depth), ~nothing)
+        return Pixels(
+            colour=vector("Combined", "RGB"),
+            depth=np.where(nothing, np.float32(np.inf), depth),
+            normal=np.where(nothing[..., None], np.float32(0), vector("Normal", "XYZ")),
+            ids=ids,
+        )
+
+
+def _render_error(error: RuntimeError) -> BlendsetError:
+    text = " ".join(str(error).split())
+    if any(sign in text.lower() for sign in OUT_OF_MEMORY):
+        return BlendsetError(f"The device ran out of memory ({text}); render smaller, or use --device cpu.")
+    return BlendsetError(
+        f"Cycles could not render this scene ({text}); open it in Blender and render one picture by hand to see why."
+    )

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The scene's own view transform (and look, gamma, curves), tabulated by Blender itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bpy
+import numpy as np
+
+from blendset.imaging import ViewTransform
+
+from .formats import PNG, saving_as
+
+STEPS = 33
+LOW, HIGH = -12.0, 7.0
+
+
+def tabulate(scene: bpy.types.Scene, folder: Path) -> ViewTransform:
+    """Send a lattice of linear colours through Blender's display path; `scene`'s exposure is part of the table."""
+    stops = 2.0 ** np.linspace(LOW, HIGH, STEPS)
+    colours = np.stack(np.meshgrid(stops, stops, stops, indexing="ij"), axis=-1).reshape(-1, 3)
+    lattice = bpy.data.images.new("Blendset lattice", STEPS * STEPS, STEPS, float_buffer=True)
+    try:
+        lattice.pixels.foreach_set(np.c_[colours, np.ones(len(colours))].astype(np.float32).ravel())
+        path = folder / "lattice.png"
+        with saving_as(scene, PNG | {"color_depth": "16"}):
+            lattice.save_render(str(path), scene=scene)
+        table = read_image(path)[::-1].reshape(STEPS, STEPS, STEPS, 3)
+    finally:
+        bpy.data.images.remove(lattice)
+    return ViewTransform(table, LOW, HIGH)
+
+
+def read_image(path: Path) -> np.ndarray:
+    """Values 0..1 (H, W, 3) of a picture file, top row first, untouched by colour management."""
+    image = bpy.data.images.load(str(path), check_existing=False)
+    try:
+        image.colorspace_settings.name = "Non-Color"
+        width, height = image.size
+        pixels = np.empty(width * height * 4, dtype=np.float32)
+        image.pixels.foreach_get(pixels)
+    finally:
+        bpy.data.images.remove(image)
+    return pixels.reshape(height, width, 4)[::-1, :, :3]

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What can render here, and which of it should. The choice is a pure function over a list of devices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import bpy
+
+from blendset.errors import BlendsetError
+
+PREFERENCE = ("OPTIX", "CUDA", "HIP", "ONEAPI", "METAL")
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device as Cycles lists it; `kind` is a compute type of Cycles or "CPU"."""
+
+    kind: str
+    name: str
+    id: str = ""
+
+
+def choose(wanted: str, devices: Sequence[Device]) -> tuple[Device, ...]:
+    """The devices to render on: all of one kind. "auto" takes the best kind there is; a kind that is not there is an
+    error, never the CPU."""
+    kinds = {device.kind for device in devices}
+    best = next((kind for kind in PREFERENCE if kind in kinds), "CPU")
+    kind = best if wanted == "auto" else wanted.upper()
+    chosen = tuple(device for device in devices if device.kind == kind)
+    if kind == "CPU":
+        return chosen or (Device("CPU", "CPU"),)
+    if not chosen:
+        present = ", ".join(sorted(kinds - {"CPU"})) or "the CPU only"
+        raise BlendsetError(
+            f"No {kind} device was found by this Blender (it sees {present}); choose --device auto or cpu, "
+            "or install the driver."
+        )
+    return chosen
+
+
+def available() -> list[Device]:
+    """Every device that this Blender's Cycles sees."""
+    preferences = _cycles_preferences()
+    found = {}
+    for kind in PREFERENCE:
+        for device in _devices_of(preferences, kind):
+            if device.type == kind:
+                found[device.id] = Device(kind, device.name, device.id)
+    return [*found.values(), Device("CPU", "CPU")]
+
+
+def use(chosen: Sequence[Device]) -> str:
+    """Switch Cycles to these devices; returns what a scene's `cycles.device` must be."""
+    kind = chosen[0].kind
+    if kind == "CPU":
+        return "CPU"
+    preferences = _cycles_preferences()
+    preferences.compute_device_type = kind
+    wanted = {device.id for device in chosen}
+    for device in _devices_of(preferences, kind):
+        device.use = device.id in wanted
+    return "GPU"
+
+
+def _cycles_preferences() -> bpy.types.AddonPreferences:
+    addon = bpy.context.preferences.addons.get("cycles")
+    if addon is None:
+        raise BlendsetError(
+            "Cycles is switched off in this Blender; enable the add-on 'Cycles Render Engine' in its preferences."
+        )
+    return addon.preferences
+
+
+def _devices_of(preferences: bpy.types.AddonPreferences, kind: str) -> list[bpy.types.PropertyGroup]:
+    """Devices of one compute type; a type that this build does not know has none."""
+    try:
+        return list(preferences.get_devices_for_type(kind) or [])
+    except (TypeError, ValueError):
+        return []

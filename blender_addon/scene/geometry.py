@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The core's questions about a scene, answered by one BVH over all triangles that render.
+
+About twenty times cheaper per ray than scene.ray_cast, which also follows the viewport's visibility.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from mathutils.bvhtree import BVHTree
+from numpy.typing import NDArray
+
+from blendset.cameras import Array
+from blendset.placement.scene import Snapshot
+
+
+class JoinedGeometry:
+    """Implements blendset.placement.scene.Geometry. Coordinates are recentred: the tree is single precision."""
+
+    def __init__(self, snapshot: Snapshot, triangles: NDArray[np.intp] | None = None) -> None:
+        self._snapshot = snapshot
+        self._parts: dict[frozenset[int], JoinedGeometry] = {}
+        self._numbers = np.arange(len(snapshot.triangles)) if triangles is None else triangles
+        corners = snapshot.triangles[self._numbers]
+        used, local = np.unique(corners, return_inverse=True)
+        points = snapshot.vertices[used]
+        self._centre = points.mean(axis=0) if len(points) else np.zeros(3)
+        self._tree = BVHTree.FromPolygons(
+            (points - self._centre).tolist(), local.reshape(-1, 3).tolist(), all_triangles=True
+        )
+
+    def cast(self, origins: Array, directions: Array) -> tuple[Array, NDArray[np.int64]]:
+        """First hits: distances in units of each direction's length, inf on a miss; triangle numbers, -1 on a miss."""
+        cast = self._tree.ray_cast
+        rays = zip((origins - self._centre).tolist(), directions.tolist(), strict=True)
+        hits = [
+            (hit[3], hit[2]) if (hit := cast(origin, towards))[2] is not None else (np.inf, -1)
+            for origin, towards in rays
+        ]
+        table = np.array(hits, dtype=np.float64).reshape(-1, 2)
+        local = table[:, 1].astype(np.int64)
+        triangles = np.where(local >= 0, self._numbers[local] if len(self._numbers) else -1, -1)
+        return table[:, 0] / np.linalg.norm(directions, axis=1), triangles
+
+    def near(self, points: Array, radius: float) -> NDArray[np.bool_]:
+        """Whether any surface lies within `radius` of each point."""
+        nearest = self._tree.find_nearest
+        return np.array(
+            [nearest(point, radius)[2] is not None for point in (points - self._centre).tolist()], dtype=bool
+        )
+
+    def nearest(self, points: Array) -> NDArray[np.int64]:
+        """The triangle nearest to each point; -1 in an empty scene."""
+        nearest = self._tree.find_nearest
+        found = [-1 if (hit := nearest(point)[2]) is None else hit for point in (points - self._centre).tolist()]
+        local = np.array(found, dtype=np.int64)
+        return np.where(local >= 0, self._numbers[local] if len(self._numbers) else -1, -1)
+
+    def only(self, ids: Iterable[int]) -> JoinedGeometry:
+        """The same scene with nothing but these objects; built once per set."""
+        key = frozenset(ids)
+        if key not in self._parts:
+            self._parts[key] = JoinedGeometry(self._snapshot, self._snapshot.triangles_of(key))
+        return self._parts[key]

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What placement must know of a material: whether it can be seen at all, whether it emits, how bright it is, which
+images it lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import bpy
+
+UNKNOWN_ALBEDO = 0.4
+INDEX_PASS_ALPHA = 0.5
+"""Cycles' pass_alpha_threshold: what is less opaque than this is not in the index pass, so rays must not stop at it
+either."""
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A material in short; the defaults describe an object without one."""
+
+    name: str = ""
+    albedo: float = 0.8
+    alpha: float = 1.0
+    emits: bool = False
+    textured: bool = False
+    missing_images: tuple[str, ...] = ()
+
+    @property
+    def visible(self) -> bool:
+        return self.alpha >= INDEX_PASS_ALPHA
+
+
+def describe(material: bpy.types.Material | None) -> Surface:
+    """Read a material's node tree from its output backwards; texture-driven values count as unknown."""
+    if material is None:
+        return Surface()
+    shader = _surface_shader(material)
+    if shader is None:
+        return Surface(material.name, albedo=_grey(material.diffuse_color))
+    return Surface(
+        name=material.name,
+        albedo=_albedo(shader),
+        alpha=_alpha(shader),
+        emits=_emits(shader),
+        textured=_textured(shader),
+        missing_images=tuple(sorted({image.name for image in _images(shader) if is_missing(image)})),
+    )
+
+
+def is_missing(image: bpy.types.Image) -> bool:
+    """Whether an image should come from a file that is not there."""
+    if image.source not in {"FILE", "SEQUENCE", "TILED"} or image.packed_file or len(image.packed_files):
+        return False
+    if not image.filepath:
+        return True
+    path = Path(bpy.path.abspath(image.filepath, library=image.library))
+    if image.source == "TILED":
+        return not any(path.parent.glob(path.name.replace("<UDIM>", "[0-9]*").replace("<UVTILE>", "u*_v*")))
+    if image.source == "SEQUENCE":
+        return not path.parent.is_dir()
+    return not path.is_file()
+
+
+def _surface_shader(material: bpy.types.Material) -> bpy.types.Node | None:
+    if not material.node_tree:
+        return None
+    output = material.node_tree.get_output_node("CYCLES") or material.node_tree.get_output_node("ALL")
+    return _source(output.inputs["Surface"]) if output else None
+
+
+def _source(socket: bpy.types.NodeSocket) -> bpy.types.Node | None:
+    """The node behind a socket, through reroutes."""
+    node = socket.links[0].from_node if socket.is_linked and socket.links else None
+    while node is not None and node.type == "REROUTE":
+        node = node.inputs[0].links[0].from_node if node.inputs[0].is_linked else None
+    return node
+
+
+def _inner(group: bpy.types.Node) -> bpy.types.Node | None:
+    """The shader that a node group gives out."""
+    tree = getattr(group, "node_tree", None)
+    output = next((node for node in tree.nodes if node.type == "GROUP_OUTPUT"), None) if tree else None
+    socket = next((each for each in output.inputs if each.type == "SHADER"), None) if output else None
+    return _source(socket) if socket else None
+
+
+def _mixed(node: bpy.types.Node) -> tuple[float, list[bpy.types.Node | None]]:
+    """Factor and the two shaders of a mix node; a driven factor counts as one half."""
+    factor = 0.5 if node.inputs[0].is_linked else float(node.inputs[0].default_value)
+    return factor, [_source(node.inputs[1]), _source(node.inputs[2])]
+
+
+def _alpha(node: bpy.types.Node | None) -> float:
+    if node is None:
+        return 1.0
+    if node.type == "BSDF_TRANSPARENT":
+        return 0.0
+    if node.type == "BSDF_PRINCIPLED" and not node.inputs["Alpha"].is_linked:
+        return float(node.inputs["Alpha"].default_value)
+    if node.type == "MIX_SHADER":
+        factor, (first, second) = _mixed(node)
+        if node.inputs[0].is_linked:
+            return max(_alpha(first), _alpha(second))  # the index pass decides
+        return (1 - factor) * _alpha(first) + factor * _alpha(second)
+    if node.type == "ADD_SHADER":
+        return max(_alpha(_source(node.inputs[0])), _alpha(_source(node.inputs[1])))
+    return _alpha(_inner(node)) if node.type == "GROUP" else 1.0
+
+
+def _emits(node: bpy.types.Node | None) -> bool:
+    if node is None:
+        return False
+    if node.type == "EMISSION":
+        return node.inputs["Strength"].is_linked or node.inputs["Strength"].default_value > 0
+    if node.type == "BSDF_PRINCIPLED":
+        strength = node.inputs.get("Emission Strength")
+        colour = node.inputs.get("Emission Color")
+        lit = colour is not None and (colour.is_linked or _grey(colour.default_value) > 0)
+        return bool(strength is not None and lit and (strength.is_linked or strength.default_value > 0))
+    if node.type == "MIX_SHADER":
+        return any(_emits(each) for each in _mixed(node)[1])
+    if node.type == "ADD_SHADER":
+        return any(_emits(_source(each)) for each in node.inputs)
+    return _emits(_inner(node)) if node.type == "GROUP" else False
+
+
+def _albedo(node: bpy.types.Node | None) -> float:
+    if node is None:
+        return UNKNOWN_ALBEDO
+    if node.type == "MIX_SHADER":
+        factor, (first, second) = _mixed(node)
+        return (1 - factor) * _albedo(first) + factor * _albedo(second)
+    if node.type == "GROUP":
+        return _albedo(_inner(node))
+    socket = node.inputs.get("Base Color") or node.inputs.get("Color")
+    if socket is None or socket.is_linked:
+        return UNKNOWN_ALBEDO
+    return _grey(socket.default_value)
+
+
+def _textured(node: bpy.types.Node | None) -> bool:
+    """Whether something other than one value decides a shader's colour."""
+    if node is None:
+        return False
+    if node.type in {"MIX_SHADER", "ADD_SHADER"}:
+        return any(_textured(_source(socket)) for socket in node.inputs if socket.type == "SHADER")
+    if node.type == "GROUP":
+        return True
+    socket = node.inputs.get("Base Color") or node.inputs.get("Color")
+    return socket is not None and socket.is_linked
+
+
+def _grey(colour: bpy.types.bpy_prop_array) -> float:
+    """Luma of a linear colour, display-encoded, which is how contrast is seen."""
+    linear = max(0.2126 * colour[0] + 0.7152 * colour[1] + 0.0722 * colour[2], 0.0)
+    return float(min(linear, 1.0) ** (1 / 2.2))
+
+
+def _images(node: bpy.types.Node, seen: set[str] | None = None) -> Iterator[bpy.types.Image]:
+    """Images that feed a shader, through links and groups."""
+    seen = set() if seen is None else seen
+    if (key := f"{node.id_data.name_full}/{node.name}") in seen or node.mute:
+        return
+    seen.add(key)
+    if getattr(node, "image", None) is not None:
+        yield node.image
+    if node.type == "GROUP" and node.node_tree:
+        for inner in node.node_tree.nodes:
+            yield from _images(inner, seen)
+    for socket in node.inputs:
+        if (behind := _source(socket)) is not None:
+            yield from _images(behind, seen)

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Changes to the user's scene that are taken back, whatever happens in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any
+
+import bpy
+
+CAMERA_NAME = "Blendset camera"
+
+
+class Overrides:
+    """Remembers what it changes and restores it in reverse order on exit."""
+
+    def __init__(self) -> None:
+        self._undo = ExitStack()
+
+    def __enter__(self) -> Overrides:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._undo.close()
+
+    def set(self, owner: Any, name: str, value: Any) -> None:
+        """Set an attribute. One that this Blender does not have is left alone: versions differ."""
+        if not hasattr(owner, name):
+            return
+        before = getattr(owner, name)
+        if hasattr(before, "copy") and not isinstance(before, bpy.types.ID):
+            before = before.copy()
+        if before == value:
+            return
+        setattr(owner, name, value)
+        self._undo.callback(setattr, owner, name, before)
+
+    def on_exit(self, undo: Callable[..., object], *arguments: object) -> None:
+        """Have something else undone too."""
+        self._undo.callback(undo, *arguments)
+
+    def own_camera(self, scene: bpy.types.Scene) -> bpy.types.Object:
+        """A camera of ours, made the scene's for as long as the overrides last."""
+        data = bpy.data.cameras.new(CAMERA_NAME)
+        camera = bpy.data.objects.new(CAMERA_NAME, data)
+        self._undo.callback(bpy.data.cameras.remove, data)
+        scene.collection.objects.link(camera)
+        self._undo.callback(bpy.data.objects.remove, camera)
+        self.set(scene, "camera", camera)
+        return camera

@@ -1,0 +1,313 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From the render depsgraph to the core's Snapshot: every object and instance, its triangles in world space, its
+place in the file.
+
+Instances become objects of their own; ids follow names, not Blender's order, so that they are the same in every
+version.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import bpy
+import numpy as np
+from numpy.typing import NDArray
+
+from blendset.placement.labels import label_from_name
+from blendset.placement.scene import SceneObject, Snapshot
+
+from .materials import Surface, describe
+from .render_depsgraph import ask_render_depsgraph
+
+MESH_LIKE = {"MESH", "CURVE", "SURFACE", "FONT", "META"}
+DRAWN = MESH_LIKE | {"CURVES", "POINTCLOUD", "VOLUME", "GREASEPENCIL", "GPENCIL"}
+TRIANGLE_LIMIT = 8_000_000
+"""Above this many triangles in all, heavily instanced meshes are thinned for the rays; what is rendered stays whole."""
+MAX_PASS_INDEX = 32_767
+
+
+@dataclass(frozen=True, eq=False)
+class OpenScene:
+    """A snapshot with what ties it to Blender: which index-pass value each object renders with, and what was
+    noticed."""
+
+    snapshot: Snapshot
+    slots: NDArray[np.int32]
+    slot_of: dict[str, int]
+    missing_files: tuple[str, ...]
+    notes: tuple[str, ...]
+    emits: bool
+
+
+@dataclass(eq=False)
+class _Mesh:
+    """Local geometry of one evaluated mesh: vertices (V, 3), triangles (T, 3), a material slot per triangle."""
+
+    vertices: NDArray[np.float32]
+    triangles: NDArray[np.int32]
+    slots: NDArray[np.int32]
+
+
+@dataclass(eq=False)
+class _Item:
+    """One object or instance as met in the depsgraph."""
+
+    key: tuple[str, ...]
+    original: str
+    label: str
+    collection: str
+    unit: str
+    shape: str
+    instance_of: str
+    kind: str
+    matrix: NDArray[np.float64]
+    mesh: _Mesh | None
+    surfaces: list[Surface]
+    photographable: bool
+    box: NDArray[np.float64]
+
+
+@dataclass
+class _Gathering:
+    """What one pass over the depsgraph collects."""
+
+    items: list[_Item] = field(default_factory=list)
+    meshes: dict[tuple[str, int], _Mesh] = field(default_factory=dict)
+    surfaces: dict[str, Surface] = field(default_factory=dict)
+    collections: dict[str, str] = field(default_factory=dict)
+
+
+def open_scene(scene: bpy.types.Scene, layer: str) -> OpenScene:
+    """Take the snapshot of one view layer as it renders now."""
+    items = ask_render_depsgraph(scene, layer, lambda depsgraph: _gather(depsgraph, scene))
+    items.sort(key=lambda item: item.key)
+    notes = _thin(items)
+    originals = sorted({item.original for item in items})
+    slot_of = {name: 1 + number % MAX_PASS_INDEX for number, name in enumerate(originals)}
+    snapshot = _joined(items, scene.unit_settings.scale_length)
+    if missing := sorted({image for item in items for surface in item.surfaces for image in surface.missing_images}):
+        notes.append(f"textures missing: {', '.join(missing)}")
+    return OpenScene(
+        snapshot=snapshot,
+        slots=np.array([0] + [slot_of[item.original] for item in items], dtype=np.int32),
+        slot_of=slot_of,
+        missing_files=tuple(missing_files()),
+        notes=tuple(notes),
+        emits=any(surface.emits for item in items for surface in item.surfaces),
+    )
+
+
+def missing_files() -> list[str]:
+    """Paths of images and libraries that the file refers to and that are not there."""
+    from .materials import is_missing
+
+    images = [image.filepath or image.name for image in bpy.data.images if image.users and is_missing(image)]
+    libraries = [library.filepath for library in bpy.data.libraries if getattr(library, "is_missing", False)]
+    lost = [f"{each.name} (linked)" for each in bpy.data.objects if each.is_missing]
+    return sorted({*images, *libraries, *lost})
+
+
+# ---- gathering, inside the render call -------------------------------------------------------------------------------
+
+
+def _gather(depsgraph: bpy.types.Depsgraph, scene: bpy.types.Scene) -> list[_Item]:
+    gathering = _Gathering(collections=_collection_of(scene))
+    for instance in depsgraph.object_instances:
+        shown = instance.object
+        if shown.type in DRAWN and instance.show_self and shown.visible_camera:
+            item = _item(gathering, instance)
+            if item is not None:
+                gathering.items.append(item)
+    return gathering.items
+
+
+def _collection_of(scene: bpy.types.Scene) -> dict[str, str]:
+    """The innermost collection of every object of the scene; empty for the scene's own."""
+    found: dict[str, str] = {}
+    for collection in scene.collection.children_recursive:
+        for member in collection.objects:
+            found[member.name_full] = collection.name
+    return found
+
+
+def _item(gathering: _Gathering, instance: bpy.types.DepsgraphObjectInstance) -> _Item | None:
+    shown = instance.object
+    original = shown.original
+    matrix = np.array(instance.matrix_world, dtype=np.float64)
+    if not np.isfinite(matrix).all():
+        return None
+    parent = instance.parent.original if instance.is_instance and instance.parent else None
+    mesh = _mesh(gathering, shown) if shown.type in MESH_LIKE else None
+    surfaces = [_surface(gathering, slot.material) for slot in shown.material_slots] or [Surface()]
+    corners = np.array(shown.bound_box) @ matrix[:3, :3].T + matrix[:3, 3]
+    identity = ".".join(str(number) for number in instance.persistent_id if number not in (0, 2**31 - 1, -(2**31)))
+    return _Item(
+        key=(original.name_full, parent.name_full if parent else "", identity.rjust(24, "0")),
+        original=original.name_full,
+        label=_given_label(original, parent),
+        collection=gathering.collections.get((parent or original).name_full, ""),
+        unit=_unit(original, parent, identity),
+        shape=f"{shown.type}:{original.data.name_full if original.data else original.name_full}",
+        instance_of=parent.name_full if parent else "",
+        kind=shown.type,
+        matrix=matrix,
+        mesh=mesh,
+        surfaces=surfaces,
+        photographable=not (shown.is_holdout or shown.is_shadow_catcher) and not all(s.emits for s in surfaces),
+        box=np.stack([corners.min(axis=0), corners.max(axis=0)]),
+    )
+
+
+def _given_label(original: bpy.types.Object, parent: bpy.types.Object | None) -> str:
+    """The label that a person gave: on the instancer, the object, what is above it, its collection, or its asset
+    data."""
+    for holder in _holders(original, parent):
+        if isinstance(given := holder.get("blendset_label"), str) and given.strip():
+            return given.strip()
+    for holder in _holders(original, parent):
+        if holder.asset_data is not None:
+            return label_from_name(holder.name) or holder.name
+    return ""
+
+
+def _holders(original: bpy.types.Object, parent: bpy.types.Object | None) -> list[bpy.types.ID]:
+    holders: list[bpy.types.ID] = []
+    if parent is not None:
+        holders += [parent, *([parent.instance_collection] if parent.instance_collection else [])]
+    above: bpy.types.Object | None = original
+    while above is not None:
+        holders.append(above)
+        above = above.parent
+    return [*holders, *original.users_collection]
+
+
+def _unit(original: bpy.types.Object, parent: bpy.types.Object | None, identity: str) -> str:
+    """The asset that an object belongs to: its collection instance, its own instance, or the root that it is
+    parented to."""
+    if parent is not None:
+        return parent.name_full if parent.instance_type == "COLLECTION" else f"{parent.name_full}#{identity}"
+    root = original
+    while root.parent is not None:
+        root = root.parent
+    return root.name_full
+
+
+def _surface(gathering: _Gathering, material: bpy.types.Material | None) -> Surface:
+    name = material.name_full if material else ""
+    if name not in gathering.surfaces:
+        gathering.surfaces[name] = describe(material.original if material else None)
+    return gathering.surfaces[name]
+
+
+def _mesh(gathering: _Gathering, shown: bpy.types.Object) -> _Mesh | None:
+    """Triangles of an evaluated object, read once per evaluated mesh."""
+    own = shown.type == "MESH"
+    key = (shown.original.name_full, shown.data.as_pointer() if own and shown.data else 0)
+    if key not in gathering.meshes:
+        mesh = shown.data if own else shown.to_mesh()
+        if mesh is None:
+            return None
+        gathering.meshes[key] = _read(mesh)
+        if not own:
+            shown.to_mesh_clear()
+    return gathering.meshes[key]
+
+
+def _read(mesh: bpy.types.Mesh) -> _Mesh:
+    mesh.calc_loop_triangles()
+    count = len(mesh.loop_triangles)
+    vertices = np.empty(len(mesh.vertices) * 3, dtype=np.float32)
+    triangles = np.empty(count * 3, dtype=np.int32)
+    slots = np.empty(count, dtype=np.int32)
+    mesh.vertices.foreach_get("co", vertices)
+    mesh.loop_triangles.foreach_get("vertices", triangles)
+    mesh.loop_triangles.foreach_get("material_index", slots)
+    return _Mesh(vertices.reshape(-1, 3), triangles.reshape(-1, 3), slots)
+
+
+# ---- joining ---------------------------------------------------------------------------------------------------------
+
+
+def _thin(items: list[_Item]) -> list[str]:
+    """Keep the joined geometry within memory; returns a note when it had to."""
+    total = sum(len(item.mesh.triangles) for item in items if item.mesh)
+    if total <= TRIANGLE_LIMIT:
+        return []
+    share = TRIANGLE_LIMIT / total
+    thinned: dict[int, _Mesh] = {}
+    for item in items:
+        if item.mesh and len(item.mesh.triangles) > 64:
+            item.mesh = thinned.setdefault(id(item.mesh), clustered(item.mesh, share))
+    return [f"{total:,} triangles are more than rays can hold; screening uses a coarser shape of them"]
+
+
+def clustered(mesh: _Mesh, share: float) -> _Mesh:
+    """About `share` of the triangles, by merging vertices within the cells of a grid (Rossignac and Borrel 1993)."""
+    low = mesh.vertices.min(axis=0)
+    size = np.maximum(mesh.vertices.max(axis=0) - low, 1e-9)
+    cells = max(2.0, (len(mesh.triangles) * share / 2) ** 0.5)
+    grid = np.floor((mesh.vertices - low) / (size.max() / cells)).astype(np.int64)
+    _, first, cluster = np.unique(grid @ [1, 2**20, 2**40], return_index=True, return_inverse=True)
+    merged = cluster.reshape(-1)[mesh.triangles]
+    kept = (merged[:, 0] != merged[:, 1]) & (merged[:, 1] != merged[:, 2]) & (merged[:, 0] != merged[:, 2])
+    _, unique = np.unique(np.sort(merged[kept], axis=1), axis=0, return_index=True)
+    return _Mesh(mesh.vertices[first], merged[kept][unique].astype(np.int32), mesh.slots[kept][unique])
+
+
+def _joined(items: list[_Item], metres_per_unit: float) -> Snapshot:
+    vertices: list[NDArray[np.float64]] = []
+    triangles: list[NDArray[np.int32]] = []
+    albedo: list[NDArray[np.float32]] = []
+    objects: list[SceneObject] = []
+    corner = start = 0
+    for number, item in enumerate(items, 1):
+        kept = _visible(item)
+        if item.mesh is not None and kept is not None:
+            vertices.append(item.mesh.vertices @ item.matrix[:3, :3].T + item.matrix[:3, 3])
+            triangles.append(_outward(item, item.mesh.triangles[kept]) + corner)
+            greys = np.array([surface.albedo for surface in item.surfaces], dtype=np.float32)
+            albedo.append(greys[np.clip(item.mesh.slots[kept], 0, len(greys) - 1)])
+            corner += len(item.mesh.vertices)
+        count = len(triangles[-1]) if item.mesh is not None and kept is not None else 0
+        objects.append(_object(number, item, (start, start + count)))
+        start += count
+    return Snapshot(
+        tuple(objects),
+        np.concatenate(vertices) if vertices else np.zeros((0, 3)),
+        np.concatenate(triangles) if triangles else np.zeros((0, 3), dtype=np.int32),
+        np.concatenate(albedo) if albedo else np.zeros(0, dtype=np.float32),
+        metres_per_unit,
+    )
+
+
+def _visible(item: _Item) -> NDArray[np.bool_] | None:
+    """Which triangles have a surface that the camera can see."""
+    if item.mesh is None:
+        return None
+    visible = np.array([surface.visible for surface in item.surfaces])
+    return np.asarray(visible[np.clip(item.mesh.slots, 0, len(visible) - 1)])
+
+
+def _outward(item: _Item, triangles: NDArray[np.int32]) -> NDArray[np.int32]:
+    """A mirrored object would turn its faces inside out."""
+    return triangles[:, ::-1] if np.linalg.det(item.matrix[:3, :3]) < 0 else triangles
+
+
+def _object(number: int, item: _Item, triangles: tuple[int, int]) -> SceneObject:
+    low, high = (tuple(float(value) for value in corner) for corner in item.box)
+    return SceneObject(
+        id=number,
+        name=item.original,
+        label=item.label,
+        collection=item.collection,
+        materials=tuple(dict.fromkeys(surface.name for surface in item.surfaces if surface.name)),
+        unit=item.unit,
+        shape=item.shape,
+        triangles=triangles,
+        instance_of=item.instance_of,
+        photographable=item.photographable,
+        textured=any(surface.textured for surface in item.surfaces),
+        lacks_texture=any(surface.missing_images for surface in item.surfaces),
+        bounds=None if triangles[1] > triangles[0] else (low, high),  # type: ignore[arg-type]
+    )

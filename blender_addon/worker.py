@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A worker: a Blender that the supervisor started, bound to one scene, taking commands on stdin and answering with
+events.
+
+It ends at once when its stdin closes, so a killed supervisor leaves no second writer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+import traceback
+from pathlib import Path
+
+import bpy
+
+from blendset.config import config_from_dict
+from blendset.dataset import Dataset
+from blendset.errors import BlendsetError
+from blendset.jobs.protocol import PROTOCOL_VERSION, EventWriter, Message, read_job, watch_stdin
+from blendset.placement.plan import PlanFile, read_plan
+
+from .render.run import SceneRun
+from .scene import devices
+
+
+def work(arguments: argparse.Namespace) -> int:
+    """Serve until told to quit; a failure is an event with its kind, then the end."""
+    events = EventWriter(arguments.events)
+    commands = watch_stdin()
+    events.emit("ready", protocol=PROTOCOL_VERSION, blender=bpy.app.version_string, pid=os.getpid())
+    try:
+        job = read_job(arguments.job)
+        with _opened(job, events) as run:
+            plan = _given_plan(job, run)
+            while (command := commands.get())["do"] != "quit":
+                plan = _obey(command, run, plan)
+                events.emit("idle")
+    except Exception as error:  # noqa: BLE001 - the supervisor hears of everything
+        events.emit("failed", **_failure(error))
+        return 1
+    return 0
+
+
+def _opened(job: Message, events: EventWriter) -> SceneRun:
+    config = config_from_dict(job["config"])
+    path = Path(job["scene_path"])
+    events.emit("progress", what="opening", done=0, total=1, text=path.name)
+    open_file(path)
+    return SceneRun(path, Dataset(Path(job["dataset"])), config, events.emit)
+
+
+def open_file(path: Path) -> None:
+    """Open a .blend without running its scripts; raises BlendsetError for what is none, is damaged, or is newer than
+    this Blender."""
+    if not path.is_file():
+        raise BlendsetError(f"{path} does not exist; check the path.")
+    with path.open("rb") as file:
+        start = file.read(7)
+    if start[:7] != b"BLENDER" and start[:4] != b"\x28\xb5\x2f\xfd" and start[:2] != b"\x1f\x8b":
+        raise BlendsetError(f"{path} is not a .blend file; give a scene saved by Blender.")
+    try:
+        result = bpy.ops.wm.open_mainfile(filepath=str(path), load_ui=False, use_scripts=False)
+    except RuntimeError as error:
+        raise BlendsetError(f"{path} cannot be opened ({_plain(error)}); {_cure(str(error))}") from error
+    if "FINISHED" not in result or not bpy.data.filepath:
+        raise BlendsetError(
+            f"{path} cannot be opened; it may be damaged: open and save it in the Blender that made it."
+        )
+    newest = tuple(bpy.data.version)
+    if newest[:2] > bpy.app.version[:2]:
+        saved, ours = ".".join(map(str, newest[:2])), ".".join(map(str, bpy.app.version[:2]))
+        raise BlendsetError(
+            f"{path} was saved by Blender {saved} and this is {ours}; use --blender with {saved} or newer."
+        )
+
+
+def _plain(error: RuntimeError) -> str:
+    return " ".join(str(error).removeprefix("Error: ").split()).rstrip(".")
+
+
+def _cure(text: str) -> str:
+    if "newer" in text.lower() or "version" in text.lower():
+        return "use --blender with the version that saved it."
+    return "it may be damaged: open and save it in the Blender that made it."
+
+
+def _given_plan(job: Message, run: SceneRun) -> PlanFile | None:
+    """The plan that a user named or that another worker made; None when this worker is to make it."""
+    if job.get("plan"):
+        plan = read_plan(Path(job["plan"]))
+        if plan.scene != run.scene_id:
+            raise BlendsetError(f"{job['plan']} was made for {plan.scene}, not for {run.scene_id}; plan this scene.")
+        return plan
+    return run.read_plan(job["run"]) if job.get("run") else None
+
+
+def _obey(command: Message, run: SceneRun, plan: PlanFile | None) -> PlanFile | None:
+    if command["do"] == "plan":
+        return run.plan(command["previews"]) if plan is None else run.adopt(plan)
+    if command["do"] == "render" and plan is not None:
+        run.render(plan, command["views"])
+        return plan
+    raise RuntimeError(f"unknown command {command['do']!r}")
+
+
+def _failure(error: Exception) -> Message:
+    """An error as the "failed" event tells it: what a user can mend is one sentence, a bug keeps its traceback."""
+    if isinstance(error, BlendsetError):
+        text = str(error)
+        memory, disk = "out of memory" in text, "disk" in text or "space" in text
+        kind = "memory" if memory else "device" if " device " in text else "disk" if disk else "scene"
+        return {"kind": kind, "message": text, "traceback": None}
+    if isinstance(error, MemoryError):
+        return {
+            "kind": "memory",
+            "message": "The machine ran out of memory; use --workers 1 or a smaller scene.",
+            "traceback": None,
+        }
+    return {"kind": "bug", "message": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
+
+
+# ---- check -----------------------------------------------------------------------------------------------------------
+
+
+def check(arguments: argparse.Namespace) -> int:
+    """Render one small frame on every device and tell how it went."""
+    events = EventWriter(arguments.events)
+    bpy.ops.wm.read_factory_settings(use_empty=False)
+    for device in devices.available():
+        started = time.perf_counter()
+        error = _try_device(device)
+        events.emit("device", type=device.kind, name=device.name, seconds=time.perf_counter() - started, error=error)
+    events.emit("idle")
+    return 0
+
+
+def _try_device(device: devices.Device) -> str | None:
+    scene = bpy.context.scene
+    scene.render.engine = "CYCLES"
+    scene.render.resolution_x = scene.render.resolution_y = 64
+    scene.cycles.samples, scene.cycles.use_denoising = 4, False
+    try:
+        scene.cycles.device = devices.use([device])
+        bpy.ops.render.render()
+    except (RuntimeError, BlendsetError) as error:
+        return " ".join(str(error).split())
+    return None
