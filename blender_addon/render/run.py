@@ -117,6 +117,8 @@ class SceneRun:
         self._write_run(plan, previews_done)
         seen = {"found": len(planned.found.subjects), "seen": len(planned.seen_subjects), **planned.found.left_out}
         self._tell_planned(plan, planned.counts(), seen, previews_done)
+        if not views:
+            raise BlendsetError(f"{self.scene_id} gives no view: {_why_nothing(planned)}.")
         return plan
 
     def adopt(self, plan: PlanFile) -> PlanFile:
@@ -339,6 +341,19 @@ class SceneRun:
             "timings": self._timings,
         }
         write_json(self.dataset.run_path(plan.run), values)
+
+
+def _why_nothing(planned: Planned) -> str:
+    """What stood in the way of every candidate, most frequent first."""
+    if not planned.verdicts:
+        left_out = ", ".join(f"{count} {reason}" for reason, count in planned.found.left_out.items())
+        return (
+            f"nothing in it can be photographed{f' ({left_out})' if left_out else ''}; check that it renders in Blender"
+        )
+    rejected = [
+        f"{count} {reason}" for reason, count in planned.counts().items() if reason not in ("candidates", "accepted")
+    ]
+    return f"every camera was rejected ({', '.join(rejected[:4])}); try --lighting, or looser [gates] in --config"
 
 
 def _label(each: Any) -> str:

@@ -75,12 +75,14 @@ class _Gathering:
     items: list[_Item] = field(default_factory=list)
     meshes: dict[tuple[str, int], _Mesh] = field(default_factory=dict)
     surfaces: dict[str, Surface] = field(default_factory=dict)
-    collections: dict[str, str] = field(default_factory=dict)
+    collections: dict[str, bpy.types.Collection] = field(default_factory=dict)
+    aside: frozenset[str] = frozenset()
 
 
 def open_scene(scene: bpy.types.Scene, layer: str) -> OpenScene:
     """Take the snapshot of one view layer as it renders now."""
-    items = ask_render_depsgraph(scene, layer, lambda depsgraph: _gather(depsgraph, scene))
+    aside = _never_subjects(scene, scene.view_layers[layer])
+    items = ask_render_depsgraph(scene, layer, lambda depsgraph: _gather(depsgraph, scene, aside))
     items.sort(key=lambda item: item.key)
     notes = _thin(items)
     originals = sorted({item.original for item in items})
@@ -111,24 +113,38 @@ def missing_files() -> list[str]:
 # ---- gathering, inside the render call -------------------------------------------------------------------------------
 
 
-def _gather(depsgraph: bpy.types.Depsgraph, scene: bpy.types.Scene) -> list[_Item]:
-    gathering = _Gathering(collections=_collection_of(scene))
+def _never_subjects(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> frozenset[str]:
+    """Objects that may stand in a picture but are never what it is about: holdouts and the cutters of boolean modifiers."""
+    names = {each.name_full for each in scene.objects if each.is_holdout or each.holdout_get(view_layer=layer)}
+    for each in scene.objects:
+        for modifier in each.modifiers:
+            cutter = getattr(modifier, "object", None) if modifier.type == "BOOLEAN" else None
+            if cutter is not None and cutter.display_type in {"WIRE", "BOUNDS"}:
+                names.add(cutter.name_full)
+    return frozenset(names)
+
+
+def _gather(depsgraph: bpy.types.Depsgraph, scene: bpy.types.Scene, aside: frozenset[str]) -> list[_Item]:
+    gathering = _Gathering(collections=_collection_of(scene), aside=aside)
     for instance in depsgraph.object_instances:
         shown = instance.object
         if shown.type in DRAWN and instance.show_self and shown.visible_camera:
             item = _item(gathering, instance)
             if item is not None:
                 gathering.items.append(item)
-    return gathering.items
+    return _without_doubles(gathering.items)
 
 
-def _collection_of(scene: bpy.types.Scene) -> dict[str, str]:
-    """The innermost collection of every object of the scene; empty for the scene's own."""
-    found: dict[str, str] = {}
-    for collection in scene.collection.children_recursive:
-        for member in collection.objects:
-            found[member.name_full] = collection.name
-    return found
+def _without_doubles(items: list[_Item]) -> list[_Item]:
+    """Blender lists a curve, text or metaball twice, as itself and as the mesh that it makes: the mesh is what renders."""
+    meshes = {(item.original, item.matrix.tobytes()) for item in items if item.kind == "MESH"}
+    return [item for item in items if item.kind == "MESH" or (item.original, item.matrix.tobytes()) not in meshes]
+
+
+def _collection_of(scene: bpy.types.Scene) -> dict[str, bpy.types.Collection]:
+    """The innermost collection of every object of the scene that is in one, by the object's full name."""
+    inner = scene.collection.children_recursive
+    return {member.name_full: collection for collection in inner for member in collection.objects}
 
 
 def _item(gathering: _Gathering, instance: bpy.types.DepsgraphObjectInstance) -> _Item | None:
@@ -138,6 +154,7 @@ def _item(gathering: _Gathering, instance: bpy.types.DepsgraphObjectInstance) ->
     if not np.isfinite(matrix).all():
         return None
     parent = instance.parent.original if instance.is_instance and instance.parent else None
+    collection = gathering.collections.get((parent or original).name_full)
     mesh = _mesh(gathering, shown) if shown.type in MESH_LIKE else None
     surfaces = [_surface(gathering, slot.material) for slot in shown.material_slots] or [Surface()]
     corners = np.array(shown.bound_box) @ matrix[:3, :3].T + matrix[:3, 3]
@@ -145,8 +162,8 @@ def _item(gathering: _Gathering, instance: bpy.types.DepsgraphObjectInstance) ->
     return _Item(
         key=(original.name_full, parent.name_full if parent else "", identity.rjust(24, "0")),
         original=original.name_full,
-        label=_given_label(original, parent),
-        collection=gathering.collections.get((parent or original).name_full, ""),
+        label=_given_label(_holders(original, parent, collection)),
+        collection=collection.name if collection else "",
         unit=_unit(original, parent, identity),
         shape=f"{shown.type}:{original.data.name_full if original.data else original.name_full}",
         instance_of=parent.name_full if parent else "",
@@ -154,24 +171,33 @@ def _item(gathering: _Gathering, instance: bpy.types.DepsgraphObjectInstance) ->
         matrix=matrix,
         mesh=mesh,
         surfaces=surfaces,
-        photographable=not (shown.is_holdout or shown.is_shadow_catcher) and not all(s.emits for s in surfaces),
+        photographable=_photographable(gathering, shown, surfaces),
         box=np.stack([corners.min(axis=0), corners.max(axis=0)]),
     )
 
 
-def _given_label(original: bpy.types.Object, parent: bpy.types.Object | None) -> str:
-    """The label that a person gave: on the instancer, the object, what is above it, its collection, or its asset
-    data."""
-    for holder in _holders(original, parent):
+def _photographable(gathering: _Gathering, shown: bpy.types.Object, surfaces: list[Surface]) -> bool:
+    """Whether an object may be a subject; a thing that only shines is a lamp's light, not a lamp."""
+    if shown.is_holdout or shown.is_shadow_catcher or shown.original.name_full in gathering.aside:
+        return False
+    return not all(surface.emits for surface in surfaces)
+
+
+def _given_label(holders: list[bpy.types.ID]) -> str:
+    """The label that a person gave: as our custom property, else by marking something as an asset."""
+    for holder in holders:
         if isinstance(given := holder.get("blendset_label"), str) and given.strip():
             return given.strip()
-    for holder in _holders(original, parent):
+    for holder in holders:
         if holder.asset_data is not None:
             return label_from_name(holder.name) or holder.name
     return ""
 
 
-def _holders(original: bpy.types.Object, parent: bpy.types.Object | None) -> list[bpy.types.ID]:
+def _holders(
+    original: bpy.types.Object, parent: bpy.types.Object | None, collection: bpy.types.Collection | None
+) -> list[bpy.types.ID]:
+    """What may carry a label for an object, the most telling first: instancer, the object and what is above it, collection."""
     holders: list[bpy.types.ID] = []
     if parent is not None:
         holders += [parent, *([parent.instance_collection] if parent.instance_collection else [])]
@@ -179,7 +205,7 @@ def _holders(original: bpy.types.Object, parent: bpy.types.Object | None) -> lis
     while above is not None:
         holders.append(above)
         above = above.parent
-    return [*holders, *original.users_collection]
+    return [*holders, *([collection] if collection else [])]
 
 
 def _unit(original: bpy.types.Object, parent: bpy.types.Object | None, identity: str) -> str:

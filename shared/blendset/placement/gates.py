@@ -51,6 +51,11 @@ class Ground:
     structural: NDArray[np.bool_]
     settings: GateSettings
 
+    @property
+    def furnished(self) -> bool:
+        """Whether there is anything but structure: a scene of one mesh is all walls and still worth a look."""
+        return not self.structural[1:].all()
+
     @staticmethod
     def of(scene: Snapshot, geometry: Geometry, structural: frozenset[int], settings: GateSettings) -> Ground:
         """Turn the set of structural ids into a lookup by object id, where 0 stands for nothing hit."""
@@ -205,11 +210,12 @@ def _describe(ground: Ground, candidate: Candidate, depth: Array, hit: NDArray[A
         "one_surface": float(counts.max() / len(hit)) if len(counts) else 1.0,
         "near_hits": float(np.mean(depth < 0.015 * ground.scene.diagonal)),
         "empty": float(np.mean(~struck)),
-        "structural": float(ground.structural[owners].mean()),
+        "only_structure": float(ground.structural[owners].mean()) if ground.furnished else 0.0,
         "variety": float(-(share * np.log(share)).sum()),
         "contrast": float(np.std(shade)),
         "depth_spread": float(np.std(np.log(depth[struck]))) if struck.any() else 0.0,
         "objects": float(len(object_counts)),
+        "surfaces": float(len(counts)),
     }
     if candidate.subject is None:
         return figures
@@ -233,7 +239,7 @@ def _look_reason(verdict: Verdict, settings: GateSettings) -> str:
         return "one surface"
     if verdict.candidate.subject is None:
         crowded = figures["near_hits"] > 0.05
-        bare = figures["objects"] < 5 or figures["structural"] > 0.85 or figures["empty"] > 0.6
+        bare = figures["surfaces"] < 4 or figures["only_structure"] > 0.85 or figures["empty"] > 0.6
         return "too close" if crowded else "bare" if bare else ""
     if figures["subject_share"] < settings.subject_share_min:
         return "too little in frame"

@@ -23,7 +23,5 @@ def label_from_name(name: str) -> str:
     """A readable label ("desk lamp" of "Desk_Lamp.002"), or "" when the name holds default words, numbers and codes
     only."""
     words = [word.lower() for word in _WORD.findall(_CAMEL.sub(" ", name))]
-    telling = [word for word in words if word not in _DEFAULT_WORDS and len(word) > 2]
-    if not telling:
-        return ""
-    return " ".join(word for word in words if len(word) > 1 and word not in _DEFAULT_WORDS)
+    telling = any(word not in _DEFAULT_WORDS and len(word) > 2 for word in words)
+    return " ".join(word for word in words if len(word) > 1) if telling else ""

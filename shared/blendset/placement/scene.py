@@ -99,7 +99,7 @@ class Snapshot:
             return np.zeros((2, 3))
         return np.stack([np.percentile(boxes[:, 0], 5, axis=0), np.percentile(boxes[:, 1], 95, axis=0)])
 
-    @property
+    @cached_property
     def diagonal(self) -> float:
         """Length of the extent's diagonal: the scene's size, to which gates and framing are relative."""
         return float(np.linalg.norm(self.extent[1] - self.extent[0]))

@@ -23,7 +23,7 @@ Unit = tuple[Verdict, ...]
 BREADTH = 0.8
 """Share of the subjects in sight that get a view before any subject gets a second one."""
 PATIENCE = 3
-"""Failed previews of one subject in a row before others get their turn; after three times as many it is given up."""
+"""Failed previews of one subject in a row before others get their turn; after three times as many it comes last of all."""
 
 
 @dataclass(eq=False)
@@ -125,14 +125,13 @@ class Audition:
 
     def _turns(self) -> Iterable[_Pool]:
         """Pools in the order in which they deserve the next look: breadth first, then depth, then those that failed."""
-        served = [pool for pool in self._pools if pool.accepted]
+        served = sorted((pool for pool in self._pools if pool.accepted), key=lambda pool: len(pool.accepted))
+        fresh = [pool for pool in self._pools if not pool.accepted]
         enough = len(served) >= BREADTH * len(self._pools)
-        scenery = [self._scenery] if self._scenery and not self._scenery.given_up and self._due_scenery() else []
-        fresh = [pool for pool in self._pools if not pool.accepted and not pool.given_up]
-        again = sorted((pool for pool in served if not pool.given_up), key=lambda pool: len(pool.accepted))
-        eager = [pool for pool in ([*again, *fresh] if enough else [*fresh, *again]) if not pool.tired]
-        patient = [pool for pool in [*fresh, *again] if pool.tired]
-        for pool in [*scenery, *eager, *patient]:
+        turns = [*served, *fresh] if enough else [*fresh, *served]
+        if self._scenery and self._due_scenery():
+            turns.insert(0, self._scenery)
+        for pool in sorted(turns, key=lambda pool: (pool.given_up, pool.tired)):
             yield pool
             if pool.tired:
                 pool.failures_in_a_row = 0

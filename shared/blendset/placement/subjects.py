@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from blendset.cameras import Array
 from blendset.config import SubjectSettings
+from blendset.placement.labels import label_from_name
 from blendset.placement.scene import SceneObject, Snapshot, fibonacci_sphere
 from blendset.records import slug
 
@@ -76,11 +77,9 @@ def find_subjects(scene: Snapshot, settings: SubjectSettings, seed: int) -> Foun
     units = _merge_parts(scene, _units(scene, structural))
     left_out: dict[str, int] = defaultdict(int)
     chosen = _judged(scene, units, settings, left_out)
-    if len(chosen) < FEW_UNITS:  # grouping may have swallowed the scene; single objects are better than nothing
-        retry: dict[str, int] = defaultdict(int)
-        parts = _judged(scene, _split(scene, units), settings, retry)
-        if len(parts) > len(chosen):
-            chosen, left_out = parts, retry
+    if len(chosen) < FEW_UNITS:  # grouping may have swallowed the scene: what came out too large is taken apart
+        left_out.clear()
+        chosen = _judged(scene, _taken_apart(scene, units, settings), settings, left_out)
     if not chosen:
         chosen = _judged(scene, units, SubjectSettings(settings.include, settings.exclude, 0.0, np.inf), left_out)
     if not chosen and not settings.include:  # one mesh that is the whole scene: better a view of all than no view
@@ -106,15 +105,16 @@ def structural_objects(scene: Snapshot) -> frozenset[int]:
             continue
         thin = size.min() < 0.05 * max(size.max(), 1e-12)
         spread = float(np.partition(size, 1)[1] * size.max())
-        holds = float(np.mean(((centres > box[0]) & (centres < box[1])).all(axis=1)))
         large = np.linalg.norm(size) > 0.35 * diagonal
-        if (
-            (thin and spread > 0.2 * footprint)
-            or (holds > 0.5 and large)
-            or (large and STRUCTURAL_NAME.search(each.name))
-        ):
+        wide = thin and spread > 0.2 * footprint
+        if wide or (large and (STRUCTURAL_NAME.search(each.name) or _holds(box, centres) > 0.5)):
             found.add(each.id)
     return frozenset(found)
+
+
+def _holds(box: Array, points: Array) -> float:
+    """Share of points (N, 3) inside a box (2, 3)."""
+    return float(np.mean(((points > box[0]) & (points < box[1])).all(axis=1)))
 
 
 # ---- units -----------------------------------------------------------------------------------------------------------
@@ -167,8 +167,14 @@ def _units(scene: Snapshot, structural: frozenset[int]) -> list[_Unit]:
     return units
 
 
-def _split(scene: Snapshot, units: list[_Unit]) -> list[_Unit]:
-    return [_unit(scene, [each]) for group in units for each in group.objects]
+def _taken_apart(scene: Snapshot, units: list[_Unit], settings: SubjectSettings) -> list[_Unit]:
+    """Units with those that are too large replaced by their objects."""
+    large = {unit.key for unit in units if _objection(scene, unit, settings) == "too large"}
+    return [
+        part
+        for unit in units
+        for part in ([_unit(scene, [each], each.name) for each in unit.objects] if unit.key in large else [unit])
+    ]
 
 
 def _merge_parts(scene: Snapshot, units: list[_Unit]) -> list[_Unit]:
@@ -192,19 +198,20 @@ def _hosts(scene: Snapshot, units: list[_Unit]) -> dict[int, int]:
         return {}
     low, high = np.array([unit.box[0] for unit in units]), np.array([unit.box[1] for unit in units])
     diagonals = np.linalg.norm(high - low, axis=1)
+    by_size = np.argsort(diagonals, kind="stable")
+    sizes = diagonals[by_size]
+    largest = np.searchsorted(sizes, 0.45 * scene.diagonal)
     copies = Counter(unit.shape for unit in units)
     found: dict[int, int] = {}
     for part, unit in enumerate(units):
         if any(each.label for each in unit.objects):
             continue
         slack = 0.02 * diagonals[part] + 1e-9
-        touching = ((low <= high[part] + slack) & (high >= low[part] - slack)).all(axis=1)
-        bigger = (diagonals > 1.15 * diagonals[part]) & (diagonals < 0.45 * scene.diagonal)
-        hosts = [
-            index for index in np.flatnonzero(touching & bigger) if _is_part(unit, units[index], copies[unit.shape])
-        ]
-        if hosts:
-            found[part] = int(min(hosts, key=lambda index: float(diagonals[index])))
+        bigger = by_size[np.searchsorted(sizes, 1.15 * diagonals[part], side="right") : largest]
+        touching = ((low[bigger] <= high[part] + slack) & (high[bigger] >= low[part] - slack)).all(axis=1)
+        hosts = (index for index in bigger[touching] if _is_part(unit, units[index], copies[unit.shape]))
+        if (smallest := next(hosts, None)) is not None:
+            found[part] = int(smallest)
     return found
 
 
@@ -283,6 +290,9 @@ def _matches(names: list[str], patterns: tuple[str, ...]) -> bool:
 def _subject(scene: Snapshot, unit: _Unit, seed: int, taken: dict[str, int], copy: int) -> Subject:
     label = next((each.label for each in unit.objects if each.label and each.unit == each.name), "")
     label = label or next((each.label for each in unit.objects if each.label), "")
+    if unit.objects[0].instance_of and "#" in unit.key:  # scattered: what it is says more than what scatters it
+        label = label or label_from_name(unit.objects[0].name)
+    label = label or label_from_name(unit.key)
     name = slug(label or unit.key)
     taken[name] += 1
     identity = name if taken[name] == 1 else f"{name}-{taken[name]}"
