@@ -16,10 +16,9 @@ from typing import Any
 
 import bpy
 
-from blendset.config import Config, add_arguments, config_from_arguments
+from blendset.config import add_arguments, config_from_arguments
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
-from blendset.records import DatasetRecord
 
 from .render.run import SceneRun
 from .worker import check, work
@@ -83,9 +82,7 @@ def _render(arguments: argparse.Namespace) -> int:
             "No scene is open; give one: blender -b SCENE.blend --command blendset render --out DATASET."
         )
     source = Path(bpy.data.filepath)
-    dataset = Dataset.create_or_open(
-        arguments.out, dataset_record(arguments.out, config, source), arguments.mix_settings
-    )
+    dataset = Dataset.for_run(arguments.out, config, [source], arguments.mix_settings)
     with SceneRun(source, dataset, config, _narrator()) as run:
         plan = run.plan(previews=True)
         run.render(plan, [view.view_id for view in plan.views])
@@ -93,17 +90,6 @@ def _render(arguments: argparse.Namespace) -> int:
     passed = sum(not view.failed_checks for view in dataset.views() if view.run == plan.run)
     print(f"blendset: {len(plan.views)} views of {run.scene_id} in {dataset.root}, {passed} of them pass every check")
     return 0 if plan.views else 1
-
-
-def dataset_record(root: Path, config: Config, source: Path) -> DatasetRecord:
-    """What dataset.json says of a dataset that starts with this run."""
-    return DatasetRecord(
-        name=config.dataset.name or root.name,
-        licence=config.dataset.licence,
-        creator=config.dataset.creator,
-        sources=(source.name,),
-        render_settings=config.render_settings(),
-    )
 
 
 def _narrator() -> Callable[..., None]:

@@ -11,13 +11,15 @@ import argparse
 import os
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import bpy
 
 from blendset.config import config_from_dict
 from blendset.dataset import Dataset
-from blendset.errors import BlendsetError
+from blendset.errors import BlendsetError, MemoryShortage
 from blendset.jobs.protocol import PROTOCOL_VERSION, EventWriter, Message, read_job, watch_stdin
 from blendset.placement.plan import PlanFile, read_plan
 
@@ -32,7 +34,7 @@ def work(arguments: argparse.Namespace) -> int:
     events.emit("ready", protocol=PROTOCOL_VERSION, blender=bpy.app.version_string, pid=os.getpid())
     try:
         job = read_job(arguments.job)
-        with _opened(job, events) as run:
+        with _opened(job, events) as run, _signs_of_life(events):
             plan = _given_plan(job, run)
             while (command := commands.get())["do"] != "quit":
                 plan = _obey(command, run, plan)
@@ -49,6 +51,27 @@ def _opened(job: Message, events: EventWriter) -> SceneRun:
     events.emit("progress", what="opening", done=0, total=1, text=path.name)
     open_file(path)
     return SceneRun(path, Dataset(Path(job["dataset"])), config, events.emit)
+
+
+@contextmanager
+def _signs_of_life(events: EventWriter) -> Iterator[None]:
+    """Say now and then that a long render goes on, or the supervisor takes it for dead."""
+    last = time.monotonic()
+
+    def tell(*_: object) -> None:
+        nonlocal last
+        if time.monotonic() - last > SIGN_OF_LIFE_S:
+            last = time.monotonic()
+            events.emit("progress", what="rendering", done=0, total=0, text="")
+
+    bpy.app.handlers.render_stats.append(tell)
+    try:
+        yield
+    finally:
+        bpy.app.handlers.render_stats.remove(tell)
+
+
+SIGN_OF_LIFE_S = 10.0
 
 
 def open_file(path: Path) -> None:
@@ -68,7 +91,7 @@ def open_file(path: Path) -> None:
         raise BlendsetError(
             f"{path} cannot be opened; it may be damaged: open and save it in the Blender that made it."
         )
-    newest = tuple(bpy.data.version)
+    newest: tuple[int, ...] = tuple(bpy.data.version)  # type: ignore[arg-type]
     if newest[:2] > bpy.app.version[:2]:
         saved, ours = ".".join(map(str, newest[:2])), ".".join(map(str, bpy.app.version[:2]))
         raise BlendsetError(
@@ -107,17 +130,10 @@ def _obey(command: Message, run: SceneRun, plan: PlanFile | None) -> PlanFile | 
 
 def _failure(error: Exception) -> Message:
     """An error as the "failed" event tells it: what a user can mend is one sentence, a bug keeps its traceback."""
-    if isinstance(error, BlendsetError):
-        text = str(error)
-        memory, disk = "out of memory" in text, "disk" in text or "space" in text
-        kind = "memory" if memory else "device" if " device " in text else "disk" if disk else "scene"
-        return {"kind": kind, "message": text, "traceback": None}
     if isinstance(error, MemoryError):
-        return {
-            "kind": "memory",
-            "message": "The machine ran out of memory; use --workers 1 or a smaller scene.",
-            "traceback": None,
-        }
+        error = MemoryShortage("The machine ran out of memory; use --workers 1 or a smaller scene.")
+    if isinstance(error, BlendsetError):
+        return {"kind": error.kind, "message": str(error), "traceback": None}
     return {"kind": "bug", "message": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
 
 

@@ -7,6 +7,8 @@ Strengths only have to be even: exposure decides how bright a picture is.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import bpy
 import numpy as np
 from mathutils import Vector
@@ -31,7 +33,7 @@ def _world_shines(world: bpy.types.World | None) -> bool:
     if world is None:
         return False
     if not world.node_tree:
-        return sum(world.color) > 0
+        return world.color.v > 0
     for node in world.node_tree.nodes:
         if node.type == "BACKGROUND":
             colour, strength = node.inputs["Color"], node.inputs["Strength"]
@@ -102,7 +104,7 @@ def _world(scene: bpy.types.Scene, colour: tuple[float, float, float], strength:
     overrides.set(scene, "world", world)
 
 
-def _lamp(scene: bpy.types.Scene, kind: str, overrides: Overrides) -> bpy.types.Object:
+def _lamp(scene: bpy.types.Scene, kind: Literal["SUN", "AREA"], overrides: Overrides) -> bpy.types.Object:
     data = bpy.data.lights.new("Blendset light", kind)
     overrides.on_exit(bpy.data.lights.remove, data)
     lamp = bpy.data.objects.new("Blendset light", data)

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from blendset.cameras import Camera
 from blendset.config import Config
 from blendset.imaging import PREVIEW, Exposure, as_figures, choose_exposure, framing_faults, framing_in, stops
 from blendset.placement.gates import Verdict
 from blendset.placement.plan import Planned, view_id
 from blendset.placement.selection import Unit
+from blendset.placement.subjects import Subject
 
 from ..scene.geometry import JoinedGeometry
 from .session import RenderSession
@@ -36,12 +38,9 @@ class Preview:
 class Previewer:
     """Previews views through a session and remembers the answers until the light changes."""
 
-    def __init__(
-        self, session: RenderSession, geometry: JoinedGeometry, scene: str, config: Config, keep_exposure: bool
-    ) -> None:
+    def __init__(self, session: RenderSession, geometry: JoinedGeometry, scene: str, config: Config) -> None:
         self._session, self._geometry, self._scene, self._config = session, geometry, scene, config
-        limit = 0.0 if keep_exposure else config.render.exposure_ev
-        self._exposures = stops(limit)
+        self._exposures = stops(config.render.exposure_ev)
         self._known: dict[str, Preview] = {}
         self.rendered = 0
 
@@ -49,32 +48,31 @@ class Previewer:
         """The light has changed."""
         self._known.clear()
 
-    def preview(self, verdict: Verdict) -> Preview:
-        """Render a view small, once."""
-        name = view_id(self._scene, verdict.candidate, self._config.seed)
+    def preview(self, name: str, camera: Camera, subject: Subject | None) -> Preview:
+        """Render the view of that id small, once."""
         if name not in self._known:
-            self._known[name] = self._look(verdict, name)
+            self._known[name] = self._look(name, camera.resized(self._config.preview.resolution), subject)
             self.rendered += 1
         return self._known[name]
 
-    def _look(self, verdict: Verdict, name: str) -> Preview:
-        subject = verdict.candidate.subject
+    def of(self, verdict: Verdict) -> Preview:
+        """The preview of a candidate."""
+        candidate = verdict.candidate
+        return self.preview(view_id(self._scene, candidate, self._config.seed), candidate.camera, candidate.subject)
+
+    def _look(self, name: str, camera: Camera, subject: Subject | None) -> Preview:
         if subject is not None and subject.lacks_texture:
             return Preview(0.0, ("texture missing",), {})
-        settings = self._config.preview
-        camera = verdict.candidate.camera.resized(settings.resolution)
-        seed = render_seed(name, self._config.seed)
-        first = self._session.render(camera, settings.samples, seed, denoise=True)
+        samples, seed = self._config.preview.samples, render_seed(name, self._config.seed)
+        first = self._session.render(camera, samples, seed, denoise=True)
         mine = np.isin(first.ids, list(subject.objects)) if subject else None
         framing = framing_in(camera, subject, self._geometry.only(subject.objects), first.ids) if subject else None
         if faults := framing_faults(framing, PREVIEW):
             return Preview(0.0, tuple(faults), as_figures(framing))
-        halves = first.colour
+        halves = [first.colour]
         if not self._session.can_denoise:
-            second = self._session.render(camera, settings.samples, seed ^ 1, denoise=False)
-            exposure = choose_exposure((first.colour, second.colour), mine, self._session.transform, self._exposures)
-        else:
-            exposure = choose_exposure(halves, mine, self._session.transform, self._exposures)
+            halves.append(self._session.render(camera, samples, seed ^ 1, denoise=False).colour)
+        exposure = choose_exposure(halves, mine, self._session.transform, self._exposures)
         return _answer(exposure, as_figures(framing))
 
 
@@ -91,7 +89,7 @@ def lit_share(previewer: Previewer, planned: Planned) -> float:
     """Share of the subjects in sight whose best view can be exposed; 1 where there is none to ask."""
     best = [max(units, key=lambda unit: unit[0].score)[0] for units in planned.subject_units]
     asked = best[:: max(1, -(-len(best) // PROBES))]
-    lit = [not TOO_DARK & set(previewer.preview(verdict).faults) for verdict in asked]
+    lit = [not TOO_DARK & set(previewer.of(verdict).faults) for verdict in asked]
     return float(np.mean(lit)) if lit else 1.0
 
 
@@ -118,7 +116,7 @@ def _answers(previewer: Previewer, unit: Unit) -> Sequence[Preview]:
     """Previews of a unit's views, up to the first that fails."""
     answers = []
     for verdict in unit:
-        answer = previewer.preview(verdict)
+        answer = previewer.of(verdict)
         verdict.figures |= answer.figures
         answers.append(answer)
         if answer.faults:

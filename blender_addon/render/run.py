@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -19,6 +20,7 @@ from blendset.errors import BlendsetError
 from blendset.exr import Passes, write_passes
 from blendset.imaging import FINISHED, LUMA, Framing, as_figures, framing_faults, framing_in, light_faults, measure
 from blendset.placement.candidates import PRESETS
+from blendset.placement.gates import Verdict
 from blendset.placement.labels import label_from_name
 from blendset.placement.plan import (
     PlanFile,
@@ -105,6 +107,8 @@ class SceneRun:
     def plan(self, previews: bool) -> PlanFile:
         """Place, gate and select; with `previews` also light, expose and audition. Writes the plan, the funnel and
         the run's record."""
+        if previews and (earlier := self._earlier_plan()) is not None:
+            return self.adopt(earlier)
         started = time.perf_counter()
         planned = self._geometric_plan()
         self._timings["screening_s"] = time.perf_counter() - started
@@ -121,12 +125,44 @@ class SceneRun:
             raise BlendsetError(f"{self.scene_id} gives no view: {_why_nothing(planned)}.")
         return plan
 
+    def _earlier_plan(self) -> PlanFile | None:
+        """The plan that an interrupted run of the same configuration left; a damaged one is made again."""
+        path = self.dataset.plan_path(self.run)
+        try:
+            plan = read_plan(path) if path.exists() else None
+        except BlendsetError:
+            return None
+        return plan if plan and plan.previewed and plan.views else None
+
     def adopt(self, plan: PlanFile) -> PlanFile:
-        """Take a plan that somebody else made for this scene as it is."""
-        write_plan(self.dataset.plan_path(plan.run), plan)
-        self._write_run(plan, 0)
-        self._tell_planned(plan, {}, {"found": len(self.found.subjects)}, 0)
+        """Take a plan that was made before; one without previews gets them now, and loses the views that they
+        reject."""
+        asked = self.config.render.resolution
+        if any(max(view.camera.width, view.camera.height) != asked for view in plan.views):
+            raise BlendsetError(
+                f"The plan {plan.run} was not made for {asked} pixels; plan again with that --resolution."
+            )
+        previews = 0
+        if not plan.previewed:
+            plan, previews = self._previewed(plan)
+        if not self.dataset.plan_path(plan.run).exists():
+            write_plan(self.dataset.plan_path(plan.run), plan)
+            self._write_run(plan, previews)
+        self._tell_planned(plan, {}, {"found": len(self.found.subjects)}, previews)
         return plan
+
+    def _previewed(self, plan: PlanFile) -> tuple[PlanFile, int]:
+        session = self._start_session()
+        if self.config.render.lighting not in ("auto", "scene"):
+            self._add_light(session, self.config.render.lighting)
+        previewer = Previewer(session, self.geometry, self.scene_id, self.config)
+        views = []
+        for view in plan.views:
+            answer = previewer.preview(view.view_id, view.camera, self._subjects.get(view.subject))
+            if not answer.faults:
+                views.append(dataclasses.replace(view, exposure_ev=answer.exposure_ev))
+        done = dataclasses.replace(plan, lighting=self.lighting, previewed=True, views=tuple(views))
+        return done, previewer.rendered
 
     def _tell_planned(self, plan: PlanFile, funnel: dict[str, int], subjects: dict[str, int], previews: int) -> None:
         chosen = {view.subject for view in plan.views if view.subject}
@@ -156,19 +192,15 @@ class SceneRun:
         raise RuntimeError("planning ended without a plan")
 
     def _chosen(self, planned: Planned, previews: bool) -> tuple[list[PlannedView], int]:
-        preset = PRESETS[self.config.cameras.preset]
-        if not previews or (preset.as_published and not preset.keep_exposure):
-            selection = planned.audition(self.config)
-            while selection.next() is not None:
-                selection.tell(True)
-            exposure = 0.0 if preset.as_published else None
-            return [
-                planned_view(self.scene_id, view, self.config.seed, exposure)
-                for unit in selection.accepted
-                for view in unit
-            ], 0
+        """Views in render order and how many previews that took."""
+        if PRESETS[self.config.cameras.preset].as_published:
+            if self.config.render.lighting not in ("auto", "scene"):
+                self._add_light(self._start_session(), self.config.render.lighting)
+            return [self._planned_view(view, 0.0) for view in planned.sample(self.config)], 0
+        if not previews:
+            return [self._planned_view(view, None) for view in planned.ranking(self.config)], 0
         session = self._start_session()
-        previewer = Previewer(session, self.geometry, self.scene_id, self.config, preset.keep_exposure)
+        previewer = Previewer(session, self.geometry, self.scene_id, self.config)
         self._light(session, previewer, planned)
         chosen = audition(
             previewer,
@@ -176,12 +208,11 @@ class SceneRun:
             self.config,
             lambda done, total: self._emit("progress", what="previews", done=done, total=total, text=""),
         )
-        views = [
-            planned_view(self.scene_id, view, self.config.seed, ev)
-            for unit, exposures in chosen
-            for view, ev in zip(unit, exposures, strict=True)
-        ]
+        views = [self._planned_view(view, ev) for unit, stops in chosen for view, ev in zip(unit, stops, strict=True)]
         return views, previewer.rendered
+
+    def _planned_view(self, verdict: Verdict, exposure_ev: float | None) -> PlannedView:
+        return planned_view(self.scene_id, verdict, self.config.seed, exposure_ev)
 
     # ---- light -----------------------------------------------------------------------------------------------------
 
@@ -360,7 +391,7 @@ def _label(each: Any) -> str:
     return each.label or label_from_name(each.name)
 
 
-def _viewpoint(camera: Camera, subject: Subject | None) -> dict[str, float | None]:
+def _viewpoint(camera: Camera, subject: Subject | None) -> dict[str, Any]:
     """Azimuth, elevation and distance from the subject's centre; None for a view of the scene."""
     if subject is None:
         return {"azimuth_deg": None, "elevation_deg": None, "distance": None}

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from blendset.cameras import SENSOR_MM, Camera
 from blendset.config import RenderSettings
-from blendset.errors import BlendsetError
+from blendset.errors import BlendsetError, MemoryShortage
 from blendset.exr import read_exr
-from blendset.imaging import ViewTransform
+from blendset.imaging import ViewTransform, without_text
 
 from ..scene import devices
 from ..scene.geometry import JoinedGeometry
@@ -166,7 +166,7 @@ class RenderSession:
                 bpy.data.images["Render Result"].save_render(str(path), scene=self.scene)
         finally:
             view.exposure = before
-        return path.read_bytes(), 255 * read_image(path)
+        return without_text(path.read_bytes()), 255 * read_image(path)
 
     def _aim(self, camera: Camera) -> None:
         render, data = self.scene.render, self._camera.data
@@ -200,7 +200,7 @@ class RenderSession:
 def _render_error(error: RuntimeError) -> BlendsetError:
     text = " ".join(str(error).split())
     if any(sign in text.lower() for sign in OUT_OF_MEMORY):
-        return BlendsetError(f"The device ran out of memory ({text}); render smaller, or use --device cpu.")
+        return MemoryShortage(f"The device ran out of memory ({text}); render smaller, or use --device cpu.")
     return BlendsetError(
         f"Cycles could not render this scene ({text}); open it in Blender and render one picture by hand to see why."
     )

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import bpy
 import numpy as np
@@ -37,7 +38,8 @@ def read_image(path: Path) -> np.ndarray:
     image = bpy.data.images.load(str(path), check_existing=False)
     try:
         image.colorspace_settings.name = "Non-Color"
-        width, height = image.size
+        size: Any = image.size
+        width, height = size
         pixels = np.empty(width * height * 4, dtype=np.float32)
         image.pixels.foreach_get(pixels)
     finally:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import bpy
 import numpy as np
 
@@ -19,7 +21,8 @@ def own_cameras(scene: bpy.types.Scene) -> tuple[tuple[str, Camera], ...]:
 
 
 def _camera(scene: bpy.types.Scene, holder: bpy.types.Object) -> Camera:
-    render, data = scene.render, holder.data
+    render = scene.render
+    data: Any = holder.data
     width = max(1, round(render.resolution_x * render.pixel_aspect_x))
     height = max(1, round(render.resolution_y * render.pixel_aspect_y))
     matrix = np.array(holder.matrix_world, dtype=np.float64)

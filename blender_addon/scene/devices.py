@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import bpy
 
-from blendset.errors import BlendsetError
+from blendset.errors import DeviceError
 
 PREFERENCE = ("OPTIX", "CUDA", "HIP", "ONEAPI", "METAL")
 
@@ -33,7 +34,7 @@ def choose(wanted: str, devices: Sequence[Device]) -> tuple[Device, ...]:
         return chosen or (Device("CPU", "CPU"),)
     if not chosen:
         present = ", ".join(sorted(kinds - {"CPU"})) or "the CPU only"
-        raise BlendsetError(
+        raise DeviceError(
             f"No {kind} device was found by this Blender (it sees {present}); choose --device auto or cpu, "
             "or install the driver."
         )
@@ -64,16 +65,16 @@ def use(chosen: Sequence[Device]) -> str:
     return "GPU"
 
 
-def _cycles_preferences() -> bpy.types.AddonPreferences:
-    addon = bpy.context.preferences.addons.get("cycles")
+def _cycles_preferences() -> Any:
+    addon: Any = bpy.context.preferences.addons.get("cycles")
     if addon is None:
-        raise BlendsetError(
+        raise DeviceError(
             "Cycles is switched off in this Blender; enable the add-on 'Cycles Render Engine' in its preferences."
         )
     return addon.preferences
 
 
-def _devices_of(preferences: bpy.types.AddonPreferences, kind: str) -> list[bpy.types.PropertyGroup]:
+def _devices_of(preferences: Any, kind: str) -> list[Any]:
     """Devices of one compute type; a type that this build does not know has none."""
     try:
         return list(preferences.get_devices_for_type(kind) or [])

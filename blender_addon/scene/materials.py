@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import bpy
 
@@ -78,6 +79,11 @@ def _source(socket: bpy.types.NodeSocket) -> bpy.types.Node | None:
     return node
 
 
+def _input(node: bpy.types.Node, name: str) -> Any:
+    """The input of that name, or None: nodes differ between versions."""
+    return node.inputs.get(name)
+
+
 def _inner(group: bpy.types.Node) -> bpy.types.Node | None:
     """The shader that a node group gives out."""
     tree = getattr(group, "node_tree", None)
@@ -115,8 +121,8 @@ def _emits(node: bpy.types.Node | None) -> bool:
     if node.type == "EMISSION":
         return node.inputs["Strength"].is_linked or node.inputs["Strength"].default_value > 0
     if node.type == "BSDF_PRINCIPLED":
-        strength = node.inputs.get("Emission Strength")
-        colour = node.inputs.get("Emission Color")
+        strength = _input(node, "Emission Strength")
+        colour = _input(node, "Emission Color")
         lit = colour is not None and (colour.is_linked or _grey(colour.default_value) > 0)
         return bool(strength is not None and lit and (strength.is_linked or strength.default_value > 0))
     if node.type == "MIX_SHADER":
@@ -134,7 +140,7 @@ def _albedo(node: bpy.types.Node | None) -> float:
         return (1 - factor) * _albedo(first) + factor * _albedo(second)
     if node.type == "GROUP":
         return _albedo(_inner(node))
-    socket = node.inputs.get("Base Color") or node.inputs.get("Color")
+    socket = _input(node, "Base Color") or _input(node, "Color")
     if socket is None or socket.is_linked:
         return UNKNOWN_ALBEDO
     return _grey(socket.default_value)
@@ -148,7 +154,7 @@ def _textured(node: bpy.types.Node | None) -> bool:
         return any(_textured(_source(socket)) for socket in node.inputs if socket.type == "SHADER")
     if node.type == "GROUP":
         return True
-    socket = node.inputs.get("Base Color") or node.inputs.get("Color")
+    socket = _input(node, "Base Color") or _input(node, "Color")
     return socket is not None and socket.is_linked
 
 

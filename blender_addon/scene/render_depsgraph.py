@@ -8,7 +8,7 @@ one, so we are one for the length of a call.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import bpy
 
@@ -43,7 +43,7 @@ def ask_render_depsgraph(
     """Run `question` on the render depsgraph of a view layer and return what it returns; it must keep no reference
     into Blender's data."""
     kind = BlendsetSnapshotEngine
-    kind.answer, kind.error, kind.question = [], [], staticmethod(question)  # type: ignore[assignment]
+    kind.answer, kind.error, kind.question = [], [], staticmethod(question)
     render = scene.render
     try:
         with Overrides() as overrides:
@@ -62,7 +62,8 @@ def ask_render_depsgraph(
         raise kind.error[0]
     if not kind.answer:
         raise RuntimeError("Blender evaluated no view layer for rendering")
-    return kind.answer[0]  # type: ignore[return-value]
+    answer: Any = kind.answer[0]
+    return answer  # type: ignore[no-any-return]
 
 
 CLASSES = (BlendsetSnapshotEngine,)

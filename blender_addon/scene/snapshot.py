@@ -9,6 +9,7 @@ version.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import bpy
 import numpy as np
@@ -114,7 +115,8 @@ def missing_files() -> list[str]:
 
 
 def _never_subjects(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> frozenset[str]:
-    """Objects that may stand in a picture but are never what it is about: holdouts and the cutters of boolean modifiers."""
+    """Objects that may stand in a picture but are never what it is about: holdouts and the cutters of boolean
+    modifiers."""
     names = {each.name_full for each in scene.objects if each.is_holdout or each.holdout_get(view_layer=layer)}
     for each in scene.objects:
         for modifier in each.modifiers:
@@ -136,7 +138,8 @@ def _gather(depsgraph: bpy.types.Depsgraph, scene: bpy.types.Scene, aside: froze
 
 
 def _without_doubles(items: list[_Item]) -> list[_Item]:
-    """Blender lists a curve, text or metaball twice, as itself and as the mesh that it makes: the mesh is what renders."""
+    """Blender lists a curve, text or metaball twice, as itself and as the mesh that it makes: the mesh is what
+    renders."""
     meshes = {(item.original, item.matrix.tobytes()) for item in items if item.kind == "MESH"}
     return [item for item in items if item.kind == "MESH" or (item.original, item.matrix.tobytes()) not in meshes]
 
@@ -197,7 +200,8 @@ def _given_label(holders: list[bpy.types.ID]) -> str:
 def _holders(
     original: bpy.types.Object, parent: bpy.types.Object | None, collection: bpy.types.Collection | None
 ) -> list[bpy.types.ID]:
-    """What may carry a label for an object, the most telling first: instancer, the object and what is above it, collection."""
+    """What may carry a label for an object, the most telling first: instancer, the object and what is above it,
+    collection."""
     holders: list[bpy.types.ID] = []
     if parent is not None:
         holders += [parent, *([parent.instance_collection] if parent.instance_collection else [])]
@@ -231,7 +235,7 @@ def _mesh(gathering: _Gathering, shown: bpy.types.Object) -> _Mesh | None:
     own = shown.type == "MESH"
     key = (shown.original.name_full, shown.data.as_pointer() if own and shown.data else 0)
     if key not in gathering.meshes:
-        mesh = shown.data if own else shown.to_mesh()
+        mesh: Any = shown.data if own else shown.to_mesh()
         if mesh is None:
             return None
         gathering.meshes[key] = _read(mesh)

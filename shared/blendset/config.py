@@ -21,6 +21,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import cattrs
 import tomli_w
 
+from blendset import __version__
 from blendset.errors import BlendsetError
 
 PRESETS = (
@@ -154,7 +155,7 @@ class Config:
 
     def render_identity(self) -> dict[str, Any]:
         """The settings that decide which pictures a scene gives: not the device, not the process count."""
-        values: dict[str, Any] = dataclasses.asdict(self)
+        values: dict[str, Any] = {"made_by": __version__, **dataclasses.asdict(self)}
         del values["jobs"], values["dataset"], values["render"]["device"]
         return values
 
@@ -306,9 +307,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
 
 
-def config_from_arguments(arguments: argparse.Namespace) -> Config:
-    """The file's options (or the defaults), with what the command line says on top."""
-    config = load_config(arguments.config) if arguments.config else Config()
+def config_from_arguments(arguments: argparse.Namespace, default: Config | None = None) -> Config:
+    """The file's options (or the default), with what the command line says on top."""
+    config = load_config(arguments.config) if arguments.config else default or Config()
     for dest, value in vars(arguments).items():
         if not dest.startswith("config:") or value is None:
             continue

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from blendset.config import Config
 from blendset.errors import BlendsetError
 from blendset.exr import Passes, read_exr, read_passes
 from blendset.records import (
@@ -40,6 +41,8 @@ else:
     import fcntl
 
 RGB, PASSES, VIEW_RECORD = "rgb.png", "passes.exr", "view.json"
+BLOCK = 1000
+"""Most views of a scene in one folder."""
 INDEX, LOCK = "metadata.jsonl", ".index.lock"
 PNG_BEGIN, PNG_END = b"\x89PNG\r\n\x1a\n", b"\0\0\0\0IEND\xaeB`\x82"
 
@@ -102,6 +105,19 @@ class Dataset:
             if joined != stored:
                 write_json(path, joined)
         return cls(root)
+
+    @classmethod
+    def for_run(cls, root: Path, config: Config, scenes: Iterable[Path], mix_settings: bool = False) -> Dataset:
+        """Open or make the dataset that a run with this configuration adds to; raises as `create_or_open` does."""
+        record = DatasetRecord(
+            name=config.dataset.name or root.absolute().name,
+            licence=config.dataset.licence,
+            creator=config.dataset.creator,
+            sources=tuple(sorted({path.name for path in scenes})),
+            render_settings=config.render_settings(),
+            view_blocks=config.cameras.views > BLOCK,
+        )
+        return cls.create_or_open(root, record, mix_settings)
 
     def scene_path(self, scene: str) -> Path:
         return self.root / "scenes" / f"{scene}.json"

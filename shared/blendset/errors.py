@@ -8,4 +8,25 @@ from __future__ import annotations
 
 
 class BlendsetError(Exception):
-    """One sentence that says what went wrong, where, and what to do about it."""
+    """One sentence that says what went wrong, where, and what to do about it. `kind` tells a supervisor what it is
+    about."""
+
+    kind = "scene"
+
+
+class DeviceError(BlendsetError):
+    """What should render is not there."""
+
+    kind = "device"
+
+
+class MemoryShortage(BlendsetError):
+    """The device or the machine has too little memory."""
+
+    kind = "memory"
+
+
+class DiskError(BlendsetError):
+    """The disk refuses: full, read-only, forbidden."""
+
+    kind = "disk"

@@ -7,7 +7,7 @@ The same measures judge a preview (with a margin) and the finished view, so the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -123,6 +123,17 @@ def as_figures(*parts: Statistics | Framing | None) -> dict[str, float]:
     }
 
 
+def without_text(png: bytes) -> bytes:
+    """A PNG file without its text chunks: Cycles writes render times there, which differ from run to run."""
+    kept, at = [png[:8]], 8
+    while at < len(png):
+        end = at + 12 + int.from_bytes(png[at : at + 4], "big")
+        if png[at + 4 : at + 8] not in (b"tEXt", b"zTXt", b"iTXt", b"tIME", b"eXIf"):
+            kept.append(png[at:end])
+        at = end
+    return b"".join(kept)
+
+
 # ---- framing as the index pass shows it ------------------------------------------------------------------------------
 
 SAMPLES_ACROSS = 72
@@ -204,28 +215,23 @@ class Exposure:
 
 
 def choose_exposure(
-    halves: tuple[NDArray[Any], NDArray[Any]] | NDArray[Any],
+    images: Sequence[NDArray[Any]],
     subject: NDArray[np.bool_] | None,
     transform: ViewTransform,
     exposures: Iterable[float],
 ) -> Exposure:
     """The exposure under which a preview meets the limits best, by trying them all on the same pixels.
 
-    Takes one denoised linear image (H, W, 3), or two noisy ones of the same view with different seeds: their
-    difference tells how much of the variance is noise.
+    Takes one denoised linear image (H, W, 3), or two noisy ones of the same view with different seeds: their difference
+    tells how much of the variance is noise.
     """
-    first, second = (
-        (half[::THIN, ::THIN] for half in halves) if isinstance(halves, tuple) else (halves[::THIN, ::THIN], None)
-    )
+    thin = [image[::THIN, ::THIN] for image in images]
     subject = None if subject is None else subject[::THIN, ::THIN]
     best: tuple[float, Exposure] | None = None
     for ev in exposures:
-        grey = transform(first, ev) @ LUMA
-        noise = 0.0
-        if second is not None:
-            other = transform(second, ev) @ LUMA
-            noise = float(np.mean((grey - other) ** 2) / 4)
-            grey = (grey + other) / 2
+        greys = [transform(image, ev) @ LUMA for image in thin]
+        noise = float(np.mean((greys[0] - greys[-1]) ** 2) / 4)
+        grey = np.mean(greys, axis=0)
         statistics = measure(grey, subject, noise)
         trial = Exposure(ev, statistics, tuple(light_faults(statistics, PREVIEW)))
         quality = _quality(trial)

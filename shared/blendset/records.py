@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 import cattrs
 
-from blendset.errors import BlendsetError
+from blendset.errors import BlendsetError, DiskError
 
 FORMAT_VERSION = 1
 TEMPORARY_FILES = ".*.tmp"
@@ -244,7 +244,7 @@ def disk_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         cure = CURES.get(error.errno or 0, "check the disk and run the command again")
-        raise BlendsetError(f"{path} could not be written ({error.strerror}); {cure}.") from error
+        raise DiskError(f"{path} could not be written ({error.strerror}); {cure}.") from error
 
 
 def atomic_write(path: Path, data: bytes, sync_folder: bool = True) -> None:

@@ -74,13 +74,13 @@ class Stage:
 
 @dataclass(frozen=True)
 class Preset:
-    """How candidates are made. A preset `as_published` is screened for its funnel but nothing of it is left out."""
+    """How candidates are made. What is `as_published` is screened for its funnel, but rendered whatever the gates
+    say."""
 
     propose: Callable[[Stage], Iterator[Group]]
     as_published: bool = False
     scene_views: bool = False
     whole_sets: bool = False
-    keep_exposure: bool = False
 
 
 def framed(subject: Subject, towards: Array, fill: float, focal_length_mm: float, size: tuple[int, int]) -> Camera:
@@ -257,7 +257,7 @@ PRESETS: dict[str, Preset] = {
     "anchor-sweep-grid": Preset(anchor_sweep(4), as_published=True),
     "orbit-4": Preset(orbits(4), whole_sets=True),
     "orbit-21": Preset(orbits(21), whole_sets=True),
-    "scene-cameras": Preset(own_cameras, as_published=True, keep_exposure=True),
+    "scene-cameras": Preset(own_cameras, as_published=True),
 }
 
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from blendset.placement.gates import Ground, Verdict, screen
 from blendset.placement.scene import Geometry, Snapshot
 from blendset.placement.scoring import score_subject, score_view
 from blendset.placement.selection import Audition, Unit
-from blendset.placement.subjects import Found, Subject, find_subjects
+from blendset.placement.subjects import Found, Subject, find_subjects, rng_for
 from blendset.records import atomic_write, read_json, slug, write_json
 
 PLAN_FORMAT = 1
@@ -52,19 +52,26 @@ class Planned:
 
     def audition(self, config: Config) -> Audition:
         """A fresh selection over the accepted candidates."""
-        return Audition(self.subject_units, self.scenery, cameras_of(config), config.preview.per_view)
+        return Audition(self.subject_units, self.scenery, config.cameras, config.preview.per_view)
+
+    def ranking(self, config: Config) -> list[Verdict]:
+        """The views of a plan without previews: every audition is taken to go well."""
+        selection = self.audition(config)
+        while selection.next() is not None:
+            selection.tell(True)
+        return [view for unit in selection.accepted for view in unit]
+
+    def sample(self, config: Config) -> list[Verdict]:
+        """What to render of a published placement: all of it, or as many as asked for, drawn without regard to
+        quality."""
+        count, wanted = len(self.verdicts), config.cameras.views
+        drawn = rng_for(config.seed, "sample").permutation(count)[:wanted]
+        return [self.verdicts[index] for index in sorted(drawn.tolist())]
 
     def counts(self) -> dict[str, int]:
         """The funnel in short: candidates by reason, "accepted" among them."""
         counts = Counter(verdict.reason or "accepted" for verdict in self.verdicts)
         return {"candidates": len(self.verdicts), **dict(counts.most_common())}
-
-
-def cameras_of(config: Config) -> Any:
-    """Camera settings as the preset needs them: what is published has no budget per subject and no separation."""
-    if not PRESETS[config.cameras.preset].as_published:
-        return config.cameras
-    return replace(config.cameras, per_subject=10**9, separation_deg=0.0, scene_views=1.0)
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,7 @@ def plan_steps(
         for group in through_the_room(stage):
             verdicts += _screened(ground, group)
         yield Step("screening", max(len(found.subjects), 1), max(len(found.subjects), 1))
-    yield _ranked(scene, found, verdicts, preset.as_published, preset.whole_sets)
+    yield _ranked(scene, found, verdicts, preset.whole_sets)
 
 
 def plan(
@@ -112,16 +119,15 @@ def _screened(ground: Ground, proposals: Group) -> list[Verdict]:
     return verdicts
 
 
-def _ranked(scene: Snapshot, found: Found, verdicts: list[Verdict], as_published: bool, whole_sets: bool) -> Planned:
-    """Units by subject, the most promising subject first. What is published is rendered whatever the gates say of
-    it."""
+def _ranked(scene: Snapshot, found: Found, verdicts: list[Verdict], whole_sets: bool) -> Planned:
+    """Units by subject, the most promising subject first."""
     pools: dict[Subject | None, dict[object, list[Verdict]]] = {}
     for number, verdict in enumerate(verdicts):
         key: object = verdict.candidate.view_set if whole_sets else number
         pools.setdefault(verdict.candidate.subject, {}).setdefault(key, []).append(verdict)
     ready: dict[Subject | None, list[Unit]] = {}
     for subject, sets in pools.items():
-        units = [tuple(views) for views in sets.values() if as_published or all(view.accepted for view in views)]
+        units = [tuple(views) for views in sets.values() if all(view.accepted for view in views)]
         if units:
             ready[subject] = units
     scenery = ready.pop(None, [])

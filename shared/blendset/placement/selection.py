@@ -23,7 +23,8 @@ Unit = tuple[Verdict, ...]
 BREADTH = 0.8
 """Share of the subjects in sight that get a view before any subject gets a second one."""
 PATIENCE = 3
-"""Failed previews of one subject in a row before others get their turn; after three times as many it comes last of all."""
+"""Failed previews of one subject in a row before others get their turn; after three times as many it comes last of
+all."""
 
 
 @dataclass(eq=False)
@@ -89,7 +90,7 @@ class Audition:
     ) -> None:
         self._pools = [_Pool(units, settings.per_subject, settings.separation_deg) for units in subjects if units]
         quota = round(settings.views * settings.scene_views) if scenery else 0
-        self._scenery = _Pool(scenery, quota, 25.0) if quota else None
+        self._scenery = _Pool(scenery, quota, settings.separation_deg) if quota else None
         self._views, self._previews = settings.views, round(settings.views * per_view)
         self._last: tuple[_Pool, int] | None = None
         self.accepted: list[Unit] = []

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+# What a developer runs. It needs Python (3.11 or 3.13), git and make, and makes two environments: the trainer's and Blender's.
+
+newest := 5.2.3
+newest_on_3.11 := 4.5.15
+oldest := 4.2.23
+
+bin := $(if $(filter Windows_NT,$(OS)),Scripts,bin)
+python := .venv/$(bin)/python
+blendset := .venv/$(bin)/blendset
+blender := .venv-blender/$(bin)/python
+uv := $(python) -m uv
+projects := pyproject.toml shared/pyproject.toml trainer/pyproject.toml
+
+.PHONY: help demo test test-blenders lint types addon lock clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo           render a dataset from a room made on the spot"
+	@echo "make test           the tests, in the trainer's environment and in Blender's"
+	@echo "make test-blenders  the add-on in the oldest and the newest Blender ($(oldest), $(newest))"
+	@echo "make addon          the installable zip"
+	@echo "make lint types     ruff, mypy"
+	@echo "make lock           newest versions of what constraints/ pins"
+	@echo "make clean          remove all that this file makes"
+
+demo: addon build/demo/room.blend
+	$(blendset) render build/demo/room.blend --out build/demo/dataset --views 16 --resolution 256 --blender $(blender)
+	$(blendset) verify build/demo/dataset
+	$(python) -m blendset_trainer.contact_sheet build/demo/dataset build/demo/contact_sheet.png
+	@echo
+	@echo "Look at build/demo/contact_sheet.png; the dataset is build/demo/dataset, its scene build/demo/room.blend."
+
+build/demo/room.blend: $(wildcard demo/*.py) | .venv-blender/.ready
+	rm -rf build/demo
+	$(blender) demo/room.py $@
+
+test: addon .venv-blender/.ready
+	$(python) tests/run.py core=$(python) core=$(blender) trainer=$(python) addon=$(blender)
+
+test-blenders: addon
+	@for each in $(oldest):3.11 $(newest):3.13; do \
+	  if .ci/find-python $${each#*:} >/dev/null; then $(MAKE) --no-print-directory .venv-blender-$${each%:*}/.ready || exit; fi; \
+	done
+	$(python) tests/run.py core=.venv-blender-$(oldest)/$(bin)/python \
+	  $(foreach version,$(oldest) $(newest),addon=.venv-blender-$(version)/$(bin)/python)
+
+lint: .venv/.ready
+	$(python) -m ruff format --check .
+	$(python) -m ruff check .
+
+types: .venv/.ready
+	$(python) -m mypy
+
+addon: .venv/.ready
+	$(python) build_addon.py
+
+# Versions are locked in constraints/, without the names of package indexes: those are the user's own affair.
+lock: .venv/.ready
+	$(call compile,trainer) trainer/pyproject.toml --no-emit-package blendset
+	$(call compile,blender)
+compile = $(uv) pip compile --quiet --universal --upgrade --python-version 3.11 --no-header --no-annotate \
+  --output-file constraints/$(1).txt --group $(1) shared/pyproject.toml
+
+.venv/.ready: constraints/trainer.txt $(projects)
+	python="$$(.ci/find-python 3.11 3.13)" && "$$python" -m venv --clear .venv
+	$(python) -m pip install --quiet --constraint constraints/trainer.txt uv
+	$(uv) pip install --quiet --python $(python) --constraint constraints/trainer.txt \
+	  --editable shared --editable trainer --group trainer
+	@touch $@
+
+# Only bpy itself, the core's dependencies and the test tools: the core comes with the add-on, and no trainer is ever here.
+.venv-blender/.ready: constraints/blender.txt $(projects) | .venv/.ready
+	if python="$$(.ci/find-python 3.13 2>/dev/null)"; then version=$(newest); \
+	  else python="$$(.ci/find-python 3.11)" && version=$(newest_on_3.11); fi && $(blender_environment)
+.venv-blender-$(oldest)/.ready: constraints/blender.txt $(projects) | .venv/.ready
+	python="$$(.ci/find-python 3.11)" && version=$(oldest) && $(blender_environment)
+.venv-blender-$(newest)/.ready: constraints/blender.txt $(projects) | .venv/.ready
+	python="$$(.ci/find-python 3.13)" && version=$(newest) && $(blender_environment)
+blender_environment = \
+  $(uv) venv --quiet --clear --python "$$python" $(@D) && \
+  $(uv) pip install --quiet --python $(@D)/$(bin)/python --constraint constraints/blender.txt \
+    bpy==$$version --requirements shared/pyproject.toml --group blender && \
+  touch $@
+
+clean:
+	rm -rf .venv .venv-blender* build dist trainer/blendset_trainer/addon .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

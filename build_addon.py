@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Builds the installable add-on: blender_addon/, the wheel of the core, and the pure wheels that the core needs.
+
+Run it with a Python that has uv and pip (`make addon` does). The same sources give the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+ADDON = ROOT / "blender_addon"
+CARRIED = ROOT / "trainer" / "blendset_trainer" / "addon"
+"""Where the trainer's package carries the zip."""
+BUILD = ROOT / "build"
+BUNDLED = ("attrs", "cattrs", "tomli-w", "typing-extensions")
+"""What the core needs and not every Blender has; numpy is Blender's own."""
+GENERATED = "# version and wheels: build_addon.py writes them here\n"
+OLDEST_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
+VALIDATOR = "scripts/addons_core/bl_pkg/cli/blender_ext.py"
+VALID_TAGS = "scripts/modules/_bpy_internal/extensions/tags.py"
+
+
+def build(folder: Path) -> Path:
+    """Builds blendset-<version>.zip in `folder` and returns its path."""
+    BUILD.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=BUILD) as scratch:
+        core = core_wheel(Path(scratch))
+        version = core.name.split("-")[1]
+        wheels = {f"wheels/{wheel.name}": wheel.read_bytes() for wheel in (core, *bundled_wheels(Path(scratch)))}
+    files = sources() | wheels
+    files["blender_manifest.toml"] = manifest(version, sorted(wheels)).encode()
+    files["LICENSE"] = (ROOT / "LICENSES" / "GPL-3.0-or-later.txt").read_bytes()
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"blendset-{version}.zip"
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    unfinished.write_bytes(archive(files))
+    os.replace(unfinished, path)
+    return path
+
+
+def core_wheel(folder: Path) -> Path:
+    """Builds the wheel of shared/ in `folder`."""
+    options = ["--wheel", "--python", sys.executable, "--build-constraints", str(ROOT / "constraints" / "trainer.txt")]
+    command = [sys.executable, "-m", "uv", "build", "--quiet", *options, "--out-dir", str(folder), str(ROOT / "shared")]
+    subprocess.run(command, check=True, env=os.environ | {"SOURCE_DATE_EPOCH": "315532800"})
+    return next(folder.glob("blendset-*.whl"))
+
+
+def bundled_wheels(scratch: Path) -> list[Path]:
+    """The wheels of BUNDLED at their pinned versions, downloaded once with the user's own index settings."""
+    words = (ROOT / "constraints" / "blender.txt").read_text().split()
+    pins = [word for word in words if word.split("==")[0] in BUNDLED]
+    cache = BUILD / "wheels"
+    wheels = [cache / f"{pin.replace('-', '_').replace('==', '-')}-py3-none-any.whl" for pin in pins]
+    missing = [pin for pin, wheel in zip(pins, wheels, strict=True) if not wheel.exists()]
+    if missing:
+        cache.mkdir(exist_ok=True)
+        options = ["--quiet", "--no-deps", "--only-binary", ":all:", "--dest", str(scratch)]
+        subprocess.run([sys.executable, "-m", "pip", "download", *options, *missing], check=True)
+        for wheel in wheels:
+            if not wheel.exists():
+                os.replace(scratch / wheel.name, wheel)
+    return wheels
+
+
+def sources() -> dict[str, bytes]:
+    """The add-on's own files, by their names in the zip."""
+    names = {path: path.relative_to(ADDON) for path in ADDON.rglob("*") if path.is_file()}
+    return {
+        name.as_posix(): path.read_bytes()
+        for path, name in names.items()
+        if not any(part.startswith(".") or part == "__pycache__" for part in name.parts)
+    }
+
+
+def manifest(version: str, wheels: list[str]) -> str:
+    """The manifest with what only the build knows."""
+    template = (ADDON / "blender_manifest.toml").read_text(encoding="utf-8")
+    before, after = template.split(GENERATED)
+    return f'{before}version = "{version}"\nwheels = {json.dumps(wheels, indent=2)}\n{after}'
+
+
+def archive(files: Mapping[str, bytes]) -> bytes:
+    """A zip of these files that depends on nothing else: sorted names, one time, one mode."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as target:
+        for name in sorted(files):
+            entry = zipfile.ZipInfo(name, OLDEST_ZIP_TIME)
+            entry.create_system, entry.external_attr = 3, 0o644 << 16
+            target.writestr(entry, files[name], zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
+
+
+def validators() -> Iterator[Path]:
+    """The `scripts` parents of the Blenders at hand: environments made by `make`, and the one on PATH."""
+    places = [place for lib in ("lib/python*", "Lib") for place in ROOT.glob(f".venv-blender*/{lib}/site-packages/bpy")]
+    if installed := shutil.which("blender"):
+        folder = Path(installed).resolve().parent
+        places += [folder, folder.parent / "Resources", folder.parent / "share" / "blender"]
+    for place in places:
+        yield from (folder for folder in sorted(place.glob("*.*")) if (folder / VALIDATOR).exists())
+
+
+def validate(path: Path) -> list[str]:
+    """Runs the validator of each Blender at hand over the zip; returns their versions, and stops at a complaint."""
+    versions = set()
+    for blender in validators():
+        command = [str(blender / VALIDATOR), "validate", "--valid-tags", str(blender / VALID_TAGS), str(path)]
+        done = subprocess.run([sys.executable, *command], capture_output=True, text=True)
+        if done.returncode != 0:
+            raise SystemExit(f"{path} is not valid for Blender {blender.name}:\n{done.stdout}{done.stderr}")
+        versions.add(blender.name)
+    return sorted(versions)
+
+
+def main() -> None:
+    """Builds the zip where the trainer carries it, without zips of other versions beside it."""
+    path = build(CARRIED)
+    for other in set(CARRIED.glob("blendset-*.zip")) - {path}:
+        other.unlink()
+    versions = validate(path)
+    verdict = f"validated by Blender {', '.join(versions)}" if versions else "not validated: no Blender at hand"
+    print(f"{path.relative_to(ROOT)}  {path.stat().st_size / 1024:.0f} KiB  {verdict}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One Blender child: started, spoken to, listened to and ended, without ever waiting for it.
+
+What it prints goes to a file, of which the end explains a death that came without a word.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from blendset.errors import BlendsetError
+from blendset.jobs.blenders import NO_WINDOW, missing_library, temporary_files_in
+from blendset.jobs.protocol import EventReader, Message, write_job
+
+WorkerCommand = Callable[[Path, Path], tuple[list[str], dict[str, str]]]
+"""From the files of job and events to a worker's command line and environment."""
+
+TAIL_LINES = 40
+_TAIL_BYTES = 64 * 1024
+# Ctrl-C is the supervisor's to handle, so a child gets a process group of its own.
+_OWN_GROUP: int = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
+
+_DEATHS = (
+    (r"out of gpu|out[ _]?of[ _]?memory",
+     "ran out of GPU memory; lower --resolution, use --workers 1, or --device cpu"),
+    (r"[mc]alloc returns null|bad_alloc|MemoryError", "ran out of memory; use --workers 1 or a machine with more"),
+    (r"Unrecognized command", "does not know Blendset; enable the add-on in its preferences"),
+)  # fmt: skip
+
+
+class Child:
+    """A running worker. `folder` keeps its job, events, log and temporary files."""
+
+    def __init__(self, command: WorkerCommand, folder: Path, job: Mapping[str, Any]) -> None:
+        events = folder / "events.jsonl"
+        self._log = folder / "log.txt"
+        self._reader = EventReader(events)
+        self._sign_of_life = time.monotonic()
+        try:
+            folder.mkdir(parents=True)
+            write_job(folder / "job.json", job)
+            self._process = _start(*command(folder / "job.json", events), folder, self._log)
+        except OSError as error:
+            raise BlendsetError(
+                f"Blender cannot be started ({error}); check its path and the space on disk."
+            ) from error
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def send(self, command: Message) -> None:
+        """Give it a command; a child that is no longer there is noticed by `ended`."""
+        assert self._process.stdin is not None
+        self._sign_of_life = time.monotonic()
+        with suppress(OSError):
+            self._process.stdin.write(json.dumps(command).encode() + b"\n")
+            self._process.stdin.flush()
+
+    def poll(self) -> list[Message]:
+        """What it has said since the last look."""
+        events = self._reader.poll()
+        if events:
+            self._sign_of_life = time.monotonic()
+        return events
+
+    @property
+    def silence(self) -> float:
+        """Seconds since it last said something or was spoken to."""
+        return time.monotonic() - self._sign_of_life
+
+    @property
+    def ended(self) -> bool:
+        return self._process.poll() is not None
+
+    def end(self) -> None:
+        """End it at once. Views are written atomically, so there is nothing to wait for."""
+        assert self._process.stdin is not None
+        with suppress(OSError):
+            self._process.stdin.close()
+        self._process.kill()
+
+    def wait(self) -> None:
+        self._process.wait()
+
+    def tail(self) -> tuple[str, ...]:
+        """The last lines that it printed."""
+        with self._log.open("rb") as log:
+            log.seek(max(0, self._log.stat().st_size - _TAIL_BYTES))
+            return tuple(log.read().decode(errors="replace").splitlines()[-TAIL_LINES:])
+
+    def death(self) -> str:
+        """Why it ended, as the rest of a sentence that begins with "Blender"."""
+        return reason_of_death(self._process.returncode, "\n".join(self.tail()))
+
+
+def _start(argv: list[str], environment: dict[str, str], folder: Path, log: Path) -> subprocess.Popen[bytes]:
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            argv,
+            env=environment | temporary_files_in(folder),
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            creationflags=NO_WINDOW | _OWN_GROUP,
+        )
+
+
+def reason_of_death(code: int, output: str) -> str:
+    """What an exit code and the last output mean, as the rest of a sentence that begins with "Blender"."""
+    for pattern, meaning in _DEATHS:
+        if re.search(pattern, output, re.IGNORECASE):
+            return meaning
+    if library := missing_library(output):
+        return f"could not start because this system lacks {library}; install it"
+    if code == -getattr(signal, "SIGKILL", 9):
+        return "was killed from outside, most likely for want of memory; use --workers 1 or a machine with more"
+    if code < 0:
+        return f"crashed (signal {signal.Signals(-code).name})"
+    if code >= 0xC0000000:
+        return f"crashed (Windows error {code:#010x})"
+    return f"ended unexpectedly (exit code {code})"

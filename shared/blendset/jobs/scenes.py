@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run knows of each of its scenes, from the plan to the line in the summary.
+
+No processes here; the supervisor moves these along.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from blendset.jobs.protocol import Message
+
+Status = Literal["done", "partial", "failed"]
+
+
+@dataclass(frozen=True)
+class SceneSummary:
+    """How one scene ended. `views` of `planned` are in the dataset; `log` is the end of what a dead Blender printed."""
+
+    scene: str
+    status: Status
+    run: str
+    planned: int
+    views: int
+    passed: int
+    reason: str
+    seconds: float
+    notes: tuple[str, ...]
+    funnel: dict[str, int]
+    subjects: dict[str, int]
+    log: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How the whole run ended. `trouble` is what went wrong after the last view, with the index."""
+
+    scenes: tuple[SceneSummary, ...]
+    seconds: float
+    cancelled: bool
+    trouble: str
+
+    @property
+    def done(self) -> bool:
+        return not self.trouble and all(scene.status == "done" for scene in self.scenes)
+
+
+@dataclass(eq=False)
+class SceneJob:
+    """One scene on its way: the views that wait, and for each that is in the dataset whether it passed its checks."""
+
+    path: Path
+    scene_id: str = ""
+    run: str = ""
+    planned: int = 0
+    waiting: deque[str] = field(default_factory=deque)
+    passed: dict[str, bool] = field(default_factory=dict)
+    deaths: int = 0
+    reason: str = ""
+    closed: bool = False
+    started: float = 0.0
+    seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
+    funnel: dict[str, int] = field(default_factory=dict)
+    subjects: dict[str, int] = field(default_factory=dict)
+    log: tuple[str, ...] = ()
+
+    @property
+    def has_work(self) -> bool:
+        return not self.closed and (not self.run or bool(self.waiting))
+
+    @property
+    def status(self) -> Status:
+        if not self.reason:
+            return "done"
+        return "partial" if self.passed else "failed"
+
+    def note(self, notes: list[str]) -> None:
+        """Keep what a worker remarks, once."""
+        self.notes += [note for note in notes if note not in self.notes]
+
+    def accept_plan(self, event: Message, views: list[str], passed: dict[str, bool], render: bool) -> None:
+        """Take over the plan: `views` are this run's share of it, `passed` those that are already in the dataset."""
+        self.run, self.funnel, self.subjects = event["run"], event["funnel"], event["subjects"]
+        self.planned, self.passed = len(views), passed
+        self.waiting = deque(view for view in views if render and view not in passed)
+        self.note(event["notes"])
+        if not event["views"]:
+            self.reason = _nothing_planned(self.funnel)
+
+    def take(self, count: int) -> list[str]:
+        return [self.waiting.popleft() for _ in range(min(count, len(self.waiting)))]
+
+    def give_back(self, batch: list[str]) -> None:
+        """Put unfinished views back; the first was at work when its Blender died, so it goes last."""
+        self.waiting.extendleft(reversed(batch[1:]))
+        self.waiting.extend(batch[:1])
+
+    def summary(self) -> SceneSummary:
+        return SceneSummary(
+            scene=str(self.path),
+            status=self.status,
+            run=self.run,
+            planned=self.planned,
+            views=len(self.passed),
+            passed=sum(self.passed.values()),
+            reason=self.reason,
+            seconds=self.seconds,
+            notes=tuple(self.notes),
+            funnel=self.funnel,
+            subjects=self.subjects,
+            log=self.log,
+        )
+
+
+def _nothing_planned(funnel: dict[str, int]) -> str:
+    rejected = {reason: count for reason, count in funnel.items() if count and reason not in ("candidates", "accepted")}
+    if not rejected:
+        return "there is nothing to photograph: no camera was proposed"
+    return f"no camera was good enough; the reason was mostly '{max(rejected, key=lambda each: rejected[each])}'"

@@ -1,0 +1,345 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keeps a row of Blender children at work on many scenes: who does what, who is replaced, what is given up.
+
+A stepper: the command line calls `step` in a loop, Blender's window from a timer; it never waits.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Literal
+
+from blendset.config import Config, config_to_dict
+from blendset.dataset import VIEW_RECORD, Dataset, folder_lock
+from blendset.errors import BlendsetError
+from blendset.jobs.child import Child, WorkerCommand
+from blendset.jobs.protocol import Message
+from blendset.jobs.scenes import SceneJob, Summary
+from blendset.records import ViewRecord, read_record
+
+BATCH = 8
+"""Views per command: few enough that workers finish together, many enough that they never wait."""
+
+_GRACE_S = 30.0
+_HOPELESS = ("scene", "device", "disk", "usage")
+"""Failures that a fresh start would only meet again."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One of `count` equal parts of a run, counted from 1."""
+
+    index: int = 1
+    count: int = 1
+
+
+WHOLE = Shard()
+
+
+def parse_shard(text: str) -> Shard:
+    """Read "2/8"."""
+    index, slash, count = text.partition("/")
+    if not (slash and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
+        raise BlendsetError(f"--shard is '{text}'; it must be I/N with I from 1 to N, such as 2/8.")
+    return Shard(int(index), int(count))
+
+
+@dataclass(frozen=True)
+class Update:
+    """Something that happened to a scene: a line for a person, and the event for who wants more."""
+
+    kind: Literal["opened", "progress", "planned", "view", "restarted", "ended"]
+    scene: Path
+    text: str
+    event: Message
+
+
+@dataclass(eq=False)
+class _Worker:
+    child: Child
+    scene: SceneJob
+    batch: list[str] = field(default_factory=list)
+    rendered: int = 0
+    free: bool = False
+    leaving: bool = False
+    failure: Message = field(default_factory=dict)
+
+    def dismiss(self) -> None:
+        """End it now, with nothing to explain."""
+        self.leaving = True
+        self.child.end()
+
+
+class Supervisor:
+    """Plans and renders scenes into one dataset. A context manager: leaving it ends every child.
+
+    Raises BlendsetError where the dataset cannot take these settings, or the same shard runs there already.
+    With `render=False` it only plans; `previews` then says whether planning may render previews.
+    """
+
+    def __init__(
+        self,
+        scenes: Sequence[Path],
+        dataset_root: Path,
+        config: Config,
+        command: WorkerCommand,
+        *,
+        plan: Path | None = None,
+        shard: Shard = WHOLE,
+        mix_settings: bool = False,
+        render: bool = True,
+        previews: bool = True,
+    ) -> None:
+        self.config = config
+        self.paused = False
+        self._command = command
+        self._plan = plan
+        self._render = render
+        self._previews = previews
+        # With fewer scenes than shards, every shard plans every scene and renders its part of the views.
+        self._shard_views = shard if len(scenes) < shard.count else WHOLE
+        mine = scenes if len(scenes) < shard.count else scenes[shard.index - 1 :: shard.count]
+        self._scenes = [SceneJob(path.absolute()) for path in mine]
+        self._workers: list[_Worker] = []
+        self._children = 0
+        self._cancelled = False
+        self._trouble = ""
+        self._started = time.monotonic()
+        self._seconds = 0.0
+        self.finished = False
+        self._held = ExitStack()
+        self.dataset = Dataset.for_run(dataset_root.absolute(), config, scenes, mix_settings)
+        name = f"Shard {shard.index}/{shard.count}" if shard.count > 1 else "Blendset"
+        lock = self.dataset.root / f".shard-{shard.index}-of-{shard.count}.lock"
+        self._held.enter_context(folder_lock(lock, blocking=False, name=name))
+        self._folder = Path(tempfile.mkdtemp(prefix="blendset-"))
+        self._held.callback(shutil.rmtree, self._folder, ignore_errors=True)
+
+    def __enter__(self) -> Supervisor:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End every child and let go of the dataset, whatever state the run is in."""
+        for worker in self._workers:
+            worker.child.end()
+            worker.child.wait()
+        self._workers.clear()
+        self._held.close()
+
+    def cancel(self) -> None:
+        """End every child at once; `step` then comes to its end."""
+        self._cancelled = True
+        for worker in self._workers:
+            worker.dismiss()
+
+    def pause(self) -> None:
+        """Give out no more work: each child finishes the views that it was given (at most `BATCH`) and waits."""
+        self.paused = True
+
+    def resume(self) -> None:
+        self.paused = False
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes that run now."""
+        return [worker.child.pid for worker in self._workers]
+
+    @property
+    def done(self) -> int:
+        """Views that are in the dataset."""
+        return sum(len(scene.passed) for scene in self._scenes)
+
+    @property
+    def total(self) -> int:
+        """Views that there will be; for a scene not planned yet, as many as were asked for."""
+        return sum(scene.planned if scene.run or scene.closed else self.config.cameras.views for scene in self._scenes)
+
+    def summary(self) -> Summary:
+        scenes = tuple(scene.summary() for scene in self._scenes)
+        return Summary(scenes, self._seconds, self._cancelled, self._trouble)
+
+    def step(self) -> list[Update]:
+        """Listen to the children, replace the dead, give out work; returns what happened."""
+        updates: list[Update] = []
+        for worker in list(self._workers):
+            ended = worker.child.ended  # asked before listening, so that its last words are heard
+            for event in worker.child.poll():
+                updates += self._hear(worker, event)
+            if ended:
+                self._workers.remove(worker)
+                updates += self._bury(worker)
+            else:
+                self._watch(worker)
+        if not self._cancelled and not self.paused:
+            self._give_out_work()
+        updates += self._close_scenes()
+        if not self._workers and not self.finished and all(scene.closed for scene in self._scenes):
+            self._finish()
+        return updates
+
+    def _hear(self, worker: _Worker, event: Message) -> list[Update]:
+        scene, kind = worker.scene, event.get("event")
+        if kind == "opened":
+            worker.free = True
+            scene.note(event["notes"])
+            return [Update("opened", scene.path, f"opened, {event['objects']} objects", event)]
+        if kind == "progress":
+            return [Update("progress", scene.path, f"{event['what']} {event['done']}/{event['total']}", event)]
+        if kind == "planned":
+            return [self._take_plan(scene, event)]
+        if kind == "view":
+            return [self._take_view(worker, event)]
+        if kind == "idle":
+            self._end_command(worker)
+        if kind == "failed":
+            worker.failure = event
+            worker.child.end()
+        return []
+
+    def _take_plan(self, scene: SceneJob, event: Message) -> Update:
+        views: list[str] = event["views"][self._shard_views.index - 1 :: self._shard_views.count]
+        known = set(event["done"]).intersection(views)
+        scene.scene_id = event["scene"]
+        passed = {view: self._passed(scene.scene_id, view) for view in views if view in known}
+        scene.accept_plan(event, views, passed, self._render)
+        text = f"planned {len(views)} views of {scene.subjects['chosen']} subjects"
+        return Update("planned", scene.path, text + (f", {len(known)} already there" if known else ""), event)
+
+    def _passed(self, scene: str, view: str) -> bool:
+        record = read_record(self.dataset.view_folder(scene, view) / VIEW_RECORD, ViewRecord)
+        return not record.failed_checks
+
+    def _take_view(self, worker: _Worker, event: Message) -> Update:
+        scene = worker.scene
+        if event["view"] in worker.batch:
+            worker.batch.remove(event["view"])
+        scene.passed[event["view"]] = event["passed"]
+        scene.deaths = 0
+        worker.rendered += 1
+        failed = "" if event["passed"] else f", failed {', '.join(event['failed_checks'])}"
+        text = f"{len(scene.passed)}/{scene.planned} {event['path']} {event['seconds']:.1f} s{failed}"
+        return Update("view", scene.path, text, event)
+
+    def _end_command(self, worker: _Worker) -> None:
+        """A command is finished. A view it said nothing of is there already: it outlived the Blender that wrote it."""
+        scene = worker.scene
+        there = [view for view in worker.batch if self.dataset.has_view(scene.scene_id, view)]
+        scene.passed |= {view: self._passed(scene.scene_id, view) for view in there}
+        if missing := len(worker.batch) - len(there):
+            scene.reason = f"{missing} planned views were not rendered"
+        worker.batch, worker.free = [], True
+
+    def _watch(self, worker: _Worker) -> None:
+        """End a child that has gone silent."""
+        limit = _GRACE_S if worker.leaving else self.config.jobs.timeout_s
+        if not worker.free and worker.child.silence > limit:
+            if not worker.leaving:
+                message = f"Blender gave no sign of life for {limit:g} seconds and was ended; raise jobs.timeout_s"
+                worker.failure = {"kind": "timeout", "message": message}
+            worker.child.end()
+
+    def _bury(self, worker: _Worker) -> list[Update]:
+        """A child has ended: nothing to say if it was told to, else its scene goes on or is given up."""
+        scene = worker.scene
+        worker.child.end()
+        if worker.leaving or scene.closed:
+            return []
+        scene.give_back(worker.batch)
+        scene.deaths += 1
+        hopeless = worker.failure.get("kind") in _HOPELESS
+        traceback = str(worker.failure.get("traceback") or "").splitlines()
+        scene.log = () if hopeless else (*worker.child.tail(), *traceback)
+        message = str(worker.failure.get("message") or f"Blender {worker.child.death()}").rstrip(".")
+        if hopeless or scene.deaths > self.config.jobs.retries:
+            return [self._give_up(scene, message)]
+        return [Update("restarted", scene.path, f"{message}; starting again", worker.failure)]
+
+    def _give_up(self, scene: SceneJob, reason: str) -> Update:
+        scene.reason = reason
+        scene.waiting.clear()
+        for worker in self._workers:
+            if worker.scene is scene:
+                worker.dismiss()
+        return self._close(scene)
+
+    def _give_out_work(self) -> None:
+        for worker in self._workers:
+            if worker.free and not worker.leaving:
+                self._give_command(worker)
+        while len(self._workers) < self.config.jobs.workers and (scene := self._scene_in_need()):
+            self._start(scene)
+
+    def _give_command(self, worker: _Worker) -> None:
+        scene = worker.scene
+        room = self.config.jobs.views_per_child - worker.rendered
+        worker.free = False
+        if not scene.run:
+            worker.child.send({"do": "plan", "previews": self._previews})
+        elif room > 0 and (batch := scene.take(min(BATCH, room))):
+            worker.batch = batch
+            worker.child.send({"do": "render", "views": list(batch)})
+        else:
+            worker.leaving = True
+            worker.child.send({"do": "quit"})
+
+    def _scene_in_need(self) -> SceneJob | None:
+        """A scene that nobody works on; else the one with most left, if a helper pays there."""
+        attended = [worker.scene for worker in self._workers]
+        for scene in self._scenes:
+            if scene.has_work and scene not in attended:
+                return scene
+        longest = max(self._scenes, key=self._unclaimed)
+        return longest if self._unclaimed(longest) > BATCH else None
+
+    def _unclaimed(self, scene: SceneJob) -> int:
+        """Waiting views, less the first batches of the helpers that are still starting."""
+        coming = [worker for worker in self._workers if worker.scene is scene and not (worker.batch or worker.leaving)]
+        return len(scene.waiting) - BATCH * len(coming)
+
+    def _start(self, scene: SceneJob) -> None:
+        scene.started = scene.started or time.monotonic()
+        self._children += 1
+        job = {
+            "scene_path": str(scene.path),
+            "dataset": str(self.dataset.root),
+            "config": config_to_dict(self.config),
+            "plan": str(self._plan.absolute()) if self._plan else None,
+            "run": scene.run or None,
+        }
+        child = Child(self._command, self._folder / f"child-{self._children}", job)
+        self._workers.append(_Worker(child, scene))
+
+    def _close_scenes(self) -> list[Update]:
+        """Scenes that have just come to their end."""
+        attended = [worker.scene for worker in self._workers if self._cancelled or not worker.leaving]
+        over = [scene for scene in self._scenes if not scene.closed and scene not in attended]
+        return [self._close(scene) for scene in over if self._cancelled or not scene.has_work]
+
+    def _close(self, scene: SceneJob) -> Update:
+        if self._cancelled and (not scene.run or (self._render and len(scene.passed) < scene.planned)):
+            scene.reason = scene.reason or "cancelled"
+        scene.closed = True
+        scene.seconds = time.monotonic() - scene.started if scene.started else 0.0
+        views = f"{len(scene.passed)} views in " if self._render else "planned in "
+        text = f"{scene.status}, {views}{scene.seconds:.0f} s"
+        return Update("ended", scene.path, text + (f": {scene.reason}" if scene.reason else ""), {})
+
+    def _finish(self) -> None:
+        if self._render:
+            try:
+                self.dataset.rebuild_index()
+            except BlendsetError as error:
+                self._trouble = str(error)
+        self._seconds = time.monotonic() - self._started
+        self._held.close()
+        self.finished = True

@@ -1,0 +1,407 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Jobs as their users meet them: scenes that end, break, hang and die, workers that are shared, killed and resumed.
+
+The workers are real processes that write real views; only Blender is not in them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from blendset.config import CameraSettings, Config, JobSettings, RenderSettings
+from blendset.dataset import Dataset
+from blendset.errors import BlendsetError
+from blendset.jobs.child import reason_of_death
+from blendset.jobs.protocol import EventReader, EventWriter, read_job, write_job
+from blendset.jobs.scenes import Summary
+from blendset.jobs.supervisor import BATCH, Shard, Supervisor, Update, parse_shard
+from blendset.records import as_plain, sha256_file
+
+STUB = Path(__file__).with_name("stub_worker.py")
+posix_only = pytest.mark.skipif(os.name == "nt", reason="ends processes by POSIX signals")
+
+
+def stub_command(job: Path, events: Path) -> tuple[list[str], dict[str, str]]:
+    return [sys.executable, str(STUB), "work", "--job", str(job), "--events", str(events)], dict(os.environ)
+
+
+def scene(folder: Path, name: str, **wanted: Any) -> Path:
+    """A scene file that the stub worker obeys."""
+    path = folder / f"{name}.blend"
+    path.write_text(json.dumps({"name": name, "views": 0} | wanted), encoding="utf-8")
+    return path
+
+
+def config(**jobs: Any) -> Config:
+    return Config(cameras=CameraSettings(views=20), jobs=JobSettings(**jobs))
+
+
+def finish(
+    supervisor: Supervisor, watch: Callable[[Update], None] = lambda update: None, seconds: float = 60
+) -> Summary:
+    """Step to the end, as the command line does."""
+    until = time.monotonic() + seconds
+    with supervisor:
+        while not supervisor.finished:
+            for update in supervisor.step():
+                watch(update)
+            assert time.monotonic() < until, "the run does not end"
+            time.sleep(0.005)
+    return supervisor.summary()
+
+
+def render(scenes: list[Path], out: Path, settings: Config | None = None, **options: Any) -> Summary:
+    return finish(Supervisor(scenes, out, settings or config(), stub_command, **options))
+
+
+def contents(root: Path) -> dict[str, Any]:
+    """All that a dataset says, timings aside, with the hash of every picture and pass."""
+    found: dict[str, Any] = {}
+    for path in sorted((root / "views").rglob("*.*")):
+        name = path.relative_to(root).as_posix()
+        found[name] = sha256_file(path) if path.suffix != ".json" else json.loads(path.read_text(encoding="utf-8"))
+        if path.suffix == ".json":
+            del found[name]["timings"]
+    found["index"] = (root / "metadata.jsonl").read_text(encoding="utf-8")
+    return found
+
+
+def assert_sound(root: Path, views: int) -> None:
+    report = Dataset(root).verify()
+    assert (report.views, report.problems) == (views, ())
+
+
+def alive(pid: int) -> bool:
+    """Whether a process still runs; one that has ended and waits to be collected does not."""
+    stat = Path(f"/proc/{pid}/stat")
+    if Path("/proc/self").exists():
+        return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+# --- what supervisor and worker say to each other ---
+
+
+def test_events_arrive_once_and_a_half_written_line_waits(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    reader = EventReader(path)
+    assert reader.poll() == []
+    writer = EventWriter(path)
+    writer.emit("progress", what="opening", done=1, total=2, text="Küche {1}")
+    with path.open("ab") as file:
+        file.write(b'{"event": "id')
+    assert [event["text"] for event in reader.poll()] == ["Küche {1}"]
+    assert reader.poll() == []
+    with path.open("ab") as file:
+        file.write(b'le"}\n')
+    assert reader.poll() == [{"event": "idle"}]
+
+
+def test_a_job_of_another_version_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "job.json"
+    write_job(path, {"scene_path": "a.blend"})
+    assert read_job(path)["scene_path"] == "a.blend"
+    path.write_text('{"protocol": 99}', encoding="utf-8")
+    with pytest.raises(BlendsetError, match="another version of Blendset; install"):
+        read_job(path)
+
+
+@pytest.mark.parametrize(
+    ("code", "output", "said"),
+    [
+        (1, "Error: System is out of GPU memory", "out of GPU memory"),
+        (1, "CUDA error: Out of memory in cuMemAlloc_v2(&device_pointer, size)", "out of GPU memory"),
+        (1, "HIP_ERROR hipErrorOutOfMemory", "out of GPU memory"),
+        (-6, "terminate called after throwing an instance of 'std::bad_alloc'", "ran out of memory"),
+        (-9, "", "want of memory"),
+        (-11, "Writing: /tmp/scene.crash.txt", "signal SIGSEGV"),
+        (127, "error while loading shared libraries: libXi.so.6: cannot open shared object file", "lacks libXi.so.6"),
+        (0xC0000005, "", "0xc0000005"),
+        (3, "", "exit code 3"),
+    ],
+)
+def test_a_death_is_explained(code: int, output: str, said: str) -> None:
+    assert said in reason_of_death(code, output)
+
+
+# --- runs that go well ---
+
+
+def test_scenes_become_a_verified_dataset(tmp_path: Path) -> None:
+    scenes = [scene(tmp_path, "kitchen", views=12), scene(tmp_path, "a room {1} ü", views=3)]
+    summary = render(scenes, tmp_path / "out")
+    assert_sound(tmp_path / "out", 15)
+    assert summary.done
+    assert [(each.status, each.views, each.passed) for each in summary.scenes] == [("done", 12, 11), ("done", 3, 3)]
+    assert summary.scenes[0].notes == ("a texture is missing",)
+    assert summary.scenes[0].funnel == {"candidates": 46, "occluded": 30, "too small": 4, "accepted": 12}
+    assert len((tmp_path / "out/metadata.jsonl").read_text(encoding="utf-8").splitlines()) == 15
+    assert Dataset(tmp_path / "out").record.sources == ("a room {1} ü.blend", "kitchen.blend")
+
+
+def test_a_second_run_renders_nothing_and_tells_the_same(tmp_path: Path) -> None:
+    path = scene(tmp_path, "kitchen", views=12)
+    first = render([path], tmp_path / "out")
+    updates: list[Update] = []
+    again = finish(Supervisor([path], tmp_path / "out", config(), stub_command), updates.append)
+    assert [update.kind for update in updates] == ["opened", "planned", "ended"]
+    assert replace(again.scenes[0], seconds=0) == replace(first.scenes[0], seconds=0)
+
+
+def test_workers_share_one_scene_and_the_dataset_is_the_same(tmp_path: Path) -> None:
+    path = scene(tmp_path, "hall", views=5 * BATCH, seconds=0.03)
+    render([path], tmp_path / "one")
+    pids: list[int] = []
+    supervisor = Supervisor([path], tmp_path / "two", config(workers=2), stub_command)
+    finish(supervisor, lambda update: pids.append(update.event["pid"]) if update.kind == "view" else None)
+    assert len(set(pids)) == 2
+    assert contents(tmp_path / "two") == contents(tmp_path / "one")
+
+
+def test_free_workers_take_other_scenes_before_they_help(tmp_path: Path) -> None:
+    scenes = [scene(tmp_path, f"scene{n}", views=3 * BATCH, seconds=0.02) for n in range(3)]
+    opened: list[str] = []
+    supervisor = Supervisor(scenes, tmp_path / "out", config(workers=2), stub_command)
+    finish(supervisor, lambda update: opened.append(update.scene.stem) if update.kind == "opened" else None)
+    assert sorted(opened[:3]) == ["scene0", "scene1", "scene2"]
+
+
+def test_a_child_is_replaced_after_its_share_of_views(tmp_path: Path) -> None:
+    pids: list[int] = []
+    supervisor = Supervisor(
+        [scene(tmp_path, "hall", views=25)], tmp_path / "out", config(views_per_child=10), stub_command
+    )
+    finish(supervisor, lambda update: pids.append(update.event["pid"]) if update.kind == "view" else None)
+    assert sorted(pids.count(pid) for pid in set(pids)) == [5, 10, 10]
+
+
+def test_planning_alone_renders_nothing(tmp_path: Path) -> None:
+    summary = render([scene(tmp_path, "hall", views=25)], tmp_path / "out", render=False, previews=False)
+    assert (summary.done, summary.scenes[0].planned, summary.scenes[0].views) == (True, 25, 0)
+    assert Dataset(tmp_path / "out").plan_path(summary.scenes[0].run).exists()
+    assert not (tmp_path / "out/views").exists()
+
+
+def test_pause_gives_out_no_more_work(tmp_path: Path) -> None:
+    supervisor = Supervisor([scene(tmp_path, "hall", views=4 * BATCH)], tmp_path / "out", config(), stub_command)
+    with supervisor:
+        while supervisor.done == 0:
+            supervisor.step()
+        supervisor.pause()
+        until = time.monotonic() + 1.0
+        while time.monotonic() < until:
+            supervisor.step()
+        rested = supervisor.done
+        assert rested <= 2 * BATCH
+        supervisor.resume()
+        finish(supervisor)
+    assert_sound(tmp_path / "out", 4 * BATCH)
+
+
+# --- scenes that fail ---
+
+
+def test_one_broken_scene_does_not_stop_the_others(tmp_path: Path) -> None:
+    broken = scene(tmp_path, "old", broken="old.blend is truncated; save it again.")
+    summary = render([broken, scene(tmp_path, "kitchen", views=3)], tmp_path / "out")
+    assert [each.status for each in summary.scenes] == ["failed", "done"]
+    assert summary.scenes[0].reason == "old.blend is truncated; save it again"
+    assert not summary.done
+    assert_sound(tmp_path / "out", 3)
+
+
+def test_a_scene_without_a_good_camera_says_which_gate_took_most(tmp_path: Path) -> None:
+    summary = render([scene(tmp_path, "cell", views=0)], tmp_path / "out")
+    assert summary.scenes[0].status == "failed"
+    assert "occluded" in summary.scenes[0].reason
+
+
+def test_a_crash_is_followed_by_a_fresh_start_where_it_left_off(tmp_path: Path) -> None:
+    path = scene(tmp_path, "kitchen", views=12, fatal={"3": 1, "9": 2})
+    updates: list[Update] = []
+    summary = finish(Supervisor([path], tmp_path / "out", config(), stub_command), updates.append)
+    assert [update.kind for update in updates].count("restarted") == 3
+    assert [update.event["index"] for update in updates if update.kind == "view"].count(2) == 1
+    assert (summary.done, summary.scenes[0].views) == (True, 12)
+    assert_sound(tmp_path / "out", 12)
+
+
+def test_a_view_that_outlived_its_blender_is_not_rendered_again(tmp_path: Path) -> None:
+    path = scene(tmp_path, "kitchen", views=12, fatal={"9 written": 1})
+    summary = render([path], tmp_path / "out")
+    assert (summary.done, summary.scenes[0].views, summary.scenes[0].passed) == (True, 12, 11)
+    assert_sound(tmp_path / "out", 12)
+
+
+@posix_only
+def test_a_view_that_always_kills_blender_costs_only_itself(tmp_path: Path) -> None:
+    path = scene(tmp_path, "kitchen", views=12, fatal={"3": -1}, says="Segfault in foo()")
+    summary = render([path], tmp_path / "out", config(retries=1))
+    only = summary.scenes[0]
+    assert (only.status, only.views, only.planned) == ("partial", 11, 12)
+    assert only.reason == "Blender crashed (signal SIGABRT)"
+    assert "Segfault in foo()" in only.log
+    assert_sound(tmp_path / "out", 11)
+
+
+def test_a_silent_child_is_ended(tmp_path: Path) -> None:
+    path = scene(tmp_path, "kitchen", views=3, silent=[1])
+    summary = render([path], tmp_path / "out", config(timeout_s=1, retries=0))
+    assert (summary.scenes[0].status, summary.scenes[0].views) == ("partial", 1)
+    assert "no sign of life for 1 seconds" in summary.scenes[0].reason
+
+
+def test_a_blender_without_the_addon_fails_the_scene(tmp_path: Path) -> None:
+    def bare(job: Path, events: Path) -> tuple[list[str], dict[str, str]]:
+        return [sys.executable, "-c", "raise SystemExit('Unrecognized command: \"blendset\"')"], dict(os.environ)
+
+    summary = finish(Supervisor([scene(tmp_path, "kitchen")], tmp_path / "out", config(retries=1), bare))
+    assert "enable the add-on" in summary.scenes[0].reason
+
+
+def test_a_program_that_is_gone_is_one_sentence(tmp_path: Path) -> None:
+    supervisor = Supervisor(
+        [scene(tmp_path, "kitchen")], tmp_path / "out", config(), lambda job, events: (["/no/blender"], {})
+    )
+    with pytest.raises(BlendsetError, match="Blender cannot be started"):
+        finish(supervisor)
+
+
+def test_other_render_settings_are_refused(tmp_path: Path) -> None:
+    path = scene(tmp_path, "kitchen", views=3)
+    render([path], tmp_path / "out")
+    other = replace(config(), render=RenderSettings(samples=7))
+    with pytest.raises(BlendsetError, match="samples"):
+        Supervisor([path], tmp_path / "out", other, stub_command)
+    render([path], tmp_path / "out", other, mix_settings=True)
+
+
+# --- parts of a run ---
+
+
+def test_shards_of_few_scenes_share_the_views(tmp_path: Path) -> None:
+    scenes = [scene(tmp_path, "kitchen", views=11), scene(tmp_path, "hall", views=4)]
+    counts = [render(scenes, tmp_path / "out", shard=Shard(n, 3)).scenes for n in (1, 2, 3)]
+    assert [[each.views for each in part] for part in counts] == [[4, 2], [4, 1], [3, 1]]
+    render(scenes, tmp_path / "whole")
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_shards_of_many_scenes_share_the_scenes(tmp_path: Path) -> None:
+    scenes = [scene(tmp_path, f"scene{n}", views=2) for n in range(5)]
+    parts = [render(scenes, tmp_path / "out", shard=Shard(n, 2)).scenes for n in (1, 2)]
+    assert [[Path(each.scene).stem for each in part] for part in parts] == [
+        ["scene0", "scene2", "scene4"],
+        ["scene1", "scene3"],
+    ]
+    assert_sound(tmp_path / "out", 10)
+
+
+def test_the_same_shard_twice_at_once_is_refused(tmp_path: Path) -> None:
+    path = scene(tmp_path, "kitchen", views=4)
+    with Supervisor([path], tmp_path / "out", config(), stub_command, shard=Shard(1, 2)):
+        with pytest.raises(BlendsetError, match="Shard 1/2 is already running"):
+            Supervisor([path], tmp_path / "out", config(), stub_command, shard=Shard(1, 2))
+        render([path], tmp_path / "out", shard=Shard(2, 2))
+    render([path], tmp_path / "out", shard=Shard(1, 2))
+    assert_sound(tmp_path / "out", 4)
+
+
+@pytest.mark.parametrize("text", ["0/4", "5/4", "1", "a/b", "-1/2", "1/"])
+def test_a_wrong_shard_is_explained(text: str) -> None:
+    with pytest.raises(BlendsetError, match="must be I/N"):
+        parse_shard(text)
+
+
+# --- cancelled and killed ---
+
+
+def test_cancel_ends_at_once_and_the_next_run_completes(tmp_path: Path) -> None:
+    scenes = [scene(tmp_path, "kitchen", views=12, seconds=0.1), scene(tmp_path, "hall", views=2)]
+    supervisor = Supervisor(scenes, tmp_path / "out", config(), stub_command)
+    with supervisor:
+        while supervisor.done < 2:
+            supervisor.step()
+        supervisor.cancel()
+        started = time.monotonic()
+        summary = finish(supervisor)
+    assert time.monotonic() - started < 1
+    assert summary.cancelled
+    assert [(each.status, each.reason) for each in summary.scenes] == [
+        ("partial", "cancelled"),
+        ("failed", "cancelled"),
+    ]
+    assert_sound(tmp_path / "out", summary.scenes[0].views)
+    assert render(scenes, tmp_path / "out").done
+    assert_sound(tmp_path / "out", 14)
+
+
+@posix_only
+def test_a_child_killed_at_random_moments_leaves_a_whole_dataset(tmp_path: Path) -> None:
+    path = scene(tmp_path, "hall", views=30, seconds=0.01)
+    render([path], tmp_path / "calm")
+    supervisor = Supervisor([path], tmp_path / "out", config(retries=100), stub_command)
+    chance = random.Random(0)
+    next_kill = time.monotonic() + 0.4
+    with supervisor:
+        while not supervisor.finished:
+            supervisor.step()
+            if time.monotonic() > next_kill:
+                for pid in supervisor.pids:
+                    os.kill(pid, signal.SIGKILL)
+                next_kill = time.monotonic() + chance.uniform(0.3, 0.8)
+            time.sleep(0.005)
+    assert supervisor.summary().done
+    assert contents(tmp_path / "out") == contents(tmp_path / "calm")
+
+
+@posix_only
+def test_a_killed_supervisor_leaves_no_second_writer_and_the_next_run_completes(tmp_path: Path) -> None:
+    path = scene(tmp_path, "hall", views=20, seconds=0.05)
+    render([path], tmp_path / "calm")
+    script = tmp_path / "supervise.py"
+    script.write_text(
+        f"import sys; sys.path.insert(0, {str(STUB.parent)!r})\n"
+        "from pathlib import Path\n"
+        "from test_jobs import Supervisor, config, finish, stub_command\n"
+        f"s = Supervisor([Path({str(path)!r})], Path({str(tmp_path / 'out')!r}), config(workers=2), stub_command)\n"
+        "finish(s, lambda update: print(*s.pids, flush=True))\n",
+        encoding="utf-8",
+    )
+    chance = random.Random(1)
+    for _ in range(3):
+        process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        children: set[int] = set()
+        for line in process.stdout:
+            children |= {int(word) for word in line.split()}
+            if chance.random() < 0.3:
+                break
+        process.kill()
+        process.wait()
+        until = time.monotonic() + 2
+        while any(alive(pid) for pid in children):
+            assert time.monotonic() < until, "a worker outlived its supervisor"
+            time.sleep(0.01)
+    render([path], tmp_path / "out")
+    assert contents(tmp_path / "out") == contents(tmp_path / "calm")
+
+
+def test_summaries_are_plain_data(tmp_path: Path) -> None:
+    assert as_plain(render([scene(tmp_path, "kitchen", views=1)], tmp_path / "out"))["scenes"][0]["views"] == 1

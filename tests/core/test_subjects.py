@@ -1,0 +1,378 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a person would point at and what they would not, in rooms, on tables and in files of one mesh."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from blendset.config import SubjectSettings
+from blendset.placement.plan import plan
+from blendset.placement.scene import Snapshot
+from blendset.placement.subjects import Found, find_subjects, spanning_points
+from tests.core.analytic import (
+    FURNITURE,
+    BruteForce,
+    Solid,
+    ball,
+    box,
+    config,
+    dresser,
+    furnished_room,
+    panel,
+    room_shell,
+    snapshot,
+    table,
+)
+
+GROUND = panel("Plane", (0, 0, 0), (12, 0, 0), (0, 12, 0))
+
+
+def found(scene: Snapshot, seed: int = 0, **options: Any) -> Found:
+    return find_subjects(scene, SubjectSettings(**options), seed)
+
+
+def names(scene: Snapshot, **options: Any) -> list[list[str]]:
+    """The objects of each subject, by name, in order."""
+    return [sorted(scene.objects[k - 1].name for k in each.objects) for each in found(scene, **options).subjects]
+
+
+def firsts(scene: Snapshot, **options: Any) -> set[str]:
+    """Of each subject the object that gives it its name."""
+    units = {each.name: each.unit for each in scene.objects}
+    return {
+        next((name for name in group if units[name] == name and name in FURNITURE), group[0])
+        for group in names(scene, **options)
+    }
+
+
+def things(count: int, **about: Any) -> list[Solid]:
+    """Boxes of different shapes in rows, on nothing, far enough apart not to touch."""
+    return [
+        box(f"Thing {k}", (1.5 * (k % 5), 1.5 * (k // 5), 0.5), (0.5 + 0.05 * k, 0.5, 0.6 + 0.07 * k), **about)
+        for k in range(count)
+    ]
+
+
+# ---- grouping --------------------------------------------------------------------------------------------------------
+
+
+def test_a_furnished_room_gives_its_furniture_and_nothing_else() -> None:
+    assert firsts(furnished_room()) == FURNITURE
+
+
+def test_legs_and_knobs_belong_to_their_furniture() -> None:
+    groups = names(furnished_room())
+    assert ["Leg.0", "Leg.1", "Leg.2", "Leg.3", "Table"] in groups
+    assert ["Dresser", *(f"Knob.{k}" for k in range(6))] in groups
+
+
+def test_legs_and_knobs_belong_to_their_furniture_in_a_sparse_room_too() -> None:
+    """Fewer than eight things in all, as in most product scenes."""
+    scene = snapshot([*room_shell(6, 5, 2.8), *table(-1.5, 0), *dresser(1.6, 2.1), ball("Pouf", (1, -1, 0.3), 0.3)])
+    assert firsts(scene) == {"Table", "Dresser", "Pouf"}
+
+
+def test_cups_on_a_table_are_things_of_their_own() -> None:
+    groups = names(furnished_room())
+    assert [groups.count([f"Cup.{k}"]) for k in range(3)] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("sunk", [-0.004, 0.0, 0.002])
+def test_cups_stay_their_own_whether_they_float_or_sink_by_a_hair(sunk: float) -> None:
+    cups = [box(f"Cup.{k}", (-0.6 + 0.3 * k, 0, 0.8 - sunk), (0.09, 0.09, 0.1)) for k in range(5)]
+    scene = snapshot([*room_shell(6, 5, 2.8), *table(0, 0), *cups, *dresser(1.6, 2.1), ball("Pouf", (2, -1, 0.3), 0.3)])
+    assert {f"Cup.{k}" for k in range(5)} <= firsts(scene)
+
+
+def test_a_pen_lying_on_a_table_is_no_part_of_it() -> None:
+    """Nor does it make parts of the cups that stand beside it."""
+    pen = box("Pen", (-1.2, 0.25, 0.765), (0.3, 0.03, 0.03))
+    groups = names(furnished_room(more=[pen]))
+    assert ["Pen"] in groups and ["Cup.0"] in groups
+
+
+def test_objects_of_one_unit_are_one_subject_wherever_they_stand() -> None:
+    """A cup and its saucer hang on one parent and do not touch."""
+    pair = [ball("Cup A", (0.2, 0, 1.6), 0.2, unit="Set"), box("Saucer", (0.2, 0, 1.1), (0.5, 0.5, 0.04), unit="Set")]
+    assert ["Cup A", "Saucer"] in names(furnished_room(more=pair))
+
+
+def test_a_unit_as_wide_as_the_scene_is_a_folder_and_not_an_asset() -> None:
+    """Everything parented to one empty called "scene" must not become one subject, nor none."""
+    scene = furnished_room()
+    objects = tuple(replace(each, unit="everything") for each in scene.objects)
+    groups = names(replace(scene, objects=objects))
+    assert ["Leg.0", "Leg.1", "Leg.2", "Leg.3", "Table"] in groups and ["Crate"] in groups and ["Cup.0"] in groups
+    assert max(map(len, groups)) <= 7
+
+
+def test_few_units_are_not_taken_apart_when_they_are_of_a_reasonable_size() -> None:
+    chairs = [
+        part
+        for k in range(3)
+        for part in (
+            box(f"Seat {k}", (2 * k, 0, 0.45), (0.5, 0.5, 0.1), unit=f"Chair {k}"),
+            box(f"Back {k}", (2 * k, 0.22, 0.8), (0.5, 0.06, 0.6), unit=f"Chair {k}"),
+        )
+    ]
+    assert names(snapshot([GROUND, *chairs])) == [[f"Back {k}", f"Seat {k}"] for k in range(3)]
+
+
+def test_a_kit_of_parts_under_one_root_that_is_the_whole_file_still_gives_subjects() -> None:
+    parts = [replace(each, about={"unit": "Car"}) for each in things(12)]
+    assert len(names(snapshot(parts))) >= 8
+
+
+# ---- structure -------------------------------------------------------------------------------------------------------
+
+
+def structural(scene: Snapshot) -> set[str]:
+    return {scene.objects[k - 1].name for k in found(scene).structural}
+
+
+def test_walls_floors_and_ceilings_are_structure() -> None:
+    assert structural(furnished_room()) == {"Plane", *(f"Plane.00{k}" for k in range(1, 6))}
+
+
+@pytest.mark.parametrize("thickness", [0.001, 0.1, 0.2])
+def test_thick_slabs_are_structure_too(thickness: float) -> None:
+    slabs = [
+        box("Cube", (0, 0, -thickness / 2), (6, 5, thickness)),
+        box("Cube.001", (0, 2.5, 1.4), (6, thickness, 2.8)),
+    ]
+    assert structural(snapshot([*slabs, *things(9)])) == {"Cube", "Cube.001"}
+
+
+def test_a_room_in_one_piece_is_structure() -> None:
+    scene = snapshot([box("Cube", (3, 1, 1.2), (8, 5, 2.6)), *things(9)])
+    assert structural(scene) == {"Cube"}
+    assert len(found(scene).subjects) == 9
+
+
+def test_a_large_backdrop_is_known_by_name() -> None:
+    scene = snapshot([box("studio_Backdrop.001", (3, 4, 1.5), (6, 1.5, 3)), *things(9)])
+    assert structural(scene) == {"studio_Backdrop.001"}
+
+
+@pytest.mark.parametrize("name", ["Wallet", "Groundhog", "Roommate"])
+def test_a_small_thing_is_no_wall_whatever_it_is_called(name: str) -> None:
+    scene = snapshot([*room_shell(6, 5, 2.8), *things(9), box(name, (-2, -2, 0.3), (0.4, 0.5, 0.6))])
+    assert [name] in names(scene)
+
+
+def test_a_label_makes_a_subject_of_what_would_be_structure() -> None:
+    rug = box("Plane.009", (0, 0, 0.01), (3, 2.2, 0.02), label="persian rug")
+    scene = furnished_room(more=[rug])
+    assert "Plane.009" not in structural(scene)
+    assert "persian rug" in {each.label for each in found(scene).subjects}
+
+
+# ---- labels, names, ids ----------------------------------------------------------------------------------------------
+
+
+def test_a_label_beats_the_name_and_names_the_subject() -> None:
+    scene = snapshot([GROUND, *things(8), ball("Sphere.004", (3, -2, 0.5), 0.5, label="Bowling ball")])
+    [subject] = [each for each in found(scene).subjects if each.label == "Bowling ball"]
+    assert subject.id == "bowling-ball"
+
+
+def test_a_labelled_part_stays_a_subject_of_its_own() -> None:
+    scene = furnished_room()
+    objects = tuple(replace(each, label="claw foot") if each.name == "Leg.2" else each for each in scene.objects)
+    assert ["Leg.2"] in names(replace(scene, objects=objects))
+
+
+def test_ids_are_unique_even_where_names_collide() -> None:
+    """A record, a folder and a random stream belong to each id: two subjects must never share one."""
+    odd = ["Chair", "chair", "Chair 2", "chair-2", "CHAIR", "Chair.002", "chair_2", "Stuhl", "stuhl 2", "Stühl"]
+    solids = [replace(each, name=name) for each, name in zip(things(10), odd, strict=True)]
+    ids = [each.id for each in found(snapshot([GROUND, *solids])).subjects]
+    assert len(ids) == 10 and len(set(ids)) == 10
+
+
+def test_ids_hold_no_word_that_names_a_split() -> None:
+    solids = [replace(each, name=name) for each, name in zip(things(4), ("Test", "val", "Train", "dev"), strict=True)]
+    for subject in found(snapshot([GROUND, *solids])).subjects:
+        assert not {"test", "val", "train", "dev"} & set(subject.id.split("-"))
+
+
+# ---- who is left out -------------------------------------------------------------------------------------------------
+
+
+def test_globs_choose_by_name_label_or_unit_and_without_regard_to_case() -> None:
+    scene = furnished_room(more=[ball("Icosphere", (-0.5, -2, 1.9), 0.2, label="Glass float")])
+    assert firsts(scene, include=("cup*",)) == {"Cup.0", "Cup.1", "Cup.2"}
+    assert firsts(scene, include=("glass *", "SOFA")) == {"Icosphere", "Sofa"}
+    assert firsts(scene, exclude=("*u*",)) == FURNITURE - {"Cup.0", "Cup.1", "Cup.2", "Pouf"} | {"Icosphere"}
+    assert firsts(scene, include=("cup*",), exclude=("*.1",)) == {"Cup.0", "Cup.2"}
+    assert found(scene, include=("cup*",)).left_out["not included"] == 10
+
+
+def test_what_is_excluded_never_comes_back() -> None:
+    """Not even when nothing else is left: no view is better than one that the user ruled out."""
+    assert found(furnished_room(), exclude=("*",)).subjects == ()
+    scene = snapshot([*room_shell(6, 5, 2.8), box("Secret", (0, 0, 0.5), (1, 1, 1))])
+    assert not any(3 + 4 in each.objects for each in found(scene, exclude=("secret",)).subjects)
+
+
+def test_including_what_is_not_there_gives_nothing() -> None:
+    assert found(furnished_room(), include=("unicorn",)).subjects == ()
+
+
+def test_unphotographable_things_are_no_subjects() -> None:
+    scene = furnished_room(more=[ball("Light bulb", (0, 0, 2), 0.3, photographable=False)])
+    assert firsts(scene) == FURNITURE
+
+
+def test_copies_are_capped_and_counted() -> None:
+    """Thirty turned and moved copies of one bolt are twelve subjects, or as many as asked for."""
+    bolts = [
+        box(f"Bolt.{k:03}", (0.9 * (k % 6), 0.9 * (k // 6), 0.4), (0.3, 0.4, 0.6), turn_deg=37 * k) for k in range(30)
+    ]
+    scene = snapshot([GROUND, *bolts, ball("Ball", (-2, 0, 0.5), 0.5)])
+    assert len(found(scene).subjects) == 13 and found(scene).left_out == {"copy": 18}
+    few = found(scene, copies=2).subjects
+    assert Counter(each.id.split("-")[0] for each in few) == {"bolt": 2, "ball": 1}
+    assert sorted(each.copy for each in few) == [0, 0, 1]
+
+
+def test_different_shapes_are_no_copies() -> None:
+    assert len(found(snapshot([GROUND, *things(15)]), copies=1).subjects) == 15
+
+
+@pytest.mark.parametrize(
+    ("solid", "reason"),
+    [
+        (ball("Screw", (0, 1.5, 1.5), 0.02), "too small"),
+        (box("Beam", (0, 0, 2.4), (5.5, 0.3, 0.3)), "too large"),
+        (box("Cable", (0, 1, 1.5), (2, 0.01, 0.01)), "a line"),
+        (panel("Window", (0.5, 2.2, 1.5), (0.8, 0, 0), (0, 0, 1)), "plain panel"),
+        (ball("Lost", (40, 0, 1), 0.3), "astray"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_is_no_subject_is_left_out_for_its_reason(solid: Solid, reason: str) -> None:
+    result = found(furnished_room(more=[solid]))
+    assert result.left_out == {reason: 1}
+    assert len(result.subjects) == len(FURNITURE)
+
+
+@pytest.mark.parametrize("about", [{"textured": True}, {"label": "poster"}])
+def test_a_panel_with_a_picture_on_it_is_a_subject(about: dict[str, Any]) -> None:
+    poster = panel("Plane.010", (0.5, 2.45, 1.5), (0.8, 0, 0), (0, 0, 1), **about)
+    assert ["Plane.010"] in names(furnished_room(more=[poster]))
+
+
+# ---- scenes that fit no rule -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("solid", [box("Cube", (0, 0, 0), (2, 2, 2)), ball("City", (0, 0, 0), 30)])
+def test_one_mesh_that_is_the_whole_scene_still_gives_a_subject(solid: Solid) -> None:
+    [subject] = found(snapshot([solid])).subjects
+    assert subject.objects == {1}
+
+
+def test_one_mesh_that_is_the_whole_scene_still_gives_views() -> None:
+    scene = snapshot([box("House", (0, 0, 2), (9, 7, 4))])
+    assert plan(scene, BruteForce(scene), config()).seen_subjects == {"house"}
+
+
+def test_a_table_that_is_the_whole_file_is_not_left_to_its_legs() -> None:
+    """Its top is the largest flat thing there is, and no floor."""
+    assert any("Table" in group for group in names(snapshot(table(0, 0))))
+
+
+def test_a_thing_on_a_backdrop_is_the_subject_and_not_the_backdrop() -> None:
+    scene = snapshot([panel("Plane", (0, 0, 0), (4, 0, 0), (0, 4, 0)), ball("Sphere", (0, 0, 0.8), 0.8)])
+    assert names(scene) == [["Sphere"]]
+
+
+@pytest.mark.parametrize("size", [60, 1000])
+def test_a_stray_ground_plane_changes_nothing(size: float) -> None:
+    """Many files have a room on a plane that reaches to the horizon."""
+    ground = panel("Plane.100", (0, 0, -0.1), (size, 0, 0), (0, size, 0))
+    screw = ball("Screw", (0, 1.5, 1.5), 0.02)
+    with_ground = furnished_room(more=[ground, screw])
+    assert firsts(with_ground) == FURNITURE
+    assert structural(with_ground) == structural(furnished_room()) | {"Plane.100"}
+    assert with_ground.diagonal == pytest.approx(furnished_room().diagonal, rel=0.25)
+
+
+def test_a_stray_ground_plane_changes_nothing_in_a_sparse_scene() -> None:
+    """Five things on a plane that reaches to the horizon: outliers must not be known by their share alone."""
+    scene, bare = (
+        snapshot([*more, *things(5)]) for more in ([panel("Plane", (0, 0, 0), (500, 0, 0), (0, 500, 0))], [])
+    )
+    assert scene.diagonal < 3 * bare.diagonal
+    assert len(names(scene)) == 5
+
+
+@pytest.mark.parametrize("far", [200.0, 1e6])
+def test_objects_gone_astray_are_no_subjects_and_do_not_stretch_the_scene(far: float) -> None:
+    scene = furnished_room(more=[ball("Lost", (far, far, far), 0.3)])
+    assert firsts(scene) == FURNITURE
+    assert scene.diagonal == pytest.approx(furnished_room().diagonal, rel=0.25)
+
+
+@given(st.floats(-3, 3), st.sampled_from([1.0, 0.01, 39.37]))
+@settings(max_examples=12, deadline=None)
+def test_a_dollhouse_and_a_scene_of_a_kilometre_give_the_same_subjects(power: float, metres_per_unit: float) -> None:
+    plain, scaled = furnished_room(), furnished_room(10**power, metres_per_unit)
+    one, other = found(plain), found(scaled)
+    assert [each.objects for each in one.subjects] == [each.objects for each in other.subjects]
+    assert [each.copy for each in one.subjects] == [each.copy for each in other.subjects]
+    assert one.structural == other.structural and one.left_out == other.left_out
+
+
+@pytest.mark.parametrize("solids", [[], [Solid("Empty", np.zeros((0, 3)), np.zeros((0, 3), dtype=np.int32), 0.5, {})]])
+def test_nothing_gives_nothing(solids: list[Solid]) -> None:
+    result = found(snapshot(solids))
+    assert result.subjects == () and result.structural == frozenset()
+
+
+def test_a_mesh_without_area_is_no_reason_to_stop() -> None:
+    speck = Solid("Speck", np.ones((3, 3)), np.array([[0, 1, 2]], dtype=np.int32), 0.5, {})
+    assert firsts(furnished_room(more=[speck])) == FURNITURE
+
+
+def test_reasons_count_each_thing_once() -> None:
+    """What was too small at first and a subject after all is not left out."""
+    scene = snapshot([GROUND, box("Chip", (0, 0, 0.02), (0.05, 0.04, 0.04))])
+    result = found(scene)
+    assert len(result.subjects) == 1 and sum(result.left_out.values()) == 0
+
+
+# ---- samples ---------------------------------------------------------------------------------------------------------
+
+
+def test_surface_points_lie_on_the_surface_by_area_and_follow_the_seed() -> None:
+    """Five sixths of the points of a flat box lie on its two large faces, which are five sixths of its surface."""
+    scene = snapshot([GROUND, box("Slab", (3, 3, 3), (2, 2, 0.2))])
+    first, again, other = (found(scene, seed=seed).subjects[0].points for seed in (1, 1, 2))
+    assert first.tolist() == again.tolist() and first.tolist() != other.tolist()
+    assert (np.isclose(np.abs(first - 3), [1, 1, 0.1]).any(axis=1)).all()
+    assert np.isclose(np.abs(first[:, 2] - 3), 0.1).mean() == pytest.approx(5 / 6, abs=0.04)
+
+
+def test_a_subject_knows_its_box_and_whether_a_texture_is_missing() -> None:
+    scene = snapshot([GROUND, box("Slab", (3, 3, 3), (2, 1, 0.2), lacks_texture=True)])
+    [subject] = found(scene).subjects
+    assert subject.bounds.ravel().tolist() == pytest.approx([2, 2.5, 2.9, 4, 3.5, 3.1])
+    assert subject.centre.tolist() == pytest.approx([3, 3, 3]) and subject.size == pytest.approx(5.04**0.5)
+    assert subject.lacks_texture
+
+
+def test_few_points_span_a_large_mesh_nearly_whole() -> None:
+    cloud = np.random.default_rng(0).normal(size=(20_000, 3)) * [3, 1, 0.2]
+    hull = spanning_points(cloud)
+    axes = np.random.default_rng(1).normal(size=(200, 3))
+    assert len(hull) <= 512
+    missed = (cloud @ axes.T).max(axis=0) - (hull @ axes.T).max(axis=0)
+    assert missed.max() < 0.01 * np.linalg.norm(np.ptp(cloud, axis=0))

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line's manners: a wrong word is answered in one sentence that names the nearest right one.
+
+Nothing here knows a command; `cli` does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import glob
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from blendset.config import Config, config_from_arguments
+from blendset.errors import BlendsetError
+
+
+class UsageError(BlendsetError):
+    """The command line says something that it cannot mean: exit code 2."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that raises UsageError, takes no abbreviations, and answers for its own unknown options."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        known, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return known, unknown
+
+    def error(self, message: str) -> NoReturn:
+        wrong = re.search(r"(?:unrecognized arguments:|invalid choice:) '?([^\s'=]+)", message)
+        if not wrong:
+            raise UsageError(f"{message}; see '{self.prog} --help'.")
+        near = difflib.get_close_matches(wrong[1], self._words(), n=1)
+        cure = f"did you mean '{near[0]}'?" if near else f"see '{self.prog} --help'."
+        raise UsageError(f"'{self.prog}' does not know '{wrong[1]}'; {cure}")
+
+    def _words(self) -> list[str]:
+        """Every option and choice that this parser knows."""
+        options = [word for action in self._actions for word in action.option_strings]
+        return options + [str(word) for action in self._actions for word in action.choices or ()]
+
+
+def config_of(arguments: argparse.Namespace, default: Config | None = None) -> Config:
+    """The configuration that file and command line give; what is wrong in it is wrong usage."""
+    try:
+        return config_from_arguments(arguments, default)
+    except BlendsetError as error:
+        raise UsageError(str(error)) from error
+
+
+def scenes_of(words: Iterable[str]) -> list[Path]:
+    """The .blend files that files, folders and patterns name, each once, in a fixed order."""
+    found = [path for word in words for path in _scenes_in(word)]
+    return list({path.resolve(): path for path in found}.values())
+
+
+def _scenes_in(word: str) -> Sequence[Path]:
+    path = Path(word).expanduser()
+    if path.is_file():
+        return [path]
+    inside = path.rglob("*.blend") if path.is_dir() else map(Path, glob.glob(str(path), recursive=True))
+    scenes = sorted(each for each in inside if each.is_file())
+    if not scenes:
+        raise UsageError(f"{word} names no scene; give a .blend file, a folder that holds some, or a pattern.")
+    return scenes
