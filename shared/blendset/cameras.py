@@ -141,3 +141,13 @@ def framing_position(points: Array, rotation: Array, half_tangents: Array) -> Ar
     near = (-x + half_tangents * z).max(axis=0)
     backward = ((far + near) / (2 * half_tangents)).max()
     return np.asarray(rotation @ np.array([*((far - near) / 2), backward]))
+
+
+def framing_distance(points: Array, centre: Array, rotation: Array, half_tangents: Array) -> float:
+    """The distance from `centre`, which stays in the middle of the image, at which all points (N, 3) are within the
+    tangents.
+
+    d = max over points of max(|x| / t_x, |y| / t_y) + z, with z the point's offset towards the camera.
+    """
+    local = (points - centre) @ rotation
+    return float(((np.abs(local[:, :2]) / half_tangents).max(axis=1) + local[:, 2]).max())

@@ -11,6 +11,7 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import math
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -176,7 +177,7 @@ def _strictly(kind: type) -> Any:
     def structure(value: Any, _: Any) -> Any:
         if kind is float and type(value) is int:
             return float(value)
-        if type(value) is not kind:
+        if type(value) is not kind or (type(value) is float and not math.isfinite(value)):
             raise TypeError(f"{value!r} is not a {kind.__name__}")
         return value
 
@@ -242,6 +243,8 @@ def _structure(kind: type, values: Any, where: str, prefix: str) -> Any:
             ready[key] = _structure(hints[key], value, where, f"{key}.")
             continue
         try:
+            if get_origin(hints[key]) is tuple and not isinstance(value, (list, tuple)):
+                raise TypeError(f"{value!r} is not a list")
             ready[key] = _converter.structure(value, hints[key])
         except (TypeError, ValueError) as error:
             raise BlendsetError(f"{name} is {value!r}; it must be {_spelled(hints[key])}.") from error
@@ -253,6 +256,14 @@ def config_from_dict(values: Mapping[str, Any], where: str = "configuration") ->
     """Build a Config from nested tables; raises BlendsetError that names the key, its section and the nearest valid
     key."""
     config: Config = _structure(Config, values, where, "")
+    subjects, gates = config.subjects, config.gates
+    for name, low, high in (
+        ("cameras.elevation_deg", *config.cameras.elevation_deg),
+        ("subjects.smallest and largest", subjects.smallest, subjects.largest),
+        ("gates.subject_share_min and max", gates.subject_share_min, gates.subject_share_max),
+    ):
+        if low > high:
+            raise BlendsetError(f"{where}: {name} run from {low:g} to {high:g}; give the lower one first.")
     return config
 
 
@@ -265,7 +276,7 @@ def config_to_dict(config: Config) -> dict[str, Any]:
 def load_config(path: Path) -> Config:
     """Read a TOML file."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise BlendsetError(f"{path} cannot be read ({error}); give the path of a TOML file.") from error
     try:

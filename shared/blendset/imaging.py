@@ -147,7 +147,8 @@ def framing_in(camera: Camera, subject: Subject, alone: Geometry, ids: NDArray[A
     mine = np.isin(ids, list(subject.objects))
     pixels, depth = camera.project(subject.hull)
     size = np.array([camera.width, camera.height])
-    pixels = pixels[depth > 0] if (depth > 0).any() else pixels
+    if (depth <= 0).any():  # it runs past the camera: look as far around as the samples can
+        pixels = np.concatenate([pixels[depth > 0], [-size, 2 * size]])
     low = np.floor(np.clip(pixels.min(axis=0), -size, 2 * size)).astype(int)
     high = np.ceil(np.clip(pixels.max(axis=0), -size, 2 * size)).astype(int)
     stride = max(1, int((high - low).max()) // SAMPLES_ACROSS)
@@ -187,7 +188,7 @@ class ViewTransform:
     def __call__(self, linear: NDArray[Any], exposure_ev: float = 0.0) -> Array:
         """Display values 0..255 (..., 3) of scene-linear values (..., 3), by trilinear interpolation."""
         steps = len(self.table) - 1
-        stops = np.log2(np.maximum(linear, 2.0 ** (self.low - self.high))) + exposure_ev
+        stops = np.where(linear > 0, np.log2(np.maximum(linear, 1e-12)) + exposure_ev, self.low)
         place = np.clip((stops - self.low) / (self.high - self.low), 0, 1) * steps
         cell = np.minimum(place.astype(np.int64), steps - 1)
         above = place - cell
@@ -227,15 +228,15 @@ def choose_exposure(
     """
     thin = [image[::THIN, ::THIN] for image in images]
     subject = None if subject is None else subject[::THIN, ::THIN]
-    best: tuple[float, Exposure] | None = None
+    best: tuple[tuple[int, float], Exposure] | None = None
     for ev in exposures:
         greys = [transform(image, ev) @ LUMA for image in thin]
         noise = float(np.mean((greys[0] - greys[-1]) ** 2) / 4)
         grey = np.mean(greys, axis=0)
         statistics = measure(grey, subject, noise)
         trial = Exposure(ev, statistics, tuple(light_faults(statistics, PREVIEW)))
-        quality = _quality(trial)
-        if best is None or quality > best[0] + 1e-9:
+        quality = (-len(trial.faults), _quality(trial))
+        if best is None or quality > best[0]:
             best = (quality, trial)
     if best is None:
         raise ValueError("no exposure to try")
@@ -243,12 +244,11 @@ def choose_exposure(
 
 
 def _quality(trial: Exposure) -> float:
-    """Higher is better: no faults first, then a well-lit subject in a well-lit frame, near the scene's own exposure."""
+    """Higher is better: a well-lit subject in a well-lit frame, near the scene's own exposure."""
     statistics = trial.statistics
     subject = statistics.mean if statistics.subject_mean is None else statistics.subject_mean
     return float(
-        -2.0 * len(trial.faults)
-        - ((subject - 120) / 70) ** 2
+        -(((subject - 120) / 70) ** 2)
         - 0.5 * ((statistics.mean - 110) / 70) ** 2
         - 4 * statistics.clipped_fraction
         - 2 * statistics.dark_fraction

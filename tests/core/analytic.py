@@ -43,7 +43,7 @@ BOX_FACES = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4
 def _turned(points: Array, turn_deg: float) -> Array:
     """Points (N, 3) turned about the vertical axis."""
     x, y, _ = direction(turn_deg, 0.0)
-    return points @ np.array([[x, y, 0], [-y, x, 0], [0, 0, 1.0]])
+    return np.asarray(points @ np.array([[x, y, 0], [-y, x, 0], [0, 0, 1.0]]))
 
 
 def box(name: str, centre: Point, size: Point, turn_deg: float = 0.0, albedo: float = 0.5, **about: Any) -> Solid:
@@ -94,10 +94,9 @@ def snapshot(solids: Iterable[Solid], scale: float = 1.0, metres_per_unit: float
     faces = np.cumsum([0, *(len(each.triangles) for each in solids)]).tolist()
     objects = []
     for k, each in enumerate(solids):
-        plain = {"label": "", "collection": "", "materials": (), "unit": each.name, "shape": each.name}
-        objects.append(
-            SceneObject(**{"id": k + 1, "name": each.name, "triangles": (faces[k], faces[k + 1])} | plain | each.about)
-        )
+        plain: dict[str, Any] = {"label": "", "collection": "", "materials": (), "unit": each.name, "shape": each.name}
+        place = {"id": k + 1, "name": each.name, "triangles": (faces[k], faces[k + 1])}
+        objects.append(SceneObject(**plain | place | each.about))
     return Snapshot(
         tuple(objects),
         scale * np.concatenate([np.zeros((0, 3)), *(each.vertices for each in solids)]),

@@ -99,7 +99,8 @@ def test_the_order_is_choice_variable_path(tmp_path: Path) -> None:
 
 
 @posix_only
-def test_an_old_blender_on_the_path_gives_way_to_a_private_one(tmp_path: Path) -> None:
+def test_an_old_blender_on_the_path_gives_way_to_a_private_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "venv"))  # no .venv-blender is beside it
     environ = surroundings(tmp_path)
     old = program(tmp_path, "Blender 3.0.1")
     with pytest.raises(BlendsetError, match=r"is Blender 3\.0\.1, but Blendset needs 4\.2 or newer"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Configuration: it comes back as written, a mistake names itself and its cure, and the command line has the last word."""
+"""Configuration comes back as written, a mistake names itself and its cure, and the command line has the last word."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import ArrayLike
 
 from blendset.cameras import Array, Camera, direction, facing, pixel_centres, pose
 from blendset.config import GateSettings
@@ -41,8 +42,8 @@ def view(subject: Subject, towards: Array = TOWARDS, fill: float = 0.55) -> Cand
     return Candidate(framed(subject, towards, fill, 50.0, SQUARE), subject)
 
 
-def looking(position: Sequence[float], target: Sequence[float], lens: float = 24.0) -> Camera:
-    at = np.array(position, dtype=float)
+def looking(position: ArrayLike, target: ArrayLike, lens: float = 24.0) -> Camera:
+    at = np.asarray(position, dtype=float)
     return Camera(pose(facing(at - np.array(target)), at), *SQUARE, lens)
 
 
@@ -125,12 +126,9 @@ def test_clearance() -> None:
 
 
 def test_clearance_is_in_metres_whatever_the_unit_is() -> None:
-    """Behind a camera in a hall of 40 units a box stands 0.3 away: 30 centimetres in metres, 3 in a file of 0.1."""
-    solids = [
-        CUBE,
-        panel("Floor", (0, 0, 0), (40, 0, 0), (0, 40, 0)),
-        box("Behind", beside(VIEW, 0, 0, -0.35), (0.1,) * 3),
-    ]
+    """In a hall of 40 units a box stands 0.3 behind the camera: 30 centimetres in metres, 3 in a file of 0.1."""
+    hall = [panel("Floor", (0, 0, 0), (40, 0, 0), (0, 40, 0)), box("Far", (18, 18, 1), (3, 3, 3))]
+    solids = [CUBE, *hall, box("Near", (-18, -18, 1), (3, 3, 3)), box("Behind", beside(VIEW, 0, 0, -0.35), (0.1,) * 3)]
     assert reason(snapshot(solids), VIEW, [2]) == ""
     assert reason(snapshot(solids, metres_per_unit=0.1), VIEW, [2]) == "clearance"
 
@@ -174,7 +172,7 @@ def test_what_lies_behind_the_camera_is_not_in_the_frame() -> None:
 
 
 def test_inside_a_solid() -> None:
-    """A closed block around both the camera and the subject: everything is in sight, and the picture is of its inside."""
+    """A closed block around both the camera and the subject: everything is in sight, from inside."""
     block = box("Block", (0, 0, 0), (9, 9, 9))
     assert reason(snapshot([CUBE, block]), VIEW) == "inside solid"
 

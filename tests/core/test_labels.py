@@ -59,5 +59,5 @@ def test_what_a_person_called_it_is_its_label(name: str, label: str) -> None:
 def test_any_name_gives_a_tidy_label_or_none(name: str) -> None:
     label = label_from_name(name)
     assert label == " ".join(label.split()) == label.lower().strip()
-    assert not any(character.isdigit() for character in label)
+    assert not any(character.isdecimal() for character in label)
     assert label_from_name(f"{name}.001") == label

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from blendset.cameras import Array, Camera, angles, direction, facing, pose
+from blendset.cameras import Camera, angles, direction, facing, pose
 from blendset.config import CameraSettings
 from blendset.placement.candidates import Candidate
 from blendset.placement.gates import Verdict
@@ -29,13 +30,17 @@ ALL = np.ones(64, dtype=bool)
 
 
 def seen_from(
-    subject: Subject | None, azimuth: float, elevation: float = 0.0, score: float = 0.5, seen: Array | None = None
+    subject: Subject | None,
+    azimuth: float,
+    elevation: float = 0.0,
+    score: float = 0.5,
+    seen: NDArray[np.bool_] | None = None,
 ) -> Verdict:
     """An accepted view that somebody has already scored."""
     towards = direction(azimuth, elevation)
     position = 4 * towards + (0 if subject is None else subject.centre)
     candidate = Candidate(Camera(pose(facing(towards), position), 64, 64, 50.0), subject)
-    marks = np.zeros(0, dtype=bool) if subject is None else ALL if seen is None else np.asarray(seen, dtype=bool)
+    marks = np.zeros(0, dtype=bool) if subject is None else ALL if seen is None else seen
     return Verdict(candidate, seen=marks, score=score)
 
 
@@ -274,8 +279,8 @@ def test_scene_views_take_their_share_along_the_way() -> None:
 
 
 def test_without_subjects_the_scene_views_still_come() -> None:
-    """A landscape without a thing in it: the share is an upper limit, not a ration per subject view."""
-    assert len(run([], ring(None, 14), views=20, scene_views=0.5).accepted) == 10
+    """A landscape without a thing in it: the share is for scenes that have subjects too."""
+    assert len(run([], ring(None, 14), views=20, scene_views=0.5).accepted) == 14
 
 
 def test_scene_views_that_fail_do_not_hold_up_the_rest() -> None:

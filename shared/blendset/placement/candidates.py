@@ -14,12 +14,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from blendset.cameras import Array, Camera, angles, direction, facing, framing_position, pose
+from blendset.cameras import Array, Camera, angles, direction, facing, framing_distance, framing_position, pose
 from blendset.config import Config
 from blendset.placement.scene import Geometry, Snapshot
 from blendset.placement.subjects import Subject, rng_for
 
 GOLDEN_ANGLE = 180 * (3 - 5**0.5)
+SQRT_2 = 2**0.5
+"""Steps through the fills in a rhythm that neither azimuth nor elevation has."""
 BLENDFUSION_FOV_DEG = 39.6
 """BlendFusion never states its lens; this is BlenderProc's default, 50 mm on 36 mm (notes: 0.691111 rad)."""
 
@@ -104,7 +106,9 @@ def around_subjects(stage: Stage) -> Iterator[Group]:
         for k in range(cameras.candidates):
             elevation = _elevation(_radical_inverse(k, 2), *cameras.elevation_deg)
             towards = direction(phase + GOLDEN_ANGLE * k, elevation)
-            group.append(_shorter_and_shorter(stage, subject, towards, cameras.fill[k % len(cameras.fill)]))
+            group.append(
+                _shorter_and_shorter(stage, subject, towards, cameras.fill[int(len(cameras.fill) * (k * SQRT_2 % 1))])
+            )
         yield group
 
 
@@ -146,13 +150,24 @@ def orbits(count: int) -> Callable[[Stage], Iterator[Group]]:
                 fill = cameras.fill[attempt % len(cameras.fill)]
                 lens = cameras.focal_length_mm[attempt // len(cameras.fill) % len(cameras.focal_length_mm)]
                 start = phase + GOLDEN_ANGLE * attempt
-                for index in range(count):
-                    towards = direction(start + index * 360 / count, elevation)
-                    camera = framed(subject, towards, fill, lens, stage.square)
-                    group.append(iter([Candidate(camera, subject, f"{subject.id}-orbit-{count}-{attempt}", index)]))
+                name = f"{subject.id}-orbit-{count}-{attempt}"
+                rotations = [facing(direction(start + index * 360 / count, elevation)) for index in range(count)]
+                for index, camera in enumerate(_around(subject, rotations, fill, lens, stage.square)):
+                    group.append(iter([Candidate(camera, subject, name, index)]))
             yield group
 
     return propose
+
+
+def _around(
+    subject: Subject, rotations: list[Array], fill: float, focal_length_mm: float, size: tuple[int, int]
+) -> list[Camera]:
+    """Cameras of these rotations at one distance from the subject's centre, the least that frames it in all of them."""
+    camera = Camera(np.eye(4), *size, focal_length_mm)
+    tangents = fill * camera.half_tangents
+    distance = max(framing_distance(subject.hull, subject.centre, rotation, tangents) for rotation in rotations)
+    places = [pose(rotation, subject.centre + distance * rotation[:, 2]) for rotation in rotations]
+    return [replace(camera, world_from_camera=place) for place in places]
 
 
 def through_the_room(stage: Stage) -> Iterator[Group]:
@@ -233,6 +248,8 @@ def grid_points(low: Array, high: Array, count: int, cells: int, rng: np.random.
 
 def _anchors(stage: Stage, count: int, grid: int, rng: np.random.Generator) -> Array:
     boxes = stage.scene.bounds
+    if np.isnan(boxes).all():
+        return np.zeros((0, 3))
     return grid_points(np.nanmin(boxes[:, 0], axis=0), np.nanmax(boxes[:, 1], axis=0), count, grid, rng)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from blendset.cameras import Camera
-from blendset.config import Config, config_from_dict, config_to_dict
+from blendset.config import LIGHTING, Config, config_from_dict, config_to_dict
 from blendset.errors import BlendsetError
 from blendset.placement.candidates import PRESETS, Candidate, Group, Stage, through_the_room
 from blendset.placement.gates import Ground, Verdict, screen
@@ -26,7 +27,7 @@ from blendset.placement.scene import Geometry, Snapshot
 from blendset.placement.scoring import score_subject, score_view
 from blendset.placement.selection import Audition, Unit
 from blendset.placement.subjects import Found, Subject, find_subjects, rng_for
-from blendset.records import atomic_write, read_json, slug, write_json
+from blendset.records import atomic_write, read_json, read_record, slug, write_json
 
 PLAN_FORMAT = 1
 
@@ -229,19 +230,68 @@ def write_plan(path: Path, plan_file: PlanFile) -> None:
     )
 
 
+@dataclass(frozen=True)
+class _CameraRow:
+    world_from_camera: tuple[float, ...]
+    width: int
+    height: int
+    focal_length_mm: float
+    shift: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        if len(self.world_from_camera) != 16 or min(self.width, self.height) < 1 or self.focal_length_mm <= 0:
+            raise ValueError("a camera has 16 numbers, a size and a focal length")
+
+
+@dataclass(frozen=True)
+class _ViewRow:
+    view_id: str
+    subject: str
+    subject_label: str
+    view_set: str
+    view_index: int
+    camera: _CameraRow
+    score: float
+    exposure_ev: float | None
+
+    def __post_init__(self) -> None:
+        _check_name(self.view_id)
+
+
+@dataclass(frozen=True)
+class _PlanRecord:
+    format: str
+    version: int
+    run: str
+    scene: str
+    lighting: str
+    previewed: bool
+    config: dict[str, Any]
+    views: tuple[_ViewRow, ...]
+
+    def __post_init__(self) -> None:
+        _check_name(self.run)
+        _check_name(self.scene)
+        if self.lighting not in LIGHTING:
+            raise ValueError(f"'{self.lighting}' is no lighting")
+
+
+def _check_name(name: str) -> None:
+    """Names become folders and files."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
+        raise ValueError(f"'{name}' is no name of Blendset's")
+
+
 def read_plan(path: Path) -> PlanFile:
-    """Read a plan; raises BlendsetError that names the file when it is none."""
+    """Read a plan; raises BlendsetError that names the file when it is none or is damaged."""
     values = read_json(path)
     if not isinstance(values, dict) or values.get("format") != "blendset-plan" or values.get("version") != PLAN_FORMAT:
-        raise BlendsetError(
-            f"{path} is no Blendset plan of version {PLAN_FORMAT}; make one with 'blendset plan SCENE --out'."
-        )
-    try:
-        views = tuple(PlannedView(**{**view, "camera": camera_from_dict(view["camera"])}) for view in values["views"])
-        config = config_from_dict(values["config"], str(path))
-        return PlanFile(values["run"], values["scene"], config, values["lighting"], values["previewed"], views)
-    except (KeyError, TypeError, ValueError) as error:
-        raise BlendsetError(f"{path} is damaged ({error}); make the plan again.") from error
+        cure = "make one with 'blendset plan SCENE --out'"
+        raise BlendsetError(f"{path} is no Blendset plan of version {PLAN_FORMAT}; {cure}.")
+    record = read_record(path, _PlanRecord)
+    views = tuple(PlannedView(**{**vars(view), "camera": camera_from_dict(vars(view.camera))}) for view in record.views)
+    config = config_from_dict(record.config, str(path))
+    return PlanFile(record.run, record.scene, config, record.lighting, record.previewed, views)
 
 
 def write_funnel(path: Path, scene: str, verdicts: tuple[Verdict, ...], seed: int) -> None:
@@ -259,4 +309,4 @@ def write_funnel(path: Path, scene: str, verdicts: tuple[Verdict, ...], seed: in
             "camera": camera_to_dict(candidate.camera),
         }
         lines.append(json.dumps(line, ensure_ascii=False))
-    atomic_write(path, ("\n".join(lines) + "\n").encode())
+    atomic_write(path, "".join(f"{line}\n" for line in lines).encode())

@@ -97,6 +97,10 @@ class Snapshot:
         boxes = self.bounds[~np.isnan(self.bounds[:, 0, 0])]
         if not len(boxes):
             return np.zeros((2, 3))
+        sizes = boxes[:, 1] - boxes[:, 0]
+        diagonals = np.linalg.norm(sizes, axis=1)
+        backdrop = (sizes.min(axis=1) < 0.05 * sizes.max(axis=1)) & (diagonals > 60 * np.median(diagonals))
+        boxes = boxes[~backdrop] if not backdrop.all() else boxes
         return np.stack([np.percentile(boxes[:, 0], 5, axis=0), np.percentile(boxes[:, 1], 95, axis=0)])
 
     @cached_property

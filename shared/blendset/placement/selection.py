@@ -44,8 +44,8 @@ class _Pool:
 
     def __post_init__(self) -> None:
         self.scores = np.array([np.mean([view.score for view in unit]) for unit in self.units])
-        towards = np.array([unit[0].candidate.view_direction for unit in self.units], dtype=np.float64)
-        self.directions = towards / np.linalg.norm(towards, axis=1, keepdims=True)
+        towards = np.array([[view.candidate.view_direction for view in unit] for unit in self.units], dtype=np.float64)
+        self.directions = towards / np.linalg.norm(towards, axis=2, keepdims=True)
         self.seen = np.array([np.any([view.seen for view in unit], axis=0) for unit in self.units])
         self.open = np.ones(len(self.units), dtype=bool)
 
@@ -53,21 +53,26 @@ class _Pool:
         """Degrees from every candidate to the nearest of some chosen ones; 180 when there are none."""
         if not chosen:
             return np.full(len(self.units), 180.0)
-        cosine = self.directions @ self.directions[list(chosen)].T
-        return np.asarray(np.degrees(np.arccos(np.clip(cosine, -1, 1))).min(axis=1))
+        cosine = np.einsum("ukx,cjx->ucjk", self.directions, self.directions[list(chosen)]).max(axis=(1, 2, 3))
+        return np.asarray(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
 
     def best(self) -> int | None:
         """The candidate most worth a look now, or None when nothing is left that is far enough from the accepted
         ones."""
         apart = self.angle_to(self.accepted)
         allowed = self.open & (apart >= self.separation)
-        if not allowed.any() or len(self.accepted) >= self.limit:
+        if not allowed.any() or self.views >= self.limit:
             return None
         known = self.seen[self.accepted].any(axis=0) if self.accepted else np.zeros(self.seen.shape[1], dtype=bool)
         fresh = (self.seen & ~known).mean(axis=1) if self.seen.shape[1] else np.zeros(len(self.units))
         value = self.scores + 0.3 * fresh + 0.2 * np.minimum(apart, 90) / 90
         value = value + 0.3 * np.minimum(self.angle_to(self.failed), 60) / 60
         return int(np.argmax(np.where(allowed, value, -np.inf)))
+
+    @property
+    def views(self) -> int:
+        """How many views have been accepted, those of sets counted singly."""
+        return sum(len(self.units[index]) for index in self.accepted)
 
     @property
     def tired(self) -> bool:
@@ -89,7 +94,7 @@ class Audition:
         self, subjects: Sequence[list[Unit]], scenery: list[Unit], settings: CameraSettings, per_view: float
     ) -> None:
         self._pools = [_Pool(units, settings.per_subject, settings.separation_deg) for units in subjects if units]
-        quota = round(settings.views * settings.scene_views) if scenery else 0
+        quota = round(settings.views * (settings.scene_views if self._pools else 1)) if scenery else 0
         self._scenery = _Pool(scenery, quota, settings.separation_deg) if quota else None
         self._views, self._previews = settings.views, round(settings.views * per_view)
         self._last: tuple[_Pool, int] | None = None
@@ -128,7 +133,7 @@ class Audition:
         """Pools in the order in which they deserve the next look: breadth first, then depth, then those that failed."""
         served = sorted((pool for pool in self._pools if pool.accepted), key=lambda pool: len(pool.accepted))
         fresh = [pool for pool in self._pools if not pool.accepted]
-        enough = len(served) >= BREADTH * len(self._pools)
+        enough = len(served) >= max(BREADTH * len(self._pools), min(len(self._pools), self._views / 2))
         turns = [*served, *fresh] if enough else [*fresh, *served]
         if self._scenery and self._due_scenery():
             turns.insert(0, self._scenery)
@@ -140,4 +145,4 @@ class Audition:
     def _due_scenery(self) -> bool:
         """Scene views come in their share of the way, not all at once."""
         assert self._scenery is not None
-        return len(self._scenery.accepted) * self._views <= self.accepted_views * max(self._scenery.limit, 1)
+        return not self._pools or len(self._scenery.accepted) * self._views <= self.accepted_views * self._scenery.limit

@@ -12,7 +12,7 @@ import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,16 +75,19 @@ def find_subjects(scene: Snapshot, settings: SubjectSettings, seed: int) -> Foun
     """Group, judge and sample. Order and ids depend on the scene alone; surface points on the seed as well."""
     structural = structural_objects(scene)
     units = _merge_parts(scene, _units(scene, structural))
-    left_out: dict[str, int] = defaultdict(int)
-    chosen = _judged(scene, units, settings, left_out)
-    if len(chosen) < FEW_UNITS:  # grouping may have swallowed the scene: what came out too large is taken apart
-        left_out.clear()
-        chosen = _judged(scene, _taken_apart(scene, units, settings), settings, left_out)
-    if not chosen:
-        chosen = _judged(scene, units, SubjectSettings(settings.include, settings.exclude, 0.0, np.inf), left_out)
-    if not chosen and not settings.include:  # one mesh that is the whole scene: better a view of all than no view
-        chosen = _judged(scene, _units(scene, frozenset()), SubjectSettings(largest=np.inf), left_out)
-    names: dict[str, int] = defaultdict(int)
+    any_size = replace(settings, smallest=0.0, largest=np.inf)
+    chosen: list[_Unit] = []
+    for attempt, limits in (
+        (units, settings),
+        (_merge_parts(scene, _taken_apart(scene, units, settings)), settings),  # grouping may have swallowed the scene
+        (units, any_size),
+        (_units(scene, frozenset()), any_size),  # one mesh that is the whole scene: better a view of all than no view
+    ):
+        left_out: dict[str, int] = defaultdict(int)
+        chosen = _judged(scene, attempt, limits, left_out)
+        if len(chosen) >= FEW_UNITS or (chosen and attempt is not units) or (chosen and limits is any_size):
+            break
+    names: set[str] = set()
     copies: Counter[tuple[int, ...]] = Counter()
     subjects = []
     for unit in chosen:
@@ -109,7 +112,21 @@ def structural_objects(scene: Snapshot) -> frozenset[int]:
         wide = thin and spread > 0.2 * footprint
         if wide or (large and (STRUCTURAL_NAME.search(each.name) or _holds(box, centres) > 0.5)):
             found.add(each.id)
-    return frozenset(found)
+    return frozenset(found - _table_tops(scene, found))
+
+
+def _table_tops(scene: Snapshot, structural: set[int]) -> set[int]:
+    """Level surfaces with most other things below and no floor beneath: the top of a table that is the whole file."""
+    boxes = scene.bounds
+    middles = boxes.mean(axis=1)[:, 2]
+    tops = set()
+    for each in structural:
+        size = boxes[each - 1, 1] - boxes[each - 1, 0]
+        below = np.delete(middles, each - 1) < middles[each - 1]
+        floors = [other for other in structural if other != each and middles[other - 1] < middles[each - 1]]
+        if size[2] < 0.05 * size.max() and below.any() and below.mean() > 0.5 and not floors:
+            tops.add(each)
+    return tops
 
 
 def _holds(box: Array, points: Array) -> float:
@@ -226,7 +243,8 @@ def _is_part(part: _Unit, whole: _Unit, copies: int) -> bool:
         return True
     within_footprint = inside[0] > 0.6 and inside[1] > 0.6
     slender = np.partition(part.size, 1)[1] < 0.35 * part.size.max()
-    supports = within_footprint and slender and part.box[1][2] <= whole.box[1][2] + 0.05 * whole.size[2]
+    under = part.box[0][2] < whole.box[0][2] and part.box[1][2] <= whole.box[1][2]
+    supports = within_footprint and slender and under
     sunk = inside.min() > (0.03 if copies >= 3 else 0.1) and part.diagonal < 0.5 * whole.diagonal
     return bool(supports or sunk)
 
@@ -287,15 +305,13 @@ def _matches(names: list[str], patterns: tuple[str, ...]) -> bool:
     return any(fnmatch.fnmatchcase(name.lower(), pattern.lower()) for name in names for pattern in patterns)
 
 
-def _subject(scene: Snapshot, unit: _Unit, seed: int, taken: dict[str, int], copy: int) -> Subject:
+def _subject(scene: Snapshot, unit: _Unit, seed: int, taken: set[str], copy: int) -> Subject:
     label = next((each.label for each in unit.objects if each.label and each.unit == each.name), "")
     label = label or next((each.label for each in unit.objects if each.label), "")
     if unit.objects[0].instance_of and "#" in unit.key:  # scattered: what it is says more than what scatters it
         label = label or label_from_name(unit.objects[0].name)
     label = label or label_from_name(unit.key)
-    name = slug(label or unit.key)
-    taken[name] += 1
-    identity = name if taken[name] == 1 else f"{name}-{taken[name]}"
+    identity = _untaken(slug(label or unit.key), taken)
     triangles = scene.triangles_of(each.id for each in unit.objects)
     return Subject(
         id=identity,
@@ -307,6 +323,15 @@ def _subject(scene: Snapshot, unit: _Unit, seed: int, taken: dict[str, int], cop
         area=float(scene.areas[triangles].sum()),
         lacks_texture=any(each.lacks_texture for each in unit.objects),
     )
+
+
+def _untaken(name: str, taken: set[str]) -> str:
+    identity, number = name, 1
+    while identity in taken:
+        number += 1
+        identity = f"{name}-{number}"
+    taken.add(identity)
+    return identity
 
 
 def rng_for(seed: int, *words: object) -> np.random.Generator:
