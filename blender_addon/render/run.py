@@ -8,20 +8,14 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import bpy
-import numpy as np
 
-from blendset.cameras import SENSOR_MM, Camera, angles
-from blendset.config import Config, config_to_dict
+from blendset.config import Config
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
-from blendset.exr import Passes, write_passes
-from blendset.imaging import FINISHED, LUMA, Framing, as_figures, framing_faults, framing_in, light_faults, measure
 from blendset.placement.candidates import PRESETS
 from blendset.placement.gates import Verdict
-from blendset.placement.labels import label_from_name
 from blendset.placement.plan import (
     PlanFile,
     Planned,
@@ -34,23 +28,16 @@ from blendset.placement.plan import (
     write_plan,
 )
 from blendset.placement.subjects import Subject, find_subjects
-from blendset.records import (
-    CameraRecord,
-    SceneObjectRecord,
-    SceneRecord,
-    ViewRecord,
-    VisibleObject,
-    sha256_file,
-    slug,
-    write_json,
-)
+from blendset.records import sha256_file, write_json
 
 from ..scene.cameras import own_cameras
 from ..scene.geometry import JoinedGeometry
 from ..scene.snapshot import OpenScene, open_scene
 from . import lighting
-from .previews import LIT_SHARE, Previewer, audition, lit_share, render_seed
-from .session import Pixels, RenderSession
+from .previews import LIT_SHARE, Previewer, audition, lit_share
+from .scene_records import run_record, scene_id, scene_record
+from .session import RenderSession
+from .views import render_view
 
 Emit = Callable[..., None]
 
@@ -69,8 +56,8 @@ class SceneRun:
             self._exit.callback(self.scene.frame_set, self.scene.frame_current)
             self.scene.frame_set(config.frame)
         self.layer = _rendered_layer(self.scene)
-        self._source_hash = sha256_file(source)
-        self.scene_id = scene_id(source.stem, self.scene, self._source_hash)
+        digest = sha256_file(source)
+        self.scene_id = scene_id(source.stem, self.scene, digest)
         self.run = f"{self.scene_id}-{config.digest()}"
         started = time.perf_counter()
         self.opened: OpenScene = open_scene(self.scene, self.layer)
@@ -80,7 +67,8 @@ class SceneRun:
         self._timings = {"opening_s": time.perf_counter() - started}
         self._session: RenderSession | None = None
         self._subjects: dict[str, Subject] = {each.id: each for each in self.found.subjects}
-        self._write_scene(source)
+        record = scene_record(source, digest, self.scene_id, self.scene, self.opened, self.found.structural)
+        write_json(dataset.scene_path(self.scene_id), record)
         snapshot = self.opened.snapshot
         emit(
             "opened",
@@ -101,6 +89,10 @@ class SceneRun:
         """What a person should know of this scene."""
         missing = [f"file missing: {path}" for path in self.opened.missing_files]
         return [*self.opened.notes, *missing]
+
+    def _write_run(self, plan: PlanFile, previews: int) -> None:
+        facts = run_record(plan, self.scene, self._session, previews, self._timings)
+        write_json(self.dataset.run_path(plan.run), facts)
 
     # ---- planning --------------------------------------------------------------------------------------------------
 
@@ -257,121 +249,19 @@ class SceneRun:
 
     def _render_view(self, session: RenderSession, view: PlannedView, plan: PlanFile) -> None:
         started = time.perf_counter()
-        settings, seed = self.config.render, render_seed(view.view_id, self.config.seed)
-        pixels = session.render(view.camera, settings.samples, seed, settings.denoise)
-        rendered = time.perf_counter()
-        png, values = session.png(view.exposure_ev or 0.0)
         subject = self._subjects.get(view.subject)
-        framing = self._framing(view, subject, pixels)
-        mine = np.isin(pixels.ids, list(subject.objects)) if subject else None
-        statistics = measure(values @ LUMA, mine)
-        payload = {"rgb.png": png, "passes.exr": write_passes(Passes(pixels.depth, pixels.normal, pixels.ids))}
-        record = ViewRecord(
-            view_id=view.view_id,
-            run=plan.run,
-            scene=self.scene_id,
-            subject=view.subject,
-            subject_label=view.subject_label,
-            view_set=view.view_set,
-            view_index=view.view_index,
-            source="render",
-            camera=camera_record(view.camera),
-            **_viewpoint(view.camera, subject),
-            visible_fraction=framing.visible_fraction if framing else None,
-            subject_share=framing.subject_share if framing else None,
-            truncation=framing.truncation if framing else None,
-            visible_objects=self._visible_objects(pixels),
-            exposure_ev=view.exposure_ev or 0.0,
-            samples=settings.samples,
-            seed=seed,
-            lighting=self.lighting,
-            statistics=as_figures(statistics),
-            failed_checks=(*light_faults(statistics, FINISHED), *framing_faults(framing, FINISHED)),
-            files={},
-            timings={"cycles_s": rendered - started, "measuring_s": time.perf_counter() - rendered},
-        )
+        record, payload = render_view(session, self.opened, self.geometry, plan, view, subject)
         self.dataset.write_view(record, payload)
         self._emit(
             "view",
             view=view.view_id,
             index=next(k for k, each in enumerate(plan.views) if each.view_id == view.view_id),
-            path=self.dataset.view_folder(self.scene_id, view.view_id).relative_to(self.dataset.root).as_posix(),
+            path=self.dataset.view_folder(plan.scene, view.view_id).relative_to(self.dataset.root).as_posix(),
             seconds=time.perf_counter() - started,
-            cycles_seconds=rendered - started,
+            cycles_seconds=record.timings["cycles_s"],
             passed=not record.failed_checks,
             failed_checks=list(record.failed_checks),
         )
-
-    def _framing(self, view: PlannedView, subject: Subject | None, pixels: Pixels) -> Framing | None:
-        if subject is None:
-            return None
-        return framing_in(view.camera, subject, self.geometry.only(subject.objects), pixels.ids)
-
-    def _visible_objects(self, pixels: Pixels) -> tuple[VisibleObject, ...]:
-        """Everything in the picture, largest first."""
-        ids, counts = np.unique(pixels.ids, return_counts=True)
-        objects = self.opened.snapshot.objects
-        rows = [
-            VisibleObject(number, _label(objects[number - 1]), count, round(count / pixels.ids.size, 6))
-            for number, count in zip(ids.tolist(), counts.tolist(), strict=True)
-            if number
-        ]
-        return tuple(sorted(rows, key=lambda row: (-row.pixels, row.id)))
-
-    # ---- records ---------------------------------------------------------------------------------------------------
-
-    def _write_scene(self, source: Path) -> None:
-        snapshot = self.opened.snapshot
-        boxes = np.nan_to_num(snapshot.bounds)
-        objects = tuple(
-            SceneObjectRecord(
-                id=each.id,
-                name=each.name,
-                label=_label(each),
-                collection=each.collection,
-                materials=each.materials,
-                bounds_min=tuple(box[0].tolist()),
-                bounds_max=tuple(box[1].tolist()),
-                structural=each.id in self.found.structural,
-                instance_of=each.instance_of,
-            )
-            for each, box in zip(snapshot.objects, boxes, strict=True)
-        )
-        record = SceneRecord(
-            scene=self.scene_id,
-            blend_name=source.name,
-            blend_sha256=self._source_hash,
-            blender_scene=self.scene.name,
-            frame=self.scene.frame_current,
-            metres_per_unit=snapshot.metres_per_unit,
-            objects=objects,
-            missing_files=self.opened.missing_files,
-            notes=self.opened.notes,
-        )
-        write_json(self.dataset.scene_path(self.scene_id), record)
-
-    def _write_run(self, plan: PlanFile, previews: int) -> None:
-        view = self.scene.view_settings
-        values: dict[str, Any] = {
-            "format": "blendset-run",
-            "run": plan.run,
-            "scene": plan.scene,
-            "config": config_to_dict(self.config),
-            "blender": bpy.app.version_string,
-            "build_hash": bpy.app.build_hash.decode(),
-            "device": self._session.device if self._session else "",
-            "denoised": bool(self._session and self._session.can_denoise and self.config.render.denoise),
-            "lighting": self.lighting,
-            "view_transform": {
-                "name": view.view_transform,
-                "look": view.look,
-                "exposure": view.exposure,
-                "gamma": view.gamma,
-            },
-            "previews": previews,
-            "timings": self._timings,
-        }
-        write_json(self.dataset.run_path(plan.run), values)
 
 
 def _why_nothing(planned: Planned) -> str:
@@ -385,40 +275,6 @@ def _why_nothing(planned: Planned) -> str:
         f"{count} {reason}" for reason, count in planned.counts().items() if reason not in ("candidates", "accepted")
     ]
     return f"every camera was rejected ({', '.join(rejected[:4])}); try --lighting, or looser [gates] in --config"
-
-
-def _label(each: Any) -> str:
-    return each.label or label_from_name(each.name)
-
-
-def _viewpoint(camera: Camera, subject: Subject | None) -> dict[str, Any]:
-    """Azimuth, elevation and distance from the subject's centre; None for a view of the scene."""
-    if subject is None:
-        return {"azimuth_deg": None, "elevation_deg": None, "distance": None}
-    offset = camera.position - subject.centre
-    azimuth, elevation = angles(offset)
-    return {"azimuth_deg": azimuth, "elevation_deg": elevation, "distance": float(np.linalg.norm(offset))}
-
-
-def camera_record(camera: Camera) -> CameraRecord:
-    """A camera as records carry it."""
-    return CameraRecord(
-        width=camera.width,
-        height=camera.height,
-        fx=camera.focal_length_px,
-        fy=camera.focal_length_px,
-        cx=camera.principal_point[0],
-        cy=camera.principal_point[1],
-        world_from_camera=tuple(float(value) for value in camera.world_from_camera.ravel()),
-        focal_length_mm=camera.focal_length_mm,
-        sensor_width_mm=SENSOR_MM,
-    )
-
-
-def scene_id(stem: str, scene: bpy.types.Scene, digest: str) -> str:
-    """Slug of the file's stem (and of the Blender scene, where there are several) and six digits of the file's hash."""
-    name = stem if len(bpy.data.scenes) == 1 else f"{stem}-{scene.name}"
-    return f"{slug(name)}-{digest[:6]}"
 
 
 def _chosen_scene(name: str) -> bpy.types.Scene:

@@ -329,3 +329,9 @@ def test_a_dataset_is_held_to_what_its_pictures_share() -> None:
         {"render": {"resolution": 64, "device": "cpu"}, "cameras": {"views": 3}}
     ).render_settings()
     assert settings == {"resolution": 64, "samples": 64, "denoise": True}
+
+
+def test_the_documentation_shows_the_options_as_they_are() -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "rendering.md").read_text(encoding="utf-8")
+    shown = text.split("```toml")[-1].split("```")[0]
+    assert shown.strip() == config_to_toml(Config()).strip()

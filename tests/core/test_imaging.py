@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import replace
 from typing import Any
 
@@ -28,6 +29,7 @@ from blendset.imaging import (
     light_faults,
     measure,
     stops,
+    without_text,
 )
 from blendset.placement.candidates import framed
 from blendset.placement.gates import Ground
@@ -157,6 +159,23 @@ def test_framing_on_the_limit_passes(framing: Framing, codes: list[str]) -> None
 
 def test_a_view_of_the_scene_has_no_framing_to_fault() -> None:
     assert framing_faults(None, PREVIEW) == []
+
+
+# ---- files -----------------------------------------------------------------------------------------------------------
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+
+
+def test_a_png_loses_what_differs_from_run_to_run_and_nothing_else() -> None:
+    head, colour = chunk(b"IHDR", bytes(13)), chunk(b"sRGB", b"\0")
+    pixels = [chunk(b"IDAT", b"some pixels"), chunk(b"IDAT", b"tEXt is only a word here")]
+    noise = [chunk(b"tEXt", b"RenderTime\x0000:00.12"), chunk(b"tIME", bytes(7)), chunk(b"iTXt", b"")]
+    magic, end = b"\x89PNG\r\n\x1a\n", chunk(b"IEND", b"")
+    clean = b"".join([magic, head, colour, *pixels, end])
+    assert without_text(b"".join([magic, head, noise[0], colour, noise[1], *pixels, noise[2], end])) == clean
+    assert without_text(clean) == clean
 
 
 # ---- noise -----------------------------------------------------------------------------------------------------------

@@ -9,26 +9,14 @@ from hypothesis import strategies as st
 
 from blendset.placement.labels import label_from_name
 
+NOTHING = """
+    Cube Cube.004 cube_12 Plane.013 Sphere Icosphere.001 Suzanne Cylinder Torus.2 BézierCurve BézierCircle.001
+    BezierCurve.003 SurfCurve SurfPatch.002 NurbsPath PointCloud GPencil Empty.001 Text Mball Armature Light Camera.002
+    Mesh mesh_0173 Object_12 Group.007 polySurface443 pCube12 default obj part_03 ... 001 ___ A x1 a_b_c SM_01 L.R
+""".split()
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("Cube", "Cube.004", "cube_12", "Plane.013", "Sphere", "Icosphere.001", "Suzanne", "Cylinder", "Torus.2"),
-        *(
-            "BézierCurve",
-            "BezierCurve.003",
-            "NurbsPath",
-            "Empty.001",
-            "Text",
-            "Mball",
-            "Armature",
-            "Light",
-            "Camera.002",
-        ),
-        *("Mesh", "mesh_0173", "Object_12", "Group.007", "polySurface443", "pCube12", "default", "obj", "part_03"),
-        *("", "...", "001", "___", "A", "x1", "a_b_c", "SM_01", "L.R"),
-    ],
-)
+
+@pytest.mark.parametrize("name", [*NOTHING, ""])
 def test_what_blender_or_a_converter_called_it_says_nothing(name: str) -> None:
     assert label_from_name(name) == ""
 

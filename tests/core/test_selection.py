@@ -283,6 +283,11 @@ def test_without_subjects_the_scene_views_still_come() -> None:
     assert len(run([], ring(None, 14), views=20, scene_views=0.5).accepted) == 14
 
 
+def test_scene_views_take_their_whole_share_when_the_subjects_run_out() -> None:
+    outcome = run([ring(SUBJECTS[0], 12)], ring(None, 14), views=40, scene_views=0.25)
+    assert outcome.by_subject() == {"subject-1": 6, "scene": 10}
+
+
 def test_scene_views_that_fail_do_not_hold_up_the_rest() -> None:
     outcome = run(
         [ring(SUBJECTS[k], 12) for k in range(6)], ring(None, 40), lambda unit: name_of(unit) != "scene", views=20

@@ -311,6 +311,14 @@ def test_a_stray_ground_plane_changes_nothing_in_a_sparse_scene() -> None:
     assert len(names(scene)) == 5
 
 
+def test_many_small_things_in_one_place_do_not_shrink_the_scene() -> None:
+    """Two hundred coins on the table: the room is as large as before, and the sofa is neither too large nor astray."""
+    places = np.random.default_rng(0).uniform([-1.95, 0.05], [-0.45, 0.75], (200, 2))
+    scene = furnished_room(more=[box(f"Coin.{k:03}", (x, y, 0.76), (0.02,) * 3) for k, (x, y) in enumerate(places)])
+    assert firsts(scene) >= FURNITURE
+    assert scene.diagonal == pytest.approx(furnished_room().diagonal, rel=0.25)
+
+
 @pytest.mark.parametrize("far", [200.0, 1e6])
 def test_objects_gone_astray_are_no_subjects_and_do_not_stretch_the_scene(far: float) -> None:
     scene = furnished_room(more=[ball("Lost", (far, far, far), 0.3)])

@@ -6,6 +6,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from blendset.placement.scene import SceneObject
+
 _DEFAULT_WORDS = frozenset(
     """
     armature bezier bézier box camera circle collection cone cube curve curves cylinder default empty face grid group
@@ -26,3 +28,8 @@ def label_from_name(name: str) -> str:
     words = "".join(letters).lower().split()
     telling = any(word not in _DEFAULT_WORDS and (len(word) > 2 or not word.isascii()) for word in words)
     return " ".join(word for word in words if len(word) > 1 or not word.isascii()) if telling else ""
+
+
+def shown_label(each: SceneObject) -> str:
+    """What an object is called in records: the label that a person gave it, else what its name says."""
+    return each.label or label_from_name(each.name)

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One finished view: path traced, measured as its preview was, and put into a record with its files."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+from blendset.cameras import SENSOR_MM, Camera, angles
+from blendset.exr import Passes, write_passes
+from blendset.imaging import FINISHED, LUMA, as_figures, framing_faults, framing_in, light_faults, measure
+from blendset.placement.labels import shown_label
+from blendset.placement.plan import PlanFile, PlannedView
+from blendset.placement.scene import SceneObject
+from blendset.placement.subjects import Subject
+from blendset.records import CameraRecord, ViewRecord, VisibleObject
+
+from ..scene.geometry import JoinedGeometry
+from ..scene.snapshot import OpenScene
+from .previews import render_seed
+from .session import Pixels, RenderSession
+
+
+def render_view(
+    session: RenderSession,
+    opened: OpenScene,
+    geometry: JoinedGeometry,
+    plan: PlanFile,
+    view: PlannedView,
+    subject: Subject | None,
+) -> tuple[ViewRecord, dict[str, bytes]]:
+    """Render a view of a plan; returns its record (without the files' hashes) and its files by name."""
+    started = time.perf_counter()
+    settings, seed = plan.config.render, render_seed(view.view_id, plan.config.seed)
+    exposure = view.exposure_ev or 0.0
+    pixels = session.render(view.camera, settings.samples, seed, settings.denoise)
+    rendered = time.perf_counter()
+    png, values = session.png(exposure)
+    framing = framing_in(view.camera, subject, geometry.only(subject.objects), pixels.ids) if subject else None
+    statistics = measure(values @ LUMA, np.isin(pixels.ids, list(subject.objects)) if subject else None)
+    payload = {"rgb.png": png, "passes.exr": write_passes(Passes(pixels.depth, pixels.normal, pixels.ids))}
+    record = ViewRecord(
+        view_id=view.view_id,
+        run=plan.run,
+        scene=plan.scene,
+        subject=view.subject,
+        subject_label=view.subject_label,
+        view_set=view.view_set,
+        view_index=view.view_index,
+        source="render",
+        camera=camera_record(view.camera),
+        **_viewpoint(view.camera, subject),
+        visible_fraction=framing.visible_fraction if framing else None,
+        subject_share=framing.subject_share if framing else None,
+        truncation=framing.truncation if framing else None,
+        visible_objects=_visible_objects(pixels, opened.snapshot.objects),
+        exposure_ev=exposure,
+        samples=settings.samples,
+        seed=seed,
+        lighting=plan.lighting,
+        statistics=as_figures(statistics),
+        failed_checks=(*light_faults(statistics, FINISHED), *framing_faults(framing, FINISHED)),
+        files={},
+        timings={"cycles_s": rendered - started, "measuring_s": time.perf_counter() - rendered},
+    )
+    return record, payload
+
+
+def camera_record(camera: Camera) -> CameraRecord:
+    """A camera as records carry it."""
+    return CameraRecord(
+        width=camera.width,
+        height=camera.height,
+        fx=camera.focal_length_px,
+        fy=camera.focal_length_px,
+        cx=camera.principal_point[0],
+        cy=camera.principal_point[1],
+        world_from_camera=tuple(float(value) for value in camera.world_from_camera.ravel()),
+        focal_length_mm=camera.focal_length_mm,
+        sensor_width_mm=SENSOR_MM,
+    )
+
+
+def _viewpoint(camera: Camera, subject: Subject | None) -> dict[str, Any]:
+    """Azimuth, elevation and distance from the subject's centre; None for a view of the scene."""
+    if subject is None:
+        return {"azimuth_deg": None, "elevation_deg": None, "distance": None}
+    offset = camera.position - subject.centre
+    azimuth, elevation = angles(offset)
+    return {"azimuth_deg": azimuth, "elevation_deg": elevation, "distance": float(np.linalg.norm(offset))}
+
+
+def _visible_objects(pixels: Pixels, objects: tuple[SceneObject, ...]) -> tuple[VisibleObject, ...]:
+    """Everything in the picture, largest first."""
+    ids, counts = np.unique(pixels.ids, return_counts=True)
+    rows = [
+        VisibleObject(number, shown_label(objects[number - 1]), count, round(count / pixels.ids.size, 6))
+        for number, count in zip(ids.tolist(), counts.tolist(), strict=True)
+        if number
+    ]
+    return tuple(sorted(rows, key=lambda row: (-row.pixels, row.id)))

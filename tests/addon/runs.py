@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whole runs of the installed add-on, small enough for tests, and what a person would find after them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+
+from blendset.config import CameraSettings, Config, PreviewSettings, RenderSettings
+from blendset.dataset import Dataset
+from blendset.exr import Passes
+from blendset.placement.plan import PlanFile
+from blendset.records import SceneRecord, ViewRecord
+
+SMALL = Config(
+    cameras=CameraSettings(views=4, candidates=32),
+    preview=PreviewSettings(resolution=48, samples=4),
+    render=RenderSettings(resolution=64, samples=4, device="cpu"),
+)
+
+
+def installed(module: str) -> Any:
+    """A module of the add-on, as Blender has installed it."""
+    return import_module(f"bl_ext.user_default.blendset.{module}")
+
+
+def varied(config: Config, section: str, **changes: Any) -> Config:
+    """The configuration with other options in one section."""
+    nested: dict[str, Any] = {section: dataclasses.replace(getattr(config, section), **changes)}
+    return dataclasses.replace(config, **nested)
+
+
+def picture(path: Path) -> np.ndarray:
+    """The values 0..255 of a picture file, (H, W, 3)."""
+    return np.asarray(np.rint(255 * installed("render.view_transform").read_image(path)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a run left, and what it knew of the scene."""
+
+    dataset: Dataset
+    plan: PlanFile
+    scene: SceneRecord
+    views: tuple[ViewRecord, ...]
+    subjects: dict[str, Any]
+    notes: tuple[str, ...]
+
+    def names(self, subject: str) -> set[str]:
+        """Names of the objects and of the instancers that make up a subject."""
+        members = [self.scene.objects[number - 1] for number in self.subjects[subject].objects]
+        return {name for each in members for name in (each.name, each.instance_of) if name}
+
+    @property
+    def photographable(self) -> set[str]:
+        """Names of everything that is a subject or a part of one."""
+        return {name for subject in self.subjects for name in self.names(subject)}
+
+    def ids_of(self, name: str) -> list[int]:
+        """Ids in passes.exr of an object and its instances, or of everything that an instancer shows."""
+        return [each.id for each in self.scene.objects if name in (each.name, each.instance_of)]
+
+    def passes(self, view: ViewRecord) -> Passes:
+        """The passes of a view."""
+        return self.dataset.passes(view)
+
+    def picture(self, view: ViewRecord) -> np.ndarray:
+        """The picture of a view, (H, W, 3) in 0..255."""
+        return picture(self.dataset.rgb_path(view))
+
+
+@contextmanager
+def opened(path: Path, root: Path, config: Config = SMALL) -> Iterator[tuple[Any, list[tuple[str, dict[str, Any]]]]]:
+    """A SceneRun of a file that was opened as a worker opens it, and the list that its events go to."""
+    installed("worker").open_file(path)
+    events: list[tuple[str, dict[str, Any]]] = []
+    dataset = Dataset.for_run(root, config, [path])
+    with installed("render.run").SceneRun(path, dataset, config, lambda event, **of: events.append((event, of))) as run:
+        yield run, events
+
+
+def rendered(path: Path, root: Path, config: Config = SMALL) -> Outcome:
+    """Plan, preview and render one file into a dataset, and index it."""
+    with opened(path, root, config) as (run, events):
+        plan = run.plan(previews=True)
+        run.render(plan, [view.view_id for view in plan.views])
+    run.dataset.rebuild_index()
+    return Outcome(
+        dataset=run.dataset,
+        plan=plan,
+        scene=run.dataset.scene(run.scene_id),
+        views=tuple(view for view in run.dataset.views() if view.run == plan.run),
+        subjects={each.id: each for each in run.found.subjects},
+        notes=tuple(note for event, of in events if event == "planned" for note in of["notes"]),
+    )
+
+
+def settings_of(scene: bpy.types.Scene) -> dict[str, Any]:
+    """Everything that a run could have left changed in a file, by name."""
+    owners: dict[str, Any] = {
+        "scene": scene,
+        "render": scene.render,
+        "image": scene.render.image_settings,
+        "cycles": scene.cycles,
+        "view": scene.view_settings,
+        "display": scene.display_settings,
+    }
+    for layer in scene.view_layers:
+        owners |= {f"layer {layer.name}": layer, f"cycles of layer {layer.name}": layer.cycles}
+    found = {f"{owner}.{name}": value for owner, of in owners.items() for name, value in _values(of)}
+    for each in bpy.data.objects:
+        found[f"object {each.name}"] = (each.pass_index, each.hide_render, [tuple(row) for row in each.matrix_world])
+    for kind in ("objects", "cameras", "lights", "worlds", "images", "meshes", "collections", "materials", "scenes"):
+        found[kind] = sorted(each.name_full for each in getattr(bpy.data, kind) if each.name != "Render Result")
+    return found
+
+
+def _values(owner: Any) -> Iterator[tuple[str, Any]]:
+    """The plain values and the references of a Blender struct."""
+    for each in owner.bl_rna.properties:
+        value = None if each.type == "COLLECTION" else getattr(owner, each.identifier, None)
+        if each.type == "POINTER":
+            if isinstance(value, bpy.types.ID):
+                yield each.identifier, value.name_full
+        elif each.type != "COLLECTION":
+            yield each.identifier, tuple(value) if getattr(each, "is_array", False) else value
