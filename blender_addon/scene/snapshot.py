@@ -59,7 +59,6 @@ class _Item:
     label: str
     collection: str
     unit: str
-    shape: str
     instance_of: str
     kind: str
     matrix: NDArray[np.float64]
@@ -168,7 +167,6 @@ def _item(gathering: _Gathering, instance: bpy.types.DepsgraphObjectInstance) ->
         label=_given_label(_holders(original, parent, collection)),
         collection=collection.name if collection else "",
         unit=_unit(original, parent, identity),
-        shape=f"{shown.type}:{original.data.name_full if original.data else original.name_full}",
         instance_of=parent.name_full if parent else "",
         kind=shown.type,
         matrix=matrix,
@@ -333,7 +331,6 @@ def _object(number: int, item: _Item, triangles: tuple[int, int]) -> SceneObject
         collection=item.collection,
         materials=tuple(dict.fromkeys(surface.name for surface in item.surfaces if surface.name)),
         unit=item.unit,
-        shape=item.shape,
         triangles=triangles,
         instance_of=item.instance_of,
         photographable=item.photographable,

@@ -139,7 +139,8 @@ def framing_position(points: Array, rotation: Array, half_tangents: Array) -> Ar
     x, z = local[:, :2], local[:, 2:]
     far = (x + half_tangents * z).max(axis=0)
     near = (-x + half_tangents * z).max(axis=0)
-    backward = ((far + near) / (2 * half_tangents)).max()
+    nearest = z.max() + 0.01 * np.ptp(local, axis=0).max()  # one vertex alone may hold the view: never stand on it
+    backward = max(((far + near) / (2 * half_tangents)).max(), nearest)
     return np.asarray(rotation @ np.array([*((far - near) / 2), backward]))
 
 

@@ -125,9 +125,8 @@ def settings_of(scene: bpy.types.Scene) -> dict[str, Any]:
 def _values(owner: Any) -> Iterator[tuple[str, Any]]:
     """The plain values and the references of a Blender struct."""
     for each in owner.bl_rna.properties:
-        value = None if each.type == "COLLECTION" else getattr(owner, each.identifier, None)
-        if each.type == "POINTER":
-            if isinstance(value, bpy.types.ID):
-                yield each.identifier, value.name_full
-        elif each.type != "COLLECTION":
+        value = getattr(owner, each.identifier, None)
+        if each.type not in ("COLLECTION", "POINTER"):
             yield each.identifier, tuple(value) if getattr(each, "is_array", False) else value
+        elif isinstance(value, bpy.types.ID) and each.identifier != "rna_type":
+            yield each.identifier, value.name_full

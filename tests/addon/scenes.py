@@ -122,6 +122,7 @@ def other_kinds(path: Path) -> Facts:
         "Text": _placed(_text("Text", "Blendset"), (-1.0, -2.0, 0.2)),
         "Metaball": _placed(_metaball("Metaball"), (1.5, -2.0, 0.8)),
     }
+    facts["subjects"]["Text"] = (-0.5, -2.0, 0.3)  # it begins at its origin
     _linked(_volume("Volume", (3.5, -2.0, 0.6)))
     _placed(_curve("Bare Curve", 0.0), (0.0, -4.0, 0.5))
     return _saved(path, facts | {"not_subjects": ["Bare Curve"], "volumes": {"Volume": (3.5, -2.0, 0.6)}})
@@ -186,7 +187,7 @@ def collection_instances(path: Path) -> Facts:
     for name, place in places.items():
         instance = _linked(bpy.data.objects.new(name, None))
         instance.instance_type, instance.instance_collection, instance.location = "COLLECTION", chair, place
-    facts["subjects"] |= places
+    facts["subjects"] |= {name: (x, y, 0.6) for name, (x, y, _) in places.items()}
     return _saved(path, facts | {"instances": list(places), "label": "chair"})
 
 

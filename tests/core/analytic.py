@@ -94,7 +94,7 @@ def snapshot(solids: Iterable[Solid], scale: float = 1.0, metres_per_unit: float
     faces = np.cumsum([0, *(len(each.triangles) for each in solids)]).tolist()
     objects = []
     for k, each in enumerate(solids):
-        plain: dict[str, Any] = {"label": "", "collection": "", "materials": (), "unit": each.name, "shape": each.name}
+        plain: dict[str, Any] = {"label": "", "collection": "", "materials": (), "unit": each.name}
         place = {"id": k + 1, "name": each.name, "triangles": (faces[k], faces[k + 1])}
         objects.append(SceneObject(**plain | place | each.about))
     return Snapshot(

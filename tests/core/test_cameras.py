@@ -81,4 +81,6 @@ def test_framed_points_touch_the_fill_and_never_pass_it(
     pixels, depth = Camera(pose(rotation, position), *size, focal_length_mm=35.0).project(points)
     reach = np.abs(pixels - np.array(size) / 2) / (np.array(size) / 2)
     assert (depth > 0).all()
-    assert reach.max() == pytest.approx(fill, abs=1e-6)
+    assert reach.max() <= fill + 1e-6
+    held_off = depth.min() < 0.0101 * np.ptp(points @ rotation, axis=0).max()  # one vertex alone would hold the view
+    assert held_off or reach.max() == pytest.approx(fill, abs=1e-6)

@@ -257,9 +257,7 @@ def test_too_much_in_frame() -> None:
 
 def test_instances_of_one_shape_are_told_apart() -> None:
     """Two instances of one chair: what is seen of the front one does not count for the one behind it."""
-    front, behind = (
-        box("Chair", (x, 0, 0.5), (0.8, 0.8, 1), shape="MESH:Chair", instance_of=f"Row {x}") for x in (1.3, 0)
-    )
+    front, behind = (box("Chair", (x, 0, 0.5), (0.8, 0.8, 1), instance_of=f"Row {x}") for x in (1.3, 0))
     scene = snapshot([behind, front, FLOOR])
     low = direction(0, 3)
     first, second = subject_of(scene, 1), subject_of(scene, 2)

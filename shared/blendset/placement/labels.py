@@ -10,8 +10,8 @@ from blendset.placement.scene import SceneObject
 
 _DEFAULT_WORDS = frozenset(
     """
-    armature bezier bézier box camera circle collection cone cube curve curves cylinder default empty face grid group
-    hair ico icosphere
+    armature bezier bézier box cloud gpencil patch surf camera circle collection cone cube curve curves cylinder default
+    empty face grid group hair ico icosphere
     instance instances joined lattice light line mball mesh metaball model new nurbs obj object part path plane point
     pointcloud poly
     polygon polysurface prop props roundcube scene shape sphere spline suzanne surface surfcircle surfcurve surfcylinder

@@ -23,8 +23,8 @@ Index = NDArray[np.int32]
 class SceneObject:
     """One object, or one instance of it, as it stands in the scene.
 
-    `unit` names the asset it belongs to (its instance root, parent root or own name), `shape` the mesh that it
-    shares with its copies; `label` is empty unless a person gave one or the name says more than a default name does.
+    `unit` names the asset it belongs to: its instance root, parent root or own name. `label` is what a person called
+    it, or empty.
     """
 
     id: int
@@ -33,7 +33,6 @@ class SceneObject:
     collection: str
     materials: tuple[str, ...]
     unit: str
-    shape: str
     triangles: tuple[int, int]
     instance_of: str = ""
     photographable: bool = True
@@ -97,11 +96,13 @@ class Snapshot:
         boxes = self.bounds[~np.isnan(self.bounds[:, 0, 0])]
         if not len(boxes):
             return np.zeros((2, 3))
-        sizes = boxes[:, 1] - boxes[:, 0]
-        diagonals = np.linalg.norm(sizes, axis=1)
-        backdrop = (sizes.min(axis=1) < 0.05 * sizes.max(axis=1)) & (diagonals > 60 * np.median(diagonals))
-        boxes = boxes[~backdrop] if not backdrop.all() else boxes
-        return np.stack([np.percentile(boxes[:, 0], 5, axis=0), np.percentile(boxes[:, 1], 95, axis=0)])
+        sizes = np.linalg.norm(boxes[:, 1] - boxes[:, 0], axis=1)
+        order = np.argsort(sizes, kind="stable")
+        boxes, sizes = boxes[order], sizes[order]
+        kept = _without_backdrops(boxes, sizes)
+        return np.stack(
+            [_weighted_quantile(boxes[:kept, corner], sizes[:kept], share) for corner, share in ((0, 0.05), (1, 0.95))]
+        )
 
     @cached_property
     def diagonal(self) -> float:
@@ -112,6 +113,22 @@ class Snapshot:
         """Indices of all triangles of these objects."""
         ranges = [np.arange(*self.objects[each - 1].triangles) for each in sorted(ids)]
         return np.concatenate(ranges) if ranges else np.zeros(0, dtype=np.intp)
+
+
+def _without_backdrops(boxes: Array, sizes: Array) -> int:
+    """How many boxes (N, 2, 3), smallest first, come before one that dwarfs all the smaller half and more together."""
+    spans = np.linalg.norm(np.maximum.accumulate(boxes[:, 1]) - np.minimum.accumulate(boxes[:, 0]), axis=1)
+    half = len(boxes) // 2
+    dwarfing = np.flatnonzero(sizes[half + 1 :] > 4 * spans[half:-1])
+    return half + 1 + int(dwarfing[0]) if len(dwarfing) else len(boxes)
+
+
+def _weighted_quantile(values: Array, weights: Array, share: float) -> Array:
+    """The least value of each column (N, 3) -> (3,) up to which this share of the weights (N,) lies: size counts,
+    not number."""
+    order = np.argsort(values, axis=0)
+    reached = np.cumsum(weights[order], axis=0) >= share * weights.sum()
+    return np.asarray(np.take_along_axis(values, order, axis=0)[reached.argmax(axis=0), np.arange(3)])
 
 
 class Geometry(Protocol):

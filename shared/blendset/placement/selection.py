@@ -7,7 +7,7 @@ Told "yes" every time, it gives the ranking of a plan without previews.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -129,18 +129,15 @@ class Audition:
             pool.failed.append(index)
             pool.failures_in_a_row += 1
 
-    def _turns(self) -> Iterable[_Pool]:
+    def _turns(self) -> list[_Pool]:
         """Pools in the order in which they deserve the next look: breadth first, then depth, then those that failed."""
         served = sorted((pool for pool in self._pools if pool.accepted), key=lambda pool: len(pool.accepted))
         fresh = [pool for pool in self._pools if not pool.accepted]
         enough = len(served) >= max(BREADTH * len(self._pools), min(len(self._pools), self._views / 2))
         turns = [*served, *fresh] if enough else [*fresh, *served]
-        if self._scenery and self._due_scenery():
-            turns.insert(0, self._scenery)
-        for pool in sorted(turns, key=lambda pool: (pool.given_up, pool.tired)):
-            yield pool
-            if pool.tired:
-                pool.failures_in_a_row = 0
+        if self._scenery:
+            turns.insert(0 if self._due_scenery() else len(turns), self._scenery)
+        return sorted(turns, key=lambda pool: (pool.given_up, pool.tired))
 
     def _due_scenery(self) -> bool:
         """Scene views come in their share of the way, not all at once."""
