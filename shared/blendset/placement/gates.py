@@ -211,7 +211,7 @@ def _describe(ground: Ground, candidate: Candidate, depth: Array, hit: NDArray[A
     figures = {
         "one_surface": float(patches[struck].max() / len(hit)) if struck.any() else 1.0,
         "near_hits": float(np.mean(depth < 0.015 * ground.scene.diagonal)),
-        "foreground": float(np.mean(depth < 0.1 * ground.scene.diagonal)),
+        "foreground": float(np.mean((depth < 0.35 * np.median(depth)) & ~ground.structural[owners])),
         "empty": float(np.mean(~struck)),
         "only_structure": float(ground.structural[owners].mean()) if ground.furnished else 0.0,
         "variety": float(-(share * np.log(share)).sum()),
@@ -241,7 +241,7 @@ def _look_reason(verdict: Verdict, settings: GateSettings) -> str:
     if figures["one_surface"] > settings.one_surface:
         return "one surface"
     if verdict.candidate.subject is None:
-        crowded = figures["near_hits"] > 0.05 or figures["foreground"] > 0.3
+        crowded = figures["near_hits"] > 0.05 or figures["foreground"] > 0.2
         bare = figures["surfaces"] < 4 or figures["only_structure"] > 0.85 or figures["empty"] > 0.6
         return "too close" if crowded else "bare" if bare else ""
     if figures["subject_share"] < settings.subject_share_min:
