@@ -12,13 +12,14 @@ blender := .venv-blender/$(bin)/python
 uv := $(python) -m uv
 projects := pyproject.toml shared/pyproject.toml trainer/pyproject.toml
 
-.PHONY: help demo test test-blenders lint types addon lock clean
+.PHONY: help demo test test-blenders test-acceptance lint types addon lock clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo           render a dataset from a room made on the spot"
 	@echo "make test           the tests, in the trainer's environment and in Blender's"
 	@echo "make test-blenders  the add-on in the oldest and the newest Blender ($(oldest), $(newest))"
+	@echo "make test-acceptance  slow suites: twenty kills at random moments"
 	@echo "make addon          the installable zip"
 	@echo "make lint types     ruff, mypy"
 	@echo "make lock           newest versions of what constraints/ pins"
@@ -44,6 +45,9 @@ test-blenders: addon
 	done
 	$(python) tests/run.py core=.venv-blender-$(oldest)/$(bin)/python \
 	  $(foreach version,$(oldest) $(newest),addon=.venv-blender-$(version)/$(bin)/python)
+
+test-acceptance: addon .venv-blender/.ready
+	$(python) tests/run.py acceptance=$(python)
 
 lint: .venv/.ready
 	$(python) -m ruff format --check .

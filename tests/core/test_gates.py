@@ -111,11 +111,11 @@ def test_a_well_framed_thing_on_a_floor_passes() -> None:
     scene = snapshot([CUBE, FLOOR])
     [verdict] = judged(scene, VIEW, structural=[2])
     assert verdict.reason == "" and verdict.accepted
-    assert verdict.seen.shape == (64,) and verdict.seen.all()
+    assert verdict.seen.shape == (48,) and verdict.seen.all()
     rays = VIEW.camera.rays(pixel_centres(*SQUARE))
     _, hit = BruteForce(scene).cast(np.broadcast_to(VIEW.camera.position, rays.shape), rays)
-    assert verdict.figures["subject_share"] == pytest.approx(np.mean((hit >= 0) & (hit < 12)), abs=0.02)
-    assert verdict.figures["empty"] == pytest.approx(np.mean(hit < 0), abs=0.02)
+    assert verdict.figures["subject_share"] == pytest.approx(np.mean((hit >= 0) & (hit < 12)), abs=0.03)
+    assert verdict.figures["empty"] == pytest.approx(np.mean(hit < 0), abs=0.03)
 
 
 def test_clearance() -> None:
@@ -238,11 +238,11 @@ def test_surfaces_of_different_things_are_never_counted_together(
 
 
 def test_near_occluder() -> None:
-    """A pillar near the camera takes the left third of the picture and none of the subject."""
+    """A pillar near the camera takes over a third of the picture and none of the subject."""
     candidate = view(SUBJECT, fill=0.35)
-    near, far = (snapshot([CUBE, FLOOR, screen_panel(candidate, away, -1.2, -0.36)]) for away in (1.0, 3.5))
+    near, far = (snapshot([CUBE, FLOOR, screen_panel(candidate, away, -1.2, -0.25)]) for away in (1.0, 3.5))
     assert reason(near, candidate, [2]) == "near occluder"
-    assert reason(near, candidate, [2], near_occluder=0.4) == ""
+    assert reason(near, candidate, [2], near_occluder=0.45) == ""
     assert reason(far, candidate, [2]) == ""  # just as large in the picture, but more than half way to the subject
 
 

@@ -24,7 +24,7 @@ from blendset.placement.scene import SceneObject, Snapshot, fibonacci_sphere
 from blendset.records import slug
 
 STRUCTURAL_NAME = re.compile(r"(?:^|[^a-z])(wall|floor|ceil|roof|terrain|ground|room|shell|backdrop)", re.IGNORECASE)
-SURFACE_POINTS = 64
+SURFACE_POINTS = 48
 FEW_UNITS = 8
 """With fewer units than this, grouping has hidden the scene's subjects and is undone."""
 
@@ -33,7 +33,7 @@ FEW_UNITS = 8
 class Subject:
     """An asset unit to photograph.
 
-    `hull` (K, 3) spans it for framing; `points` (64, 3) are spread over its surface by area; `copy` counts the
+    `hull` (K, 3) spans it for framing; `points` (48, 3) are spread over its surface by area; `copy` counts the
     subjects of the same shape before it.
     """
 
