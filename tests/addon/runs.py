@@ -126,7 +126,7 @@ def _values(owner: Any) -> Iterator[tuple[str, Any]]:
     """The plain values and the references of a Blender struct."""
     for each in owner.bl_rna.properties:
         value = getattr(owner, each.identifier, None)
-        if each.type not in ("COLLECTION", "POINTER"):
+        if each.type not in ("COLLECTION", "POINTER") and each.identifier != "session_uid":
             yield each.identifier, tuple(value) if getattr(each, "is_array", False) else value
         elif isinstance(value, bpy.types.ID) and each.identifier != "rna_type":
             yield each.identifier, value.name_full
