@@ -111,12 +111,14 @@ def _cure(text: str) -> str:
 
 def _given_plan(job: Message, run: SceneRun) -> PlanFile | None:
     """The plan that a user named or that another worker made; None when this worker is to make it."""
+    if job.get("run"):
+        return run.read_plan(job["run"])
     if job.get("plan"):
         plan = read_plan(Path(job["plan"]))
         if plan.scene != run.scene_id:
             raise BlendsetError(f"{job['plan']} was made for {plan.scene}, not for {run.scene_id}; plan this scene.")
         return plan
-    return run.read_plan(job["run"]) if job.get("run") else None
+    return None
 
 
 def _obey(command: Message, run: SceneRun, plan: PlanFile | None) -> PlanFile | None:

@@ -18,12 +18,19 @@ from blendset.placement.selection import Unit
 from blendset.placement.subjects import Subject
 
 from ..scene.geometry import JoinedGeometry
+from ..scene.snapshot import OpenScene
 from .session import RenderSession
 
 LIT_SHARE = 0.75
 """Light is added where a smaller share of the subjects that cameras can see can be exposed."""
 PROBES = 24
+MAGENTA_SHARE = 0.01
+"""Most of a picture that things whose texture is missing may take."""
 TOO_DARK = {"dark", "dark subject"}
+
+
+Shot = tuple[str, Camera, Subject | None]
+"""What a preview needs of a view: its id, its camera, and what it is about."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +45,11 @@ class Preview:
 class Previewer:
     """Previews views through a session and remembers the answers until the light changes."""
 
-    def __init__(self, session: RenderSession, geometry: JoinedGeometry, scene: str, config: Config) -> None:
+    def __init__(
+        self, session: RenderSession, opened: OpenScene, geometry: JoinedGeometry, scene: str, config: Config
+    ) -> None:
         self._session, self._geometry, self._scene, self._config = session, geometry, scene, config
+        self._magenta = [each.id for each in opened.snapshot.objects if each.lacks_texture]
         self._exposures = stops(config.render.exposure_ev)
         self._known: dict[str, Preview] = {}
         self.rendered = 0
@@ -65,6 +75,8 @@ class Previewer:
             return Preview(0.0, ("texture missing",), {})
         samples, seed = self._config.preview.samples, render_seed(name, self._config.seed)
         first = self._session.render(camera, samples, seed, denoise=True)
+        if np.isin(first.ids, self._magenta).mean() > MAGENTA_SHARE:
+            return Preview(0.0, ("texture missing",), {})
         mine = np.isin(first.ids, list(subject.objects)) if subject else None
         framing = framing_in(camera, subject, self._geometry.only(subject.objects), first.ids) if subject else None
         if faults := framing_faults(framing, PREVIEW):
@@ -85,12 +97,17 @@ def render_seed(name: str, seed: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:4], "little") >> 1
 
 
-def lit_share(previewer: Previewer, planned: Planned) -> float:
-    """Share of the subjects in sight whose best view can be exposed; 1 where there is none to ask."""
-    best = [max(units, key=lambda unit: unit[0].score)[0] for units in planned.subject_units]
-    asked = best[:: max(1, -(-len(best) // PROBES))]
-    lit = [not TOO_DARK & set(previewer.of(verdict).faults) for verdict in asked]
+def lit_share(previewer: Previewer, shots: Sequence[Shot]) -> float:
+    """Share of these views that can be exposed, of at most PROBES of them; 1 where there is none to ask."""
+    asked = shots[:: max(1, -(-len(shots) // PROBES))]
+    lit = [not TOO_DARK & set(previewer.preview(*shot).faults) for shot in asked]
     return float(np.mean(lit)) if lit else 1.0
+
+
+def best_shots(scene: str, planned: Planned, seed: int) -> list[Shot]:
+    """The most promising view of each subject in sight."""
+    best = [max(units, key=lambda unit: unit[0].score)[0].candidate for units in planned.subject_units]
+    return [(view_id(scene, candidate, seed), candidate.camera, candidate.subject) for candidate in best]
 
 
 def audition(

@@ -28,13 +28,13 @@ from blendset.placement.plan import (
     write_plan,
 )
 from blendset.placement.subjects import Subject, find_subjects
-from blendset.records import sha256_file, write_json
+from blendset.records import sha256_bytes, sha256_file, write_json
 
 from ..scene.cameras import own_cameras
 from ..scene.geometry import JoinedGeometry
 from ..scene.snapshot import OpenScene, open_scene
 from . import lighting
-from .previews import LIT_SHARE, Previewer, audition, lit_share
+from .previews import LIT_SHARE, Previewer, Shot, audition, best_shots, lit_share
 from .scene_records import run_record, scene_id, scene_record
 from .session import RenderSession
 from .views import render_view
@@ -99,7 +99,7 @@ class SceneRun:
     def plan(self, previews: bool) -> PlanFile:
         """Place, gate and select; with `previews` also light, expose and audition. Writes the plan, the funnel and
         the run's record."""
-        if previews and (earlier := self._earlier_plan()) is not None:
+        if previews and (earlier := self._earlier_plan(self.run)) is not None:
             return self.adopt(earlier)
         started = time.perf_counter()
         planned = self._geometric_plan()
@@ -108,18 +108,18 @@ class SceneRun:
         views, previews_done = self._chosen(planned, previews)
         plan = PlanFile(self.run, self.scene_id, self.config, self.lighting, previews, tuple(views))
         write_funnel(self.dataset.funnel_path(self.run), self.scene_id, planned.verdicts, self.config.seed)
-        write_plan(self.dataset.plan_path(self.run), plan)
         self._timings["planning_s"] = time.perf_counter() - started
         self._write_run(plan, previews_done)
+        write_plan(self.dataset.plan_path(self.run), plan)  # last: a plan that exists has its run's record
         seen = {"found": len(planned.found.subjects), "seen": len(planned.seen_subjects), **planned.found.left_out}
         self._tell_planned(plan, planned.counts(), seen, previews_done)
         if not views:
             raise BlendsetError(f"{self.scene_id} gives no view: {_why_nothing(planned)}.")
         return plan
 
-    def _earlier_plan(self) -> PlanFile | None:
-        """The plan that an interrupted run of the same configuration left; a damaged one is made again."""
-        path = self.dataset.plan_path(self.run)
+    def _earlier_plan(self, run: str) -> PlanFile | None:
+        """The plan that an interrupted run left; a damaged one is made again."""
+        path = self.dataset.plan_path(run)
         try:
             plan = read_plan(path) if path.exists() else None
         except BlendsetError:
@@ -136,25 +136,41 @@ class SceneRun:
             )
         previews = 0
         if not plan.previewed:
-            plan, previews = self._previewed(plan)
+            views = " ".join(view.view_id for view in plan.views)
+            run = f"{plan.run}-{sha256_bytes(views.encode())[:6]}"  # not the run that chooses by previews itself
+            earlier = self._earlier_plan(run)
+            plan, previews = (earlier, 0) if earlier else self._previewed(dataclasses.replace(plan, run=run))
         if not self.dataset.plan_path(plan.run).exists():
-            write_plan(self.dataset.plan_path(plan.run), plan)
             self._write_run(plan, previews)
+            write_plan(self.dataset.plan_path(plan.run), plan)
         self._tell_planned(plan, {}, {"found": len(self.found.subjects)}, previews)
         return plan
 
     def _previewed(self, plan: PlanFile) -> tuple[PlanFile, int]:
+        """A plan with light and exposures decided, without the views that fail, and how many previews that took."""
         session = self._start_session()
-        if self.config.render.lighting not in ("auto", "scene"):
-            self._add_light(session, self.config.render.lighting)
-        previewer = Previewer(session, self.geometry, self.scene_id, self.config)
-        views = []
-        for view in plan.views:
-            answer = previewer.preview(view.view_id, view.camera, self._subjects.get(view.subject))
-            if not answer.faults:
-                views.append(dataclasses.replace(view, exposure_ev=answer.exposure_ev))
-        done = dataclasses.replace(plan, lighting=self.lighting, previewed=True, views=tuple(views))
-        return done, previewer.rendered
+        previewer = self._previewer(session)
+        shots = [(view.view_id, view.camera, self._subjects.get(view.subject)) for view in plan.views]
+        self._light(
+            session,
+            previewer,
+            list({view.subject: shot for view, shot in zip(plan.views, shots, strict=True)}.values()),
+        )
+        answers = [previewer.preview(*shot) for shot in shots]
+        views = tuple(
+            dataclasses.replace(view, exposure_ev=answer.exposure_ev)
+            for view, answer in zip(plan.views, answers, strict=True)
+            if not answer.faults
+        )
+        if not views:
+            faults = ", ".join(sorted({answer.faults[0] for answer in answers}))
+            raise BlendsetError(
+                f"No view of the plan {plan.run} passes its preview ({faults}); try --lighting, or plan anew."
+            )
+        return dataclasses.replace(plan, lighting=self.lighting, previewed=True, views=views), previewer.rendered
+
+    def _previewer(self, session: RenderSession) -> Previewer:
+        return Previewer(session, self.opened, self.geometry, self.scene_id, self.config)
 
     def _tell_planned(self, plan: PlanFile, funnel: dict[str, int], subjects: dict[str, int], previews: int) -> None:
         chosen = {view.subject for view in plan.views if view.subject}
@@ -192,8 +208,8 @@ class SceneRun:
         if not previews:
             return [self._planned_view(view, None) for view in planned.ranking(self.config)], 0
         session = self._start_session()
-        previewer = Previewer(session, self.geometry, self.scene_id, self.config)
-        self._light(session, previewer, planned)
+        previewer = self._previewer(session)
+        self._light(session, previewer, best_shots(self.scene_id, planned, self.config.seed))
         chosen = audition(
             previewer,
             planned,
@@ -208,12 +224,12 @@ class SceneRun:
 
     # ---- light -----------------------------------------------------------------------------------------------------
 
-    def _light(self, session: RenderSession, previewer: Previewer, planned: Planned) -> None:
+    def _light(self, session: RenderSession, previewer: Previewer, shots: Sequence[Shot]) -> None:
         """Decide on light as the configuration says."""
         wanted = self.config.render.lighting
         if wanted == "auto":
             dark = not lighting.has_light(self.scene, self.opened)
-            if dark or lit_share(previewer, planned) < LIT_SHARE:
+            if dark or lit_share(previewer, shots) < LIT_SHARE:
                 wanted = lighting.fitting_kind(self.opened, self.geometry)
         if wanted not in ("auto", "scene"):
             self._add_light(session, wanted)

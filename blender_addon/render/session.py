@@ -34,6 +34,9 @@ from .view_transform import read_image, tabulate
 
 CLIP_NEAR, CLIP_FAR = 1e-4, 50.0
 """Clipping distances as shares of the scene's diagonal."""
+SAMPLING_PATTERN = "TABULATED_SOBOL"
+"""Blue noise, Blender's default, keeps the sample count of the render before it: a view's noise would depend on its
+company."""
 OUT_OF_MEMORY = ("out of memory", "out of gpu memory", "cuda_error_out_of_memory", "failed to allocate")
 
 
@@ -98,6 +101,7 @@ class RenderSession:
             "use_sequencer", "film_transparent", "use_render_cache",
         ):  # fmt: skip
             hold(render, name, False)
+        self._overrides.keep(render, "resolution_x", "resolution_y")
         hold(render, "resolution_percentage", 100)
         hold(render, "pixel_aspect_x", 1.0)
         hold(render, "pixel_aspect_y", 1.0)
@@ -126,8 +130,10 @@ class RenderSession:
         chosen = devices.choose(self._settings.device, devices.available())
         hold(cycles, "device", devices.use(chosen))
         self.device = f"{chosen[0].kind}: {', '.join(device.name for device in chosen)}"
+        self._overrides.keep(cycles, "samples", "seed", "use_denoising")
         for name in ("use_animated_seed", "use_sample_subset", "use_preview_denoising"):
             hold(cycles, name, False)
+        hold(cycles, "sampling_pattern", SAMPLING_PATTERN)
         hold(cycles, "use_adaptive_sampling", True)
         hold(cycles, "adaptive_threshold", 0.02)
         hold(cycles, "adaptive_min_samples", 0)
@@ -189,10 +195,12 @@ class RenderSession:
         slots = np.rint(plane(".IndexOB.X", ".Object Index.X")).astype(np.int32)
         nothing = depth >= 1e9
         ids = object_ids(self._opened, self._geometry, camera, slots, np.where(nothing, 0, depth), ~nothing)
+        normal = vector("Normal", "XYZ")  # averaged over a pixel's samples: shorter than 1 at edges
+        length = np.linalg.norm(normal, axis=-1, keepdims=True)
         return Pixels(
             colour=vector("Combined", "RGB"),
             depth=np.where(nothing, np.float32(np.inf), depth),
-            normal=np.where(nothing[..., None], np.float32(0), vector("Normal", "XYZ")),
+            normal=np.where(nothing[..., None], np.float32(0), normal / np.maximum(length, np.float32(1e-6))),
             ids=ids,
         )
 

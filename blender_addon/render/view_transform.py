@@ -13,13 +13,16 @@ from blendset.imaging import ViewTransform
 
 from .formats import PNG, saving_as
 
-STEPS = 33
-LOW, HIGH = -12.0, 7.0
+STEPS = 49
+LOW, HIGH = -11.0, 5.0
+"""Stops; a third of one per step, so that display white (0) lies on the lattice, where the Standard transform has a
+kink."""
 
 
 def tabulate(scene: bpy.types.Scene, folder: Path) -> ViewTransform:
     """Send a lattice of linear colours through Blender's display path; `scene`'s exposure is part of the table."""
-    stops = 2.0 ** np.linspace(LOW, HIGH, STEPS)
+    shift = scene.view_settings.exposure
+    stops = 2.0 ** (np.linspace(LOW, HIGH, STEPS) - shift)
     colours = np.stack(np.meshgrid(stops, stops, stops, indexing="ij"), axis=-1).reshape(-1, 3)
     lattice = bpy.data.images.new("Blendset lattice", STEPS * STEPS, STEPS, float_buffer=True)
     try:
@@ -30,7 +33,7 @@ def tabulate(scene: bpy.types.Scene, folder: Path) -> ViewTransform:
         table = read_image(path)[::-1].reshape(STEPS, STEPS, STEPS, 3)
     finally:
         bpy.data.images.remove(lattice)
-    return ViewTransform(table, LOW, HIGH)
+    return ViewTransform(table, LOW - shift, HIGH - shift)
 
 
 def read_image(path: Path) -> np.ndarray:

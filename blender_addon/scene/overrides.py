@@ -39,6 +39,11 @@ class Overrides:
         setattr(owner, name, value)
         self._undo.callback(setattr, owner, name, before)
 
+    def keep(self, owner: Any, *names: str) -> None:
+        """Restore these attributes too, whatever is done to them meanwhile."""
+        for name in names:
+            self._undo.callback(setattr, owner, name, getattr(owner, name))
+
     def on_exit(self, undo: Callable[..., object], *arguments: object) -> None:
         """Have something else undone too."""
         self._undo.callback(undo, *arguments)

@@ -531,7 +531,7 @@ def _volume(name: str, at: Point) -> bpy.types.Object:
     thing = bpy.data.objects.new(name, bpy.data.volumes.new(name))
     thing.data.materials.append(fog)
     fill = thing.modifiers.new("Fill", "MESH_TO_VOLUME")
-    fill.object, fill.density, fill.resolution_mode, fill.voxel_size = shape, 20.0, "VOXEL_SIZE", 0.1
+    fill.object, fill.density, fill.resolution_mode, fill.voxel_size = shape, 1.0, "VOXEL_SIZE", 0.1
     return thing
 
 
@@ -558,7 +558,7 @@ def _cut(thing: bpy.types.Object, cutter: bpy.types.Object) -> None:
 
 def _scatter(name: str, y: float, instanced: bpy.types.Object | None) -> None:
     """A carrier whose node tree puts three instances in a row: of the object, or of a cube made in the tree."""
-    tree = bpy.data.node_groups.new(name, "GeometryNodeTree")
+    tree: Any = bpy.data.node_groups.new(name, "GeometryNodeTree")
     tree.interface.new_socket("Geometry", in_out="OUTPUT", socket_type="NodeSocketGeometry")
     line, place = (tree.nodes.new(f"GeometryNode{kind}") for kind in ("MeshLine", "InstanceOnPoints"))
     line.inputs["Count"].default_value = 3
@@ -601,7 +601,7 @@ def _compositor_tree(scene: bpy.types.Scene) -> Any:
         scene.use_nodes = True
         scene.node_tree.nodes.clear()
         return scene.node_tree
-    tree = bpy.data.node_groups.new("Compositing", "CompositorNodeTree")
+    tree: Any = bpy.data.node_groups.new("Compositing", "CompositorNodeTree")
     tree.interface.new_socket("Image", in_out="OUTPUT", socket_type="NodeSocketColor")
     scene.compositing_node_group = tree
     return tree

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a run's time goes beside Cycles' own rendering, and whether its memory stays flat: many views in one child.
+
+.venv/bin/python benchmarks/overhead.py [SCENE.blend] [--blender PATH] [--views 200]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from report import addon_zip, keep, scenes, table
+
+from blendset.config import CameraSettings, Config, RenderSettings
+from blendset.jobs.blenders import find_blender, installed_profile, worker_command
+from blendset.jobs.child import WorkerCommand
+from blendset.jobs.protocol import EventReader, Message
+from blendset.jobs.supervisor import Supervisor
+
+EARLY_VIEW = 20
+"""Memory at the end is compared with memory at this view, when all caches are warm."""
+
+
+@dataclass
+class Watched:
+    """Everything that the one child said, and its memory in MiB after each view."""
+
+    started: float
+    events: list[Message] = field(default_factory=list)
+    memory: list[float] = field(default_factory=list)
+    ended: float = 0.0
+
+    def one(self, event: str) -> Message:
+        return next(each for each in self.events if each["event"] == event)
+
+    def all(self, event: str) -> list[Message]:
+        return [each for each in self.events if each["event"] == event]
+
+
+def main() -> None:
+    options = parsed()
+    scene = scenes(options.scene)[0]
+    config = Config(
+        cameras=CameraSettings(views=options.views),
+        render=RenderSettings(resolution=options.resolution, samples=options.samples),
+    )
+    blender = find_blender(options.blender, os.environ)
+    profile = installed_profile(blender, addon_zip())
+    with tempfile.TemporaryDirectory(prefix="blendset-overhead-") as folder:
+        seen = watched(scene, Path(folder) / "dataset", config, lambda *files: worker_command(blender, profile, *files))
+    seconds, views = parts(seen), len(seen.all("view"))
+    whole = sum(seconds.values())
+    memory = {f"view {number}": seen.memory[number - 1] for number in (EARLY_VIEW, views) if 0 < number <= views}
+    options_told = {"resolution": options.resolution, "samples": options.samples, "views": views}
+    keep("overhead", {"scene": scene.stem, **options_told, "seconds": seconds, "memory_mib": memory})
+    print(f"{scene.stem}, {views} views of {options.resolution} px, {options.samples} samples, {whole:.0f} s\n")
+    rows = [
+        (name, f"{each:.1f}", f"{each / whole:.1%}", f"{1000 * each / max(views, 1):.0f}")
+        for name, each in seconds.items()
+    ]
+    print(table(("part", "seconds", "share", "ms per view"), rows))
+    print("\nResident memory: " + ", ".join(f"{mib:.0f} MiB at {view}" for view, mib in memory.items()))
+
+
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("scene", nargs="*", type=Path, metavar="SCENE.blend")
+    parser.add_argument("--blender", help="a Blender, or a Python that has bpy")
+    for name, value in (("views", 200), ("resolution", 256), ("samples", 32)):
+        parser.add_argument(f"--{name}", type=int, default=value, metavar="N")
+    return parser.parse_args()
+
+
+def watched(scene: Path, root: Path, config: Config, command: WorkerCommand) -> Watched:
+    """Run the supervisor as the command line does and listen to its child's events."""
+    readers: list[EventReader] = []
+
+    def overheard(job: Path, events: Path) -> tuple[list[str], dict[str, str]]:
+        readers.append(EventReader(events))
+        return command(job, events)
+
+    seen = Watched(time.time())
+    with Supervisor([scene], root, config, overheard) as supervisor:
+        while not supervisor.finished:
+            supervisor.step()
+            for event in (event for reader in readers for event in reader.poll()):
+                seen.events.append(event)
+                if event["event"] == "view":
+                    seen.memory.append(resident_mib(seen.one("ready")["pid"]))
+            time.sleep(0.02)
+    seen.ended = time.time()
+    if len(readers) != 1 or not seen.all("view"):
+        raise SystemExit(f"The run did not go through in one child: {supervisor.summary()}")
+    return seen
+
+
+def resident_mib(pid: int) -> float:
+    """Memory that a process holds now; 0 where the system has no /proc."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmRSS")), 0.0)
+
+
+def parts(seen: Watched) -> dict[str, float]:
+    """Seconds by part; together they are the run's wall time. Opening the session counts as previews."""
+    views = seen.all("view")
+    cycles = total(views, "cycles_seconds")
+    known = {
+        "Cycles, finished views": cycles,
+        "previews": seen.one("planned")["time"] - seen.one("screened")["time"],
+        "start-up and opening": seen.one("opened")["time"] - seen.started,
+        "screening": seen.one("screened")["seconds"],
+        "measuring and writing": total(views, "seconds") - cycles,
+    }
+    return known | {"the rest": seen.ended - seen.started - sum(known.values())}
+
+
+def total(events: Sequence[Message], name: str) -> float:
+    return sum(float(event[name]) for event in events)
+
+
+if __name__ == "__main__":
+    main()
