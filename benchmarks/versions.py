@@ -25,6 +25,7 @@ from blendset.config import CameraSettings, Config, GateSettings, RenderSettings
 from blendset.dataset import Dataset
 from blendset.jobs.blenders import Blender, find_blender, installed_profile, worker_command
 from blendset.jobs.supervisor import Supervisor
+from blendset.placement.gates import FIRST_LOOK_SLACK
 from blendset.placement.plan import PlanFile, read_plan
 from blendset.records import ViewRecord
 
@@ -33,7 +34,7 @@ DEPTH_TOLERANCE, NORMAL_TOLERANCE = 1e-3, 2e-2
 """Relative for depth, per component for normals: above these a pixel shows another surface, not another rounding."""
 
 DECIDING: dict[str, tuple[str, Callable[[GateSettings], float]]] = {
-    "blocked": ("blocked", lambda gates: gates.visible_fraction - 0.12),
+    "blocked": ("blocked", lambda gates: gates.visible_fraction - FIRST_LOOK_SLACK),
     "hidden": ("hidden", lambda gates: gates.visible_fraction),
     "truncated": ("truncated", lambda gates: gates.truncation),
     "inside solid": ("inside solid", lambda gates: gates.back_faces),

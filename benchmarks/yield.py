@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import argparse
-import resource
+import os
 import statistics
 import tempfile
 from collections import defaultdict
@@ -106,16 +106,16 @@ def measured(scene: Path, preset: str, options: argparse.Namespace, root: Path) 
         subjects=len(subjects),
         seen_subjects=told["subjects"].get("seen", 0),
         least_angle_deg=least_angle(views),
-        accepted_per_cpu_minute=60 * passed / spent,
+        accepted_per_cpu_minute=60 * passed / spent if spent else 0.0,
         cpu_seconds=spent,
         reasons=counted([reason for both in faults.values() for reasons in both for reason in reasons]),
     )
 
 
 def cpu_seconds() -> float:
-    """User and system time of all children that have ended, and of theirs."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
+    """User and system time of all children that have ended, and of theirs; Windows does not tell and gives 0."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def heuristics(dataset: Dataset, view: ViewRecord) -> list[str]:
@@ -188,7 +188,7 @@ def as_table(results: list[Yield]) -> str:
             f"{each.passing_heuristics:.1%}",
             f"{each.passing_all:.1%}",
             f"{each.previews_per_view:.2f}",
-            f"{each.subjects}/{each.seen_subjects}",
+            f"{each.subjects}/{each.seen_subjects}" if each.preset == "blendset" else each.subjects,
             "-" if each.least_angle_deg is None else f"{each.least_angle_deg:.1f}",
             f"{each.accepted_per_cpu_minute:.1f}",
             ", ".join(f"{count} {reason}" for reason, count in each.reasons.items()) or "-",
