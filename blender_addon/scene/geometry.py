@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The core's questions about a scene, answered by one BVH over all triangles that render.
 
-About twenty times cheaper per ray than scene.ray_cast, which also follows the viewport's visibility.
+Several times cheaper per ray than scene.ray_cast (benchmarks/screening.py), which follows the viewport's visibility.
 """
 
 from __future__ import annotations
