@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from blendset.cameras import Camera
 
-from ..scene.geometry import JoinedGeometry
 from ..scene.snapshot import OpenScene
 
 FEW = 64
@@ -23,7 +22,6 @@ FEW = 64
 
 def object_ids(
     opened: OpenScene,
-    geometry: JoinedGeometry,
     camera: Camera,
     slots: NDArray[np.int32],
     depth: NDArray[np.float32],
@@ -44,13 +42,11 @@ def object_ids(
             continue
         if positions is None:
             positions = camera.unproject(depth)
-        ids[where] = _told_apart(opened, geometry, candidates, positions[where])
+        ids[where] = _told_apart(opened, candidates, positions[where])
     return ids
 
 
-def _told_apart(
-    opened: OpenScene, geometry: JoinedGeometry, candidates: list[int], points: NDArray[np.float64]
-) -> NDArray[np.int64]:
+def _told_apart(opened: OpenScene, candidates: list[int], points: NDArray[np.float64]) -> NDArray[np.int64]:
     """The id of what each point (N, 3) lies on, among `candidates` (all objects when there are none)."""
     snapshot = opened.snapshot
     chosen = np.zeros(len(points), dtype=np.int64)
@@ -62,7 +58,7 @@ def _told_apart(
         chosen[alone] = np.array(candidates)[inside[alone].argmax(axis=1)]
     open_points = np.flatnonzero(chosen == 0)
     if len(open_points):
-        only = geometry.only(candidates) if candidates else geometry
+        only = opened.geometry.only(candidates) if candidates else opened.geometry
         triangles = only.nearest(points[open_points])
         found = (
             np.where(triangles >= 0, snapshot.owner[triangles], 0)

@@ -13,14 +13,10 @@ import bpy
 import numpy as np
 from mathutils import Vector
 
-from blendset.placement.scene import fibonacci_sphere
+from blendset.placement.scene import closed_above
 
-from ..scene.geometry import JoinedGeometry
 from ..scene.overrides import Overrides
 from ..scene.snapshot import OpenScene
-
-OPEN_SKY = 0.3
-"""A scene is open when so many of the rays upwards from its middle leave it."""
 
 
 def has_light(scene: bpy.types.Scene, opened: OpenScene) -> bool:
@@ -43,33 +39,25 @@ def _world_shines(world: bpy.types.World | None) -> bool:
     return False
 
 
-def fitting_kind(opened: OpenScene, geometry: JoinedGeometry) -> str:
+def fitting_kind(opened: OpenScene) -> str:
     """ "sky" for a scene that is open above, "interior" for one that is closed."""
-    low, high = opened.snapshot.extent
-    directions = fibonacci_sphere(64)
-    directions = directions[directions[:, 2] > 0.25]
-    grid = np.stack(np.meshgrid([0.3, 0.5, 0.7], [0.3, 0.5, 0.7], [0.4, 0.6]), axis=-1).reshape(-1, 3)
-    origins = np.repeat(low + grid * (high - low), len(directions), axis=0)
-    distances, _ = geometry.cast(origins, np.tile(directions, (len(grid), 1)))
-    return "sky" if float(np.mean(np.isinf(distances))) > OPEN_SKY else "interior"
+    return "interior" if closed_above(opened.snapshot, opened.geometry) else "sky"
 
 
-def add_light(
-    scene: bpy.types.Scene, opened: OpenScene, geometry: JoinedGeometry, kind: str, overrides: Overrides
-) -> None:
+def add_light(scene: bpy.types.Scene, opened: OpenScene, kind: str, overrides: Overrides) -> None:
     """Add "sky", "interior" or "studio" light until the overrides end; the scene's own light stays."""
     builders = {"sky": _sky, "interior": _interior, "studio": _studio}
-    builders[kind](scene, opened, geometry, overrides)
+    builders[kind](scene, opened, overrides)
 
 
-def _sky(scene: bpy.types.Scene, opened: OpenScene, geometry: JoinedGeometry, overrides: Overrides) -> None:
+def _sky(scene: bpy.types.Scene, opened: OpenScene, overrides: Overrides) -> None:
     _world(scene, (0.62, 0.75, 1.0), 0.8, overrides)
     sun = _lamp(scene, "SUN", overrides)
     sun.data.energy, sun.data.angle = 3.0, 0.1
     sun.rotation_euler = (0.75, 0.15, 0.6)
 
 
-def _studio(scene: bpy.types.Scene, opened: OpenScene, geometry: JoinedGeometry, overrides: Overrides) -> None:
+def _studio(scene: bpy.types.Scene, opened: OpenScene, overrides: Overrides) -> None:
     """Key, fill and rim around the whole scene before a grey world."""
     _world(scene, (1.0, 1.0, 1.0), 0.35, overrides)
     low, high = opened.snapshot.extent
@@ -79,18 +67,21 @@ def _studio(scene: bpy.types.Scene, opened: OpenScene, geometry: JoinedGeometry,
         _area(scene, place, centre, reach * 0.7, strength * 25 * reach**2, overrides)
 
 
-def _interior(scene: bpy.types.Scene, opened: OpenScene, geometry: JoinedGeometry, overrides: Overrides) -> None:
-    """Soft panels under the ceiling, about as far apart as the room is high, where there is free space below them."""
+def _interior(scene: bpy.types.Scene, opened: OpenScene, overrides: Overrides) -> None:
+    """Panels under the ceiling, some two room heights apart, where there is free space below them.
+
+    Small and few: light from everywhere is light without shadows, and flat pictures fail their preview.
+    """
     low, high = opened.snapshot.extent
     height = max(float(high[2] - low[2]), 1e-6)
-    counts = [int(np.clip(round(float(span) / (1.5 * height)), 1, 6)) for span in (high - low)[:2]]
+    counts = [int(np.clip(round(float(span) / (2.5 * height)), 1, 6)) for span in (high - low)[:2]]
     for x in (np.arange(counts[0]) + 0.5) / counts[0]:
         for y in (np.arange(counts[1]) + 0.5) / counts[1]:
             middle = low + np.array([x, y, 0.6]) * (high - low)
-            reach, _ = geometry.cast(middle[None], np.array([[0.0, 0.0, 1.0]]))
+            reach, _ = opened.geometry.cast(middle[None], np.array([[0.0, 0.0, 1.0]]))
             rise = 0.9 * min(float(reach[0]), 0.4 * height)
             place = middle + np.array([0, 0, rise])
-            _area(scene, place, place - np.array([0, 0, 1]), 0.5 * height, 30 * height**2, overrides)
+            _area(scene, place, place - np.array([0, 0, 1]), 0.15 * height, 4 * height**2, overrides)
 
 
 def _world(scene: bpy.types.Scene, colour: tuple[float, float, float], strength: float, overrides: Overrides) -> None:

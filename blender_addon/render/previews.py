@@ -17,7 +17,6 @@ from blendset.placement.plan import Planned, view_id
 from blendset.placement.selection import Unit
 from blendset.placement.subjects import Subject
 
-from ..scene.geometry import JoinedGeometry
 from ..scene.snapshot import OpenScene
 from .session import RenderSession
 
@@ -45,10 +44,8 @@ class Preview:
 class Previewer:
     """Previews views through a session and remembers the answers until the light changes."""
 
-    def __init__(
-        self, session: RenderSession, opened: OpenScene, geometry: JoinedGeometry, scene: str, config: Config
-    ) -> None:
-        self._session, self._geometry, self._scene, self._config = session, geometry, scene, config
+    def __init__(self, session: RenderSession, opened: OpenScene, scene: str, config: Config) -> None:
+        self._session, self._geometry, self._scene, self._config = session, opened.geometry, scene, config
         self._magenta = [each.id for each in opened.snapshot.objects if each.lacks_texture]
         self._exposures = stops(config.render.exposure_ev)
         self._known: dict[str, Preview] = {}

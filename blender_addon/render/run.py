@@ -31,7 +31,6 @@ from blendset.placement.subjects import Subject, find_subjects
 from blendset.records import sha256_bytes, sha256_file, write_json
 
 from ..scene.cameras import own_cameras
-from ..scene.geometry import JoinedGeometry
 from ..scene.snapshot import OpenScene, open_scene
 from . import lighting
 from .previews import LIT_SHARE, Previewer, Shot, audition, best_shots, lit_share
@@ -61,7 +60,6 @@ class SceneRun:
         self.run = f"{self.scene_id}-{config.digest()}"
         started = time.perf_counter()
         self.opened: OpenScene = open_scene(self.scene, self.layer)
-        self.geometry = JoinedGeometry(self.opened.snapshot)
         self.found = find_subjects(self.opened.snapshot, config.subjects, config.seed)
         self.lighting = "scene"
         self._timings = {"opening_s": time.perf_counter() - started}
@@ -170,7 +168,7 @@ class SceneRun:
         return dataclasses.replace(plan, lighting=self.lighting, previewed=True, views=views), previewer.rendered
 
     def _previewer(self, session: RenderSession) -> Previewer:
-        return Previewer(session, self.opened, self.geometry, self.scene_id, self.config)
+        return Previewer(session, self.opened, self.scene_id, self.config)
 
     def _tell_planned(self, plan: PlanFile, funnel: dict[str, int], subjects: dict[str, int], previews: int) -> None:
         chosen = {view.subject for view in plan.views if view.subject}
@@ -192,7 +190,7 @@ class SceneRun:
             raise BlendsetError(
                 f"{self.scene_id} has no camera for --preset scene-cameras; add one, or choose another preset."
             )
-        for step in plan_steps(self.opened.snapshot, self.geometry, self.config, cameras):
+        for step in plan_steps(self.opened.snapshot, self.opened.geometry, self.found, self.config, cameras):
             if isinstance(step, Step):
                 self._emit("progress", what=step.what, done=step.done, total=step.total, text="")
                 continue
@@ -230,18 +228,18 @@ class SceneRun:
         if wanted == "auto":
             dark = not lighting.has_light(self.scene, self.opened)
             if dark or lit_share(previewer, shots) < LIT_SHARE:
-                wanted = lighting.fitting_kind(self.opened, self.geometry)
+                wanted = lighting.fitting_kind(self.opened)
         if wanted not in ("auto", "scene"):
             self._add_light(session, wanted)
             previewer.forget()
 
     def _add_light(self, session: RenderSession, kind: str) -> None:
-        lighting.add_light(self.scene, self.opened, self.geometry, kind, session.overrides)
+        lighting.add_light(self.scene, self.opened, kind, session.overrides)
         self.lighting = kind
 
     def _start_session(self) -> RenderSession:
         if self._session is None:
-            session = RenderSession(self.scene, self.layer, self.opened, self.geometry, self.config.render)
+            session = RenderSession(self.scene, self.layer, self.opened, self.config.render)
             self._session = self._exit.enter_context(session)
         return self._session
 
@@ -266,7 +264,7 @@ class SceneRun:
     def _render_view(self, session: RenderSession, view: PlannedView, plan: PlanFile) -> None:
         started = time.perf_counter()
         subject = self._subjects.get(view.subject)
-        record, payload = render_view(session, self.opened, self.geometry, plan, view, subject)
+        record, payload = render_view(session, self.opened, plan, view, subject)
         self.dataset.write_view(record, payload)
         self._emit(
             "view",

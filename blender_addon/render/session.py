@@ -25,7 +25,6 @@ from blendset.exr import read_exr
 from blendset.imaging import ViewTransform, without_text
 
 from ..scene import devices
-from ..scene.geometry import JoinedGeometry
 from ..scene.overrides import Overrides
 from ..scene.snapshot import OpenScene
 from .formats import EXR, PNG, saving_as
@@ -54,11 +53,9 @@ class Pixels:
 class RenderSession:
     """Use as a context manager; every change to the scene is taken back at its end."""
 
-    def __init__(
-        self, scene: bpy.types.Scene, layer: str, opened: OpenScene, geometry: JoinedGeometry, settings: RenderSettings
-    ) -> None:
+    def __init__(self, scene: bpy.types.Scene, layer: str, opened: OpenScene, settings: RenderSettings) -> None:
         self.scene, self.layer = scene, scene.view_layers[layer]
-        self._opened, self._geometry, self._settings = opened, geometry, settings
+        self._opened, self._settings = opened, settings
         self._overrides = Overrides()
         self.can_denoise = False
         self.device = ""
@@ -194,7 +191,7 @@ class RenderSession:
         depth = plane(".Depth.Z").astype(np.float32)
         slots = np.rint(plane(".IndexOB.X", ".Object Index.X")).astype(np.int32)
         nothing = depth >= 1e9
-        ids = object_ids(self._opened, self._geometry, camera, slots, np.where(nothing, 0, depth), ~nothing)
+        ids = object_ids(self._opened, camera, slots, np.where(nothing, 0, depth), ~nothing)
         normal = vector("Normal", "XYZ")  # averaged over a pixel's samples: shorter than 1 at edges
         length = np.linalg.norm(normal, axis=-1, keepdims=True)
         return Pixels(

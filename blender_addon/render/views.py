@@ -17,7 +17,6 @@ from blendset.placement.scene import SceneObject
 from blendset.placement.subjects import Subject
 from blendset.records import CameraRecord, ViewRecord, VisibleObject
 
-from ..scene.geometry import JoinedGeometry
 from ..scene.snapshot import OpenScene
 from .previews import render_seed
 from .session import Pixels, RenderSession
@@ -26,7 +25,6 @@ from .session import Pixels, RenderSession
 def render_view(
     session: RenderSession,
     opened: OpenScene,
-    geometry: JoinedGeometry,
     plan: PlanFile,
     view: PlannedView,
     subject: Subject | None,
@@ -38,7 +36,7 @@ def render_view(
     pixels = session.render(view.camera, settings.samples, seed, settings.denoise)
     rendered = time.perf_counter()
     png, values = session.png(exposure)
-    framing = framing_in(view.camera, subject, geometry.only(subject.objects), pixels.ids) if subject else None
+    framing = framing_in(view.camera, subject, opened.geometry.only(subject.objects), pixels.ids) if subject else None
     statistics = measure(values @ LUMA, np.isin(pixels.ids, list(subject.objects)) if subject else None)
     payload = {"rgb.png": png, "passes.exr": write_passes(Passes(pixels.depth, pixels.normal, pixels.ids))}
     record = ViewRecord(
@@ -47,6 +45,7 @@ def render_view(
         scene=plan.scene,
         subject=view.subject,
         subject_label=view.subject_label,
+        subject_objects=tuple(sorted(subject.objects)) if subject else (),
         view_set=view.view_set,
         view_index=view.view_index,
         source="render",

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from blendset.placement.labels import label_from_name
 from blendset.placement.scene import SceneObject, Snapshot
 
+from .geometry import JoinedGeometry
 from .materials import Surface, describe
 from .render_depsgraph import ask_render_depsgraph
 
@@ -30,10 +31,11 @@ MAX_PASS_INDEX = 32_767
 
 @dataclass(frozen=True, eq=False)
 class OpenScene:
-    """A snapshot with what ties it to Blender: which index-pass value each object renders with, and what was
-    noticed."""
+    """A snapshot and rays at it, with what ties it to Blender: which index-pass value each object renders with, and
+    what was noticed."""
 
     snapshot: Snapshot
+    geometry: JoinedGeometry
     slots: NDArray[np.int32]
     slot_of: dict[str, int]
     missing_files: tuple[str, ...]
@@ -92,6 +94,7 @@ def open_scene(scene: bpy.types.Scene, layer: str) -> OpenScene:
         notes.append(f"textures missing: {', '.join(missing)}")
     return OpenScene(
         snapshot=snapshot,
+        geometry=JoinedGeometry(snapshot),
         slots=np.array([0] + [slot_of[item.original] for item in items], dtype=np.int32),
         slot_of=slot_of,
         missing_files=tuple(missing_files()),

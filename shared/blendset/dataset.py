@@ -47,7 +47,7 @@ INDEX, LOCK = "metadata.jsonl", ".index.lock"
 PNG_BEGIN, PNG_END = b"\x89PNG\r\n\x1a\n", b"\0\0\0\0IEND\xaeB`\x82"
 
 RECORD_COLUMNS = (
-    "view_id", "scene", "subject", "subject_label", "view_set", "view_index", "source",
+    "view_id", "scene", "subject", "subject_label", "subject_objects", "view_set", "view_index", "source",
     "width", "height", "fx", "fy", "cx", "cy", "world_from_camera",
     "azimuth_deg", "elevation_deg", "distance", "focal_length_mm", "visible_fraction", "subject_share", "truncation",
     "visible_objects", "exposure_ev", "samples", "seed",

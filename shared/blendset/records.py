@@ -70,6 +70,8 @@ class CameraRecord:
 class ViewRecord:
     """view.json. A view of the whole scene has an empty subject and None for the figures about one.
 
+    `subject_objects` are the ids in passes.exr that make up the subject: its mask is where `id` is one of them.
+
     Two runs with one seed differ in `timings` only.
     """
 
@@ -79,6 +81,7 @@ class ViewRecord:
     scene: str
     subject: str
     subject_label: str
+    subject_objects: tuple[int, ...]
     view_set: str
     view_index: int
     source: str

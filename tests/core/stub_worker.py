@@ -106,6 +106,7 @@ class Stub:
             scene=self.scene,
             subject="",
             subject_label="",
+            subject_objects=(),
             view_set="",
             view_index=value,
             source="render",

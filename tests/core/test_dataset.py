@@ -71,6 +71,7 @@ def view(view_id: str, scene: str = "room-1a2b3c", **changes: Any) -> ViewRecord
         scene=scene,
         subject="chair",
         subject_label="chair",
+        subject_objects=(1,),
         view_set="",
         view_index=0,
         source="render",

@@ -36,6 +36,7 @@ from blendset.placement.plan import (
     write_plan,
 )
 from blendset.placement.scene import Snapshot
+from blendset.placement.subjects import find_subjects
 from blendset.records import SPLIT_WORDS
 from tests.core.analytic import FURNITURE, BruteForce, ball, box, config, furnished_room, snapshot, subject_of
 
@@ -107,7 +108,9 @@ def test_subjects_are_ranked_by_what_their_pictures_promise() -> None:
 
 
 def test_planning_tells_how_far_it_is() -> None:
-    *steps, last = plan_steps(SMALL, BruteForce(SMALL), config(cameras={"candidates": 4}))
+    *steps, last = plan_steps(
+        SMALL, BruteForce(SMALL), find_subjects(SMALL, Config().subjects, 0), config(cameras={"candidates": 4})
+    )
     assert isinstance(last, Planned)
     done = [step.done for step in steps if isinstance(step, Step)]
     assert len(done) == len(steps) >= 2 and done == sorted(done)

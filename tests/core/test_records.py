@@ -48,6 +48,7 @@ VIEW = ViewRecord(
     scene="room-abcdef",
     subject="chair",
     subject_label="Stuhl für Gäste",
+    subject_objects=(1, 4),
     view_set="",
     view_index=0,
     source="render",

@@ -366,6 +366,19 @@ def test_surface_points_lie_on_the_surface_by_area_and_follow_the_seed() -> None
     assert np.isclose(np.abs(first[:, 2] - 3), 0.1).mean() == pytest.approx(5 / 6, abs=0.04)
 
 
+def test_surface_points_do_not_follow_the_order_of_triangles() -> None:
+    """A modifier numbers triangles, their corners and its vertices otherwise in one Blender than in another."""
+    mesh = ball("Ball", (3, 3, 3), 1.0, halvings=2)
+    rng = np.random.default_rng(0)
+    order = rng.permutation(len(mesh.vertices))
+    triangles = np.argsort(order)[mesh.triangles][rng.permutation(len(mesh.triangles))]
+    turned = np.roll(triangles, 1, axis=1)
+    vertices = mesh.vertices[order] + rng.uniform(-1e-7, 1e-7, mesh.vertices.shape)
+    shuffled = replace(mesh, vertices=vertices, triangles=turned.astype(np.int32))
+    one, other = (found(snapshot([GROUND, each])).subjects[0].points for each in (mesh, shuffled))
+    assert one == pytest.approx(other, abs=1e-6)
+
+
 def test_a_subject_knows_its_box_and_whether_a_texture_is_missing() -> None:
     scene = snapshot([GROUND, box("Slab", (3, 3, 3), (2, 1, 0.2), lacks_texture=True)])
     [subject] = found(scene).subjects

@@ -35,7 +35,7 @@ def add_view(
     Image.new("RGB", size, colour).save(png, "PNG")
     fields: dict[str, object] = {
         "view_id": f"{subject or 'scene'}-{number:04d}", "run": "run", "scene": scene, "subject": subject,
-        "subject_label": subject, "view_set": "", "view_index": 0, "source": "render",
+        "subject_label": subject, "subject_objects": (), "view_set": "", "view_index": 0, "source": "render",
         "camera": CameraRecord(*size, 64.0, 64.0, 32.0, 32.0, IDENTITY, 36.0, 36.0),
         "azimuth_deg": None, "elevation_deg": None, "distance": None,
         "visible_fraction": 0.9 if subject else None, "subject_share": 0.25 if subject else None, "truncation": None,

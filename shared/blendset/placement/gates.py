@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from blendset.cameras import Array, pixel_centres
 from blendset.config import GateSettings
 from blendset.placement.candidates import Candidate, Proposal, rows
-from blendset.placement.scene import Geometry, Snapshot, fibonacci_sphere
+from blendset.placement.scene import OPEN_SKY, Geometry, Snapshot, closed_above, fibonacci_sphere
 from blendset.placement.subjects import Subject
 
 GRID = 12
@@ -54,6 +54,7 @@ class Ground:
     geometry: Geometry
     structural: NDArray[np.bool_]
     settings: GateSettings
+    roofed: bool
 
     @property
     def furnished(self) -> bool:
@@ -65,7 +66,7 @@ class Ground:
         """Turn the set of structural ids into a lookup by object id, where 0 stands for nothing hit."""
         lookup = np.zeros(len(scene.objects) + 1, dtype=bool)
         lookup[sorted(structural)] = True
-        return Ground(scene, geometry, lookup, settings)
+        return Ground(scene, geometry, lookup, settings, closed_above(scene, geometry))
 
     def owners(self, triangles: NDArray[Any]) -> NDArray[np.int32]:
         """Object ids of hit triangles; 0 where nothing was hit."""
@@ -177,7 +178,22 @@ def inside_solid(ground: Ground, verdicts: Sequence[Verdict]) -> None:
     )
     back &= (triangles >= 0) & ~ground.structural[ground.owners(triangles)]
     share = back.reshape(len(verdicts), len(AROUND)).mean(axis=1)
+    sky = (triangles < 0).reshape(len(verdicts), len(AROUND))[:, AROUND[:, 2] > 0].mean(axis=1)
+    for verdict, figure in zip(verdicts, sky, strict=True):
+        verdict.figures["sky"] = float(figure)
     _judge(verdicts, "inside solid", share, share <= ground.settings.back_faces)
+
+
+def keep_indoors(ground: Ground, verdicts: Sequence[Verdict]) -> None:
+    """In a scene with a roof, reject the accepted views from outside it wherever there are some from inside as well.
+
+    Outside are the backs of walls and what a person was never meant to see; a lamp post before the door stays.
+    """
+    accepted = [verdict for verdict in verdicts if verdict.accepted]
+    outdoors = [verdict for verdict in accepted if verdict.figures["sky"] > OPEN_SKY]
+    if ground.roofed and len(outdoors) < len(accepted):
+        for verdict in outdoors:
+            verdict.reason = "outdoors"
 
 
 def look(ground: Ground, verdicts: Sequence[Verdict]) -> None:

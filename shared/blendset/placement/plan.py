@@ -22,7 +22,7 @@ from blendset.cameras import Camera
 from blendset.config import LIGHTING, Config, config_from_dict, config_to_dict
 from blendset.errors import BlendsetError
 from blendset.placement.candidates import PRESETS, Candidate, Group, Stage, through_the_room
-from blendset.placement.gates import Ground, Verdict, screen
+from blendset.placement.gates import Ground, Verdict, keep_indoors, screen
 from blendset.placement.scene import Geometry, Snapshot
 from blendset.placement.scoring import score_subject, score_view
 from blendset.placement.selection import Audition, Unit
@@ -85,11 +85,14 @@ class Step:
 
 
 def plan_steps(
-    scene: Snapshot, geometry: Geometry, config: Config, own_cameras: tuple[tuple[str, Camera], ...] = ()
+    scene: Snapshot,
+    geometry: Geometry,
+    found: Found,
+    config: Config,
+    own_cameras: tuple[tuple[str, Camera], ...] = (),
 ) -> Iterator[Step | Planned]:
     """Yields a Step after each subject, and the Planned last."""
     preset = PRESETS[config.cameras.preset]
-    found = find_subjects(scene, config.subjects, config.seed)
     ground = Ground.of(scene, geometry, found.structural, config.gates)
     stage = Stage(scene, geometry, found.subjects, config, own_cameras)
     verdicts: list[Verdict] = []
@@ -107,13 +110,15 @@ def plan(
     scene: Snapshot, geometry: Geometry, config: Config, own_cameras: tuple[tuple[str, Camera], ...] = ()
 ) -> Planned:
     """`plan_steps` in one go."""
-    *_, last = plan_steps(scene, geometry, config, own_cameras)
+    found = find_subjects(scene, config.subjects, config.seed)
+    *_, last = plan_steps(scene, geometry, found, config, own_cameras)
     assert isinstance(last, Planned)
     return last
 
 
 def _screened(ground: Ground, proposals: Group) -> list[Verdict]:
     verdicts = screen(ground, proposals)
+    keep_indoors(ground, verdicts)
     for verdict in verdicts:
         if verdict.accepted:
             verdict.score = score_view(verdict)

@@ -148,6 +148,21 @@ class Geometry(Protocol):
         ...
 
 
+OPEN_SKY = 0.3
+"""A place lies under the open sky when so many of the rays upwards from it meet nothing."""
+
+
+def closed_above(scene: Snapshot, geometry: Geometry) -> bool:
+    """Whether the middle of a scene has a roof over it."""
+    low, high = scene.extent
+    directions = fibonacci_sphere(64)
+    directions = directions[directions[:, 2] > 0.25]
+    grid = np.stack(np.meshgrid([0.3, 0.5, 0.7], [0.3, 0.5, 0.7], [0.4, 0.6]), axis=-1).reshape(-1, 3)
+    origins = np.repeat(low + grid * (high - low), len(directions), axis=0)
+    distances, _ = geometry.cast(origins, np.tile(directions, (len(grid), 1)))
+    return float(np.mean(np.isinf(distances))) <= OPEN_SKY
+
+
 def fibonacci_sphere(count: int) -> Array:
     """Directions (count, 3) spread evenly over the sphere."""
     k = np.arange(count) + 0.5

@@ -349,14 +349,28 @@ def spanning_points(vertices: Array) -> Array:
 
 
 def surface_points(scene: Snapshot, triangles: NDArray[np.intp], count: int, rng: np.random.Generator) -> Array:
-    """Points (count, 3) on these triangles, stratified by area."""
-    total = np.cumsum(scene.areas[triangles])
+    """Points (count, 3) on these triangles, stratified by area; where they come to lie depends on the shape alone."""
+    corners = _in_order(scene.vertices[scene.triangles[triangles]])
+    edges = corners[:, 1:] - corners[:, :1]
+    total = np.cumsum(np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1))
     if not len(total) or total[-1] <= 0:
-        return np.repeat(scene.vertices[scene.triangles[triangles[:1], 0]], count, axis=0)
+        return np.repeat(corners[:1, 0], count, axis=0)
     steps = (np.arange(count) + rng.random(count)) / count * total[-1]
-    chosen = scene.triangles[triangles[np.minimum(np.searchsorted(total, steps), len(triangles) - 1)]]
+    chosen = np.minimum(np.searchsorted(total, steps), len(total) - 1)
     u, v = rng.random((2, count, 1))
     u, v = np.where(u + v > 1, 1 - u, u), np.where(u + v > 1, 1 - v, v)
-    a, b, c = (scene.vertices[chosen[:, k]] for k in range(3))
-    points: Array = (a + u * (b - a) + v * (c - a))[rng.permutation(count)]
-    return points
+    points: Array = corners[chosen, 0] + u * edges[chosen, 0] + v * edges[chosen, 1]
+    return points[rng.permutation(count)]
+
+
+def _in_order(corners: Array) -> Array:
+    """Triangles (T, 3, 3) sorted by place, and their corners within them: modifiers number them differently from one
+    Blender to the next."""
+    if not len(corners):
+        return corners
+    low = corners.min(axis=(0, 1))
+    step = 1e-5 * float((corners.max(axis=(0, 1)) - low).max()) or 1.0
+    place = np.floor((corners - low) / step + 0.37).astype(np.int64)  # not a half: shapes like to lie on round numbers
+    within = np.lexsort(np.moveaxis(place, 2, 0)[::-1], axis=1)
+    place, corners = (np.take_along_axis(each, within[..., None], axis=1) for each in (place, corners))
+    return np.asarray(corners[np.lexsort(place.reshape(len(place), 9).T[::-1])])
