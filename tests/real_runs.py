@@ -87,7 +87,7 @@ def contents(root: Path) -> dict[str, Any]:
         found[path.relative_to(root).as_posix()] = path.read_bytes()
     for path in sorted((root / "plans").glob("*.json")):
         plan = found[path.relative_to(root).as_posix()] = json.loads(path.read_text(encoding="utf-8"))
-        del plan["config"]["jobs"]
+        plan.get("config", {}).pop("jobs", None)
     found[INDEX] = (root / INDEX).read_text(encoding="utf-8").splitlines()
     return found
 

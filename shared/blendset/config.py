@@ -66,7 +66,7 @@ class SubjectSettings:
     exclude: tuple[str, ...] = _option((), "labels or object names to leave out, as glob patterns")
     smallest: float = _option(0.01, "smallest subject, as a share of the scene's diagonal", at_least=0, at_most=1)
     largest: float = _option(0.6, "largest subject, as a share of the scene's diagonal", at_least=0, at_most=1)
-    copies: int = _option(12, "how many subjects may share one shape", at_least=1)
+    copies: int = _option(20, "how many subjects may share one shape", at_least=1)
 
 
 @dataclass(frozen=True)

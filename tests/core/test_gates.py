@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from blendset.cameras import Array, Camera, direction, facing, pixel_centres, pose
 from blendset.config import GateSettings
 from blendset.placement.candidates import Candidate, framed
-from blendset.placement.gates import FIRST_POINTS, Ground, Verdict, keep_indoors, run_gates, screen
+from blendset.placement.gates import FIRST_POINTS, Ground, Verdict, prefer, run_gates, screen
 from blendset.placement.plan import plan
 from blendset.placement.scene import Snapshot
 from blendset.placement.subjects import Subject
@@ -293,9 +293,9 @@ def test_two_things_on_a_floor_are_bare() -> None:
 
 
 def test_too_close() -> None:
-    """A board some centimetres from the lens: beyond clearance, and in the way."""
+    """A board half a metre from the lens: beyond clearance, and in the way."""
     candidate = Candidate(looking((0, -2.5, 1.4), (0, 2, 0.7)))
-    board = screen_panel(candidate, 0.0125 * ROOM.diagonal, -1, -0.4)
+    board = screen_panel(candidate, 0.05 * ROOM.diagonal, -1, -0.4)
     assert reason(snapshot([*room_shell(8, 6, 3), *PROPS, board]), candidate, SHELL) == "too close"
 
 
@@ -361,7 +361,7 @@ def accepted_from(scene: Snapshot, subject: Subject, *azimuths: float) -> list[f
     verdicts = [Verdict(view(subject, direction(azimuth, 15), 0.4)) for azimuth in azimuths]
     run_gates(ground, verdicts)
     assert all(verdict.accepted for verdict in verdicts), [verdict.reason for verdict in verdicts]
-    keep_indoors(ground, verdicts)
+    prefer(ground, verdicts)
     assert {verdict.reason for verdict in verdicts} <= {"", "outdoors"}
     return [azimuth for azimuth, verdict in zip(azimuths, verdicts, strict=True) if verdict.accepted]
 
@@ -372,6 +372,20 @@ def test_views_from_outside_go_where_there_are_some_from_inside() -> None:
     assert accepted_from(scene, subject_of(scene, 1), -90, 0, 90) == [0, 90]
     assert accepted_from(scene, subject_of(scene, 1), -90, -75) == [-90, -75]  # better than none
     assert accepted_from(scene, subject_of(scene, 3), 0, -90) == [0, -90]  # outside is where the post stands
+
+
+def test_nobody_stands_between_a_thing_and_its_wall() -> None:
+    """A frame hangs a hand's breadth off the wall: its back fits into a picture, but nobody could take it."""
+    frame = box("Frame", (0, 2.15, 1.4), (0.5, 0.08, 0.5))
+    lamp = ball("Lamp", (0, -1, 1.4), 0.25)
+    scene = snapshot([frame, lamp, box("Chest", (-2, -1, 0.4), (0.8, 0.8, 0.8)), *room_shell(6, 5, 2.8)])
+    ground = Ground.of(scene, BruteForce(scene), frozenset(range(4, 10)), GateSettings())
+    for number, azimuths, kept in ((1, (-90, -45, 90), [-90, -45]), (1, (90,), [90]), (2, (-90, 0, 90), [-90, 0, 90])):
+        subject = subject_of(scene, number)
+        verdicts = [Verdict(view(subject, direction(each, 5)), figures={"sky": 0.0}) for each in azimuths]
+        prefer(ground, verdicts)
+        assert [each for each, verdict in zip(azimuths, verdicts, strict=True) if verdict.accepted] == kept
+        assert {verdict.reason for verdict in verdicts} <= {"", "wall side"}
 
 
 def test_without_a_roof_there_is_no_outside() -> None:

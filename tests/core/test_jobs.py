@@ -27,7 +27,8 @@ from blendset.jobs.child import reason_of_death
 from blendset.jobs.protocol import EventReader, EventWriter, read_job, write_job
 from blendset.jobs.scenes import Summary
 from blendset.jobs.supervisor import BATCH, Shard, Supervisor, Update, parse_shard
-from blendset.records import as_plain, sha256_file
+from blendset.records import as_plain
+from tests.real_runs import contents
 
 STUB = Path(__file__).with_name("stub_worker.py")
 posix_only = pytest.mark.skipif(os.name == "nt", reason="ends processes by POSIX signals")
@@ -64,18 +65,6 @@ def finish(
 
 def render(scenes: list[Path], out: Path, settings: Config | None = None, **options: Any) -> Summary:
     return finish(Supervisor(scenes, out, settings or config(), stub_command, **options))
-
-
-def contents(root: Path) -> dict[str, Any]:
-    """All that a dataset says, timings aside, with the hash of every picture and pass."""
-    found: dict[str, Any] = {}
-    for path in sorted((root / "views").rglob("*.*")):
-        name = path.relative_to(root).as_posix()
-        found[name] = sha256_file(path) if path.suffix != ".json" else json.loads(path.read_text(encoding="utf-8"))
-        if path.suffix == ".json":
-            del found[name]["timings"]
-    found["index"] = (root / "metadata.jsonl").read_text(encoding="utf-8")
-    return found
 
 
 def assert_sound(root: Path, views: int) -> None:

@@ -233,13 +233,25 @@ def test_unphotographable_things_are_no_subjects() -> None:
     assert firsts(scene) == FURNITURE
 
 
+def test_plain_boxes_give_way_to_what_tells_more() -> None:
+    """Bars and boards are subjects of a sparse scene, and of one that asks for them or names them."""
+    boards = [box("Board", (3, 3, 0.5), (0.9, 0.2, 1)), box("Bar", (-4, 3, 0.5), (0.2, 0.2, 1), label="post")]
+    few, many = (
+        snapshot([GROUND, *boards, *(ball(f"Ball.{k}", (1.2 * k - 4, 0, 0.5), 0.3 + 0.02 * k) for k in range(count))])
+        for count in (6, 7)
+    )
+    assert {"Board", "Bar"} <= firsts(few)
+    assert "Board" not in firsts(many) and "Bar" in firsts(many) and found(many).left_out == {"plain": 1}
+    assert firsts(many, include=("Board",)) == {"Board"}
+
+
 def test_copies_are_capped_and_counted() -> None:
-    """Thirty turned and moved copies of one bolt are twelve subjects, or as many as asked for."""
+    """Thirty turned and moved copies of one bolt are twenty subjects, or as many as asked for."""
     bolts = [
         box(f"Bolt.{k:03}", (0.9 * (k % 6), 0.9 * (k // 6), 0.4), (0.3, 0.4, 0.6), turn_deg=37 * k) for k in range(30)
     ]
     scene = snapshot([GROUND, *bolts, ball("Ball", (-2, 0, 0.5), 0.5)])
-    assert len(found(scene).subjects) == 13 and found(scene).left_out == {"copy": 18}
+    assert len(found(scene).subjects) == 21 and found(scene).left_out == {"copy": 10}
     few = found(scene, copies=2).subjects
     assert Counter(each.id.split("-")[0] for each in few) == {"bolt": 2, "ball": 1}
     assert sorted(each.copy for each in few) == [0, 0, 1]

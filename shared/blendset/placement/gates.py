@@ -26,6 +26,10 @@ FIRST_POINTS = 16
 FIRST_LOOK_SLACK = 0.2
 """So few points tell a share to about 0.12 only; what may still pass gets all points."""
 AROUND = fibonacci_sphere(16)
+SCENE_ROOM = 4.0
+"""How much more room around it a view of the scene wants: a person steps away from walls and furniture."""
+NEAR_WALL = 1.5
+"""Distance from a subject's centre to a wall, in sizes of the subject, up to which it stands or hangs at that wall."""
 SAME_SURFACE = 0.94
 """Cosine between normals (20 degrees) up to which hits on one object count as one surface."""
 
@@ -54,6 +58,7 @@ class Ground:
     geometry: Geometry
     structural: NDArray[np.bool_]
     settings: GateSettings
+    shell: Geometry
     roofed: bool
 
     @property
@@ -66,7 +71,7 @@ class Ground:
         """Turn the set of structural ids into a lookup by object id, where 0 stands for nothing hit."""
         lookup = np.zeros(len(scene.objects) + 1, dtype=bool)
         lookup[sorted(structural)] = True
-        return Ground(scene, geometry, lookup, settings, closed_above(scene, geometry))
+        return Ground(scene, geometry, lookup, settings, geometry.only(structural), closed_above(scene, geometry))
 
     def owners(self, triangles: NDArray[Any]) -> NDArray[np.int32]:
         """Object ids of hit triangles; 0 where nothing was hit."""
@@ -110,11 +115,12 @@ def _judge(verdicts: Sequence[Verdict], reason: str, figures: Array, accepted: N
 
 
 def clearance(ground: Ground, verdicts: Sequence[Verdict]) -> None:
-    """Nothing nearer to the camera than a lens would fit."""
+    """Nothing nearer to the camera than a lens would fit, or a person where it is a view of the scene."""
     settings = ground.settings
     radius = min(
         settings.clearance * ground.scene.diagonal, settings.clearance_metres / max(ground.scene.metres_per_unit, 1e-9)
     )
+    radius *= 1.0 if verdicts[0].candidate.subject else SCENE_ROOM
     near = ground.geometry.near(rows([verdict.candidate for verdict in verdicts], "position"), radius)
     _judge(verdicts, "clearance", near.astype(float), ~near)
 
@@ -184,16 +190,34 @@ def inside_solid(ground: Ground, verdicts: Sequence[Verdict]) -> None:
     _judge(verdicts, "inside solid", share, share <= ground.settings.back_faces)
 
 
-def keep_indoors(ground: Ground, verdicts: Sequence[Verdict]) -> None:
-    """In a scene with a roof, reject the accepted views from outside it wherever there are some from inside as well.
+def prefer(ground: Ground, verdicts: Sequence[Verdict]) -> None:
+    """Of the accepted views of one subject, reject those from where nobody would stand, unless there are no others.
 
-    Outside are the backs of walls and what a person was never meant to see; a lamp post before the door stays.
+    That is outside a scene with a roof, and between a thing and the wall that it stands or hangs at.
     """
-    accepted = [verdict for verdict in verdicts if verdict.accepted]
-    outdoors = [verdict for verdict in accepted if verdict.figures["sky"] > OPEN_SKY]
-    if ground.roofed and len(outdoors) < len(accepted):
-        for verdict in outdoors:
-            verdict.reason = "outdoors"
+    if ground.roofed:
+        _prefer("outdoors", verdicts, [verdict.figures["sky"] > OPEN_SKY for verdict in verdicts if verdict.accepted])
+    _prefer("wall side", verdicts, _at_the_wall(ground, [verdict for verdict in verdicts if verdict.accepted]))
+
+
+def _prefer(reason: str, verdicts: Sequence[Verdict], worse: Sequence[bool]) -> None:
+    """Reject the accepted verdicts that are worse, where some are not."""
+    if not all(worse):
+        accepted = [verdict for verdict in verdicts if verdict.accepted]
+        for verdict in (each for each, is_worse in zip(accepted, worse, strict=True) if is_worse):
+            verdict.reason = reason
+
+
+def _at_the_wall(ground: Ground, verdicts: Sequence[Verdict]) -> list[bool]:
+    """Whether the subject has a wall close behind the camera and none, or a much further one, on its other side."""
+    if not verdicts or verdicts[0].candidate.subject is None:
+        return [False] * len(verdicts)
+    subject = _subject_of(verdicts)
+    towards = np.array([verdict.candidate.view_direction for verdict in verdicts])
+    towards /= np.linalg.norm(towards, axis=1, keepdims=True)
+    origins = np.broadcast_to(subject.centre, (2 * len(towards), 3))
+    behind, beyond = ground.shell.cast(origins, np.concatenate([towards, -towards]))[0].reshape(2, -1)
+    return list((behind < NEAR_WALL * subject.size) & (behind < beyond / 2))
 
 
 def look(ground: Ground, verdicts: Sequence[Verdict]) -> None:
@@ -228,7 +252,6 @@ def _figures(
     structural = ground.structural[owners]
     figures = {
         "one_surface": np.where(struck.any(axis=1), np.where(struck, surface, 0).max(axis=1) / depth.shape[1], 1.0),
-        "near_hits": (depth < 0.015 * ground.scene.diagonal).mean(axis=1),
         "foreground": ((depth < 0.35 * np.median(depth, axis=1, keepdims=True)) & ~structural).mean(axis=1),
         "empty": 1 - struck.mean(axis=1),
         "only_structure": structural.mean(axis=1) if ground.furnished else np.zeros(len(depth)),
@@ -268,9 +291,8 @@ def _look_reason(verdict: Verdict, settings: GateSettings) -> str:
     if figures["one_surface"] > settings.one_surface:
         return "one surface"
     if verdict.candidate.subject is None:
-        crowded = figures["near_hits"] > 0.05 or figures["foreground"] > 0.2
         bare = figures["surfaces"] < 4 or figures["only_structure"] > 0.85 or figures["empty"] > 0.6
-        return "too close" if crowded else "bare" if bare else ""
+        return "too close" if figures["foreground"] > 0.2 else "bare" if bare else ""
     if figures["subject_share"] < settings.subject_share_min:
         return "too little in frame"
     if figures["subject_share"] > settings.subject_share_max:

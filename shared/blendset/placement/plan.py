@@ -22,7 +22,7 @@ from blendset.cameras import Camera
 from blendset.config import LIGHTING, Config, config_from_dict, config_to_dict
 from blendset.errors import BlendsetError
 from blendset.placement.candidates import PRESETS, Candidate, Group, Stage, through_the_room
-from blendset.placement.gates import Ground, Verdict, keep_indoors, screen
+from blendset.placement.gates import Ground, Verdict, prefer, screen
 from blendset.placement.scene import Geometry, Snapshot
 from blendset.placement.scoring import score_subject, score_view
 from blendset.placement.selection import Audition, Unit
@@ -118,7 +118,7 @@ def plan(
 
 def _screened(ground: Ground, proposals: Group) -> list[Verdict]:
     verdicts = screen(ground, proposals)
-    keep_indoors(ground, verdicts)
+    prefer(ground, verdicts)
     for verdict in verdicts:
         if verdict.accepted:
             verdict.score = score_view(verdict)

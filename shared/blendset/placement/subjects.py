@@ -26,7 +26,10 @@ from blendset.records import slug
 STRUCTURAL_NAME = re.compile(r"(?:^|[^a-z])(wall|floor|ceil|roof|terrain|ground|room|shell|backdrop)", re.IGNORECASE)
 SURFACE_POINTS = 48
 FEW_UNITS = 8
-"""With fewer units than this, grouping has hidden the scene's subjects and is undone."""
+"""With fewer units than this, grouping has hidden the scene's subjects and is undone; with as many, plain boxes, bars
+and boards are none."""
+BOX_OR_TWO = 24
+"""Triangles of what is hardly more than a box."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +90,10 @@ def find_subjects(scene: Snapshot, settings: SubjectSettings, seed: int) -> Foun
         chosen = _judged(scene, attempt, limits, left_out)
         if len(chosen) >= FEW_UNITS or (chosen and attempt is not units) or (chosen and limits is any_size):
             break
+    telling = [unit for unit in chosen if settings.include or not _is_plain(scene, unit, BOX_OR_TWO)]
+    if FEW_UNITS <= len(telling) < len(chosen):
+        left_out["plain"] += len(chosen) - len(telling)
+        chosen = telling
     names: set[str] = set()
     copies: Counter[tuple[int, ...]] = Counter()
     subjects = []
@@ -284,7 +291,7 @@ def _objection(scene: Snapshot, unit: _Unit, settings: SubjectSettings) -> str:
     if _distance_outside(unit.box, scene.extent) > 0.5 * scene.diagonal:
         return "astray"
     thin = unit.size.min() < 0.03 * unit.size.max()
-    if thin and not any(each.textured or each.label for each in unit.objects) and _is_plain(scene, unit):
+    if thin and not settings.include and _is_plain(scene, unit, 64):
         return "plain panel"
     return ""
 
@@ -295,10 +302,11 @@ def _distance_outside(box: Array, extent: Array) -> float:
     return float(np.linalg.norm(np.maximum(extent[0] - middle, 0) + np.maximum(middle - extent[1], 0)))
 
 
-def _is_plain(scene: Snapshot, unit: _Unit) -> bool:
-    """Whether there is next to nothing to see on it: a few triangles of one brightness."""
+def _is_plain(scene: Snapshot, unit: _Unit, most: int) -> bool:
+    """Whether there is next to nothing to see on it: at most so many triangles of one brightness, and no label."""
     triangles = scene.triangles_of(each.id for each in unit.objects)
-    return len(triangles) <= 64 and float(np.ptp(scene.albedo[triangles])) < 0.1
+    bare = not any(each.textured or each.label for each in unit.objects)
+    return bare and len(triangles) <= most and float(np.ptp(scene.albedo[triangles])) < 0.1
 
 
 def _matches(names: list[str], patterns: tuple[str, ...]) -> bool:
