@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from blendset.cameras import Array, pixel_centres
+from blendset.cameras import Array, direction, pixel_centres
 from blendset.config import GateSettings
 from blendset.placement.candidates import Candidate, Proposal, rows
 from blendset.placement.scene import OPEN_SKY, Geometry, Snapshot, closed_above, fibonacci_sphere
@@ -26,6 +26,8 @@ FIRST_POINTS = 16
 FIRST_LOOK_SLACK = 0.2
 """So few points tell a share to about 0.12 only; what may still pass gets all points."""
 AROUND = fibonacci_sphere(16)
+RING = np.array([direction(15.0 * k, 0.0) for k in range(24)])
+"""Level directions in which to look for walls."""
 SCENE_ROOM = 4.0
 """How much more room around it a view of the scene wants: a person steps away from walls and furniture."""
 NEAR_WALL = 1.5
@@ -209,15 +211,16 @@ def _prefer(reason: str, verdicts: Sequence[Verdict], worse: Sequence[bool]) -> 
 
 
 def _at_the_wall(ground: Ground, verdicts: Sequence[Verdict]) -> list[bool]:
-    """Whether the subject has a wall close behind the camera and none, or a much further one, on its other side."""
+    """Whether the camera is on the side, give or take 30 degrees, where the subject has a wall close by, and on the
+    other none or a much further one."""
     if not verdicts or verdicts[0].candidate.subject is None:
         return [False] * len(verdicts)
     subject = _subject_of(verdicts)
-    towards = np.array([verdict.candidate.view_direction for verdict in verdicts])
-    towards /= np.linalg.norm(towards, axis=1, keepdims=True)
-    origins = np.broadcast_to(subject.centre, (2 * len(towards), 3))
-    behind, beyond = ground.shell.cast(origins, np.concatenate([towards, -towards]))[0].reshape(2, -1)
-    return list((behind < NEAR_WALL * subject.size) & (behind < beyond / 2))
+    reach, _ = ground.shell.cast(np.broadcast_to(subject.centre, RING.shape), RING)
+    near = (reach < NEAR_WALL * subject.size) & (reach < np.roll(reach, len(RING) // 2) / 2)
+    towards = np.array([verdict.candidate.view_direction for verdict in verdicts]) * [1, 1, 0]
+    towards /= np.maximum(np.linalg.norm(towards, axis=1, keepdims=True), 1e-12)
+    return list((towards @ RING[near].T > np.cos(np.pi / 6)).any(axis=1))
 
 
 def look(ground: Ground, verdicts: Sequence[Verdict]) -> None:
