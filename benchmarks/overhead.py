@@ -46,7 +46,7 @@ def main() -> None:
     options = parsed()
     scene = scenes(options.scene)[0]
     config = Config(
-        cameras=CameraSettings(views=options.views),
+        cameras=CameraSettings(views=options.views, per_subject=12),  # or its subjects would not give so many
         render=RenderSettings(resolution=options.resolution, samples=options.samples),
     )
     blender = find_blender(options.blender, os.environ)
