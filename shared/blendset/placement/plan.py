@@ -13,6 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import numpy as np
 from blendset.cameras import Camera
 from blendset.config import LIGHTING, Config, config_from_dict, config_to_dict
 from blendset.errors import BlendsetError
-from blendset.placement.candidates import PRESETS, Candidate, Group, Stage, through_the_room
+from blendset.placement.candidates import PRESETS, Candidate, Stage, through_the_room
 from blendset.placement.gates import Ground, Verdict, prefer, screen
 from blendset.placement.scene import Geometry, Snapshot
 from blendset.placement.scoring import score_subject, score_view
@@ -30,6 +31,8 @@ from blendset.placement.subjects import Found, Subject, find_subjects, rng_for
 from blendset.records import atomic_write, read_json, read_record, slug, write_json
 
 PLAN_FORMAT = 1
+AT_ONCE = 64
+"""Candidates per step: a window stays alive between them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,18 +94,24 @@ def plan_steps(
     config: Config,
     own_cameras: tuple[tuple[str, Camera], ...] = (),
 ) -> Iterator[Step | Planned]:
-    """Yields a Step after each subject, and the Planned last."""
+    """Yields a Step every few milliseconds of work (`done` counts subjects), and the Planned last."""
     preset = PRESETS[config.cameras.preset]
     ground = Ground.of(scene, geometry, found.structural, config.gates)
     stage = Stage(scene, geometry, found.subjects, config, own_cameras)
+    scenery = through_the_room(stage) if preset.scene_views and config.cameras.scene_views > 0 else iter(())
+    total = max(len(found.subjects), 1)
     verdicts: list[Verdict] = []
-    for done, group in enumerate(preset.propose(stage), 1):
-        verdicts += _screened(ground, group)
-        yield Step("screening", done, max(len(found.subjects), done))
-    if preset.scene_views and config.cameras.scene_views > 0:
-        for group in through_the_room(stage):
-            verdicts += _screened(ground, group)
-        yield Step("screening", max(len(found.subjects), 1), max(len(found.subjects), 1))
+    for done, group in enumerate(chain(preset.propose(stage), scenery)):
+        screened: list[Verdict] = []
+        for start in range(0, len(group), AT_ONCE):
+            screened += screen(ground, group[start : start + AT_ONCE])
+            yield Step("screening", min(done, total), total)
+        prefer(ground, screened)
+        verdicts += screened
+    for verdict in verdicts:
+        if verdict.accepted:
+            verdict.score = score_view(verdict)
+    yield Step("screening", total, total)
     yield _ranked(scene, found, verdicts, preset.whole_sets)
 
 
@@ -114,15 +123,6 @@ def plan(
     *_, last = plan_steps(scene, geometry, found, config, own_cameras)
     assert isinstance(last, Planned)
     return last
-
-
-def _screened(ground: Ground, proposals: Group) -> list[Verdict]:
-    verdicts = screen(ground, proposals)
-    prefer(ground, verdicts)
-    for verdict in verdicts:
-        if verdict.accepted:
-            verdict.score = score_view(verdict)
-    return verdicts
 
 
 def _ranked(scene: Snapshot, found: Found, verdicts: list[Verdict], whole_sets: bool) -> Planned:

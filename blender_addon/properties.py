@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the user sets, on the Scene and saved with the file: one group per section of the configuration.
+
+The groups are made from the configuration's own fields, so a new option appears in the window by itself; only lists
+are spelled as text ("50, 35, 24"), and what is excluded by hand is kept as pointers, which survive renames.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import glob
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args, get_origin, get_type_hints
+
+import bpy
+
+from blendset.config import Config, config_from_dict, config_to_dict
+from blendset.errors import BlendsetError
+
+FROM_CONTEXT = ("scene",)
+"""Options that the window takes from where it is."""
+
+
+def _spelled_list(kind: Any) -> Any:
+    """The type of the members of a list of any length; None for everything else."""
+    members: tuple[Any, ...] = get_args(kind)
+    return members[0] if get_origin(kind) is tuple and members[-1] is Ellipsis else None
+
+
+def _title(name: str) -> str:
+    """A field's name as a button says it."""
+    for unit in ("deg", "mm", "ev", "s", "metres"):
+        if name.endswith(f"_{unit}"):
+            return f"{name.removesuffix(f'_{unit}').replace('_', ' ').capitalize()} ({unit.replace('deg', '°')})"
+    return name.replace("_", " ").capitalize()
+
+
+def _property(option: dataclasses.Field[Any], kind: Any) -> Any:
+    """The Blender property that an option of the configuration is set by."""
+    about = option.metadata
+    default: Any = option.default
+    told = {"name": _title(option.name), "description": about["help"][:1].upper() + about["help"][1:]}
+    limits = {key: about[name] for key, name in (("min", "at_least"), ("max", "at_most")) if about[name] is not None}
+    if about["choices"]:
+        items = [(each, each, "") for each in about["choices"]]
+        return bpy.props.EnumProperty(items=items, default=default, **told)
+    if _spelled_list(kind):
+        return bpy.props.StringProperty(default=_joined(default), **told)
+    if get_origin(kind) is tuple:
+        return bpy.props.FloatVectorProperty(size=len(get_args(kind)), default=default, **limits, **told)
+    if kind is bool:
+        return bpy.props.BoolProperty(default=default, **told)
+    if kind is float:
+        return bpy.props.FloatProperty(default=default, precision=3, **limits, **told)
+    if kind is int:
+        return bpy.props.IntProperty(default=default, **limits, **told)
+    if kind is str:
+        return bpy.props.StringProperty(default=default, **told)
+    return bpy.props.IntProperty(default=1, **told)  # a number or nothing: `use_<name>` says which
+
+
+def _joined(values: tuple[Any, ...]) -> str:
+    return ", ".join(f"{each:g}" if isinstance(each, float) else each for each in values)
+
+
+def _options(kind: type) -> Iterator[tuple[dataclasses.Field[Any], Any]]:
+    hints = get_type_hints(kind)
+    for option in dataclasses.fields(kind):
+        if option.name not in FROM_CONTEXT:
+            yield option, hints[option.name]
+
+
+def _is_optional(kind: Any) -> bool:
+    return type(None) in get_args(kind)
+
+
+def _group(name: str, kind: Any, **more: Any) -> type:
+    """A PropertyGroup with a property for every option of a configuration dataclass."""
+    made: dict[str, Any] = more
+    for option, hint in _options(kind):
+        if dataclasses.is_dataclass(hint):
+            continue
+        made[option.name] = _property(option, hint)
+        if _is_optional(hint):
+            made[f"use_{option.name}"] = bpy.props.BoolProperty(
+                name=f"Set {option.name}", description=f"Say here which {option.metadata['help']}"
+            )
+    return _declared(name, kind.__doc__, **made)
+
+
+def _declared(name: str, about: str, **properties: Any) -> type:
+    """A PropertyGroup; Blender does not read annotations that are text, which these would be in a class statement."""
+    return type(name, (bpy.types.PropertyGroup,), {"__annotations__": properties, "__doc__": about})
+
+
+BLENDSET_PG_object = _declared(
+    "BLENDSET_PG_object",
+    "A pointer at one object; it follows renames.",
+    object=bpy.props.PointerProperty(type=bpy.types.Object),
+)
+
+
+SECTIONS: dict[str, type] = {
+    option.name: _group(f"BLENDSET_PG_{option.name}", hint)
+    for option, hint in _options(Config)
+    if dataclasses.is_dataclass(hint)
+}
+
+BLENDSET_PG_settings = _group(
+    "BLENDSET_PG_settings",
+    Config,
+    **{name: bpy.props.PointerProperty(type=group) for name, group in SECTIONS.items()},
+    left_out=bpy.props.CollectionProperty(type=BLENDSET_PG_object),
+    out=bpy.props.StringProperty(
+        name="Dataset", description="Folder that the dataset is written to", subtype="DIR_PATH", default="//dataset"
+    ),
+)
+
+CLASSES = (BLENDSET_PG_object, *SECTIONS.values(), BLENDSET_PG_settings)
+
+
+def settings_of(scene: bpy.types.Scene) -> Any:
+    """The window's settings of a scene."""
+    return scene.blendset
+
+
+# ---- to and from the configuration -----------------------------------------------------------------------------------
+
+
+def to_config(scene: bpy.types.Scene) -> Config:
+    """The configuration that the window shows; raises BlendsetError that names what cannot be read."""
+    settings = settings_of(scene)
+    values: dict[str, Any] = _values(settings, Config)
+    for name in SECTIONS:
+        kind = get_type_hints(Config)[name]
+        values[name] = _values(getattr(settings, name), kind)
+    values["subjects"]["exclude"] += [glob.escape(each.object.name_full) for each in settings.left_out if each.object]
+    if len(bpy.data.scenes) > 1:
+        values["scene"] = scene.name
+    return config_from_dict(values, "the settings")
+
+
+def _values(group: Any, kind: type) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for option, hint in _options(kind):
+        if dataclasses.is_dataclass(hint) or (_is_optional(hint) and not getattr(group, f"use_{option.name}")):
+            continue
+        found[option.name] = _value(getattr(group, option.name), option.name, hint)
+    return found
+
+
+def _value(value: Any, name: str, kind: Any) -> Any:
+    """A property's value as the configuration wants it; Blender keeps numbers in single precision."""
+    member = _spelled_list(kind)
+    if member is not None:
+        words = [word.strip() for word in value.split(",") if word.strip()]
+        try:
+            return [member(word) for word in words]
+        except ValueError as error:
+            raise BlendsetError(f"{_title(name)} is '{value}'; give numbers with commas between them.") from error
+    if get_origin(kind) is tuple:
+        return [_as_typed(each) for each in value]
+    return _as_typed(value) if isinstance(value, float) else value
+
+
+def _as_typed(value: float) -> float:
+    """The number that a person typed: 0.055, not 0.05499999970197678."""
+    return float(f"{value:.6g}")
+
+
+def from_config(scene: bpy.types.Scene, config: Config) -> None:
+    """Show a configuration in the window; what was excluded by hand is forgotten, for the configuration says it all."""
+    settings = settings_of(scene)
+    settings.left_out.clear()
+    tables = config_to_dict(config)
+    _show(settings, Config, tables)
+    for name in SECTIONS:
+        _show(getattr(settings, name), get_type_hints(Config)[name], tables[name])
+
+
+def _show(group: Any, kind: type, values: Mapping[str, Any]) -> None:
+    for option, hint in _options(kind):
+        if dataclasses.is_dataclass(hint):
+            continue
+        if _is_optional(hint):
+            setattr(group, f"use_{option.name}", option.name in values)
+        if option.name in values:
+            value = values[option.name]
+            setattr(group, option.name, _joined(tuple(value)) if _spelled_list(hint) else value)
+
+
+def register() -> None:
+    """Give every scene its settings."""
+    bpy.types.Scene.blendset = bpy.props.PointerProperty(type=BLENDSET_PG_settings)
+
+
+def unregister() -> None:
+    """Take them back."""
+    del bpy.types.Scene.blendset
