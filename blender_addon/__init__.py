@@ -5,19 +5,36 @@ from __future__ import annotations
 
 import bpy
 
-from . import command
+from . import command, jobs, planning, properties
+from .operators import dataset, rendering, subjects, views
+from .operators import planning as planning_operators
 from .scene import render_depsgraph
+from .ui import overlay, panels, rows
 
-_register_classes, _unregister_classes = bpy.utils.register_classes_factory(render_depsgraph.CLASSES)
+_register_classes, _unregister_classes = bpy.utils.register_classes_factory(
+    (
+        *render_depsgraph.CLASSES,
+        *properties.CLASSES,
+        *rows.CLASSES,
+        *planning_operators.CLASSES,
+        *subjects.CLASSES,
+        *views.CLASSES,
+        *rendering.CLASSES,
+        *dataset.CLASSES,
+        *panels.CLASSES,
+    )
+)
 
 
 def register() -> None:
     """Called by Blender when the extension is enabled."""
     _register_classes()
-    command.register()
+    for module in (properties, rows, planning, overlay, command):
+        module.register()
 
 
 def unregister() -> None:
     """Called by Blender when the extension is disabled."""
-    command.unregister()
+    for module in (command, overlay, jobs, planning, rows, properties):
+        module.unregister()
     _unregister_classes()

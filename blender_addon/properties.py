@@ -74,7 +74,7 @@ def _is_optional(kind: Any) -> bool:
     return type(None) in get_args(kind)
 
 
-def _group(name: str, kind: Any, **more: Any) -> type:
+def _group(name: str, kind: Any, /, **more: Any) -> type:
     """A PropertyGroup with a property for every option of a configuration dataclass."""
     made: dict[str, Any] = more
     for option, hint in _options(kind):
@@ -85,15 +85,15 @@ def _group(name: str, kind: Any, **more: Any) -> type:
             made[f"use_{option.name}"] = bpy.props.BoolProperty(
                 name=f"Set {option.name}", description=f"Say here which {option.metadata['help']}"
             )
-    return _declared(name, kind.__doc__, **made)
+    return declared(name, kind.__doc__, **made)
 
 
-def _declared(name: str, about: str, **properties: Any) -> type:
+def declared(name: str, about: str, /, **properties: Any) -> type:
     """A PropertyGroup; Blender does not read annotations that are text, which these would be in a class statement."""
     return type(name, (bpy.types.PropertyGroup,), {"__annotations__": properties, "__doc__": about})
 
 
-BLENDSET_PG_object = _declared(
+BLENDSET_PG_object = declared(
     "BLENDSET_PG_object",
     "A pointer at one object; it follows renames.",
     object=bpy.props.PointerProperty(type=bpy.types.Object),

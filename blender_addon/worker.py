@@ -49,8 +49,8 @@ def _opened(job: Message, events: EventWriter) -> SceneRun:
     config = config_from_dict(job["config"])
     path = Path(job["scene_path"])
     events.emit("progress", what="opening", done=0, total=1, text=path.name)
-    open_file(path)
-    return SceneRun(path, Dataset(Path(job["dataset"])), config, events.emit)
+    open_file(Path(job["opened_path"]))
+    return SceneRun(path, Dataset(Path(job["dataset"])), config, events.emit, job["sha256"])
 
 
 @contextmanager

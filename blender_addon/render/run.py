@@ -44,10 +44,11 @@ Emit = Callable[..., None]
 class SceneRun:
     """A .blend that is open in this process, and the dataset that its views go to.
 
-    `emit(event, **fields)` is told of everything worth knowing. Close it to give the scene back as it was.
+    `emit(event, **fields)` is told of everything worth knowing; `digest` is the source's SHA-256 where a copy of it is
+    what is open. Close it to give the scene back as it was.
     """
 
-    def __init__(self, source: Path, dataset: Dataset, config: Config, emit: Emit) -> None:
+    def __init__(self, source: Path, dataset: Dataset, config: Config, emit: Emit, digest: str = "") -> None:
         self.dataset, self.config, self._emit = dataset, config, emit
         self._exit = ExitStack()
         self.scene = _chosen_scene(config.scene)
@@ -55,7 +56,7 @@ class SceneRun:
             self._exit.callback(self.scene.frame_set, self.scene.frame_current)
             self.scene.frame_set(config.frame)
         self.layer = _rendered_layer(self.scene)
-        digest = sha256_file(source)
+        digest = digest or sha256_file(source)
         self.scene_id = scene_id(source.stem, self.scene, digest)
         self.run = f"{self.scene_id}-{config.digest()}"
         started = time.perf_counter()

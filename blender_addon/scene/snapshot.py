@@ -233,7 +233,7 @@ def _surface(gathering: _Gathering, material: bpy.types.Material | None) -> Surf
 
 def _mesh(gathering: _Gathering, shown: bpy.types.Object) -> _Mesh | None:
     """Triangles of an evaluated object, read once per evaluated mesh."""
-    own = shown.type == "MESH"
+    own = shown.type == "MESH" and shown.mode != "EDIT"  # under edit its mesh is elsewhere until it is asked for
     key = (shown.original.name_full, shown.data.as_pointer() if own and shown.data else 0)
     if key not in gathering.meshes:
         mesh: Any = shown.data if own else shown.to_mesh()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +22,7 @@ from blendset.errors import BlendsetError
 from blendset.jobs.child import Child, WorkerCommand
 from blendset.jobs.protocol import Message
 from blendset.jobs.scenes import SceneJob, Summary
-from blendset.records import ViewRecord, read_record
+from blendset.records import ViewRecord, read_record, sha256_file
 
 BATCH = 8
 """Views per command: few enough that workers finish together, many enough that they never wait."""
@@ -81,7 +81,8 @@ class Supervisor:
     """Plans and renders scenes into one dataset. A context manager: leaving it ends every child.
 
     Raises BlendsetError where the dataset cannot take these settings, or the same shard runs there already.
-    With `render=False` it only plans; `previews` then says whether planning may render previews.
+    With `render=False` it only plans; `previews` then says whether planning may render previews. `copies` names files
+    to open in place of scenes that a person is still working on; the scene keeps the id of what is saved now.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class Supervisor:
         mix_settings: bool = False,
         render: bool = True,
         previews: bool = True,
+        copies: Mapping[Path, Path] | None = None,
     ) -> None:
         self.config = config
         self.paused = False
@@ -107,6 +109,7 @@ class Supervisor:
         self._shard_views = shard if len(scenes) < shard.count else WHOLE
         mine = scenes if len(scenes) < shard.count else scenes[shard.index - 1 :: shard.count]
         self._scenes = [SceneJob(path.absolute()) for path in mine]
+        self._copies = {path.absolute(): (str(copy), sha256_file(path)) for path, copy in (copies or {}).items()}
         self._workers: list[_Worker] = []
         self._children = 0
         self._cancelled = False
@@ -309,8 +312,11 @@ class Supervisor:
     def _start(self, scene: SceneJob) -> None:
         scene.started = scene.started or time.monotonic()
         self._children += 1
+        opened, digest = self._copies.get(scene.path, (str(scene.path), ""))
         job = {
             "scene_path": str(scene.path),
+            "opened_path": opened,
+            "sha256": digest,
             "dataset": str(self.dataset.root),
             "config": config_to_dict(self.config),
             "plan": str(self._plan.absolute()) if self._plan else None,

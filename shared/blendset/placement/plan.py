@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -58,11 +58,12 @@ class Planned:
         """A fresh selection over the accepted candidates."""
         return Audition(self.subject_units, self.scenery, config.cameras, config.preview.per_view)
 
-    def ranking(self, config: Config) -> list[Verdict]:
-        """The views of a plan without previews: every audition is taken to go well."""
+    def ranking(self, config: Config, turned_down: Container[int] = ()) -> list[Verdict]:
+        """The views of a plan without previews: every audition is taken to go well, but for verdicts (by Python's id)
+        that somebody has turned down."""
         selection = self.audition(config)
-        while selection.next() is not None:
-            selection.tell(True)
+        while (unit := selection.next()) is not None:
+            selection.tell(not any(id(view) in turned_down for view in unit))
         return [view for unit in selection.accepted for view in unit]
 
     def sample(self, config: Config) -> list[Verdict]:

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one render job of this Blender: a child Blender at work on a copy of the saved file, pumped by a timer."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import bpy
+
+from blendset.config import Config
+from blendset.dataset import Dataset
+from blendset.errors import BlendsetError
+from blendset.jobs.blenders import Blender, worker_command
+from blendset.jobs.scenes import SceneSummary
+from blendset.jobs.supervisor import Supervisor, Update
+from blendset.placement.plan import write_plan
+from blendset.records import sha256_file
+
+from .planning import WindowPlan
+from .render.scene_records import scene_id
+
+PUMP_S = 0.25
+
+
+class RenderJob:
+    """A supervisor with what the window wants to show of it."""
+
+    def __init__(self, source: Path, root: Path, plan_path: Path, config: Config) -> None:
+        self.root, self.said, self.picture = root, "starting Blender", ""
+        self._folder = Path(tempfile.mkdtemp(prefix="blendset-window-"))
+        try:
+            copy = self._folder / source.name
+            bpy.ops.wm.save_as_mainfile(filepath=str(copy), copy=True, relative_remap=True)
+            command = partial(worker_command, this_blender(), None)
+            self.supervisor = Supervisor(
+                [source], root, config, command, plan=plan_path, copies={source.absolute(): copy}
+            )
+        except BaseException:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise
+
+    @property
+    def share(self) -> float:
+        """How much of it is done, 0 to 1."""
+        return self.supervisor.done / max(self.supervisor.total, 1)
+
+    @property
+    def ended(self) -> SceneSummary | None:
+        """How it went, once it has."""
+        return self.supervisor.summary().scenes[0] if self.supervisor.finished else None
+
+    def step(self) -> None:
+        """Listen to the child."""
+        for update in self.supervisor.step():
+            self._hear(update)
+
+    def _hear(self, update: Update) -> None:
+        self.said = update.text
+        if update.kind == "view":
+            self.picture = str(self.root / update.event["path"] / "rgb.png")
+
+    def close(self) -> None:
+        """End the child and tidy up."""
+        self.supervisor.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def this_blender() -> Blender:
+    """The Blender that this is, to be started once more."""
+    version = (bpy.app.version[0], bpy.app.version[1], bpy.app.version[2])
+    if bpy.app.binary_path:
+        return Blender(Path(bpy.app.binary_path), "executable", version)
+    return Blender(Path(sys.executable), "module", version)
+
+
+def has_changes() -> bool:
+    """Whether the window holds what the file does not; without a window only Blender 5.2 can tell."""
+    return bpy.data.is_dirty and not bpy.app.background
+
+
+def saved_source() -> Path:
+    """The open file; raises BlendsetError where what is on disk is not what is in the window."""
+    if not bpy.data.filepath:
+        raise BlendsetError("This scene has no file yet; save it first.")
+    if has_changes():
+        raise BlendsetError(
+            "The file has unsaved changes; save it first: a dataset knows its scenes by the saved file."
+        )
+    return Path(bpy.data.filepath)
+
+
+def start(scene: bpy.types.Scene, plan: WindowPlan, root: Path) -> RenderJob:
+    """Write the plan into the dataset, where a later session finds it, and have a child render it."""
+    config = plan.config
+    source = saved_source()
+    name = scene_id(source.stem, scene, sha256_file(source))
+    plan_file = plan.plan_file(name)
+    plan_file = replace(plan_file, run=f"{plan_file.run}-window")
+    dataset = Dataset.for_run(root, config, [source])
+    path = dataset.plan_path(plan_file.run)
+    write_plan(path, plan_file)
+    return launch(source, root, path, config)
+
+
+def launch(source: Path, root: Path, plan_path: Path, config: Config) -> RenderJob:
+    """Start the job, as the only one."""
+    global _job
+    if _job is not None and not _job.supervisor.finished:
+        raise BlendsetError("A render job is running; cancel it, or wait.")
+    _job = RenderJob(source, root, plan_path, config)
+    bpy.app.timers.register(_pump, first_interval=PUMP_S)
+    return _job
+
+
+_job: RenderJob | None = None
+
+
+def current() -> RenderJob | None:
+    """The job that runs, or the last one of this session."""
+    return _job
+
+
+def _pump() -> float | None:
+    """Called by Blender's timer until the job is over."""
+    if _job is None:
+        return None
+    _job.step()
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type == "VIEW_3D":
+                area.tag_redraw()
+    if _job.supervisor.finished:
+        _job.close()
+        return None
+    return PUMP_S
+
+
+def unregister() -> None:
+    """End the job with the add-on."""
+    global _job
+    if bpy.app.timers.is_registered(_pump):
+        bpy.app.timers.unregister(_pump)
+    if _job is not None:
+        _job.close()
+        _job = None

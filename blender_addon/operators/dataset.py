@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Buttons about the folder that the views go to, and about settings as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+from blendset.config import config_to_toml, load_config
+from blendset.dataset import Dataset
+from blendset.errors import BlendsetError
+from blendset.records import atomic_write
+
+from ..properties import from_config, to_config
+from .rendering import dataset_folder
+
+
+class BLENDSET_OT_verify(bpy.types.Operator):
+    """Check every file of the dataset against its record"""
+
+    bl_idname = "blendset.verify"
+    bl_label = "Verify"
+
+    def execute(self, context: bpy.types.Context) -> set[Any]:
+        try:
+            report = Dataset(dataset_folder(context.scene)).verify()
+        except BlendsetError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        if report.problems:
+            first = report.problems[0]
+            self.report({"ERROR"}, f"{len(report.problems)} problems, the first: {first.path} {first.what}")
+            return {"FINISHED"}
+        self.report({"INFO"}, f"{report.views} views are sound")
+        return {"FINISHED"}
+
+
+class BLENDSET_OT_open_folder(bpy.types.Operator):
+    """Show the dataset's folder in the system's file browser"""
+
+    bl_idname = "blendset.open_folder"
+    bl_label = "Open Folder"
+
+    def execute(self, context: bpy.types.Context) -> set[Any]:
+        try:
+            folder = dataset_folder(context.scene)
+        except BlendsetError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        if not folder.is_dir():
+            self.report({"WARNING"}, f"{folder} does not exist yet; render first")
+            return {"CANCELLED"}
+        bpy.ops.wm.path_open(filepath=str(folder))
+        return {"FINISHED"}
+
+
+class BLENDSET_OT_copy_command(bpy.types.Operator):
+    """Copy the command that verifies this dataset with the companion package"""
+
+    bl_idname = "blendset.copy_command"
+    bl_label = "Copy Next Command"
+
+    def execute(self, context: bpy.types.Context) -> set[Any]:
+        try:
+            folder = dataset_folder(context.scene)
+        except BlendsetError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        context.window_manager.clipboard = f'blendset verify "{folder}"'
+        self.report({"INFO"}, f"Copied: {context.window_manager.clipboard}")
+        return {"FINISHED"}
+
+
+def _ask_for_file(operator: Any, context: bpy.types.Context) -> set[Any]:
+    """A file dialogue for TOML files."""
+    if not operator.filepath:
+        operator.filepath = bpy.path.abspath("//blendset.toml") if bpy.data.filepath else "blendset.toml"
+    context.window_manager.fileselect_add(operator)
+    return {"RUNNING_MODAL"}
+
+
+class BLENDSET_OT_settings_export(bpy.types.Operator):
+    """Write these settings as TOML, for the command line and for other machines"""
+
+    bl_idname = "blendset.settings_export"
+    bl_label = "Export Settings"
+
+    filepath: bpy.props.StringProperty(subtype="FILE_PATH")
+    filter_glob: bpy.props.StringProperty(default="*.toml", options={"HIDDEN"})
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[Any]:
+        return _ask_for_file(self, context)
+
+    def execute(self, context: bpy.types.Context) -> set[Any]:
+        try:
+            atomic_write(Path(self.filepath), config_to_toml(to_config(context.scene)).encode())
+        except BlendsetError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        self.report({"INFO"}, f"Wrote {self.filepath}")
+        return {"FINISHED"}
+
+
+class BLENDSET_OT_settings_import(bpy.types.Operator):
+    """Take all settings from a TOML file"""
+
+    bl_idname = "blendset.settings_import"
+    bl_label = "Import Settings"
+    bl_options = {"REGISTER", "UNDO"}
+
+    filepath: bpy.props.StringProperty(subtype="FILE_PATH")
+    filter_glob: bpy.props.StringProperty(default="*.toml", options={"HIDDEN"})
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[Any]:
+        return _ask_for_file(self, context)
+
+    def execute(self, context: bpy.types.Context) -> set[Any]:
+        try:
+            from_config(context.scene, load_config(Path(self.filepath)))
+        except BlendsetError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+
+CLASSES = (
+    BLENDSET_OT_verify,
+    BLENDSET_OT_open_folder,
+    BLENDSET_OT_copy_command,
+    BLENDSET_OT_settings_export,
+    BLENDSET_OT_settings_import,
+)

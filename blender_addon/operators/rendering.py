@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The render job's buttons."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+from blendset.errors import BlendsetError
+
+from .. import jobs, planning
+from ..properties import settings_of
+
+
+def dataset_folder(scene: bpy.types.Scene) -> Path:
+    """The dataset's folder; raises BlendsetError where "//" has no file to be beside."""
+    out = settings_of(scene).out
+    if not out or (out.startswith("//") and not bpy.data.filepath):
+        raise BlendsetError("The dataset has no folder; save the file, or choose a folder for it.")
+    return Path(bpy.path.abspath(out))
+
+
+class BLENDSET_OT_render(bpy.types.Operator):
+    """Render the planned views in another Blender; this window stays free, and finished views are kept"""
+
+    bl_idname = "blendset.render"
+    bl_label = "Render Dataset"
+    bl_options = {"REGISTER"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        job = jobs.current()
+        if job is not None and not job.supervisor.finished:
+            cls.poll_message_set("A job is running; pause or cancel it below")
+            return False
+        if planning.plan_of(context.scene) is None:
+            cls.poll_message_set("There is no plan yet; plan cameras first")
+            return False
+        return True
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[Any]:
+        if jobs.has_changes() and bpy.data.filepath:
+            return context.window_manager.invoke_confirm(
+                self,
+                event,
+                title="Save and Render",
+                message="The file has unsaved changes.",
+                confirm_text="Save and Render",
+            )
+        return self.execute(context)
+
+    def execute(self, context: bpy.types.Context) -> set[Any]:
+        plan = planning.plan_of(context.scene)
+        assert plan is not None
+        try:
+            root = dataset_folder(context.scene)
+            if jobs.has_changes() and bpy.data.filepath:
+                _save()
+            jobs.start(context.scene, plan, root)
+        except BlendsetError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+
+def _save() -> None:
+    try:
+        bpy.ops.wm.save_mainfile()
+    except RuntimeError as error:
+        reason = " ".join(str(error).removeprefix("Error: ").split()).rstrip(".")
+        raise BlendsetError(f"The file cannot be saved ({reason}); save it under another name.") from error
+
+
+class _OfJob:
+    """For operators that need a running job."""
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        job = jobs.current()
+        if job is None or job.supervisor.finished:
+            cls.poll_message_set("No job is running")
+            return False
+        return True
+
+
+class BLENDSET_OT_job_pause(_OfJob, bpy.types.Operator):
+    """Let the child finish the views that it has begun and wait; once more goes on"""
+
+    bl_idname = "blendset.job_pause"
+    bl_label = "Pause / Go On"
+
+    def execute(self, context: bpy.types.Context) -> set[Any]:
+        job = jobs.current()
+        assert job is not None
+        job.supervisor.resume() if job.supervisor.paused else job.supervisor.pause()
+        return {"FINISHED"}
+
+
+class BLENDSET_OT_job_cancel(_OfJob, bpy.types.Operator):
+    """End the job now; finished views stay, and Render goes on from there"""
+
+    bl_idname = "blendset.job_cancel"
+    bl_label = "Cancel"
+
+    def execute(self, context: bpy.types.Context) -> set[Any]:
+        job = jobs.current()
+        assert job is not None
+        job.supervisor.cancel()
+        return {"FINISHED"}
+
+
+CLASSES = (BLENDSET_OT_render, BLENDSET_OT_job_pause, BLENDSET_OT_job_cancel)

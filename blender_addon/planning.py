@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The plan that the window shows: made of the open scene step by step, changed by hand, kept in memory only."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import bpy
+
+from blendset.cameras import Camera
+from blendset.config import Config
+from blendset.placement.candidates import Candidate
+from blendset.placement.gates import Verdict
+from blendset.placement.plan import PlanFile, Planned, Step, plan_steps, planned_view
+from blendset.placement.subjects import find_subjects
+
+from .scene.cameras import own_cameras
+from .scene.snapshot import OpenScene, open_scene
+
+
+@dataclass(eq=False)
+class WindowPlan:
+    """What planning found out about a scene, and what a person thinks of it.
+
+    Views are numbered by their candidates; `turned_down` and `added` hold what was changed by hand.
+    """
+
+    scene: str
+    config: Config
+    opened: OpenScene
+    planned: Planned
+    turned_down: set[int] = field(default_factory=set)
+    kept: set[int] = field(default_factory=set)
+    added: list[Verdict] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.numbers = {id(verdict): number for number, verdict in enumerate(self.planned.verdicts)}
+        self.choose()
+
+    def choose(self) -> None:
+        """Rank again: whatever was turned down makes room for the next best."""
+        down = {id(self.planned.verdicts[number]) for number in self.turned_down}
+        chosen = [self.numbers[id(view)] for view in self.planned.ranking(self.config, down)]
+        self.chosen = [*chosen, *sorted(self.kept.difference(chosen))]
+
+    @property
+    def views(self) -> list[Verdict]:
+        """The views to render, in order."""
+        return [self.planned.verdicts[number] for number in self.chosen] + self.added
+
+    def verdict(self, number: int) -> Verdict:
+        """The view of that number: a candidate's, or for -1, -2, ... one that was added by hand."""
+        return self.planned.verdicts[number] if number >= 0 else self.added[-1 - number]
+
+    def views_of(self) -> Counter[str]:
+        """How many views each subject gets, by its id."""
+        return Counter(view.candidate.subject.id for view in self.views if view.candidate.subject)
+
+    def why_unseen(self) -> dict[str, str]:
+        """For each subject that no camera can see, what stood in the way most often."""
+        reasons: dict[str, Counter[str]] = {}
+        for verdict in self.planned.verdicts:
+            if verdict.candidate.subject and verdict.candidate.subject.id not in self.planned.seen_subjects:
+                reasons.setdefault(verdict.candidate.subject.id, Counter())[verdict.reason] += 1
+        return {subject: counts.most_common(1)[0][0] for subject, counts in reasons.items()}
+
+    def add(self, camera: Camera, name: str) -> None:
+        """Add a view by hand: of the scene, for nobody has said what it is about."""
+        square = camera.resized(self.config.render.resolution)
+        self.added.append(Verdict(Candidate(square, name=name)))
+
+    def plan_file(self, scene_id: str) -> PlanFile:
+        """What the child Blender renders."""
+        views = tuple(planned_view(scene_id, view, self.config.seed) for view in self.views)
+        run = f"{scene_id}-{self.config.digest()}"
+        return PlanFile(run, scene_id, self.config, "scene", False, views)
+
+
+def planning_steps(scene: bpy.types.Scene, config: Config) -> Iterator[Step | WindowPlan]:
+    """Yields often enough for a window to stay alive, but for the first step, which is Blender's evaluation; the plan
+    comes last."""
+    layer = next((each.name for each in scene.view_layers if each.use), scene.view_layers[0].name)
+    yield Step("reading the scene", 0, 1)
+    opened = open_scene(scene, layer)
+    found = find_subjects(opened.snapshot, config.subjects, config.seed)
+    for step in plan_steps(opened.snapshot, opened.geometry, found, config, own_cameras(scene)):
+        if isinstance(step, Step):
+            yield step
+        else:
+            yield WindowPlan(scene.name, config, opened, step)
+
+
+_plans: dict[str, WindowPlan] = {}
+
+
+def plan_of(scene: bpy.types.Scene) -> WindowPlan | None:
+    """The plan that was last made for a scene of the open file."""
+    return _plans.get(scene.name)
+
+
+def remember(plan: WindowPlan) -> None:
+    """Make this the plan of its scene."""
+    _plans[plan.scene] = plan
+
+
+@bpy.app.handlers.persistent  # type: ignore[untyped-decorator]
+def forget(*_: object) -> None:
+    """Another file has been opened."""
+    _plans.clear()
+
+
+def register() -> None:
+    """Follow which file is open."""
+    bpy.app.handlers.load_pre.append(forget)
+
+
+def unregister() -> None:
+    """Forget everything."""
+    bpy.app.handlers.load_pre.remove(forget)
+    forget()

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Cameras in the viewport: chosen ones coloured by score, rejected ones of the reason that is selected.
+
+Lines go to the GPU once per change, whatever their number; drawing them is one call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import bpy
+import numpy as np
+
+from blendset.cameras import Array, Camera
+
+from .. import planning
+
+LINE_WIDTH = 1.5
+REJECTED = (0.85, 0.25, 0.2, 0.35)
+SELECTED = (1.0, 1.0, 1.0, 1.0)
+TURNED_DOWN = (0.5, 0.5, 0.5, 0.5)
+WORST, BEST = np.array([0.95, 0.65, 0.15, 0.9]), np.array([0.2, 0.85, 0.45, 0.9])
+EDGES = np.array([0, 1, 0, 2, 0, 3, 0, 4, 1, 2, 2, 3, 3, 4, 4, 1, 5, 6, 6, 7, 7, 5])
+"""From the lens to the picture's corners, around the picture, and a mark where up is."""
+
+_handle: Any = None
+_batch: Any = None
+_stale = True
+
+
+def changed(*_: object) -> None:
+    """Draw anew at the next redraw."""
+    global _stale
+    _stale = True
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type == "VIEW_3D":
+                area.tag_redraw()
+
+
+def frusta(cameras: Sequence[Camera], size: float) -> Array:
+    """Line ends (N * 22, 3) of small pyramids before the lenses, in world space."""
+    if not cameras:
+        return np.zeros((0, 3))
+    half = np.array([camera.half_tangents for camera in cameras])
+    x, y = half[:, 0] * size, half[:, 1] * size
+    nothing, depth = np.zeros(len(cameras)), np.full(len(cameras), -size)
+    corners = [
+        (nothing, nothing, nothing),
+        (-x, -y, depth), (x, -y, depth), (x, y, depth), (-x, y, depth),
+        (-0.5 * x, 1.1 * y, depth), (0.5 * x, 1.1 * y, depth), (nothing, 1.6 * y, depth),
+    ]  # fmt: skip
+    local = np.stack([np.stack(corner, axis=-1) for corner in corners], axis=1)
+    matrices = np.array([camera.world_from_camera for camera in cameras])
+    placed = np.einsum("nij,nkj->nki", matrices[:, :3, :3], local) + matrices[:, None, :3, 3]
+    return np.asarray(placed[:, EDGES].reshape(-1, 3))
+
+
+def lines(context: bpy.types.Context) -> tuple[Array, Array]:
+    """Everything to draw: line ends (N, 3) and their colours (N, 4)."""
+    plan, shown = planning.plan_of(context.scene), context.window_manager.blendset
+    cameras: list[Camera] = []
+    colours: list[Array] = []
+    if plan is not None and shown.show_accepted:
+        rows = list(shown.views)
+        verdicts = [plan.verdict(row.number) for row in rows]
+        cameras += [verdict.candidate.camera for verdict in verdicts]
+        colours += [_colour(row, place == shown.view) for place, row in enumerate(rows)]
+    if plan is not None and shown.show_rejected and shown.reason < len(shown.reasons):
+        reason = shown.reasons[shown.reason].name
+        taken = [verdict for verdict in plan.planned.verdicts if (verdict.reason or "accepted") == reason]
+        cameras += [verdict.candidate.camera for verdict in taken]
+        colours += [np.array(REJECTED)] * len(taken)
+    size = 0.03 * plan.opened.snapshot.diagonal if plan else 1.0
+    return frusta(cameras, size), np.repeat(np.array(colours).reshape(-1, 4), len(EDGES), axis=0)
+
+
+def _colour(row: Any, selected: bool) -> Array:
+    if selected:
+        return np.array(SELECTED)
+    if row.turned_down:
+        return np.array(TURNED_DOWN)
+    return np.asarray(WORST + (BEST - WORST) * np.clip(row.score * 1.6 - 0.5, 0, 1))
+
+
+def _draw() -> None:
+    import gpu
+    from gpu_extras.batch import batch_for_shader
+
+    global _batch, _stale
+    context = bpy.context
+    if not context.space_data.overlay.show_overlays:
+        return
+    shader = gpu.shader.from_builtin("POLYLINE_SMOOTH_COLOR")
+    if _stale:
+        points, colours = lines(context)
+        content: Any = {"pos": points.astype(np.float32), "color": colours.astype(np.float32)}
+        _batch = batch_for_shader(shader, "LINES", content) if len(points) else None
+        _stale = False
+    if _batch is None:
+        return
+    gpu.state.blend_set("ALPHA")
+    gpu.state.depth_test_set("LESS_EQUAL")
+    shader.uniform_float("viewportSize", gpu.state.viewport_get()[2:])
+    shader.uniform_float("lineWidth", LINE_WIDTH)
+    _batch.draw(shader)
+    gpu.state.depth_test_set("NONE")
+    gpu.state.blend_set("NONE")
+
+
+def register() -> None:
+    """Draw in every 3D viewport from now on; nothing to do where there is no window."""
+    global _handle
+    if not bpy.app.background:
+        _handle = bpy.types.SpaceView3D.draw_handler_add(_draw, (), "WINDOW", "POST_VIEW")
+
+
+def unregister() -> None:
+    """Stop drawing."""
+    global _handle, _batch
+    if _handle is not None:
+        bpy.types.SpaceView3D.draw_handler_remove(_handle, "WINDOW")
+    _handle = _batch = None

@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The tab "Blendset" in the 3D viewport's sidebar, from subjects to the finished dataset."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import bpy
+
+from .. import jobs
+from ..properties import settings_of
+from . import rows
+
+
+class _Panel:
+    bl_space_type = cast(Any, "VIEW_3D")
+    bl_region_type = cast(Any, "UI")
+    bl_category = "Blendset"
+
+
+class BLENDSET_UL_subjects(bpy.types.UIList):
+    """Subjects with the number of views each gets, or why it gets none."""
+
+    def draw_item(
+        self, context: Any, layout: Any, data: Any, item: Any, icon: Any, active: Any, name: Any, index: Any = 0
+    ) -> None:
+        row = layout.row(align=True)
+        row.active = not item.left_out
+        row.label(text=item.label or item.name, icon="HIDE_ON" if item.left_out else "MESH_CUBE")
+        tail = row.row()
+        tail.alignment = "RIGHT"
+        if item.left_out:
+            tail.label(text="left out")
+        elif item.cameras:
+            tail.label(text=f"{item.views} of {item.cameras}")
+        else:
+            tail.label(text=item.unseen or "unseen")
+
+
+class BLENDSET_UL_reasons(bpy.types.UIList):
+    """The funnel: each reason with its share as a bar."""
+
+    def draw_item(
+        self, context: Any, layout: Any, data: Any, item: Any, icon: Any, active: Any, name: Any, index: Any = 0
+    ) -> None:
+        split = layout.split(factor=0.45)
+        split.label(text=item.name, icon="CHECKMARK" if item.name == "accepted" else "NONE")
+        split.progress(factor=item.share, text=f"{item.count:,}")
+
+
+class BLENDSET_UL_views(bpy.types.UIList):
+    """Views in render order, with their scores."""
+
+    def draw_item(
+        self, context: Any, layout: Any, data: Any, item: Any, icon: Any, active: Any, name: Any, index: Any = 0
+    ) -> None:
+        row = layout.row(align=True)
+        row.active = not item.turned_down
+        row.label(text=item.name, icon="X" if item.turned_down else "CAMERA_DATA")
+        tail = row.row()
+        tail.alignment = "RIGHT"
+        tail.label(text="rejected" if item.turned_down else "by hand" if item.number < 0 else f"{item.score:.2f}")
+
+
+class BLENDSET_PT_plan(_Panel, bpy.types.Panel):
+    """Where everything starts."""
+
+    bl_label = "Plan"
+    bl_idname = "BLENDSET_PT_plan"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, shown, settings = self.layout, rows.window(context), settings_of(context.scene)
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        layout.prop(settings.cameras, "preset")
+        layout.prop(settings.cameras, "views")
+        if shown.doing:
+            layout.progress(factor=shown.progress, text=f"{shown.doing} (Esc cancels)")
+            return
+        row = layout.row()
+        row.scale_y = 1.4
+        row.operator("blendset.plan", icon="OUTLINER_OB_CAMERA")
+
+
+class BLENDSET_PT_subjects(_Panel, bpy.types.Panel):
+    """What the views are about."""
+
+    bl_label = "Subjects"
+    bl_idname = "BLENDSET_PT_subjects"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, shown, settings = self.layout, rows.window(context), settings_of(context.scene)
+        if shown.subjects:
+            layout.template_list("BLENDSET_UL_subjects", "", shown, "subjects", shown, "subject", rows=5)
+            row = layout.row(align=True)
+            row.operator("blendset.subject_label", text="Label", icon="SORTALPHA")
+            row.operator("blendset.subject_leave_out", icon="HIDE_ON")
+            row = layout.row(align=True)
+            row.operator("blendset.subject_frame", text="Frame", icon="VIEWZOOM")
+            row.operator("blendset.subject_pick", text="From Selection", icon="EYEDROPPER")
+        else:
+            layout.label(text="Plan cameras to see the subjects.", icon="INFO")
+        column = layout.column()
+        column.use_property_split = True
+        column.use_property_decorate = False
+        for name in ("include", "exclude"):
+            column.prop(settings.subjects, name)
+
+
+class BLENDSET_PT_subject_limits(_Panel, bpy.types.Panel):
+    """How large a subject may be, and how many copies count."""
+
+    bl_label = "Limits"
+    bl_parent_id = "BLENDSET_PT_subjects"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        _all(self.layout, settings_of(context.scene).subjects, skip=("include", "exclude"))
+
+
+class BLENDSET_PT_cameras(_Panel, bpy.types.Panel):
+    """Which cameras are proposed."""
+
+    bl_label = "Cameras"
+    bl_idname = "BLENDSET_PT_cameras"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        _all(self.layout, settings_of(context.scene).cameras, skip=("preset", "views"))
+
+
+class BLENDSET_PT_gates(_Panel, bpy.types.Panel):
+    """What a camera is held to."""
+
+    bl_label = "Gates"
+    bl_parent_id = "BLENDSET_PT_cameras"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        _all(self.layout, settings_of(context.scene).gates)
+
+
+class BLENDSET_PT_funnel(_Panel, bpy.types.Panel):
+    """What became of the candidates."""
+
+    bl_label = "Funnel"
+    bl_idname = "BLENDSET_PT_funnel"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, shown = self.layout, rows.window(context)
+        if not shown.reasons:
+            layout.label(text="Plan cameras to see the funnel.", icon="INFO")
+            return
+        layout.label(text=f"{shown.candidates:,} candidates")
+        layout.template_list("BLENDSET_UL_reasons", "", shown, "reasons", shown, "reason", rows=5)
+        layout.prop(shown, "show_rejected", text="Show These Cameras")
+        layout.operator("blendset.view_keep_rejected", icon="ADD")
+
+
+class BLENDSET_PT_views(_Panel, bpy.types.Panel):
+    """The planned views."""
+
+    bl_label = "Views"
+    bl_idname = "BLENDSET_PT_views"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, shown = self.layout, rows.window(context)
+        if shown.views:
+            layout.prop(shown, "show_accepted")
+            layout.template_list("BLENDSET_UL_views", "", shown, "views", shown, "view", rows=5)
+            row = layout.row(align=True)
+            row.operator("blendset.view_look_through", text="", icon="TRIA_LEFT").step = -1
+            row.operator("blendset.view_look_through", icon="CAMERA_DATA").step = 0
+            row.operator("blendset.view_look_through", text="", icon="TRIA_RIGHT").step = 1
+            layout.operator("blendset.view_turn_down", icon="X")
+        else:
+            layout.label(text="Plan cameras to see the views.", icon="INFO")
+        row = layout.row(align=True)
+        row.operator("blendset.view_add", text="Add Viewport", icon="ADD").source = "VIEWPORT"
+        row.operator("blendset.view_add", text="Add Camera", icon="ADD").source = "CAMERA"
+
+
+class BLENDSET_PT_render(_Panel, bpy.types.Panel):
+    """Where and how the views are rendered, and the job that does it."""
+
+    bl_label = "Render"
+    bl_idname = "BLENDSET_PT_render"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, settings = self.layout, settings_of(context.scene)
+        _all(layout, settings.render)
+        layout.prop(settings, "out")
+        row = layout.row()
+        row.scale_y = 1.4
+        row.operator("blendset.render", icon="RENDER_STILL")
+        job = jobs.current()
+        if job is None:
+            return
+        box = layout.box()
+        box.progress(factor=job.share, text=f"{job.supervisor.done} of {job.supervisor.total} views")
+        if job.ended is None:
+            box.label(text=job.said)
+            row = box.row(align=True)
+            row.operator("blendset.job_pause", text="Go On" if job.supervisor.paused else "Pause", icon="PAUSE")
+            row.operator("blendset.job_cancel", icon="CANCEL")
+        else:
+            box.label(text=f"{job.ended.status}: {job.ended.passed} of {job.ended.views} views pass every check")
+            if job.ended.reason:
+                box.label(text=job.ended.reason, icon="ERROR")
+
+
+class BLENDSET_PT_dataset(_Panel, bpy.types.Panel):
+    """The folder that the views are in."""
+
+    bl_label = "Dataset"
+    bl_idname = "BLENDSET_PT_dataset"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        _all(layout, settings_of(context.scene).dataset)
+        row = layout.row(align=True)
+        row.operator("blendset.verify", icon="CHECKMARK")
+        row.operator("blendset.open_folder", icon="FILE_FOLDER")
+        layout.operator("blendset.copy_command", icon="COPYDOWN")
+        row = layout.row(align=True)
+        row.operator("blendset.settings_export", icon="EXPORT")
+        row.operator("blendset.settings_import", icon="IMPORT")
+
+
+def _all(layout: bpy.types.UILayout, group: Any, skip: tuple[str, ...] = ()) -> None:
+    """A button for every setting of a group."""
+    column = layout.column()
+    column.use_property_split = True
+    column.use_property_decorate = False
+    for name in type(group).__annotations__:
+        if name not in skip:
+            column.prop(group, name)
+
+
+CLASSES = (
+    BLENDSET_UL_subjects,
+    BLENDSET_UL_reasons,
+    BLENDSET_UL_views,
+    BLENDSET_PT_plan,
+    BLENDSET_PT_subjects,
+    BLENDSET_PT_subject_limits,
+    BLENDSET_PT_cameras,
+    BLENDSET_PT_gates,
+    BLENDSET_PT_funnel,
+    BLENDSET_PT_views,
+    BLENDSET_PT_render,
+    BLENDSET_PT_dataset,
+)

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the lists show, on the window manager: written when something changes, never saved, only read when drawing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bpy
+
+from blendset.placement.subjects import Subject
+
+from .. import planning
+from ..properties import declared, settings_of
+from . import overlay
+
+Property = bpy.props
+
+BLENDSET_PG_subject_row = declared(
+    "BLENDSET_PG_subject_row",
+    "A subject in the list; its name is the subject's id.",
+    label=Property.StringProperty(name="Label", description="What it is called; saved with the object"),
+    views=Property.IntProperty(),
+    cameras=Property.IntProperty(),
+    unseen=Property.StringProperty(),
+    left_out=Property.BoolProperty(),
+)
+BLENDSET_PG_reason_row = declared(
+    "BLENDSET_PG_reason_row",
+    "What a gate took, in the funnel; its name is the reason.",
+    count=Property.IntProperty(),
+    share=Property.FloatProperty(),
+)
+BLENDSET_PG_view_row = declared(
+    "BLENDSET_PG_view_row",
+    "A view in the list; its name is what it is of.",
+    number=Property.IntProperty(description="The candidate's number; negative for one that was added by hand"),
+    score=Property.FloatProperty(),
+    turned_down=Property.BoolProperty(),
+)
+
+
+def _redraw(_shown: object, _context: object) -> None:
+    overlay.changed()
+
+
+BLENDSET_PG_window = declared(
+    "BLENDSET_PG_window",
+    "What the window shows of the last plan.",
+    subjects=Property.CollectionProperty(type=BLENDSET_PG_subject_row),
+    subject=Property.IntProperty(name="Subject"),
+    reasons=Property.CollectionProperty(type=BLENDSET_PG_reason_row),
+    reason=Property.IntProperty(name="Reason", update=_redraw),
+    views=Property.CollectionProperty(type=BLENDSET_PG_view_row),
+    view=Property.IntProperty(name="View", update=_redraw),
+    candidates=Property.IntProperty(),
+    doing=Property.StringProperty(),
+    progress=Property.FloatProperty(),
+    show_accepted=Property.BoolProperty(
+        name="Chosen cameras", description="Show the cameras of the planned views", default=True, update=_redraw
+    ),
+    show_rejected=Property.BoolProperty(
+        name="Rejected cameras",
+        description="Show the cameras that the reason selected in the funnel took",
+        update=_redraw,
+    ),
+)
+
+CLASSES = (BLENDSET_PG_subject_row, BLENDSET_PG_reason_row, BLENDSET_PG_view_row, BLENDSET_PG_window)
+
+
+def window(context: bpy.types.Context) -> Any:
+    """What the window shows."""
+    return context.window_manager.blendset
+
+
+def refresh(context: bpy.types.Context) -> None:
+    """Write all lists from the plan of the context's scene."""
+    shown, plan = window(context), planning.plan_of(context.scene)
+    for rows in (shown.subjects, shown.reasons, shown.views):
+        rows.clear()
+    shown.candidates = 0
+    if plan is not None:
+        _subjects(context, plan)
+        _reasons(shown, plan)
+        _views(shown, plan)
+    overlay.changed()
+
+
+def _subjects(context: bpy.types.Context, plan: planning.WindowPlan) -> None:
+    shown, views, unseen = window(context), plan.views_of(), plan.why_unseen()
+    cameras = {
+        units[0][0].candidate.subject.id: len(units)
+        for units in plan.planned.subject_units
+        if units[0][0].candidate.subject
+    }
+    out = {each.object for each in settings_of(context.scene).left_out}
+    for subject in plan.planned.found.subjects:
+        row = shown.subjects.add()
+        row.name, row.label = subject.id, subject.label
+        row.views, row.cameras, row.unseen = views[subject.id], cameras.get(subject.id, 0), unseen.get(subject.id, "")
+        row.left_out = any(each in out for each in objects_of(plan, subject))
+    shown.subject = min(shown.subject, max(len(shown.subjects) - 1, 0))
+
+
+def objects_of(plan: planning.WindowPlan, subject: Subject) -> list[bpy.types.Object]:
+    """The Blender objects that make a subject; instances stand for the object that scatters them."""
+    objects = [plan.opened.snapshot.objects[number - 1] for number in sorted(subject.objects)]
+    names = dict.fromkeys(each.instance_of or each.name for each in objects)
+    found = {each.name_full: each for each in bpy.data.objects}
+    return [found[name] for name in names if name in found]
+
+
+def _reasons(shown: Any, plan: planning.WindowPlan) -> None:
+    counts = plan.planned.counts()
+    shown.candidates = counts.pop("candidates")
+    for reason, count in counts.items():
+        row = shown.reasons.add()
+        row.name, row.count, row.share = reason, count, count / max(shown.candidates, 1)
+    shown.reason = min(shown.reason, max(len(shown.reasons) - 1, 0))
+
+
+def _views(shown: Any, plan: planning.WindowPlan) -> None:
+    down = sorted(plan.turned_down)
+    numbered = [(number, plan.planned.verdicts[number]) for number in [*plan.chosen, *down]]
+    numbered += [(-1 - place, verdict) for place, verdict in enumerate(plan.added)]
+    for number, verdict in numbered:
+        row, candidate = shown.views.add(), verdict.candidate
+        row.name = candidate.name or (candidate.subject.id if candidate.subject else "whole scene")
+        row.number, row.score, row.turned_down = number, verdict.score, number in plan.turned_down
+    shown.view = min(shown.view, max(len(shown.views) - 1, 0))
+
+
+def register() -> None:
+    """Give the window manager its rows."""
+    bpy.types.WindowManager.blendset = bpy.props.PointerProperty(type=BLENDSET_PG_window)
+
+
+def unregister() -> None:
+    """Take them back."""
+    del bpy.types.WindowManager.blendset

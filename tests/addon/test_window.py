@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The window's half of the add-on without a window: settings, operators, lists, and panels that can be drawn."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import bpy
+import pytest
+
+from blendset.config import Config, GateSettings, JobSettings, RenderSettings, config_to_toml, load_config
+from blendset.dataset import Dataset
+from blendset.placement.plan import planned_view
+from tests.addon import scenes
+from tests.addon.runs import SMALL, installed, opened, settings_of
+
+OPS: Any = bpy.ops.blendset
+
+
+def shown() -> Any:
+    """What the lists hold."""
+    return bpy.context.window_manager.blendset
+
+
+def settings() -> Any:
+    return bpy.context.scene.blendset
+
+
+def open_tidy(folder: Path) -> Path:
+    """A small scene as a file, open in this Blender, with the settings of the tests."""
+    path = folder / "tidy.blend"
+    scenes.tidy(path)
+    bpy.ops.wm.open_mainfile(filepath=str(path))
+    installed("properties").from_config(bpy.context.scene, SMALL)
+    settings().out = str(folder / "dataset")
+    return path
+
+
+def plan() -> Any:
+    assert OPS.plan() == {"FINISHED"}
+    return installed("planning").plan_of(bpy.context.scene)
+
+
+# ---- settings --------------------------------------------------------------------------------------------------------
+
+
+def test_the_settings_are_the_configuration() -> None:
+    """Untouched they are the defaults, to the last digit; and every option goes there and back."""
+    properties = installed("properties")
+    assert properties.to_config(bpy.context.scene) == Config()
+    other = replace(
+        SMALL,
+        seed=7,
+        frame=12,
+        gates=GateSettings(visible_fraction=0.123, clearance=0.055),
+        jobs=JobSettings(workers=3),
+    )
+    properties.from_config(bpy.context.scene, other)
+    assert properties.to_config(bpy.context.scene) == other
+
+
+def test_settings_as_toml_are_what_the_command_line_reads(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    settings().cameras.fill, settings().subjects.exclude = "0.5, 0.25", "Wall*, lamp"
+    assert OPS.settings_export(filepath=str(file)) == {"FINISHED"}
+    config = load_config(file)
+    assert config.cameras.fill == (0.5, 0.25) and config.subjects.exclude == ("Wall*", "lamp")
+    file.write_text(config_to_toml(SMALL), encoding="utf-8")
+    assert OPS.settings_import(filepath=str(file)) == {"FINISHED"}
+    assert installed("properties").to_config(bpy.context.scene) == SMALL
+
+
+def test_a_list_that_is_no_list_is_one_sentence(tmp_path: Path) -> None:
+    settings().cameras.focal_length_mm = "fifty"
+    with pytest.raises(RuntimeError, match=r"Focal length .mm. is 'fifty'; give numbers with commas between them"):
+        OPS.settings_export(filepath=str(tmp_path / "settings.toml"))
+    assert not (tmp_path / "settings.toml").exists()
+
+
+# ---- planning --------------------------------------------------------------------------------------------------------
+
+
+def test_the_window_plans_what_the_command_line_plans(tmp_path: Path) -> None:
+    path = open_tidy(tmp_path)
+    views = plan().views
+    with opened(path, tmp_path / "headless") as (run, _):
+        headless = run.plan(previews=False)
+        ours = [planned_view(run.scene_id, view, SMALL.seed) for view in views]
+    assert [view.view_id for view in ours] == [view.view_id for view in headless.views]
+    assert [view.camera.world_from_camera.tolist() for view in ours] == [
+        view.camera.world_from_camera.tolist() for view in headless.views
+    ]
+
+
+def test_the_lists_tell_what_the_plan_found(tmp_path: Path) -> None:
+    open_tidy(tmp_path)
+    made = plan()
+    assert [row.name for row in shown().subjects] == [each.id for each in made.planned.found.subjects]
+    assert sum(row.views for row in shown().subjects) == sum(made.views_of().values()) > 0
+    assert sum(row.count for row in shown().reasons) == shown().candidates == len(made.planned.verdicts)
+    assert [row.number for row in shown().views] == made.chosen and not shown().doing
+
+
+def test_what_is_left_out_stays_out_under_another_name(tmp_path: Path) -> None:
+    open_tidy(tmp_path)
+    first = plan().planned.found.subjects[0]
+    names = [each.name for each in installed("ui.rows").objects_of(plan(), first)]
+    shown().subject = 0
+    assert OPS.subject_leave_out() == {"FINISHED"} and shown().subjects[0].left_out
+    bpy.data.objects[names[0]].name = "Another [name]*"
+    assert first.id not in {each.id for each in plan().planned.found.subjects}
+    assert len(settings().left_out) == len(names)
+
+
+def test_a_label_goes_to_the_object(tmp_path: Path) -> None:
+    open_tidy(tmp_path)
+    [holder, *_] = installed("ui.rows").objects_of(plan(), plan().planned.found.subjects[0])
+    assert OPS.subject_label(label="reading chair") == {"FINISHED"}
+    assert holder["blendset_label"] == "reading chair"
+    assert "reading-chair" in {each.id for each in plan().planned.found.subjects}
+    bpy.context.view_layer.objects.active = holder
+    assert OPS.subject_pick() == {"FINISHED"} and shown().subjects[shown().subject].name == "reading-chair"
+    assert OPS.subject_frame() == {"FINISHED"} and holder.select_get()
+
+
+def test_views_are_turned_down_and_added_by_hand(tmp_path: Path) -> None:
+    open_tidy(tmp_path)
+    made = plan()
+    chosen = list(made.chosen)
+    shown().view = 1
+    assert OPS.view_turn_down() == {"FINISHED"}
+    assert chosen[1] not in made.chosen and len(made.chosen) == len(chosen)
+    shown().view = next(place for place, row in enumerate(shown().views) if row.turned_down)
+    assert OPS.view_turn_down() == {"FINISHED"} and made.chosen == chosen
+    shown().reason = next(place for place, row in enumerate(shown().reasons) if row.name != "accepted")
+    assert OPS.view_keep_rejected() == {"FINISHED"} and len(made.views) == len(chosen) + 1
+    bpy.context.scene.camera = bpy.data.objects.new("Own", bpy.data.cameras.new("Own"))
+    bpy.context.scene.collection.objects.link(bpy.context.scene.camera)
+    assert OPS.view_add(source="CAMERA") == {"FINISHED"} and made.views[-1].candidate.name == "Own"
+    assert len(shown().views) == len(made.views)
+
+
+def test_a_plan_is_forgotten_with_its_file(tmp_path: Path) -> None:
+    open_tidy(tmp_path)
+    plan()
+    bpy.ops.wm.read_homefile(use_empty=True)
+    assert installed("planning").plan_of(bpy.context.scene) is None
+    with pytest.raises(RuntimeError, match="poll"):
+        OPS.view_turn_down()
+
+
+def test_planning_leaves_the_scene_as_it_was(tmp_path: Path) -> None:
+    open_tidy(tmp_path)
+    before = settings_of(bpy.context.scene)
+    plan()
+    assert settings_of(bpy.context.scene) == before
+
+
+@pytest.mark.parametrize("kind", ["empty", "edit mode", "unsaved"])
+def test_planning_in_odd_moments_is_no_traceback(kind: str, tmp_path: Path) -> None:
+    if kind != "empty":
+        bpy.ops.mesh.primitive_cube_add()
+    if kind == "edit mode":
+        bpy.ops.object.mode_set(mode="EDIT")
+    assert OPS.plan() == {"FINISHED"}
+    assert bool(shown().views) == (kind != "empty")
+    with pytest.raises(RuntimeError, match="save the file"):
+        OPS.render()
+
+
+# ---- rendering -------------------------------------------------------------------------------------------------------
+
+
+def wait_for_job(seconds: float = 240) -> Any:
+    """Pump the job as Blender's timer would."""
+    jobs = installed("jobs")
+    until = time.monotonic() + seconds
+    while jobs._pump() is not None:
+        assert time.monotonic() < until, jobs.current().said
+        time.sleep(0.05)
+    return jobs.current()
+
+
+def test_a_job_renders_the_plan_with_what_was_changed_by_hand(tmp_path: Path) -> None:
+    path = open_tidy(tmp_path)
+    made = plan()
+    OPS.view_turn_down()
+    bpy.ops.wm.save_mainfile()
+    before = path.read_bytes()
+    assert OPS.render() == {"FINISHED"}
+    job = wait_for_job()
+    assert job.ended.status == "done", job.ended
+    views = list(Dataset(tmp_path / "dataset").views())
+    assert 0 < len(views) <= len(made.views) and Path(job.picture).exists()
+    wanted = {planned_view(views[0].scene, view, SMALL.seed).view_id for view in made.views}
+    assert {view.view_id for view in views} <= wanted
+    assert path.read_bytes() == before
+    assert OPS.verify() == {"FINISHED"}
+    assert OPS.render() == {"FINISHED"}
+    again = wait_for_job()
+    assert again.ended.views == len(views) and not again.picture
+
+
+def test_a_cancelled_job_goes_on_where_it_was(tmp_path: Path) -> None:
+    open_tidy(tmp_path)
+    plan()
+    bpy.ops.wm.save_mainfile()
+    OPS.render()
+    job = installed("jobs").current()
+    while not job.picture:
+        installed("jobs")._pump()
+        time.sleep(0.02)
+    OPS.job_cancel()
+    assert wait_for_job().ended.reason == "cancelled"
+    OPS.render()
+    assert wait_for_job().ended.status == "done"
+    assert not Dataset(tmp_path / "dataset").verify().problems
+
+
+# ---- the add-on as a guest -------------------------------------------------------------------------------------------
+
+
+def test_every_button_has_a_tooltip_and_a_place() -> None:
+    for each in (each for each in dir(OPS) if not each.startswith("_")):
+        kind = getattr(OPS, each).get_rna_type()
+        assert kind.description and kind.name, each
+
+
+def test_it_leaves_nothing_behind_and_comes_back() -> None:
+    name = "bl_ext.user_default.blendset"
+    for _ in range(2):
+        bpy.ops.preferences.addon_disable(module=name)
+        assert not [each for each in dir(bpy.types) if each.startswith("BLENDSET_")]
+        assert not hasattr(bpy.types.Scene, "blendset") and not hasattr(bpy.types.WindowManager, "blendset")
+        bpy.ops.preferences.addon_enable(module=name)
+    assert installed("properties").to_config(bpy.context.scene) == Config()
+    assert RenderSettings().resolution == settings().render.resolution
