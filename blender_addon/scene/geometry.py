@@ -33,16 +33,14 @@ class JoinedGeometry:
 
     def cast(self, origins: Array, directions: Array) -> tuple[Array, NDArray[np.int64]]:
         """First hits: distances in units of each direction's length, inf on a miss; triangle numbers, -1 on a miss."""
-        cast = self._tree.ray_cast
-        rays = zip((origins - self._centre).tolist(), directions.tolist(), strict=True)
-        hits = [
-            (hit[3], hit[2]) if (hit := cast(origin, towards))[2] is not None else (np.inf, -1)
-            for origin, towards in rays
-        ]
-        table = np.array(hits, dtype=np.float64).reshape(-1, 2)
-        local = table[:, 1].astype(np.int64)
-        triangles = np.where(local >= 0, self._numbers[local] if len(self._numbers) else -1, -1)
-        return table[:, 0] / np.linalg.norm(directions, axis=1), triangles
+        if not len(origins) or not len(self._numbers):
+            return np.full(len(origins), np.inf), np.full(len(origins), -1, dtype=np.int64)
+        hits = list(map(self._tree.ray_cast, (origins - self._centre).tolist(), directions.tolist()))
+        distances = np.array([hit[3] for hit in hits], dtype=np.float64)  # None, on a miss, becomes NaN
+        struck = ~np.isnan(distances)
+        triangles = np.full(len(origins), -1, dtype=np.int64)
+        triangles[struck] = self._numbers[[hit[2] for hit in hits if hit[2] is not None]]
+        return np.where(struck, distances, np.inf) / np.linalg.norm(directions, axis=1), triangles
 
     def near(self, points: Array, radius: float) -> NDArray[np.bool_]:
         """Whether any surface lies within `radius` of each point."""

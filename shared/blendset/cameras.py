@@ -6,7 +6,9 @@ Convention: Blender/OpenGL (looks along -Z, +Y up), pixel (0, 0) is the top-left
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -88,13 +90,30 @@ class Camera:
         return Camera(self.world_from_camera, width, height, self.focal_length_mm, self.shift)
 
 
+def project_all(cameras: Sequence[Camera], points: Array) -> tuple[Array, Array]:
+    """`Camera.project` for many cameras at once: pixels (C, N, 2) and planar depths (C, N)."""
+    local = (points - np.array([camera.position for camera in cameras])[:, None]) @ np.array(
+        [camera.rotation for camera in cameras]
+    )
+    depth = -local[..., 2]
+    focal = np.array([camera.focal_length_px for camera in cameras])[:, None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scaled = local[..., :2] * (focal / depth)[..., None] * [1, -1]
+    return np.array([camera.principal_point for camera in cameras])[:, None] + scaled, depth
+
+
+@lru_cache(maxsize=8)
 def pixel_centres(width: int, height: int, columns: int = 0, rows: int = 0) -> Array:
-    """Centres (N, 2) of all pixels, row by row; or of a coarser grid of `columns` x `rows` cells over the same
-    image."""
+    """Centres (N, 2) of all pixels, row by row; or of a coarser grid of `columns` x `rows` cells over the same image.
+
+    Read-only, for the same few are asked for again and again.
+    """
     columns, rows = columns or width, rows or height
     x = (np.arange(columns) + 0.5) * (width / columns)
     y = (np.arange(rows) + 0.5) * (height / rows)
-    return np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    centres = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    centres.flags.writeable = False
+    return centres
 
 
 def direction(azimuth_deg: float, elevation_deg: float) -> Array:

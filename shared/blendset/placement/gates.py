@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from blendset.cameras import Array, direction, pixel_centres
+from blendset.cameras import Array, direction, pixel_centres, project_all
 from blendset.config import GateSettings
 from blendset.placement.candidates import Candidate, Proposal, rows
 from blendset.placement.scene import OPEN_SKY, Geometry, Snapshot, closed_above, fibonacci_sphere
@@ -166,13 +166,10 @@ def hidden(ground: Ground, verdicts: Sequence[Verdict]) -> None:
 
 def truncated(ground: Ground, verdicts: Sequence[Verdict]) -> None:
     """Share of the subject's surface points outside the frame."""
-    points = _subject_of(verdicts).points
-    outside = np.empty(len(verdicts))
-    for row, verdict in enumerate(verdicts):
-        camera = verdict.candidate.camera
-        pixels, depth = camera.project(points)
-        inside = (depth > 0) & (pixels >= 0).all(axis=1) & (pixels <= [camera.width, camera.height]).all(axis=1)
-        outside[row] = 1 - inside.mean()
+    cameras = [verdict.candidate.camera for verdict in verdicts]
+    pixels, depth = project_all(cameras, _subject_of(verdicts).points)
+    size = np.array([(camera.width, camera.height) for camera in cameras])[:, None]
+    outside = 1 - ((depth > 0) & (pixels >= 0).all(axis=2) & (pixels <= size).all(axis=2)).mean(axis=1)
     _judge(verdicts, "truncated", outside, outside <= ground.settings.truncation)
 
 
