@@ -17,6 +17,7 @@ import bpy
 from blendset.config import Config, config_from_dict, config_to_dict
 from blendset.errors import BlendsetError
 
+UNITS = {"deg": "°", "mm": "mm", "ev": "EV", "s": "s", "metres": "m"}
 FROM_CONTEXT = ("scene",)
 """Options that the window takes from where it is."""
 
@@ -29,9 +30,9 @@ def _spelled_list(kind: Any) -> Any:
 
 def _title(name: str) -> str:
     """A field's name as a button says it."""
-    for unit in ("deg", "mm", "ev", "s", "metres"):
-        if name.endswith(f"_{unit}"):
-            return f"{name.removesuffix(f'_{unit}').replace('_', ' ').capitalize()} ({unit.replace('deg', '°')})"
+    words, _, unit = name.rpartition("_")
+    if unit in UNITS:
+        return f"{words.replace('_', ' ').capitalize()} {UNITS[unit]}"
     return name.replace("_", " ").capitalize()
 
 

@@ -99,7 +99,7 @@ class BLENDSET_PT_subjects(_Panel, bpy.types.Panel):
             row.operator("blendset.subject_frame", text="Frame", icon="VIEWZOOM")
             row.operator("blendset.subject_pick", text="From Selection", icon="EYEDROPPER")
         else:
-            layout.label(text="Plan cameras to see the subjects.", icon="INFO")
+            layout.label(text="Plan first", icon="INFO")
         column = layout.column()
         column.use_property_split = True
         column.use_property_decorate = False
@@ -149,7 +149,7 @@ class BLENDSET_PT_funnel(_Panel, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         layout, shown = self.layout, rows.window(context)
         if not shown.reasons:
-            layout.label(text="Plan cameras to see the funnel.", icon="INFO")
+            layout.label(text="Plan first", icon="INFO")
             return
         layout.label(text=f"{shown.candidates:,} candidates")
         layout.template_list("BLENDSET_UL_reasons", "", shown, "reasons", shown, "reason", rows=5)
@@ -174,10 +174,11 @@ class BLENDSET_PT_views(_Panel, bpy.types.Panel):
             row.operator("blendset.view_look_through", text="", icon="TRIA_RIGHT").step = 1
             layout.operator("blendset.view_turn_down", icon="X")
         else:
-            layout.label(text="Plan cameras to see the views.", icon="INFO")
+            layout.label(text="Plan first", icon="INFO")
         row = layout.row(align=True)
-        row.operator("blendset.view_add", text="Add Viewport", icon="ADD").source = "VIEWPORT"
-        row.operator("blendset.view_add", text="Add Camera", icon="ADD").source = "CAMERA"
+        row.label(text="Add")
+        row.operator("blendset.view_add", text="Viewport").source = "VIEWPORT"
+        row.operator("blendset.view_add", text="Camera").source = "CAMERA"
 
 
 class BLENDSET_PT_render(_Panel, bpy.types.Panel):
@@ -189,7 +190,8 @@ class BLENDSET_PT_render(_Panel, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         layout, settings = self.layout, settings_of(context.scene)
         _all(layout, settings.render)
-        layout.prop(settings, "out")
+        layout.label(text="Dataset folder")
+        layout.prop(settings, "out", text="")
         row = layout.row()
         row.scale_y = 1.4
         row.operator("blendset.render", icon="RENDER_STILL")
