@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import bpy
 
-from . import command, jobs, planning, properties
+from . import command, jobs, planning, preferences, properties
 from .operators import dataset, rendering, subjects, views
 from .operators import planning as planning_operators
 from .scene import render_depsgraph
@@ -14,6 +14,7 @@ from .ui import overlay, panels, rows
 _register_classes, _unregister_classes = bpy.utils.register_classes_factory(
     (
         *render_depsgraph.CLASSES,
+        *preferences.CLASSES,
         *properties.CLASSES,
         *rows.CLASSES,
         *planning_operators.CLASSES,

@@ -6,6 +6,8 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,10 +20,11 @@ from blendset.errors import BlendsetError
 from blendset.jobs.blenders import Blender, worker_command
 from blendset.jobs.scenes import SceneSummary
 from blendset.jobs.supervisor import Supervisor, Update
-from blendset.placement.plan import write_plan
-from blendset.records import sha256_file
+from blendset.placement.plan import read_plan, write_plan
+from blendset.records import sha256_file, slug
 
 from .planning import WindowPlan
+from .preferences import on_this_machine
 from .render.scene_records import scene_id
 
 PUMP_S = 0.25
@@ -32,6 +35,7 @@ class RenderJob:
 
     def __init__(self, source: Path, root: Path, plan_path: Path, config: Config) -> None:
         self.root, self.said, self.picture = root, "starting Blender", ""
+        self._first: tuple[float, int] | None = None
         self._folder = Path(tempfile.mkdtemp(prefix="blendset-window-"))
         try:
             copy = self._folder / source.name
@@ -50,6 +54,14 @@ class RenderJob:
         return self.supervisor.done / max(self.supervisor.total, 1)
 
     @property
+    def time_left(self) -> str:
+        """How long the rest will take, by the pace since the first view; empty before there is one."""
+        if self._first is None or (done := self.supervisor.done - self._first[1]) < 1:
+            return ""
+        seconds = (time.monotonic() - self._first[0]) / done * (self.supervisor.total - self.supervisor.done)
+        return f"{seconds / 60:.0f} min left" if seconds > 90 else f"{seconds:.0f} s left"
+
+    @property
     def ended(self) -> SceneSummary | None:
         """How it went, once it has."""
         return self.supervisor.summary().scenes[0] if self.supervisor.finished else None
@@ -62,6 +74,7 @@ class RenderJob:
     def _hear(self, update: Update) -> None:
         self.said = update.text
         if update.kind == "view":
+            self._first = self._first or (time.monotonic(), self.supervisor.done)
             self.picture = str(self.root / update.event["path"] / "rgb.png")
 
     def close(self) -> None:
@@ -96,7 +109,7 @@ def saved_source() -> Path:
 
 def start(scene: bpy.types.Scene, plan: WindowPlan, root: Path) -> RenderJob:
     """Write the plan into the dataset, where a later session finds it, and have a child render it."""
-    config = plan.config
+    config = on_this_machine(plan.config)
     source = saved_source()
     name = scene_id(source.stem, scene, sha256_file(source))
     plan_file = plan.plan_file(name)
@@ -105,6 +118,26 @@ def start(scene: bpy.types.Scene, plan: WindowPlan, root: Path) -> RenderJob:
     path = dataset.plan_path(plan_file.run)
     write_plan(path, plan_file)
     return launch(source, root, path, config)
+
+
+def resume(root: Path, plan_path: Path) -> RenderJob:
+    """Go on with a plan that an earlier session began."""
+    return launch(saved_source(), root, plan_path, on_this_machine(read_plan(plan_path).config))
+
+
+def unfinished(source: Path, root: Path) -> Path | None:
+    """The newest plan that a window began for this file and that still lacks views; None where there is none."""
+    if not (root / "dataset.json").is_file():
+        return None
+    dataset = Dataset(root)
+    begun = sorted((root / "plans").glob(f"{slug(source.stem)}-*-window.json"), key=lambda path: path.stat().st_mtime)
+    for path in reversed(begun):
+        plan = read_plan(path)
+        chosen = [read_plan(each) for each in (root / "plans").glob(f"{plan.run}-*.json")]
+        if not any(all(dataset.has_view(each.scene, view.view_id) for view in each.views) for each in chosen):
+            return path
+        return None
+    return None
 
 
 def launch(source: Path, root: Path, plan_path: Path, config: Config) -> RenderJob:
@@ -118,6 +151,8 @@ def launch(source: Path, root: Path, plan_path: Path, config: Config) -> RenderJ
 
 
 _job: RenderJob | None = None
+listeners: list[Callable[[RenderJob], None]] = []
+"""Told of the job whenever it has been pumped."""
 
 
 def current() -> RenderJob | None:
@@ -136,6 +171,9 @@ def _pump() -> float | None:
                 area.tag_redraw()
     if _job.supervisor.finished:
         _job.close()
+    for tell in listeners:
+        tell(_job)
+    if _job.supervisor.finished:
         return None
     return PUMP_S
 

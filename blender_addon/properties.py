@@ -10,12 +10,15 @@ from __future__ import annotations
 import dataclasses
 import glob
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 import bpy
 
 from blendset.config import Config, config_from_dict, config_to_dict
 from blendset.errors import BlendsetError
+
+from .preferences import preferences
 
 UNITS = {"deg": "°", "mm": "mm", "ev": "EV", "s": "s", "metres": "m"}
 FROM_CONTEXT = ("scene",)
@@ -113,7 +116,9 @@ BLENDSET_PG_settings = _group(
     **{name: bpy.props.PointerProperty(type=group) for name, group in SECTIONS.items()},
     left_out=bpy.props.CollectionProperty(type=BLENDSET_PG_object),
     out=bpy.props.StringProperty(
-        name="Dataset", description="Folder that the dataset is written to", subtype="DIR_PATH", default="//dataset"
+        name="Dataset",
+        description="Folder that the dataset is written to; empty takes the one of the preferences",
+        subtype="DIR_PATH",
     ),
 )
 
@@ -123,6 +128,15 @@ CLASSES = (BLENDSET_PG_object, *SECTIONS.values(), BLENDSET_PG_settings)
 def settings_of(scene: bpy.types.Scene) -> Any:
     """The window's settings of a scene."""
     return scene.blendset
+
+
+def dataset_folder(scene: bpy.types.Scene) -> Path:
+    """The dataset's folder; raises BlendsetError where "//" has no file to be beside."""
+    chosen = preferences()
+    out = settings_of(scene).out or (chosen.out if chosen else "//dataset")
+    if not out or (out.startswith("//") and not bpy.data.filepath):
+        raise BlendsetError("The dataset has no folder; save the file, or choose a folder for it.")
+    return Path(bpy.path.abspath(out))
 
 
 # ---- to and from the configuration -----------------------------------------------------------------------------------

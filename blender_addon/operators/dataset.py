@@ -13,8 +13,8 @@ from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset.records import atomic_write
 
-from ..properties import from_config, to_config
-from .rendering import dataset_folder
+from ..properties import dataset_folder, from_config, to_config
+from ..ui import rows
 
 
 class BLENDSET_OT_verify(bpy.types.Operator):
@@ -29,6 +29,7 @@ class BLENDSET_OT_verify(bpy.types.Operator):
         except BlendsetError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
+        rows.look_at_dataset(context)
         if report.problems:
             first = report.problems[0]
             self.report({"ERROR"}, f"{len(report.problems)} problems, the first: {first.path} {first.what}")

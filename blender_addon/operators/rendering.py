@@ -11,15 +11,8 @@ import bpy
 from blendset.errors import BlendsetError
 
 from .. import jobs, planning
-from ..properties import settings_of
-
-
-def dataset_folder(scene: bpy.types.Scene) -> Path:
-    """The dataset's folder; raises BlendsetError where "//" has no file to be beside."""
-    out = settings_of(scene).out
-    if not out or (out.startswith("//") and not bpy.data.filepath):
-        raise BlendsetError("The dataset has no folder; save the file, or choose a folder for it.")
-    return Path(bpy.path.abspath(out))
+from ..properties import dataset_folder
+from ..ui import rows
 
 
 class BLENDSET_OT_render(bpy.types.Operator):
@@ -73,6 +66,33 @@ def _save() -> None:
         raise BlendsetError(f"The file cannot be saved ({reason}); save it under another name.") from error
 
 
+class BLENDSET_OT_resume(bpy.types.Operator):
+    """Go on with the job that was interrupted; finished views are kept"""
+
+    bl_idname = "blendset.resume"
+    bl_label = "Resume"
+    bl_options = {"REGISTER"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        job = jobs.current()
+        if job is not None and not job.supervisor.finished:
+            cls.poll_message_set("A job is running; pause or cancel it below")
+            return False
+        if not rows.window(context).unfinished:
+            cls.poll_message_set("No job of this file is unfinished")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[Any]:
+        try:
+            jobs.resume(dataset_folder(context.scene), Path(rows.window(context).unfinished))
+        except BlendsetError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+
 class _OfJob:
     """For operators that need a running job."""
 
@@ -111,4 +131,4 @@ class BLENDSET_OT_job_cancel(_OfJob, bpy.types.Operator):
         return {"FINISHED"}
 
 
-CLASSES = (BLENDSET_OT_render, BLENDSET_OT_job_pause, BLENDSET_OT_job_cancel)
+CLASSES = (BLENDSET_OT_render, BLENDSET_OT_resume, BLENDSET_OT_job_pause, BLENDSET_OT_job_cancel)

@@ -195,11 +195,15 @@ class BLENDSET_PT_render(_Panel, bpy.types.Panel):
         row = layout.row()
         row.scale_y = 1.4
         row.operator("blendset.render", icon="RENDER_STILL")
+        if rows.window(context).unfinished:
+            layout.operator("blendset.resume", icon="PLAY")
         job = jobs.current()
         if job is None:
             return
         box = layout.box()
-        box.progress(factor=job.share, text=f"{job.supervisor.done} of {job.supervisor.total} views")
+        box.progress(factor=job.share, text=f"{job.supervisor.done} of {job.supervisor.total} {job.time_left}")
+        if rows.window(context).picture:
+            box.template_icon(icon_value=rows.window(context).picture, scale=8)
         if job.ended is None:
             box.label(text=job.said)
             row = box.row(align=True)
@@ -220,6 +224,7 @@ class BLENDSET_PT_dataset(_Panel, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
+        layout.label(text=rows.window(context).there or "nothing there yet", icon="FILE_FOLDER")
         _all(layout, settings_of(context.scene).dataset)
         row = layout.row(align=True)
         row.operator("blendset.verify", icon="CHECKMARK")

@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import bpy
+import bpy.utils.previews
 
+from blendset.dataset import INDEX
+from blendset.errors import BlendsetError
 from blendset.placement.subjects import Subject
 
-from .. import planning
-from ..properties import declared, settings_of
+from .. import jobs, planning
+from ..properties import dataset_folder, declared, settings_of
 from . import overlay
 
 Property = bpy.props
@@ -53,6 +57,9 @@ BLENDSET_PG_window = declared(
     views=Property.CollectionProperty(type=BLENDSET_PG_view_row),
     view=Property.IntProperty(name="View", update=_redraw),
     candidates=Property.IntProperty(),
+    there=Property.StringProperty(),
+    picture=Property.IntProperty(),
+    unfinished=Property.StringProperty(),
     doing=Property.StringProperty(),
     progress=Property.FloatProperty(),
     show_accepted=Property.BoolProperty(
@@ -84,6 +91,38 @@ def refresh(context: bpy.types.Context) -> None:
         _reasons(shown, plan)
         _views(shown, plan)
     overlay.changed()
+
+
+def look_at_dataset(context: bpy.types.Context) -> None:
+    """Write what is in the dataset's folder, and whether a job of this file is unfinished there."""
+    shown = window(context)
+    shown.there, shown.unfinished = "nothing there yet", ""
+    try:
+        root = dataset_folder(context.scene)
+        if (root / "dataset.json").is_file():
+            index = root / INDEX
+            rendered = len(index.read_text(encoding="utf-8").splitlines()) if index.is_file() else 0
+            shown.there = f"{rendered} views, {len(list((root / 'scenes').glob('*.json')))} scenes"
+            if bpy.data.filepath:
+                shown.unfinished = str(jobs.unfinished(Path(bpy.data.filepath), root) or "")
+    except (BlendsetError, OSError) as error:
+        shown.there = str(error)
+
+
+@bpy.app.handlers.persistent  # type: ignore[untyped-decorator]
+def _file_opened(*_: object) -> None:
+    for rows in (window(bpy.context).subjects, window(bpy.context).reasons, window(bpy.context).views):
+        rows.clear()
+    look_at_dataset(bpy.context)
+
+
+def _job_pumped(job: jobs.RenderJob) -> None:
+    """Load the last picture where drawing finds it; look at the dataset at the end."""
+    if job.picture and job.picture not in _pictures:
+        _pictures.clear()
+        window(bpy.context).picture = _pictures.load(job.picture, job.picture, "IMAGE").icon_id
+    if job.supervisor.finished:
+        look_at_dataset(bpy.context)
 
 
 def _subjects(context: bpy.types.Context, plan: planning.WindowPlan) -> None:
@@ -130,11 +169,21 @@ def _views(shown: Any, plan: planning.WindowPlan) -> None:
     shown.view = min(shown.view, max(len(shown.views) - 1, 0))
 
 
+_pictures: Any = None
+
+
 def register() -> None:
     """Give the window manager its rows."""
+    global _pictures
+    _pictures = bpy.utils.previews.new()
     bpy.types.WindowManager.blendset = bpy.props.PointerProperty(type=BLENDSET_PG_window)
+    bpy.app.handlers.load_post.append(_file_opened)
+    jobs.listeners.append(_job_pumped)
 
 
 def unregister() -> None:
     """Take them back."""
+    bpy.utils.previews.remove(_pictures)
+    jobs.listeners.remove(_job_pumped)
+    bpy.app.handlers.load_post.remove(_file_opened)
     del bpy.types.WindowManager.blendset

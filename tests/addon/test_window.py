@@ -204,8 +204,8 @@ def test_a_job_renders_the_plan_with_what_was_changed_by_hand(tmp_path: Path) ->
     assert again.ended.views == len(views) and not again.picture
 
 
-def test_a_cancelled_job_goes_on_where_it_was(tmp_path: Path) -> None:
-    open_tidy(tmp_path)
+def test_a_cancelled_job_goes_on_where_it_was_also_after_reopening(tmp_path: Path) -> None:
+    path = open_tidy(tmp_path)
     plan()
     bpy.ops.wm.save_mainfile()
     OPS.render()
@@ -215,8 +215,12 @@ def test_a_cancelled_job_goes_on_where_it_was(tmp_path: Path) -> None:
         time.sleep(0.02)
     OPS.job_cancel()
     assert wait_for_job().ended.reason == "cancelled"
-    OPS.render()
+    assert shown().unfinished and "views, 1 scenes" in shown().there
+    bpy.ops.wm.open_mainfile(filepath=str(path))
+    assert shown().unfinished and not shown().views
+    assert OPS.resume() == {"FINISHED"}
     assert wait_for_job().ended.status == "done"
+    assert not shown().unfinished
     assert not Dataset(tmp_path / "dataset").verify().problems
 
 
