@@ -9,7 +9,7 @@ from . import command, jobs, planning, preferences, properties
 from .operators import dataset, rendering, subjects, views
 from .operators import planning as planning_operators
 from .scene import render_depsgraph
-from .ui import overlay, panels, rows
+from .ui import overlay, panels, presets, rows
 
 _register_classes, _unregister_classes = bpy.utils.register_classes_factory(
     (
@@ -22,6 +22,7 @@ _register_classes, _unregister_classes = bpy.utils.register_classes_factory(
         *views.CLASSES,
         *rendering.CLASSES,
         *dataset.CLASSES,
+        *presets.CLASSES,
         *panels.CLASSES,
     )
 )

@@ -130,6 +130,16 @@ def settings_of(scene: bpy.types.Scene) -> Any:
     return scene.blendset
 
 
+def option_paths() -> Iterator[str]:
+    """Where each option is found in the settings: "seed", "cameras.views"."""
+    for option, kind in _options(Config):
+        if not dataclasses.is_dataclass(kind):
+            yield option.name
+    for name, group in SECTIONS.items():
+        for option in group.__annotations__:
+            yield f"{name}.{option}"
+
+
 def dataset_folder(scene: bpy.types.Scene) -> Path:
     """The dataset's folder; raises BlendsetError where "//" has no file to be beside."""
     chosen = preferences()

@@ -10,6 +10,7 @@ import bpy
 from .. import jobs
 from ..properties import settings_of
 from . import rows
+from .presets import BLENDSET_PT_presets
 
 
 class _Panel:
@@ -67,6 +68,9 @@ class BLENDSET_PT_plan(_Panel, bpy.types.Panel):
 
     bl_label = "Plan"
     bl_idname = "BLENDSET_PT_plan"
+
+    def draw_header_preset(self, context: bpy.types.Context) -> None:
+        BLENDSET_PT_presets.draw_panel_header(self.layout)
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, shown, settings = self.layout, rows.window(context), settings_of(context.scene)

