@@ -165,10 +165,6 @@ def _pump() -> float | None:
     if _job is None:
         return None
     _job.step()
-    for window in bpy.context.window_manager.windows:
-        for area in window.screen.areas:
-            if area.type == "VIEW_3D":
-                area.tag_redraw()
     if _job.supervisor.finished:
         _job.close()
     for tell in listeners:

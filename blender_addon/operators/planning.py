@@ -14,9 +14,9 @@ from blendset.placement.plan import Step
 
 from .. import planning
 from ..properties import to_config
-from ..ui import rows
+from ..ui import overlay, rows
 
-SLICE_S = 0.03
+SLICE_S = 0.05
 """How long to work before the window gets its turn."""
 
 
@@ -85,10 +85,9 @@ class BLENDSET_OT_plan(bpy.types.Operator):
         step = next(self._steps)
         shown = rows.window(context)
         if isinstance(step, Step):
-            shown.progress = step.done / step.total
-            if shown.doing:
-                shown.doing = step.what
-                rows.overlay.changed()
+            if shown.doing and (shown.doing, shown.done) != (step.what, step.done):
+                shown.doing, shown.done, shown.progress = step.what, step.done, step.done / step.total
+                overlay.redraw()
             return False
         planning.remember(step)
         rows.refresh(context)
@@ -100,7 +99,7 @@ class BLENDSET_OT_plan(bpy.types.Operator):
         if self._timer is not None:
             context.window_manager.event_timer_remove(self._timer)
         rows.window(context).doing = ""
-        rows.overlay.changed()
+        overlay.redraw()
 
 
 CLASSES = (BLENDSET_OT_plan,)

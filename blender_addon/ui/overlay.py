@@ -30,9 +30,14 @@ _stale = True
 
 
 def changed(*_: object) -> None:
-    """Draw anew at the next redraw."""
+    """Draw other lines from the next redraw on."""
     global _stale
     _stale = True
+    redraw()
+
+
+def redraw() -> None:
+    """Have all 3D viewports drawn again, their sidebars with them."""
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
             if area.type == "VIEW_3D":
@@ -66,7 +71,9 @@ def lines(context: bpy.types.Context) -> tuple[Array, Array]:
         rows = list(shown.views)
         verdicts = [plan.verdict(row.number) for row in rows]
         cameras += [verdict.candidate.camera for verdict in verdicts]
-        colours += [_colour(row, place == shown.view) for place, row in enumerate(rows)]
+        worst, best = (pick((row.score for row in rows), default=0.0) for pick in (min, max))
+        span = max(best - worst, 1e-6)
+        colours += [_colour(row, (row.score - worst) / span, place == shown.view) for place, row in enumerate(rows)]
     if plan is not None and shown.show_rejected and shown.reason < len(shown.reasons):
         reason = shown.reasons[shown.reason].name
         taken = [verdict for verdict in plan.planned.verdicts if (verdict.reason or "accepted") == reason]
@@ -76,12 +83,12 @@ def lines(context: bpy.types.Context) -> tuple[Array, Array]:
     return frusta(cameras, size), np.repeat(np.array(colours).reshape(-1, 4), len(EDGES), axis=0)
 
 
-def _colour(row: Any, selected: bool) -> Array:
+def _colour(row: Any, promise: float, selected: bool) -> Array:
     if selected:
         return np.array(SELECTED)
     if row.turned_down:
         return np.array(TURNED_DOWN)
-    return np.asarray(WORST + (BEST - WORST) * np.clip(row.score * 1.6 - 0.5, 0, 1))
+    return np.asarray(WORST + (BEST - WORST) * promise)
 
 
 def _draw() -> None:

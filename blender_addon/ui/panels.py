@@ -27,13 +27,13 @@ class BLENDSET_UL_subjects(bpy.types.UIList):
     ) -> None:
         row = layout.row(align=True)
         row.active = not item.left_out
-        row.label(text=item.label or item.name, icon="HIDE_ON" if item.left_out else "MESH_CUBE")
+        row.label(text=item.label or item.name, icon="HIDE_ON" if item.left_out else "NONE")
         tail = row.row()
         tail.alignment = "RIGHT"
         if item.left_out:
             tail.label(text="left out")
         elif item.cameras:
-            tail.label(text=f"{item.views} of {item.cameras}")
+            tail.label(text=f"{item.views}/{item.cameras}")
         else:
             tail.label(text=item.unseen or "unseen")
 
@@ -44,9 +44,7 @@ class BLENDSET_UL_reasons(bpy.types.UIList):
     def draw_item(
         self, context: Any, layout: Any, data: Any, item: Any, icon: Any, active: Any, name: Any, index: Any = 0
     ) -> None:
-        split = layout.split(factor=0.45)
-        split.label(text=item.name, icon="CHECKMARK" if item.name == "accepted" else "NONE")
-        split.progress(factor=item.share, text=f"{item.count:,}")
+        layout.progress(factor=item.share, text=f"{item.name}  {item.count:,}")
 
 
 class BLENDSET_UL_views(bpy.types.UIList):
@@ -57,7 +55,7 @@ class BLENDSET_UL_views(bpy.types.UIList):
     ) -> None:
         row = layout.row(align=True)
         row.active = not item.turned_down
-        row.label(text=item.name, icon="X" if item.turned_down else "CAMERA_DATA")
+        row.label(text=item.name, icon="X" if item.turned_down else "NONE")
         tail = row.row()
         tail.alignment = "RIGHT"
         tail.label(text="rejected" if item.turned_down else "by hand" if item.number < 0 else f"{item.score:.2f}")
@@ -97,11 +95,12 @@ class BLENDSET_PT_subjects(_Panel, bpy.types.Panel):
         if shown.subjects:
             layout.template_list("BLENDSET_UL_subjects", "", shown, "subjects", shown, "subject", rows=5)
             row = layout.row(align=True)
-            row.operator("blendset.subject_label", text="Label", icon="SORTALPHA")
-            row.operator("blendset.subject_leave_out", icon="HIDE_ON")
+            row.operator("blendset.subject_label", text="Label")
+            left_out = shown.subject < len(shown.subjects) and shown.subjects[shown.subject].left_out
+            row.operator("blendset.subject_leave_out", text="Take In" if left_out else "Leave Out")
             row = layout.row(align=True)
-            row.operator("blendset.subject_frame", text="Frame", icon="VIEWZOOM")
-            row.operator("blendset.subject_pick", text="From Selection", icon="EYEDROPPER")
+            row.operator("blendset.subject_frame", text="Frame")
+            row.operator("blendset.subject_pick", text="Pick")
         else:
             layout.label(text="Plan first", icon="INFO")
         column = layout.column()

@@ -61,6 +61,7 @@ BLENDSET_PG_window = declared(
     picture=Property.IntProperty(),
     unfinished=Property.StringProperty(),
     doing=Property.StringProperty(),
+    done=Property.IntProperty(),
     progress=Property.FloatProperty(),
     show_accepted=Property.BoolProperty(
         name="Chosen cameras", description="Show the cameras of the planned views", default=True, update=_redraw
@@ -123,6 +124,7 @@ def _job_pumped(job: jobs.RenderJob) -> None:
         window(bpy.context).picture = _pictures.load(job.picture, job.picture, "IMAGE").icon_id
     if job.supervisor.finished:
         look_at_dataset(bpy.context)
+    overlay.redraw()
 
 
 def _subjects(context: bpy.types.Context, plan: planning.WindowPlan) -> None:

@@ -169,7 +169,7 @@ def previews(path: Path, build: Any, denoise: bool, samples: int = 4) -> Any:
     """What previews say of the best view of each subject, with or without a denoiser."""
     with session_of(path, build, varied(SMALL, "preview", samples=samples)) as (run, session):
         session.can_denoise = denoise and session.can_denoise
-        previewer = installed("render.previews").Previewer(session, run.opened, run.geometry, run.scene_id, run.config)
+        previewer = installed("render.previews").Previewer(session, run.opened, run.scene_id, run.config)
         planned = run._geometric_plan()
         best = [max(units, key=lambda unit: unit[0].score)[0] for units in planned.subject_units]
         return {verdict.candidate.subject.id: previewer.of(verdict) for verdict in best}

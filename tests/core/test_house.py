@@ -15,6 +15,8 @@ BLENDER = {
     "addon_utils",
     "aud",
     "bl_ext",
+    "bl_operators",
+    "bl_ui",
     "bl_ui",
     "blf",
     "bmesh",

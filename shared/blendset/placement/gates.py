@@ -30,6 +30,8 @@ RING = np.array([direction(15.0 * k, 0.0) for k in range(24)])
 """Level directions in which to look for walls."""
 SCENE_ROOM = 4.0
 """How much more room around it a view of the scene wants: a person steps away from walls and furniture."""
+KNEE = 0.3
+"""Share of the scene's height that is room enough: cameras for views of the scene stand above it."""
 NEAR_WALL = 1.5
 """Distance from a subject's centre to a wall, in sizes of the subject, up to which it stands or hangs at that wall."""
 SAME_SURFACE = 0.94
@@ -118,11 +120,12 @@ def _judge(verdicts: Sequence[Verdict], reason: str, figures: Array, accepted: N
 
 def clearance(ground: Ground, verdicts: Sequence[Verdict]) -> None:
     """Nothing nearer to the camera than a lens would fit, or a person where it is a view of the scene."""
-    settings = ground.settings
-    radius = min(
-        settings.clearance * ground.scene.diagonal, settings.clearance_metres / max(ground.scene.metres_per_unit, 1e-9)
-    )
-    radius *= 1.0 if verdicts[0].candidate.subject else SCENE_ROOM
+    settings, scene = ground.settings, ground.scene
+    if verdicts[0].candidate.subject:
+        radius = min(settings.clearance * scene.diagonal, settings.clearance_metres / max(scene.metres_per_unit, 1e-9))
+    else:
+        height = float(scene.extent[1, 2] - scene.extent[0, 2])
+        radius = min(SCENE_ROOM * settings.clearance * scene.diagonal, KNEE * height)
     near = ground.geometry.near(rows([verdict.candidate for verdict in verdicts], "position"), radius)
     _judge(verdicts, "clearance", near.astype(float), ~near)
 

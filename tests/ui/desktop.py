@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A screen with a real Blender on it, and a hand on its mouse and keyboard."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+SCRIPT = HERE / "blender-with-window"
+SIZE = (1600, 1700)
+"""Tall enough for all panels at once."""
+
+
+def require_window() -> None:
+    """Skip where there is no Blender with a window and none can be made; fail where one must be there."""
+    why = "" if sys.platform == "linux" and os.geteuid() == 0 else "only root on Linux can make a Blender with a window"
+    if not why and subprocess.run([SCRIPT, "setup"], stdout=subprocess.DEVNULL).returncode != 0:
+        why = f"{SCRIPT.name} could not make a Blender with a window"
+    if why and os.environ.get("BLENDSET_REQUIRE_BLENDERS") == "1":
+        pytest.fail(why)
+    if why:
+        pytest.skip(why)
+
+
+def headless(home: Path, *arguments: str | Path) -> str:
+    """Run this Blender without its window, to its end."""
+    command = [SCRIPT, "run", home, "blender", "-b", "--python-exit-code", "1", *arguments]
+    return subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True).stdout
+
+
+class Desktop:
+    """A virtual screen; a context manager. `shots` is where screenshots go."""
+
+    def __init__(self, home: Path, shots: Path) -> None:
+        self._shots = shots
+        shots.mkdir(parents=True, exist_ok=True)
+        self._state = home / "state.json"
+        screen = f"-screen 0 {SIZE[0]}x{SIZE[1]}x24"
+        command = [SCRIPT, "run", home, "xvfb-run", "-a", "-s", screen, "bash"]
+        self._shell = subprocess.Popen(
+            list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def __enter__(self) -> Desktop:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.run("pkill blender; sleep 1")
+        assert self._shell.stdin is not None
+        self._shell.stdin.close()
+        self._shell.wait(30)
+
+    def run(self, command: str) -> str:
+        """Run a command on the screen and return what it printed."""
+        assert self._shell.stdin is not None and self._shell.stdout is not None
+        self._shell.stdin.write(f"{command}\necho; echo __done\n")
+        self._shell.stdin.flush()
+        said: list[str] = []
+        while (line := self._shell.stdout.readline()) and line != "__done\n":
+            said.append(line)
+        return "".join(said).strip()
+
+    def start_blender(self, scene: Path) -> None:
+        """Open a file in a window that fills the screen, and wait until it is drawn."""
+        self._state.unlink(missing_ok=True)
+        geometry = f"--window-geometry 0 0 {SIZE[0]} {SIZE[1]}"
+        report = f"--python {HERE / 'report_state.py'} -- {self._state}"
+        self.run(f"blender {geometry} {scene} {report} > {self._state.with_suffix('.log')} 2>&1 & true")
+        self.wait(lambda state: state["file"] == str(scene), 60)
+        time.sleep(6)  # software OpenGL compiles its shaders with the first picture
+        self.move(500, 1200)
+        self.key("Escape")
+
+    def quit_blender(self) -> None:
+        """End it as a crash would."""
+        self.run("pkill -9 -x blender; sleep 1")
+
+    def move(self, x: int, y: int) -> None:
+        self.run(f"xdotool mousemove {x} {y}; sleep 0.4")
+
+    def click(self, place: tuple[int, int]) -> None:
+        """Press the left button somewhere, and take the mouse away again."""
+        self.run(f"xdotool mousemove {place[0]} {place[1]}; sleep 0.5; xdotool click 1; sleep 0.5")
+        self.move(500, 1200)
+
+    def key(self, *keys: str) -> None:
+        self.run(f"xdotool key {' '.join(keys)}; sleep 0.5")
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What Blender last said of itself."""
+        try:
+            state: dict[str, Any] = json.loads(self._state.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {"file": ""}
+        return state
+
+    def wait(self, until: Callable[[dict[str, Any]], object], seconds: float) -> dict[str, Any]:
+        """Wait until Blender's state is as wanted."""
+        end = time.monotonic() + seconds
+        while not until(state := self.state):
+            assert time.monotonic() < end, f"still {state}"
+            time.sleep(0.2)
+        return state
+
+    def screenshot(self, name: str) -> Path:
+        """Keep what the screen shows."""
+        path = self._shots / f"{name}.png"
+        self.run(f"sleep 1; import -window root {path}")
+        return path

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs inside the Blender under test: writes down several times a second what its window knows."""
+
+import json
+import os
+import sys
+from importlib import import_module
+
+import bpy
+
+PATH = sys.argv[-1]
+
+
+def state() -> dict[str, object]:
+    shown = bpy.context.window_manager.blendset
+    job = import_module("bl_ext.user_default.blendset.jobs").current()
+    area = next(each for each in bpy.context.window_manager.windows[0].screen.areas if each.type == "VIEW_3D")
+    sidebar = next(each for each in area.regions if each.type == "UI")
+    return {
+        "file": bpy.data.filepath,
+        "doing": shown.doing,
+        "subjects": [(row.name, row.views, row.left_out) for row in shown.subjects],
+        "views": [(row.name, row.number, row.turned_down) for row in shown.views],
+        "reasons": {row.name: row.count for row in shown.reasons},
+        "unfinished": shown.unfinished,
+        "sidebar": sidebar.width,
+        "done": job.supervisor.done if job else 0,
+        "ended": job.ended.status if job and job.ended else "",
+        "reason": job.ended.reason if job and job.ended else "",
+    }
+
+
+def tell() -> float:
+    unfinished = PATH + ".tmp"
+    with open(unfinished, "w", encoding="utf-8") as file:
+        json.dump(state(), file)
+    os.replace(unfinished, PATH)
+    return 0.2
+
+
+bpy.app.timers.register(tell, first_interval=0.5, persistent=True)
