@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Cameras in the viewport: chosen ones coloured by score, rejected ones of the reason that is selected.
 
-Lines go to the GPU once per change, whatever their number; drawing them is one call.
+They shine through walls, for most stand indoors. Lines go to the GPU once per change, whatever their number; drawing
+them is one call.
 """
 
 from __future__ import annotations
@@ -108,11 +109,9 @@ def _draw() -> None:
     if _batch is None:
         return
     gpu.state.blend_set("ALPHA")
-    gpu.state.depth_test_set("LESS_EQUAL")
     shader.uniform_float("viewportSize", gpu.state.viewport_get()[2:])
     shader.uniform_float("lineWidth", LINE_WIDTH)
     _batch.draw(shader)
-    gpu.state.depth_test_set("NONE")
     gpu.state.blend_set("NONE")
 
 

@@ -17,7 +17,6 @@ BLENDER = {
     "bl_ext",
     "bl_operators",
     "bl_ui",
-    "bl_ui",
     "blf",
     "bmesh",
     "bpy",

@@ -55,7 +55,7 @@ class Desktop:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.run("pkill blender; sleep 1")
+        self.run("kill $BLENDER; sleep 1")
         assert self._shell.stdin is not None
         self._shell.stdin.close()
         self._shell.wait(30)
@@ -75,7 +75,7 @@ class Desktop:
         self._state.unlink(missing_ok=True)
         geometry = f"--window-geometry 0 0 {SIZE[0]} {SIZE[1]}"
         report = f"--python {HERE / 'report_state.py'} -- {self._state}"
-        self.run(f"blender {geometry} {scene} {report} > {self._state.with_suffix('.log')} 2>&1 & true")
+        self.run(f"blender {geometry} {scene} {report} > {self._state.with_suffix('.log')} 2>&1 & BLENDER=$!")
         self.wait(lambda state: state["file"] == str(scene), 60)
         time.sleep(6)  # software OpenGL compiles its shaders with the first picture
         self.move(500, 1200)
@@ -83,7 +83,7 @@ class Desktop:
 
     def quit_blender(self) -> None:
         """End it as a crash would."""
-        self.run("pkill -9 -x blender; sleep 1")
+        self.run("kill -9 $BLENDER; wait $BLENDER")
 
     def move(self, x: int, y: int) -> None:
         self.run(f"xdotool mousemove {x} {y}; sleep 0.4")

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from importlib import import_module
+from typing import Any
 
 import bpy
 
@@ -12,9 +13,10 @@ PATH = sys.argv[-1]
 
 
 def state() -> dict[str, object]:
-    shown = bpy.context.window_manager.blendset
+    manager: Any = bpy.context.window_manager
+    shown = manager.blendset
     job = import_module("bl_ext.user_default.blendset.jobs").current()
-    area = next(each for each in bpy.context.window_manager.windows[0].screen.areas if each.type == "VIEW_3D")
+    area = next(each for each in manager.windows[0].screen.areas if each.type == "VIEW_3D")
     sidebar = next(each for each in area.regions if each.type == "UI")
     return {
         "file": bpy.data.filepath,
