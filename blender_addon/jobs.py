@@ -97,13 +97,9 @@ def has_changes() -> bool:
 
 
 def saved_source() -> Path:
-    """The open file; raises BlendsetError where what is on disk is not what is in the window."""
+    """The open file; raises BlendsetError where there is none."""
     if not bpy.data.filepath:
         raise BlendsetError("This scene has no file yet; save it first.")
-    if has_changes():
-        raise BlendsetError(
-            "The file has unsaved changes; save it first: a dataset knows its scenes by the saved file."
-        )
     return Path(bpy.data.filepath)
 
 

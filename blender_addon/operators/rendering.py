@@ -22,6 +22,8 @@ class BLENDSET_OT_render(bpy.types.Operator):
     bl_label = "Render Dataset"
     bl_options = {"REGISTER"}
 
+    save: bpy.props.BoolProperty(name="Save", description="Save the file first, where it has unsaved changes")
+
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         job = jobs.current()
@@ -35,6 +37,7 @@ class BLENDSET_OT_render(bpy.types.Operator):
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[Any]:
         if jobs.has_changes() and bpy.data.filepath:
+            self.save = True
             return context.window_manager.invoke_confirm(
                 self,
                 event,
@@ -49,8 +52,8 @@ class BLENDSET_OT_render(bpy.types.Operator):
         assert plan is not None
         try:
             root = dataset_folder(context.scene)
-            if jobs.has_changes() and bpy.data.filepath:
-                _save()
+            if jobs.has_changes():
+                _save(self.save)
             jobs.start(context.scene, plan, root)
         except BlendsetError as error:
             self.report({"ERROR"}, str(error))
@@ -58,7 +61,11 @@ class BLENDSET_OT_render(bpy.types.Operator):
         return {"FINISHED"}
 
 
-def _save() -> None:
+def _save(wanted: bool) -> None:
+    if not (wanted and bpy.data.filepath):
+        raise BlendsetError(
+            "The file has unsaved changes; save it first: a dataset knows its scenes by the saved file."
+        )
     try:
         bpy.ops.wm.save_mainfile()
     except RuntimeError as error:

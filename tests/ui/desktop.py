@@ -90,7 +90,9 @@ class Desktop:
 
     def click(self, place: tuple[int, int]) -> None:
         """Press the left button somewhere, and take the mouse away again."""
-        self.run(f"xdotool mousemove {place[0]} {place[1]}; sleep 0.5; xdotool click 1; sleep 0.5")
+        x, y = place
+        self.run(f"xdotool mousemove {x - 4} {y - 3}; sleep 0.5; xdotool mousemove {x} {y}; sleep 0.5")
+        self.run("xdotool mousedown 1; sleep 0.2; xdotool mouseup 1; sleep 1")
         self.move(500, 1200)
 
     def key(self, *keys: str) -> None:
