@@ -55,11 +55,11 @@ class RenderJob:
 
     @property
     def time_left(self) -> str:
-        """How long the rest will take, by the pace since the first view; empty before there is one."""
+        """What to add about the rest, by the pace since the first view; nothing before there is one."""
         if self._first is None or (done := self.supervisor.done - self._first[1]) < 1:
             return ""
         seconds = (time.monotonic() - self._first[0]) / done * (self.supervisor.total - self.supervisor.done)
-        return f"{seconds / 60:.0f} min left" if seconds > 90 else f"{seconds:.0f} s left"
+        return f", {seconds / 60:.0f} min left" if seconds > 90 else f", {seconds:.0f} s left"
 
     @property
     def ended(self) -> SceneSummary | None:
@@ -72,7 +72,7 @@ class RenderJob:
             self._hear(update)
 
     def _hear(self, update: Update) -> None:
-        self.said = update.text
+        self.said = update.event.get("view") or update.text
         if update.kind == "view":
             self._first = self._first or (time.monotonic(), self.supervisor.done)
             self.picture = str(self.root / update.event["path"] / "rgb.png")

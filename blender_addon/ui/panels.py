@@ -204,18 +204,18 @@ class BLENDSET_PT_render(_Panel, bpy.types.Panel):
         if job is None:
             return
         box = layout.box()
-        box.progress(factor=job.share, text=f"{job.supervisor.done} of {job.supervisor.total} {job.time_left}")
-        if rows.window(context).picture:
-            box.template_icon(icon_value=rows.window(context).picture, scale=8)
+        box.progress(factor=job.share, text=f"{job.supervisor.done} of {job.supervisor.total}{job.time_left}")
         if job.ended is None:
-            box.label(text=job.said)
             row = box.row(align=True)
-            row.operator("blendset.job_pause", text="Go On" if job.supervisor.paused else "Pause", icon="PAUSE")
-            row.operator("blendset.job_cancel", icon="CANCEL")
+            row.operator("blendset.job_pause", text="Go On" if job.supervisor.paused else "Pause")
+            row.operator("blendset.job_cancel")
+            box.label(text=job.said)
         else:
-            box.label(text=f"{job.ended.status}: {job.ended.passed} of {job.ended.views} views pass every check")
+            box.label(text=f"{job.ended.status}: {job.ended.passed} of {job.ended.views} views pass")
             if job.ended.reason:
                 box.label(text=job.ended.reason, icon="ERROR")
+        if rows.window(context).picture:
+            box.template_icon(icon_value=rows.window(context).picture, scale=8)
 
 
 class BLENDSET_PT_dataset(_Panel, bpy.types.Panel):

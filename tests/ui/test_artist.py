@@ -21,7 +21,8 @@ TAB, PLAN = (1309, 210), (1174, 183)
 FIRST_SUBJECT, LEAVE_OUT = (1150, 257), (1223, 382)
 FIRST_REASON, SHOW_REJECTED = (1150, 608), (1054, 733)
 SECOND_VIEW, LOOK_THROUGH, REJECT = (1150, 876), (1174, 979), (1174, 1006)
-RENDER, CONFIRM = (1174, 1294), (868, 884)
+RENDER, CONFIRM, CANCEL = (1174, 1294), (868, 884), (1225, 1354)
+RESUME = (1174, 797)
 PREPARE = """
 import bpy
 bpy.ops.preferences.addon_enable(module="bl_pkg")
@@ -32,7 +33,7 @@ bpy.ops.wm.open_mainfile(filepath={scene!r})
 settings = bpy.context.scene.blendset
 settings.cameras.candidates, settings.cameras.views = 24, 12
 settings.preview.resolution, settings.preview.samples = 48, 4
-settings.render.resolution, settings.render.samples, settings.out = 96, 16, "//dataset"
+settings.render.resolution, settings.render.samples, settings.out = 192, 32, "//dataset"
 bpy.ops.wm.save_as_mainfile(filepath={saved!r})
 """
 
@@ -95,23 +96,21 @@ def test_an_afternoon(desktop: Desktop, home: Path) -> None:
     desktop.click(CONFIRM)
     desktop.wait(lambda state: state["done"] >= 2, 180)
     desktop.screenshot("7-rendering")
-    desktop.quit_blender()
+    desktop.click(CANCEL)
+    assert desktop.wait(lambda state: state["ended"], 30)["reason"] == "cancelled"
+    desktop.screenshot("8-cancelled")
     dataset = Dataset(home / "dataset")
     before = {view.view_id for view in dataset.views()}
     assert len(before) >= 2 and not dataset.verify().problems
+    desktop.quit_blender()
 
-    desktop.start_blender(home / "room.blend")
-    desktop.key("n")
-    desktop.click(TAB)
+    desktop.start_blender(home / "room.blend")  # the tab is open, as it was saved
     assert desktop.wait(lambda state: state["unfinished"], 30)
-    desktop.screenshot("8-resume")
+    desktop.screenshot("9-resume")
     desktop.click(RESUME)
     ended = desktop.wait(lambda state: state["ended"], 240)
     assert ended["ended"] == "done", ended
-    desktop.screenshot("9-done")
+    desktop.screenshot("10-done")
     views = {view.view_id for view in dataset.views()}
     assert before < views and not dataset.verify().problems
     assert not any(view.startswith(f"{out}-") for view in views)
-
-
-RESUME = (1174, 840)
