@@ -12,7 +12,7 @@ blender := .venv-blender/$(bin)/python
 uv := $(python) -m uv
 projects := pyproject.toml shared/pyproject.toml trainer/pyproject.toml
 
-.PHONY: help demo test test-blenders test-acceptance lint types addon lock clean
+.PHONY: help demo test test-blenders test-acceptance test-ui guide lint types addon lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -20,6 +20,8 @@ help:
 	@echo "make test           the tests, in the trainer's environment and in Blender's"
 	@echo "make test-blenders  the add-on in the oldest and the newest Blender ($(oldest), $(newest))"
 	@echo "make test-acceptance  slow suites: twenty kills at random moments"
+	@echo "make test-ui        an afternoon in a real Blender window, by mouse and keyboard"
+	@echo "make guide          the same, and the pictures of docs/artist.md"
 	@echo "make addon          the installable zip"
 	@echo "make lint types     ruff, mypy"
 	@echo "make lock           newest versions of what constraints/ pins"
@@ -48,6 +50,14 @@ test-blenders: addon
 
 test-acceptance: addon .venv-blender/.ready
 	$(python) tests/run.py acceptance=$(python)
+
+# A real window needs root on Linux and some minutes; $BLENDSET_UI_ROOT names a Debian that has a Blender already.
+test-ui: addon .venv-blender/.ready
+	$(python) tests/run.py ui=$(python)
+
+# The pictures of docs/artist.md, from the screenshots that test-ui has made.
+guide: test-ui
+	$(python) tests/ui/guide.py build/ui docs
 
 lint: .venv/.ready
 	$(python) -m ruff format --check .
