@@ -15,6 +15,7 @@ import pytest
 from blendset.config import Config, GateSettings, JobSettings, RenderSettings, config_to_toml, load_config
 from blendset.dataset import Dataset
 from blendset.placement.plan import planned_view
+from blendset.records import sha256_file
 from tests.addon import scenes
 from tests.addon.runs import SMALL, installed, opened, settings_of
 
@@ -79,6 +80,20 @@ def test_a_list_that_is_no_list_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="Focal length mm is 'fifty'; give numbers with commas between them"):
         OPS.settings_export(filepath=str(tmp_path / "settings.toml"))
     assert not (tmp_path / "settings.toml").exists()
+
+
+def test_the_machine_decides_where_the_scene_does_not() -> None:
+    preferences = installed("preferences")
+    chosen = preferences.preferences()
+    chosen.device, chosen.workers = "cpu", 2
+    try:
+        ours = preferences.on_this_machine(Config())
+        asked = replace(Config(), render=RenderSettings(device="cuda"), jobs=JobSettings(workers=5))
+        assert (ours.render.device, ours.jobs.workers) == ("cpu", 2)
+        assert preferences.on_this_machine(asked) == asked
+        assert ours.digest() == Config().digest()  # nothing that decides a picture
+    finally:
+        chosen.device, chosen.workers = "auto", 1
 
 
 # ---- planning --------------------------------------------------------------------------------------------------------
@@ -199,6 +214,7 @@ def test_a_job_renders_the_plan_with_what_was_changed_by_hand(tmp_path: Path) ->
     wanted = {planned_view(views[0].scene, view, SMALL.seed).view_id for view in made.views}
     assert {view.view_id for view in views} <= wanted
     assert path.read_bytes() == before
+    assert views[0].scene == f"tidy-{sha256_file(path)[:6]}"  # not of the copy that the child opened
     assert OPS.verify() == {"FINISHED"}
     assert OPS.render() == {"FINISHED"}
     again = wait_for_job()
