@@ -77,6 +77,8 @@ class Dataset:
     def __init__(self, root: Path) -> None:
         self.root = root
         path = root / "dataset.json"
+        if not root.exists():
+            raise BlendsetError(f"{root} does not exist; give the folder of a dataset.")
         if not path.is_file():
             raise BlendsetError(f"{root} is no Blendset dataset (it has no dataset.json); choose another folder.")
         self.record = read_record(path, DatasetRecord)
@@ -301,7 +303,7 @@ def _refuse_other_settings(root: Path, stored: Mapping[str, Any], asked: Mapping
         if before.get(name) != now.get(name):
             raise BlendsetError(
                 f"{root} was rendered with {name} = {before.get(name)!r} and this run has {now.get(name)!r}; "
-                "use the same, choose another output folder, or allow mixed settings."
+                "use the same, choose another output folder, or mix them on purpose (--mix-settings)."
             )
 
 

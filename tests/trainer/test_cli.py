@@ -73,7 +73,7 @@ def test_examples_are_commands_that_the_parser_takes() -> None:
         ("render room.blend --out d --views many", "--views: invalid int value: 'many'"),
         ("render room.blend --out d --shard 3/2", "must be I/N"),
         ("render room.blend --out d --plan nowhere.json", "nowhere.json does not exist; make it with"),
-        ("render nowhere.blend --out d", "nowhere.blend names no scene; give a .blend file"),
+        ("render nowhere.blend --out d", "nowhere.blend does not exist; check the path"),
         ("render room.blend --out d --config wrong.toml", r"section \[render\] has no option 'sample'; did you mean"),
         ("plan room.blend --preset random --preset blendset --out p.json", "--out keeps one plan"),
         ("blender instal", "'blendset blender' does not know 'instal'; did you mean 'install'?"),

@@ -113,7 +113,7 @@ def test_pictures_of_any_shape_keep_it(tmp_path: Path, size: tuple[int, int]) ->
     assert pixels[colour] == round(size[0] * scale) * round(size[1] * scale)
 
 
-@pytest.mark.parametrize(("views", "columns"), [(1, 4), (16, 5), (60, 8), (200, 8)])
+@pytest.mark.parametrize(("views", "columns"), [(1, 4), (16, 4), (20, 5), (60, 8), (200, 8)])
 def test_columns_follow_the_number_of_views(tmp_path: Path, views: int, columns: int) -> None:
     dataset = make_dataset(tmp_path)
     for number in range(views):

@@ -31,7 +31,7 @@ def contact_sheet(dataset: Dataset, columns: int | None = None) -> Image.Image:
     views = sorted(dataset.views(), key=_order)
     if not views:
         raise BlendsetError(f"{dataset.root} holds no views yet; render a scene into it first.")
-    columns = columns or max(4, min(8, math.ceil(math.sqrt(1.2 * len(views)))))
+    columns = columns or _columns(len(views))
     width = columns * (TILE + GAP) - GAP + 2 * MARGIN
     return _stacked(list(_bands(dataset, views, columns, width)), width)
 
@@ -67,6 +67,13 @@ def _order(view: ViewRecord) -> tuple[str, bool, str, str, str, int, str]:
     """By scene, then subject, an ordered set in its order; views of the whole scene come last."""
     whole = not view.subject
     return view.scene, whole, view.subject_label, view.subject, view.view_set, view.view_index, view.view_id
+
+
+def _columns(count: int) -> int:
+    """About as many columns as make the sheet square, 4 to 8, and of those what leaves the last row least empty."""
+    square = math.ceil(math.sqrt(1.2 * count))
+    near = [max(4, min(8, square + change)) for change in (0, -1, 1)]
+    return min(near, key=lambda columns: -count % columns)
 
 
 def _bands(dataset: Dataset, views: list[ViewRecord], columns: int, width: int) -> Iterator[Image.Image]:

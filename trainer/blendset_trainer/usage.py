@@ -68,6 +68,8 @@ def _scenes_in(word: str) -> Sequence[Path]:
         return [path]
     inside = path.rglob("*.blend") if path.is_dir() else map(Path, glob.glob(str(path), recursive=True))
     scenes = sorted(each for each in inside if each.is_file())
+    if not scenes and not path.exists() and not glob.has_magic(str(path)):
+        raise UsageError(f"{word} does not exist; check the path.")
     if not scenes:
         raise UsageError(f"{word} names no scene; give a .blend file, a folder that holds some, or a pattern.")
     return scenes
