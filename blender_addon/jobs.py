@@ -15,16 +15,17 @@ from pathlib import Path
 import bpy
 
 from blendset.config import Config
-from blendset.dataset import Dataset
+from blendset.dataset import VIEW_RECORD, Dataset
 from blendset.errors import BlendsetError
 from blendset.jobs.blenders import Blender, worker_command
 from blendset.jobs.scenes import SceneSummary
 from blendset.jobs.supervisor import Supervisor, Update
-from blendset.placement.plan import read_plan, write_plan
-from blendset.records import sha256_file, slug
+from blendset.placement.plan import previewed_run, read_plan, write_plan
+from blendset.records import sha256_file
 
 from .planning import WindowPlan
 from .preferences import on_this_machine
+from .properties import to_config
 from .render.scene_records import scene_id
 
 PUMP_S = 0.25
@@ -105,6 +106,10 @@ def saved_source() -> Path:
 
 def start(scene: bpy.types.Scene, plan: WindowPlan, root: Path) -> RenderJob:
     """Write the plan into the dataset, where a later session finds it, and have a child render it."""
+    now = to_config(scene)
+    if now.render.resolution != plan.config.render.resolution:
+        raise BlendsetError("The resolution was changed after planning; plan again.")
+    plan.config = replace(plan.config, render=now.render, preview=now.preview, jobs=now.jobs, dataset=now.dataset)
     config = on_this_machine(plan.config)
     source = saved_source()
     name = scene_id(source.stem, scene, sha256_file(source))
@@ -116,24 +121,28 @@ def start(scene: bpy.types.Scene, plan: WindowPlan, root: Path) -> RenderJob:
     return launch(source, root, path, config)
 
 
-def resume(root: Path, plan_path: Path) -> RenderJob:
+def resume(plan_path: Path) -> RenderJob:
     """Go on with a plan that an earlier session began."""
-    return launch(saved_source(), root, plan_path, on_this_machine(read_plan(plan_path).config))
+    if has_changes():
+        raise BlendsetError("The file has unsaved changes; revert it to go on with the job, or render anew.")
+    config = on_this_machine(read_plan(plan_path).config)
+    return launch(saved_source(), plan_path.parents[1], plan_path, config)
 
 
-def unfinished(source: Path, root: Path) -> Path | None:
-    """The newest plan that a window began for this file and that still lacks views; None where there is none."""
-    if not (root / "dataset.json").is_file():
+def unfinished(scene: bpy.types.Scene, source: Path, root: Path) -> Path | None:
+    """The last plan that a window began for this very file and that still lacks views; None where there is none."""
+    plans = root / "plans"
+    if not (root / "dataset.json").is_file() or not any(plans.glob("*-window.json")):
         return None
-    dataset = Dataset(root)
-    begun = sorted((root / "plans").glob(f"{slug(source.stem)}-*-window.json"), key=lambda path: path.stat().st_mtime)
-    for path in reversed(begun):
-        plan = read_plan(path)
-        chosen = [read_plan(each) for each in (root / "plans").glob(f"{plan.run}-*.json")]
-        if not any(all(dataset.has_view(each.scene, view.view_id) for view in each.views) for each in chosen):
-            return path
+    own = scene_id(source.stem, scene, sha256_file(source))
+    begun = max(plans.glob(f"{own}-*-window.json"), key=lambda path: path.stat().st_mtime, default=None)
+    if begun is None:
         return None
-    return None
+    dataset, plan = Dataset(root), read_plan(begun)
+    previewed = dataset.plan_path(previewed_run(plan))
+    views = (read_plan(previewed) if previewed.exists() else plan).views
+    there = all((dataset.view_folder(plan.scene, view.view_id) / VIEW_RECORD).exists() for view in views)
+    return None if there else begun
 
 
 def launch(source: Path, root: Path, plan_path: Path, config: Config) -> RenderJob:
@@ -141,9 +150,18 @@ def launch(source: Path, root: Path, plan_path: Path, config: Config) -> RenderJ
     global _job
     if _job is not None and not _job.supervisor.finished:
         raise BlendsetError("A render job is running; cancel it, or wait.")
+    _save_preferences()
     _job = RenderJob(source, root, plan_path, config)
-    bpy.app.timers.register(_pump, first_interval=PUMP_S)
+    bpy.app.timers.register(_pump, first_interval=PUMP_S, persistent=True)
     return _job
+
+
+def _save_preferences() -> None:
+    """The child reads them: unsaved, it would not know that this add-on is enabled."""
+    if bpy.context.preferences.is_dirty and not bpy.app.background:
+        if not bpy.context.preferences.use_preferences_save:
+            raise BlendsetError("Another Blender would not know Blendset yet; save the preferences first.")
+        bpy.ops.wm.save_userpref()
 
 
 _job: RenderJob | None = None
@@ -160,14 +178,15 @@ def _pump() -> float | None:
     """Called by Blender's timer until the job is over."""
     if _job is None:
         return None
-    _job.step()
+    try:
+        _job.step()
+    except Exception as error:  # noqa: BLE001 - a timer that raises is gone, and the job would never end
+        _job.supervisor.give_up(str(error))
     if _job.supervisor.finished:
         _job.close()
     for tell in listeners:
         tell(_job)
-    if _job.supervisor.finished:
-        return None
-    return PUMP_S
+    return None if _job.supervisor.finished else PUMP_S
 
 
 def unregister() -> None:

@@ -11,7 +11,7 @@ import bpy
 
 from blendset.cameras import Camera
 from blendset.config import Config
-from blendset.placement.candidates import Candidate
+from blendset.placement.candidates import PRESETS, Candidate
 from blendset.placement.gates import Verdict
 from blendset.placement.plan import PlanFile, Planned, Step, plan_steps, planned_view
 from blendset.placement.subjects import find_subjects
@@ -42,7 +42,9 @@ class WindowPlan:
     def choose(self) -> None:
         """Rank again: whatever was turned down makes room for the next best."""
         down = {id(self.planned.verdicts[number]) for number in self.turned_down}
-        chosen = [self.numbers[id(view)] for view in self.planned.ranking(self.config, down)]
+        sampled = PRESETS[self.config.cameras.preset].as_published
+        ranked = self.planned.sample(self.config) if sampled else self.planned.ranking(self.config, down)
+        chosen = [number for view in ranked if (number := self.numbers[id(view)]) not in self.turned_down]
         self.chosen = [*chosen, *sorted(self.kept.difference(chosen))]
 
     @property
@@ -73,50 +75,46 @@ class WindowPlan:
 
     def plan_file(self, scene_id: str) -> PlanFile:
         """What the child Blender renders."""
-        views = tuple(planned_view(scene_id, view, self.config.seed) for view in self.views)
-        run = f"{scene_id}-{self.config.digest()}"
-        return PlanFile(run, scene_id, self.config, "scene", False, views)
+        published = PRESETS[self.config.cameras.preset].as_published  # rendered as it is, at the scene's own exposure
+        exposure = 0.0 if published else None
+        views = [planned_view(scene_id, view, self.config.seed, exposure) for view in self.views]
+        lighting = self.config.render.lighting if published else "scene"
+        return PlanFile(
+            run=f"{scene_id}-{self.config.digest()}",
+            scene=scene_id,
+            config=self.config,
+            lighting="scene" if lighting == "auto" else lighting,
+            previewed=published,
+            views=tuple({view.view_id: view for view in views}.values()),
+        )
 
 
 def planning_steps(scene: bpy.types.Scene, config: Config) -> Iterator[Step | WindowPlan]:
     """Yields often enough for a window to stay alive, but for the first step, which is Blender's evaluation; the plan
     comes last."""
+    name = scene.name
     layer = next((each.name for each in scene.view_layers if each.use), scene.view_layers[0].name)
     yield Step("reading the scene", 0, 1)
     opened = open_scene(scene, layer)
+    cameras = own_cameras(scene)
     found = find_subjects(opened.snapshot, config.subjects, config.seed)
-    for step in plan_steps(opened.snapshot, opened.geometry, found, config, own_cameras(scene)):
+    for step in plan_steps(opened.snapshot, opened.geometry, found, config, cameras):
         if isinstance(step, Step):
             yield step
         else:
-            yield WindowPlan(scene.name, config, opened, step)
+            yield WindowPlan(name, config, opened, step)
 
 
-_plans: dict[str, WindowPlan] = {}
+_plan: WindowPlan | None = None
+"""One, as there is one set of lists in the window."""
 
 
 def plan_of(scene: bpy.types.Scene) -> WindowPlan | None:
-    """The plan that was last made for a scene of the open file."""
-    return _plans.get(scene.name)
+    """The plan that was last made, if it is this scene's."""
+    return _plan if _plan is not None and _plan.scene == scene.name else None
 
 
-def remember(plan: WindowPlan) -> None:
-    """Make this the plan of its scene."""
-    _plans[plan.scene] = plan
-
-
-@bpy.app.handlers.persistent  # type: ignore[untyped-decorator]
-def forget(*_: object) -> None:
-    """Another file has been opened."""
-    _plans.clear()
-
-
-def register() -> None:
-    """Follow which file is open."""
-    bpy.app.handlers.load_pre.append(forget)
-
-
-def unregister() -> None:
-    """Forget everything."""
-    bpy.app.handlers.load_pre.remove(forget)
-    forget()
+def remember(plan: WindowPlan | None) -> None:
+    """Make this the plan."""
+    global _plan
+    _plan = plan

@@ -159,7 +159,8 @@ def to_config(scene: bpy.types.Scene) -> Config:
     for name in SECTIONS:
         kind = get_type_hints(Config)[name]
         values[name] = _values(getattr(settings, name), kind)
-    values["subjects"]["exclude"] += [glob.escape(each.object.name_full) for each in settings.left_out if each.object]
+    names = [glob.escape(each.object.name_full) for each in settings.left_out if each.object]
+    values["subjects"]["exclude"] += [pattern for name in names for pattern in (name, f"{name}#*")]  # what it scatters
     if len(bpy.data.scenes) > 1:
         values["scene"] = scene.name
     return config_from_dict(values, "the settings")

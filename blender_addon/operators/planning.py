@@ -35,6 +35,9 @@ class BLENDSET_OT_plan(bpy.types.Operator):
         if rows.window(context).doing:
             cls.poll_message_set("Planning is under way; press Esc in the viewport to cancel it")
             return False
+        if bpy.app.is_job_running("RENDER"):
+            cls.poll_message_set("Blender is rendering; wait for it")
+            return False
         return True
 
     def execute(self, context: bpy.types.Context) -> set[Any]:
@@ -74,11 +77,17 @@ class BLENDSET_OT_plan(bpy.types.Operator):
                 if self._advance(context):
                     self._end(context)
                     return {"FINISHED"}
-        except BlendsetError as error:
+        except Exception as error:
             self._end(context)
+            if not isinstance(error, BlendsetError):
+                raise
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
         return {"RUNNING_MODAL"}
+
+    def cancel(self, context: bpy.types.Context) -> None:
+        """The window is closed, or another file opened."""
+        self._end(context)
 
     def _advance(self, context: bpy.types.Context) -> bool:
         """One step; True at the end."""
@@ -90,7 +99,7 @@ class BLENDSET_OT_plan(bpy.types.Operator):
                 overlay.redraw()
             return False
         planning.remember(step)
-        rows.refresh(context)
+        rows.refresh(context, step)
         views = len(step.views)
         self.report({"INFO"} if views else {"WARNING"}, f"{views} views planned of {len(step.views_of())} subjects")
         return True

@@ -93,7 +93,7 @@ class BLENDSET_OT_resume(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[Any]:
         try:
-            jobs.resume(dataset_folder(context.scene), Path(rows.window(context).unfinished))
+            jobs.resume(Path(rows.window(context).unfinished))
         except BlendsetError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}

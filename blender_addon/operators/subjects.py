@@ -45,7 +45,10 @@ class BLENDSET_OT_subject_leave_out(_OfSubject, bpy.types.Operator):
         assert chosen is not None
         out, row = settings_of(context.scene).left_out, rows.window(context).subjects[rows.window(context).subject]
         objects: list[Any] = rows.objects_of(*chosen)
-        row.left_out = not row.left_out
+        if not objects:
+            self.report({"ERROR"}, "Its objects were renamed or deleted; plan again.")
+            return {"CANCELLED"}
+        row.left_out = not any(each.object in objects for each in out)
         for place in reversed(range(len(out))):
             if out[place].object in objects or out[place].object is None:
                 out.remove(place)
@@ -75,7 +78,7 @@ class BLENDSET_OT_subject_label(_OfSubject, bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[Any]:
         chosen = _chosen(context)
         assert chosen is not None
-        holder: Any = next(iter(rows.objects_of(*chosen)), None)
+        holder: Any = bpy.data.objects.get(rows.largest_object(*chosen))
         if holder is None or not holder.is_editable:
             self.report({"ERROR"}, "This object is linked from another file; label it there, or make it local.")
             return {"CANCELLED"}

@@ -57,7 +57,13 @@ class BLENDSET_OT_view_look_through(_OfView, bpy.types.Operator):
         region = next(each for each in context.area.regions if each.type == "WINDOW")
         distance = 0.1 * plan.opened.snapshot.diagonal
         space.region_3d.view_perspective = "PERSP"
-        space.lens = camera.focal_length_mm * VIEWPORT_SENSOR_MM / SENSOR_MM * min(1.0, region.height / region.width)
+        space.lens = (
+            camera.focal_length_mm
+            * VIEWPORT_SENSOR_MM
+            / SENSOR_MM
+            * min(region.width, region.height)
+            / max(region.width, region.height)
+        )
         space.region_3d.view_distance = distance
         space.region_3d.view_rotation = Matrix(camera.rotation.tolist()).to_quaternion()
         space.region_3d.view_location = (camera.position - distance * camera.rotation[:, 2]).tolist()
@@ -83,7 +89,7 @@ class BLENDSET_OT_view_turn_down(_OfView, bpy.types.Operator):
             plan.kept.discard(number)
             plan.turned_down.add(number)
         plan.choose()
-        rows.refresh(context)
+        rows.refresh(context, plan)
         return {"FINISHED"}
 
 
@@ -110,7 +116,7 @@ class BLENDSET_OT_view_keep_rejected(bpy.types.Operator):
             if (verdict.reason or "accepted") == reason and number not in taken:
                 plan.kept.add(number)
                 plan.choose()
-                rows.refresh(context)
+                rows.refresh(context, plan)
                 shown.view = next(place for place, row in enumerate(shown.views) if row.number == number)
                 return {"FINISHED"}
         self.report({"WARNING"}, f"No camera is left that was rejected as '{reason}'")
@@ -147,9 +153,17 @@ class BLENDSET_OT_view_add(bpy.types.Operator):
             if context.space_data is None or context.space_data.type != "VIEW_3D":
                 self.report({"ERROR"}, "There is no 3D viewport here; press the button in one.")
                 return {"CANCELLED"}
+            if context.space_data.region_3d.view_perspective != "PERSP":
+                self.report({"ERROR"}, "The viewport is not in perspective; press numpad 5, or add the scene's camera.")
+                return {"CANCELLED"}
             plan.add(_of_viewport(context), "viewport")
-        rows.refresh(context)
+        rows.refresh(context, plan)
         return {"FINISHED"}
+
+
+def _elongation(region: bpy.types.Region) -> float:
+    """Longer over shorter side of a viewport: its lens is about the one, a square picture in it about the other."""
+    return max(region.width, region.height) / max(min(region.width, region.height), 1)
 
 
 def _of_viewport(context: bpy.types.Context) -> Camera:
@@ -157,7 +171,13 @@ def _of_viewport(context: bpy.types.Context) -> Camera:
     region = next(each for each in context.area.regions if each.type == "WINDOW")
     space = context.space_data
     matrix = np.array(space.region_3d.view_matrix.inverted(), dtype=np.float64)
-    lens = space.lens * SENSOR_MM / VIEWPORT_SENSOR_MM * max(1.0, region.width / max(region.height, 1))
+    lens = (
+        space.lens
+        * SENSOR_MM
+        / VIEWPORT_SENSOR_MM
+        * max(region.width, region.height)
+        / min(region.width, region.height)
+    )
     return Camera(pose(matrix[:3, :3], matrix[:3, 3]), 1024, 1024, float(lens))
 
 

@@ -23,12 +23,13 @@ from blendset.placement.plan import (
     Step,
     plan_steps,
     planned_view,
+    previewed_run,
     read_plan,
     write_funnel,
     write_plan,
 )
 from blendset.placement.subjects import Subject, find_subjects
-from blendset.records import sha256_bytes, sha256_file, write_json
+from blendset.records import sha256_file, write_json
 
 from ..scene.cameras import own_cameras
 from ..scene.snapshot import OpenScene, open_scene
@@ -135,8 +136,7 @@ class SceneRun:
             )
         previews = 0
         if not plan.previewed:
-            views = " ".join(view.view_id for view in plan.views)
-            run = f"{plan.run}-{sha256_bytes(views.encode())[:6]}"  # not the run that chooses by previews itself
+            run = previewed_run(plan)
             earlier = self._earlier_plan(run)
             plan, previews = (earlier, 0) if earlier else self._previewed(dataclasses.replace(plan, run=run))
         if not self.dataset.plan_path(plan.run).exists():

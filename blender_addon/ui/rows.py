@@ -8,6 +8,7 @@ from typing import Any
 
 import bpy
 import bpy.utils.previews
+import numpy as np
 
 from blendset.dataset import INDEX
 from blendset.errors import BlendsetError
@@ -81,9 +82,9 @@ def window(context: bpy.types.Context) -> Any:
     return context.window_manager.blendset
 
 
-def refresh(context: bpy.types.Context) -> None:
-    """Write all lists from the plan of the context's scene."""
-    shown, plan = window(context), planning.plan_of(context.scene)
+def refresh(context: bpy.types.Context, plan: planning.WindowPlan | None) -> None:
+    """Write all lists from a plan."""
+    shown = window(context)
     for rows in (shown.subjects, shown.reasons, shown.views):
         rows.clear()
     shown.candidates = 0
@@ -105,21 +106,27 @@ def look_at_dataset(context: bpy.types.Context) -> None:
             rendered = len(index.read_text(encoding="utf-8").splitlines()) if index.is_file() else 0
             shown.there = f"{rendered} views, {len(list((root / 'scenes').glob('*.json')))} scenes"
             if bpy.data.filepath:
-                shown.unfinished = str(jobs.unfinished(Path(bpy.data.filepath), root) or "")
+                shown.unfinished = str(jobs.unfinished(context.scene, Path(bpy.data.filepath), root) or "")
     except (BlendsetError, OSError) as error:
         shown.there = str(error)
 
 
 @bpy.app.handlers.persistent  # type: ignore[untyped-decorator]
 def _file_opened(*_: object) -> None:
-    for rows in (window(bpy.context).subjects, window(bpy.context).reasons, window(bpy.context).views):
-        rows.clear()
+    planning.remember(None)
+    window(bpy.context).doing = ""
+    refresh(bpy.context, None)
+    look_at_dataset(bpy.context)
+
+
+@bpy.app.handlers.persistent  # type: ignore[untyped-decorator]
+def _file_saved(*_: object) -> None:
     look_at_dataset(bpy.context)
 
 
 def _job_pumped(job: jobs.RenderJob) -> None:
     """Load the last picture where drawing finds it; look at the dataset at the end."""
-    if job.picture and job.picture not in _pictures:
+    if job.picture and job.picture not in _pictures and Path(job.picture).exists():
         _pictures.clear()
         window(bpy.context).picture = _pictures.load(job.picture, job.picture, "IMAGE").icon_id
     if job.supervisor.finished:
@@ -151,6 +158,13 @@ def objects_of(plan: planning.WindowPlan, subject: Subject) -> list[bpy.types.Ob
     return [found[name] for name in names if name in found]
 
 
+def largest_object(plan: planning.WindowPlan, subject: Subject) -> str:
+    """The object that a subject goes by: a table's top rather than one of its legs."""
+    boxes = plan.opened.snapshot.bounds
+    sizes = {number: float(np.linalg.norm(boxes[number - 1, 1] - boxes[number - 1, 0])) for number in subject.objects}
+    return plan.opened.snapshot.objects[max(sizes, key=lambda number: sizes[number]) - 1].name
+
+
 def _reasons(shown: Any, plan: planning.WindowPlan) -> None:
     counts = plan.planned.counts()
     shown.candidates = counts.pop("candidates")
@@ -180,6 +194,7 @@ def register() -> None:
     _pictures = bpy.utils.previews.new()
     bpy.types.WindowManager.blendset = bpy.props.PointerProperty(type=BLENDSET_PG_window)
     bpy.app.handlers.load_post.append(_file_opened)
+    bpy.app.handlers.save_post.append(_file_saved)
     jobs.listeners.append(_job_pumped)
 
 
@@ -187,5 +202,6 @@ def unregister() -> None:
     """Take them back."""
     bpy.utils.previews.remove(_pictures)
     jobs.listeners.remove(_job_pumped)
+    bpy.app.handlers.save_post.remove(_file_saved)
     bpy.app.handlers.load_post.remove(_file_opened)
     del bpy.types.WindowManager.blendset

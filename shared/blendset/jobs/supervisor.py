@@ -145,6 +145,13 @@ class Supervisor:
         for worker in self._workers:
             worker.dismiss()
 
+    def give_up(self, reason: str) -> None:
+        """End everything at once, with this as the reason of what is not done."""
+        for scene in self._scenes:
+            scene.reason, scene.closed = scene.reason or reason, True
+        self.close()
+        self.finished = True
+
     def pause(self) -> None:
         """Give out no more work: each child finishes the views that it was given (at most `BATCH`) and waits."""
         self.paused = True

@@ -75,7 +75,8 @@ class Ground:
         """Turn the set of structural ids into a lookup by object id, where 0 stands for nothing hit."""
         lookup = np.zeros(len(scene.objects) + 1, dtype=bool)
         lookup[sorted(structural)] = True
-        return Ground(scene, geometry, lookup, settings, geometry.only(structural), closed_above(scene, geometry))
+        shell = geometry.only(structural)
+        return Ground(scene, geometry, lookup, settings, shell, closed_above(scene, shell))
 
     def owners(self, triangles: NDArray[Any]) -> NDArray[np.int32]:
         """Object ids of hit triangles; 0 where nothing was hit."""

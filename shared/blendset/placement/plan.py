@@ -28,7 +28,7 @@ from blendset.placement.scene import Geometry, Snapshot
 from blendset.placement.scoring import score_subject, score_view
 from blendset.placement.selection import Audition, Unit
 from blendset.placement.subjects import Found, Subject, find_subjects, rng_for
-from blendset.records import atomic_write, read_json, read_record, slug, write_json
+from blendset.records import atomic_write, read_json, read_record, sha256_bytes, slug, write_json
 
 PLAN_FORMAT = 1
 AT_ONCE = 64
@@ -107,7 +107,8 @@ def plan_steps(
         for start in range(0, len(group), AT_ONCE):
             screened += screen(ground, group[start : start + AT_ONCE])
             yield Step("screening", min(done, total), total)
-        prefer(ground, screened)
+        if not (preset.whole_sets or preset.as_published):
+            prefer(ground, screened)
         verdicts += screened
     for verdict in verdicts:
         if verdict.accepted:
@@ -173,6 +174,12 @@ class PlanFile:
     lighting: str
     previewed: bool
     views: tuple[PlannedView, ...]
+
+
+def previewed_run(plan: PlanFile) -> str:
+    """What a plan is called once previews have decided on it: not the run that chooses by previews itself."""
+    views = " ".join(view.view_id for view in plan.views)
+    return f"{plan.run}-{sha256_bytes(views.encode())[:6]}"
 
 
 def view_id(scene: str, candidate: Candidate, seed: int) -> str:
