@@ -198,9 +198,9 @@ class BLENDSET_PT_render(_Panel, bpy.types.Panel):
         row = layout.row()
         row.scale_y = 1.4
         row.operator("blendset.render", icon="RENDER_STILL")
-        if rows.window(context).unfinished:
-            layout.operator("blendset.resume", icon="PLAY")
         job = jobs.current()
+        if rows.window(context).unfinished and (job is None or job.ended):
+            layout.operator("blendset.resume", icon="PLAY")
         if job is None:
             return
         box = layout.box()
