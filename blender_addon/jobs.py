@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import tempfile
 import time
@@ -11,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import bpy
 
@@ -37,17 +37,11 @@ class RenderJob:
     def __init__(self, source: Path, root: Path, plan_path: Path, config: Config) -> None:
         self.root, self.said, self.picture = root, "starting Blender", ""
         self._first: tuple[float, int] | None = None
-        self._folder = Path(tempfile.mkdtemp(prefix="blendset-window-"))
-        try:
-            copy = self._folder / source.name
-            bpy.ops.wm.save_as_mainfile(filepath=str(copy), copy=True, relative_remap=True)
-            command = partial(worker_command, this_blender(), None)
-            self.supervisor = Supervisor(
-                [source], root, config, command, plan=plan_path, copies={source.absolute(): copy}
-            )
-        except BaseException:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            raise
+        self._folder = tempfile.TemporaryDirectory(prefix="blendset-window-", ignore_cleanup_errors=True)
+        copy = Path(self._folder.name) / source.name
+        saved(bpy.ops.wm.save_as_mainfile, filepath=str(copy), copy=True, relative_remap=True)
+        command = partial(worker_command, this_blender(), None)
+        self.supervisor = Supervisor([source], root, config, command, plan=plan_path, copies={source.absolute(): copy})
 
     @property
     def share(self) -> float:
@@ -81,7 +75,18 @@ class RenderJob:
     def close(self) -> None:
         """End the child and tidy up."""
         self.supervisor.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.cleanup()
+
+
+def saved(operator: Callable[..., Any], **how: Any) -> None:
+    """Have Blender write the open file; raises BlendsetError where it cannot."""
+    try:
+        operator(**how)
+    except RuntimeError as error:
+        reason = " ".join(str(error).removeprefix("Error: ").split()).rstrip(".")
+        raise BlendsetError(
+            f"The file cannot be saved ({reason}); free space, or save it under another name."
+        ) from error
 
 
 def this_blender() -> Blender:

@@ -17,7 +17,7 @@ from blendset.placement.plan import PlanFile, Planned, Step, plan_steps, planned
 from blendset.placement.subjects import find_subjects
 
 from .scene.cameras import own_cameras
-from .scene.snapshot import OpenScene, open_scene
+from .scene.snapshot import OpenScene, open_scene, rendered_layer
 
 
 @dataclass(eq=False)
@@ -93,10 +93,15 @@ def planning_steps(scene: bpy.types.Scene, config: Config) -> Iterator[Step | Wi
     """Yields often enough for a window to stay alive, but for the first step, which is Blender's evaluation; the plan
     comes last."""
     name = scene.name
-    layer = next((each.name for each in scene.view_layers if each.use), scene.view_layers[0].name)
     yield Step("reading the scene", 0, 1)
-    opened = open_scene(scene, layer)
-    cameras = own_cameras(scene)
+    before = scene.frame_current
+    try:
+        if config.frame is not None:
+            scene.frame_set(config.frame)
+        opened, cameras = open_scene(scene, rendered_layer(scene)), own_cameras(scene)
+    finally:
+        if config.frame is not None:
+            scene.frame_set(before)
     found = find_subjects(opened.snapshot, config.subjects, config.seed)
     for step in plan_steps(opened.snapshot, opened.geometry, found, config, cameras):
         if isinstance(step, Step):

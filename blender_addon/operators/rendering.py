@@ -66,11 +66,7 @@ def _save(wanted: bool) -> None:
         raise BlendsetError(
             "The file has unsaved changes; save it first: a dataset knows its scenes by the saved file."
         )
-    try:
-        bpy.ops.wm.save_mainfile()
-    except RuntimeError as error:
-        reason = " ".join(str(error).removeprefix("Error: ").split()).rstrip(".")
-        raise BlendsetError(f"The file cannot be saved ({reason}); save it under another name.") from error
+    jobs.saved(bpy.ops.wm.save_mainfile)
 
 
 class BLENDSET_OT_resume(bpy.types.Operator):

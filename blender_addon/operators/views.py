@@ -57,13 +57,7 @@ class BLENDSET_OT_view_look_through(_OfView, bpy.types.Operator):
         region = next(each for each in context.area.regions if each.type == "WINDOW")
         distance = 0.1 * plan.opened.snapshot.diagonal
         space.region_3d.view_perspective = "PERSP"
-        space.lens = (
-            camera.focal_length_mm
-            * VIEWPORT_SENSOR_MM
-            / SENSOR_MM
-            * min(region.width, region.height)
-            / max(region.width, region.height)
-        )
+        space.lens = camera.focal_length_mm * VIEWPORT_SENSOR_MM / SENSOR_MM / _elongation(region)
         space.region_3d.view_distance = distance
         space.region_3d.view_rotation = Matrix(camera.rotation.tolist()).to_quaternion()
         space.region_3d.view_location = (camera.position - distance * camera.rotation[:, 2]).tolist()
@@ -94,7 +88,7 @@ class BLENDSET_OT_view_turn_down(_OfView, bpy.types.Operator):
 
 
 class BLENDSET_OT_view_keep_rejected(bpy.types.Operator):
-    """Keep the best camera that the selected reason took, whatever its gate says"""
+    """Keep a camera that the selected reason took, whatever its gate says; once more keeps the next"""
 
     bl_idname = "blendset.view_keep_rejected"
     bl_label = "Keep One of These"
@@ -171,13 +165,7 @@ def _of_viewport(context: bpy.types.Context) -> Camera:
     region = next(each for each in context.area.regions if each.type == "WINDOW")
     space = context.space_data
     matrix = np.array(space.region_3d.view_matrix.inverted(), dtype=np.float64)
-    lens = (
-        space.lens
-        * SENSOR_MM
-        / VIEWPORT_SENSOR_MM
-        * max(region.width, region.height)
-        / min(region.width, region.height)
-    )
+    lens = space.lens * SENSOR_MM / VIEWPORT_SENSOR_MM * _elongation(region)
     return Camera(pose(matrix[:3, :3], matrix[:3, 3]), 1024, 1024, float(lens))
 
 

@@ -32,7 +32,7 @@ from blendset.placement.subjects import Subject, find_subjects
 from blendset.records import sha256_file, write_json
 
 from ..scene.cameras import own_cameras
-from ..scene.snapshot import OpenScene, open_scene
+from ..scene.snapshot import OpenScene, open_scene, rendered_layer
 from . import lighting
 from .previews import LIT_SHARE, Previewer, Shot, audition, best_shots, lit_share
 from .scene_records import run_record, scene_id, scene_record
@@ -56,7 +56,7 @@ class SceneRun:
         if config.frame is not None:
             self._exit.callback(self.scene.frame_set, self.scene.frame_current)
             self.scene.frame_set(config.frame)
-        self.layer = _rendered_layer(self.scene)
+        self.layer = rendered_layer(self.scene)
         digest = digest or sha256_file(source)
         self.scene_id = scene_id(source.stem, self.scene, digest)
         self.run = f"{self.scene_id}-{config.digest()}"
@@ -139,7 +139,7 @@ class SceneRun:
             run = previewed_run(plan)
             earlier = self._earlier_plan(run)
             plan, previews = (earlier, 0) if earlier else self._previewed(dataclasses.replace(plan, run=run))
-        if not self.dataset.plan_path(plan.run).exists():
+        if not self.dataset.run_path(plan.run).exists():  # a window has written the plan, but not what a run finds out
             self._write_run(plan, previews)
             write_plan(self.dataset.plan_path(plan.run), plan)
         self._tell_planned(plan, {}, {"found": len(self.found.subjects)}, previews)
@@ -298,8 +298,3 @@ def _chosen_scene(name: str) -> bpy.types.Scene:
     if name not in bpy.data.scenes:
         raise BlendsetError(f"The file has no scene '{name}'; it has {', '.join(bpy.data.scenes.keys())}.")
     return bpy.data.scenes[name]
-
-
-def _rendered_layer(scene: bpy.types.Scene) -> str:
-    """The first view layer that is switched on for rendering."""
-    return next((layer.name for layer in scene.view_layers if layer.use), scene.view_layers[0].name)

@@ -81,6 +81,11 @@ class _Gathering:
     aside: frozenset[str] = frozenset()
 
 
+def rendered_layer(scene: bpy.types.Scene) -> str:
+    """The first view layer that is switched on for rendering."""
+    return next((layer.name for layer in scene.view_layers if layer.use), scene.view_layers[0].name)
+
+
 def open_scene(scene: bpy.types.Scene, layer: str) -> OpenScene:
     """Take the snapshot of one view layer as it renders now."""
     aside = _never_subjects(scene, scene.view_layers[layer])

@@ -95,7 +95,7 @@ def plan_steps(
     config: Config,
     own_cameras: tuple[tuple[str, Camera], ...] = (),
 ) -> Iterator[Step | Planned]:
-    """Yields a Step every few milliseconds of work (`done` counts subjects), and the Planned last."""
+    """Yields a Step after every AT_ONCE candidates (`done` counts subjects), and the Planned last."""
     preset = PRESETS[config.cameras.preset]
     ground = Ground.of(scene, geometry, found.structural, config.gates)
     stage = Stage(scene, geometry, found.subjects, config, own_cameras)
