@@ -15,63 +15,47 @@ from blendset.records import atomic_write
 
 from ..properties import dataset_folder, from_config, to_config
 from ..ui import rows
+from .button import Button
 
 
-class BLENDSET_OT_verify(bpy.types.Operator):
+class BLENDSET_OT_verify(Button, bpy.types.Operator):
     """Check every file of the dataset against its record"""
 
     bl_idname = "blendset.verify"
     bl_label = "Verify"
 
-    def execute(self, context: bpy.types.Context) -> set[Any]:
-        try:
-            report = Dataset(dataset_folder(context.scene)).verify()
-        except BlendsetError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+    def act(self, context: bpy.types.Context) -> None:
+        report = Dataset(dataset_folder(context.scene)).verify()
         rows.look_at_dataset(context)
         if report.problems:
             first = report.problems[0]
-            self.report({"ERROR"}, f"{len(report.problems)} problems, the first: {first.path} {first.what}")
-            return {"FINISHED"}
+            raise BlendsetError(f"{len(report.problems)} problems, the first: {first.path} {first.what}")
         self.report({"INFO"}, f"{report.views} views are sound")
-        return {"FINISHED"}
 
 
-class BLENDSET_OT_open_folder(bpy.types.Operator):
+class BLENDSET_OT_open_folder(Button, bpy.types.Operator):
     """Show the dataset's folder in the system's file browser"""
 
     bl_idname = "blendset.open_folder"
     bl_label = "Open Folder"
 
-    def execute(self, context: bpy.types.Context) -> set[Any]:
-        try:
-            folder = dataset_folder(context.scene)
-        except BlendsetError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+    def act(self, context: bpy.types.Context) -> None:
+        folder = dataset_folder(context.scene)
         if not folder.is_dir():
-            self.report({"WARNING"}, f"{folder} does not exist yet; render first")
-            return {"CANCELLED"}
+            raise BlendsetError(f"{folder} does not exist yet; render first.")
         bpy.ops.wm.path_open(filepath=str(folder))
-        return {"FINISHED"}
 
 
-class BLENDSET_OT_copy_command(bpy.types.Operator):
+class BLENDSET_OT_copy_command(Button, bpy.types.Operator):
     """Copy the command that verifies this dataset with the companion package"""
 
     bl_idname = "blendset.copy_command"
     bl_label = "Copy Next Command"
 
-    def execute(self, context: bpy.types.Context) -> set[Any]:
-        try:
-            folder = dataset_folder(context.scene)
-        except BlendsetError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+    def act(self, context: bpy.types.Context) -> None:
+        folder = dataset_folder(context.scene)
         context.window_manager.clipboard = f'blendset verify "{folder}"'
         self.report({"INFO"}, f"Copied: {context.window_manager.clipboard}")
-        return {"FINISHED"}
 
 
 def _ask_for_file(operator: Any, context: bpy.types.Context) -> set[Any]:
@@ -82,7 +66,7 @@ def _ask_for_file(operator: Any, context: bpy.types.Context) -> set[Any]:
     return {"RUNNING_MODAL"}
 
 
-class BLENDSET_OT_settings_export(bpy.types.Operator):
+class BLENDSET_OT_settings_export(Button, bpy.types.Operator):
     """Write these settings as TOML, for the command line and for other machines"""
 
     bl_idname = "blendset.settings_export"
@@ -94,17 +78,12 @@ class BLENDSET_OT_settings_export(bpy.types.Operator):
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[Any]:
         return _ask_for_file(self, context)
 
-    def execute(self, context: bpy.types.Context) -> set[Any]:
-        try:
-            atomic_write(Path(self.filepath), config_to_toml(to_config(context.scene)).encode())
-        except BlendsetError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+    def act(self, context: bpy.types.Context) -> None:
+        atomic_write(Path(self.filepath), config_to_toml(to_config(context.scene)).encode())
         self.report({"INFO"}, f"Wrote {self.filepath}")
-        return {"FINISHED"}
 
 
-class BLENDSET_OT_settings_import(bpy.types.Operator):
+class BLENDSET_OT_settings_import(Button, bpy.types.Operator):
     """Take all settings from a TOML file"""
 
     bl_idname = "blendset.settings_import"
@@ -117,13 +96,8 @@ class BLENDSET_OT_settings_import(bpy.types.Operator):
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[Any]:
         return _ask_for_file(self, context)
 
-    def execute(self, context: bpy.types.Context) -> set[Any]:
-        try:
-            from_config(context.scene, load_config(Path(self.filepath)))
-        except BlendsetError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        return {"FINISHED"}
+    def act(self, context: bpy.types.Context) -> None:
+        from_config(context.scene, load_config(Path(self.filepath)))
 
 
 CLASSES = (

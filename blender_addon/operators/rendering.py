@@ -9,13 +9,15 @@ from typing import Any
 import bpy
 
 from blendset.errors import BlendsetError
+from blendset.jobs.supervisor import Supervisor
 
-from .. import jobs, planning
+from .. import jobs
 from ..properties import dataset_folder
 from ..ui import rows
+from .button import Button, PlanButton, job_missing
 
 
-class BLENDSET_OT_render(bpy.types.Operator):
+class BLENDSET_OT_render(PlanButton, bpy.types.Operator):
     """Render the planned views in another Blender; this window stays free, and finished views are kept"""
 
     bl_idname = "blendset.render"
@@ -25,15 +27,8 @@ class BLENDSET_OT_render(bpy.types.Operator):
     save: bpy.props.BoolProperty(name="Save", description="Save the file first, where it has unsaved changes")
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        job = jobs.current()
-        if job is not None and not job.supervisor.finished:
-            cls.poll_message_set("A job is running; pause or cancel it below")
-            return False
-        if planning.plan_of(context.scene) is None:
-            cls.poll_message_set("There is no plan yet; plan cameras first")
-            return False
-        return True
+    def missing(cls, context: bpy.types.Context) -> str:
+        return job_missing(running=False) or super().missing(context)
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[Any]:
         if jobs.has_changes() and bpy.data.filepath:
@@ -47,18 +42,11 @@ class BLENDSET_OT_render(bpy.types.Operator):
             )
         return self.execute(context)
 
-    def execute(self, context: bpy.types.Context) -> set[Any]:
-        plan = planning.plan_of(context.scene)
-        assert plan is not None
-        try:
-            root = dataset_folder(context.scene)
-            if jobs.has_changes():
-                _save(self.save)
-            jobs.start(context.scene, plan, root)
-        except BlendsetError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        return {"FINISHED"}
+    def act(self, context: bpy.types.Context) -> None:
+        root = dataset_folder(context.scene)
+        if jobs.has_changes():
+            _save(self.save)
+        jobs.start(context.scene, self.plan(context), root)
 
 
 def _save(wanted: bool) -> None:
@@ -69,7 +57,7 @@ def _save(wanted: bool) -> None:
     jobs.saved(bpy.ops.wm.save_mainfile)
 
 
-class BLENDSET_OT_resume(bpy.types.Operator):
+class BLENDSET_OT_resume(Button, bpy.types.Operator):
     """Go on with the job that was interrupted; finished views are kept"""
 
     bl_idname = "blendset.resume"
@@ -77,61 +65,48 @@ class BLENDSET_OT_resume(bpy.types.Operator):
     bl_options = {"REGISTER"}
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        job = jobs.current()
-        if job is not None and not job.supervisor.finished:
-            cls.poll_message_set("A job is running; pause or cancel it below")
-            return False
-        if not rows.window(context).unfinished:
-            cls.poll_message_set("No job of this file is unfinished")
-            return False
-        return True
+    def missing(cls, context: bpy.types.Context) -> str:
+        unfinished = rows.window(context).unfinished
+        return job_missing(running=False) or ("" if unfinished else "No job of this file is unfinished")
 
-    def execute(self, context: bpy.types.Context) -> set[Any]:
-        try:
-            jobs.resume(Path(rows.window(context).unfinished))
-        except BlendsetError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        return {"FINISHED"}
+    def act(self, context: bpy.types.Context) -> None:
+        jobs.resume(Path(rows.window(context).unfinished))
 
 
-class _OfJob:
-    """For operators that need a running job."""
+class _JobButton(Button):
+    """For operators on the running job."""
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
+    def missing(cls, context: bpy.types.Context) -> str:
+        return job_missing(running=True)
+
+    @staticmethod
+    def supervisor() -> Supervisor:
+        """That of the job, which `missing` has seen to run."""
         job = jobs.current()
-        if job is None or job.supervisor.finished:
-            cls.poll_message_set("No job is running")
-            return False
-        return True
+        assert job is not None
+        return job.supervisor
 
 
-class BLENDSET_OT_job_pause(_OfJob, bpy.types.Operator):
+class BLENDSET_OT_job_pause(_JobButton, bpy.types.Operator):
     """Let the child finish the views that it has begun and wait; once more goes on"""
 
     bl_idname = "blendset.job_pause"
     bl_label = "Pause / Go On"
 
-    def execute(self, context: bpy.types.Context) -> set[Any]:
-        job = jobs.current()
-        assert job is not None
-        job.supervisor.resume() if job.supervisor.paused else job.supervisor.pause()
-        return {"FINISHED"}
+    def act(self, context: bpy.types.Context) -> None:
+        supervisor = self.supervisor()
+        supervisor.resume() if supervisor.paused else supervisor.pause()
 
 
-class BLENDSET_OT_job_cancel(_OfJob, bpy.types.Operator):
+class BLENDSET_OT_job_cancel(_JobButton, bpy.types.Operator):
     """End the job now; finished views stay, and Render goes on from there"""
 
     bl_idname = "blendset.job_cancel"
     bl_label = "Cancel"
 
-    def execute(self, context: bpy.types.Context) -> set[Any]:
-        job = jobs.current()
-        assert job is not None
-        job.supervisor.cancel()
-        return {"FINISHED"}
+    def act(self, context: bpy.types.Context) -> None:
+        self.supervisor().cancel()
 
 
 CLASSES = (BLENDSET_OT_render, BLENDSET_OT_resume, BLENDSET_OT_job_pause, BLENDSET_OT_job_cancel)

@@ -7,47 +7,41 @@ from typing import Any
 
 import bpy
 
+from blendset.errors import BlendsetError
 from blendset.placement.subjects import Subject
 
 from .. import planning
 from ..properties import settings_of
 from ..ui import rows
+from .button import PlanButton, selected
 
 
-def _chosen(context: bpy.types.Context) -> tuple[planning.WindowPlan, Subject] | None:
-    """The plan and the subject that is selected in the list."""
-    plan, shown = planning.plan_of(context.scene), rows.window(context)
-    if plan is None or shown.subject >= len(plan.planned.found.subjects):
-        return None
-    return plan, plan.planned.found.subjects[shown.subject]
-
-
-class _OfSubject:
-    """For operators that need a selected subject."""
+class _SubjectButton(PlanButton):
+    """For operators on the selected subject."""
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        if _chosen(context) is None:
-            cls.poll_message_set("There is no subject yet; plan cameras first")
-            return False
-        return True
+    def missing(cls, context: bpy.types.Context) -> str:
+        return super().missing(context) or ("" if selected(context, "subject") else "There is no subject in the list")
+
+    def chosen(self, context: bpy.types.Context) -> tuple[planning.WindowPlan, Subject]:
+        """The plan and the subject that is selected."""
+        plan = self.plan(context)
+        return plan, plan.planned.found.subjects[rows.window(context).subject]
 
 
-class BLENDSET_OT_subject_leave_out(_OfSubject, bpy.types.Operator):
+class BLENDSET_OT_subject_leave_out(_SubjectButton, bpy.types.Operator):
     """Leave this subject out of the next plan, or take it in again"""
 
     bl_idname = "blendset.subject_leave_out"
     bl_label = "Leave Out / Take In"
     bl_options = {"REGISTER", "UNDO"}
 
-    def execute(self, context: bpy.types.Context) -> set[Any]:
-        chosen = _chosen(context)
-        assert chosen is not None
-        out, row = settings_of(context.scene).left_out, rows.window(context).subjects[rows.window(context).subject]
+    def act(self, context: bpy.types.Context) -> None:
+        chosen = self.chosen(context)
+        out, row = settings_of(context.scene).left_out, selected(context, "subject")
         objects: list[Any] = rows.objects_of(*chosen)
         if not objects:
-            self.report({"ERROR"}, "Its objects were renamed or deleted; plan again.")
-            return {"CANCELLED"}
+            raise BlendsetError("Its objects were renamed or deleted; plan again.")
         row.left_out = not any(each.object in objects for each in out)
         for place in reversed(range(len(out))):
             if out[place].object in objects or out[place].object is None:
@@ -57,10 +51,9 @@ class BLENDSET_OT_subject_leave_out(_OfSubject, bpy.types.Operator):
                 out.add().object = each
         said = "is left out" if row.left_out else "is taken in"
         self.report({"INFO"}, f"{row.label or row.name} {said}; plan again to see what takes its place")
-        return {"FINISHED"}
 
 
-class BLENDSET_OT_subject_label(_OfSubject, bpy.types.Operator):
+class BLENDSET_OT_subject_label(_SubjectButton, bpy.types.Operator):
     """Say what this subject is; the label is kept on its object and goes into every caption"""
 
     bl_idname = "blendset.subject_label"
@@ -70,36 +63,31 @@ class BLENDSET_OT_subject_label(_OfSubject, bpy.types.Operator):
     label: bpy.props.StringProperty(name="Label")
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[Any]:
-        chosen = _chosen(context)
-        assert chosen is not None
+        chosen = self.chosen(context)
         self.label = chosen[1].label
         return context.window_manager.invoke_props_dialog(self)
 
-    def execute(self, context: bpy.types.Context) -> set[Any]:
-        chosen = _chosen(context)
-        assert chosen is not None
+    def act(self, context: bpy.types.Context) -> None:
+        chosen = self.chosen(context)
         holder: Any = bpy.data.objects.get(rows.largest_object(*chosen))
         if holder is None or not holder.is_editable:
-            self.report({"ERROR"}, "This object is linked from another file; label it there, or make it local.")
-            return {"CANCELLED"}
+            raise BlendsetError("This object is linked from another file; label it there, or make it local.")
         if self.label.strip():
             holder["blendset_label"] = self.label.strip()
         elif "blendset_label" in holder:
             del holder["blendset_label"]
-        rows.window(context).subjects[rows.window(context).subject].label = self.label.strip()
-        return {"FINISHED"}
+        selected(context, "subject").label = self.label.strip()
 
 
-class BLENDSET_OT_subject_frame(_OfSubject, bpy.types.Operator):
+class BLENDSET_OT_subject_frame(_SubjectButton, bpy.types.Operator):
     """Select this subject's objects and turn the viewport to them"""
 
     bl_idname = "blendset.subject_frame"
     bl_label = "Frame Subject"
     bl_options = {"REGISTER", "UNDO"}
 
-    def execute(self, context: bpy.types.Context) -> set[Any]:
-        chosen = _chosen(context)
-        assert chosen is not None
+    def act(self, context: bpy.types.Context) -> None:
+        chosen = self.chosen(context)
         if context.mode != "OBJECT":
             bpy.ops.object.mode_set(mode="OBJECT")
         bpy.ops.object.select_all(action="DESELECT")
@@ -112,29 +100,25 @@ class BLENDSET_OT_subject_frame(_OfSubject, bpy.types.Operator):
             region = next(each for each in context.area.regions if each.type == "WINDOW")
             with context.temp_override(region=region):
                 bpy.ops.view3d.view_selected()
-        return {"FINISHED"}
 
 
-class BLENDSET_OT_subject_pick(_OfSubject, bpy.types.Operator):
+class BLENDSET_OT_subject_pick(_SubjectButton, bpy.types.Operator):
     """Find the active object's subject in the list"""
 
     bl_idname = "blendset.subject_pick"
     bl_label = "Pick from Selection"
     bl_options = {"REGISTER"}
 
-    def execute(self, context: bpy.types.Context) -> set[Any]:
-        plan = planning.plan_of(context.scene)
-        assert plan is not None
+    def act(self, context: bpy.types.Context) -> None:
+        plan = self.plan(context)
         active: Any = context.view_layer.objects.active
         if active is None:
-            self.report({"WARNING"}, "No object is active; click one in the viewport first")
-            return {"CANCELLED"}
+            raise BlendsetError("No object is active; click one in the viewport first.")
         for place, subject in enumerate(plan.planned.found.subjects):
             if active in rows.objects_of(plan, subject):
                 rows.window(context).subject = place
-                return {"FINISHED"}
-        self.report({"WARNING"}, f"'{active.name}' is no subject: it is structure, too small, too large or plain")
-        return {"CANCELLED"}
+                return
+        raise BlendsetError(f"'{active.name}' is no subject: it is structure, too small, too large or plain.")
 
 
 CLASSES = (
