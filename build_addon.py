@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Builds the installable add-on: blender_addon/, the wheel of the core, and the pure wheels that the core needs.
 
-Run it with a Python that has uv and pip (`make addon` does). The same sources give the same bytes.
+Run it with a Python that has uv, pip and markdown-it-py (`make addon` does). The same sources give the same bytes.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,8 @@ import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).resolve().parent
 ADDON = ROOT / "blender_addon"
@@ -25,6 +28,9 @@ BUILD = ROOT / "build"
 BUNDLED = ("attrs", "cattrs", "tomli-w", "typing-extensions")
 """What the core needs and not every Blender has; numpy is Blender's own."""
 GENERATED = "# version and wheels: build_addon.py writes them here\n"
+GUIDE_STYLE = (
+    "body { max-width: 50rem; margin: 2rem auto; padding: 0 1rem; font: 16px/1.5 sans-serif } img { max-width: 100% }"
+)
 OLDEST_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 VALIDATOR = "scripts/addons_core/bl_pkg/cli/blender_ext.py"
 VALID_TAGS = "scripts/modules/_bpy_internal/extensions/tags.py"
@@ -37,7 +43,7 @@ def build(folder: Path) -> Path:
         core = core_wheel(Path(scratch))
         version = core.name.split("-")[1]
         wheels = {f"wheels/{wheel.name}": wheel.read_bytes() for wheel in (core, *bundled_wheels(Path(scratch)))}
-    files = sources() | wheels
+    files = sources() | wheels | guide()
     files["blender_manifest.toml"] = manifest(version, sorted(wheels)).encode()
     files["LICENSE"] = (ROOT / "LICENSES" / "GPL-3.0-or-later.txt").read_bytes()
     folder.mkdir(parents=True, exist_ok=True)
@@ -80,6 +86,17 @@ def sources() -> dict[str, bytes]:
         name.as_posix(): path.read_bytes()
         for path, name in names.items()
         if not any(part.startswith(".") or part == "__pycache__" for part in name.parts)
+    }
+
+
+def guide() -> dict[str, bytes]:
+    """The artist's guide as a page, and its pictures."""
+    source = ROOT / "docs" / "artist.md"
+    body = MarkdownIt().render(source.read_text(encoding="utf-8"))
+    head = f"<!doctype html><meta charset=utf-8><title>Blendset</title><style>{GUIDE_STYLE}</style>"
+    pictures = re.findall(r'<img src="([^"]+)"', body)
+    return {"manual/index.html": f"{head}{body}".encode()} | {
+        f"manual/{name}": (source.parent / name).read_bytes() for name in pictures
     }
 
 

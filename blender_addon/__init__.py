@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import bpy
 
-from . import command, jobs, preferences, properties
+from . import command, jobs, manual, planning, preferences, properties, translations
 from .operators import dataset, rendering, subjects, views
 from .operators import planning as planning_operators
 from .scene import render_depsgraph
@@ -31,12 +31,12 @@ _register_classes, _unregister_classes = bpy.utils.register_classes_factory(
 def register() -> None:
     """Called by Blender when the extension is enabled."""
     _register_classes()
-    for module in (properties, rows, overlay, command):
+    for module in (translations, properties, planning, rows, overlay, command, manual):
         module.register()
 
 
 def unregister() -> None:
     """Called by Blender when the extension is disabled."""
-    for module in (command, overlay, jobs, rows, properties):
+    for module in (manual, command, overlay, jobs, rows, planning, properties, translations):
         module.unregister()
     _unregister_classes()

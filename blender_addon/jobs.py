@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 import time
@@ -15,7 +16,7 @@ from typing import Any
 import bpy
 
 from blendset.config import Config
-from blendset.dataset import VIEW_RECORD, Dataset
+from blendset.dataset import RGB, VIEW_RECORD, Dataset
 from blendset.errors import BlendsetError
 from blendset.jobs.blenders import Blender, worker_command
 from blendset.jobs.scenes import SceneSummary
@@ -35,8 +36,11 @@ class RenderJob:
     """A supervisor with what the window wants to show of it."""
 
     def __init__(self, source: Path, root: Path, plan_path: Path, config: Config) -> None:
-        self.root, self.said, self.picture = root, "starting Blender", ""
+        self.root, self.said, self.picture, self.disk = root, "starting Blender", "", ""
+        self._config = config
         self._first: tuple[float, int] | None = None
+        self._view_s = 0.0
+        self._sizes: list[int] = []
         self._folder = tempfile.TemporaryDirectory(prefix="blendset-window-", ignore_cleanup_errors=True)
         copy = Path(self._folder.name) / source.name
         saved(bpy.ops.wm.save_as_mainfile, filepath=str(copy), copy=True, relative_remap=True)
@@ -50,10 +54,12 @@ class RenderJob:
 
     @property
     def time_left(self) -> str:
-        """What to add about the rest, by the pace since the first view; nothing before there is one."""
-        if self._first is None or (done := self.supervisor.done - self._first[1]) < 1:
+        """What to add about the rest: by the pace since the first view, before that by what the previews took."""
+        done = self.supervisor.done - self._first[1] if self._first else 0
+        pace = (time.monotonic() - self._first[0]) / done if self._first and done else self._view_s
+        seconds = pace * (self.supervisor.total - self.supervisor.done)
+        if not seconds:
             return ""
-        seconds = (time.monotonic() - self._first[0]) / done * (self.supervisor.total - self.supervisor.done)
         return f", {seconds / 60:.0f} min left" if seconds > 90 else f", {seconds:.0f} s left"
 
     @property
@@ -68,9 +74,27 @@ class RenderJob:
 
     def _hear(self, update: Update) -> None:
         self.said = update.event.get("view") or update.text
+        if update.kind == "planned":
+            self._view_s = update.event["previews_s"] / max(update.event["previews"], 1) * self._effort
         if update.kind == "view":
             self._first = self._first or (time.monotonic(), self.supervisor.done)
-            self.picture = str(self.root / update.event["path"] / "rgb.png")
+            folder = self.root / update.event["path"]
+            self.picture = str(folder / RGB)
+            self._sizes.append(sum(each.stat().st_size for each in folder.iterdir()))
+            self.disk = self._disk_needed()
+
+    def _disk_needed(self) -> str:
+        """What all views will take on the disk, with a warning where that is not free."""
+        view = sum(self._sizes) / len(self._sizes)
+        rest = view * (self.supervisor.total - self.supervisor.done)
+        text = f"{view * self.supervisor.total / 1e6:,.1f} MB on disk"
+        return text if rest < shutil.disk_usage(self.root).free else f"{text}, more than is free"
+
+    @property
+    def _effort(self) -> float:
+        """How many previews a view takes: by pixels and samples."""
+        view, preview = self._config.render, self._config.preview
+        return (view.resolution / preview.resolution) ** 2 * view.samples / preview.samples
 
     def close(self) -> None:
         """End the child and tidy up."""

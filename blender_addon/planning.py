@@ -34,9 +34,12 @@ class WindowPlan:
     turned_down: set[int] = field(default_factory=set)
     kept: set[int] = field(default_factory=set)
     added: list[Verdict] = field(default_factory=list)
+    stale: bool = False
+    """Whether something in the scene has moved or changed its shape since."""
 
     def __post_init__(self) -> None:
         self.numbers = {id(verdict): number for number, verdict in enumerate(self.planned.verdicts)}
+        self.objects = {each.instance_of or each.name for each in self.opened.snapshot.objects}
         self.choose()
 
     def choose(self) -> None:
@@ -123,3 +126,27 @@ def remember(plan: WindowPlan | None) -> None:
     """Make this the plan."""
     global _plan
     _plan = plan
+
+
+@bpy.app.handlers.persistent  # type: ignore[untyped-decorator]
+def _scene_changed(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> None:
+    """Called after every change, so it looks no further once it knows."""
+    plan = plan_of(scene)
+    if plan is not None and not plan.stale:
+        plan.stale = any(
+            (each.is_updated_geometry or each.is_updated_transform)
+            and isinstance(each.id, bpy.types.Object)
+            and each.id.name_full in plan.objects
+            for each in depsgraph.updates
+        )
+
+
+def register() -> None:
+    """Watch the scene."""
+    bpy.app.handlers.depsgraph_update_post.append(_scene_changed)
+
+
+def unregister() -> None:
+    """Watch no more, and forget the plan."""
+    bpy.app.handlers.depsgraph_update_post.remove(_scene_changed)
+    remember(None)

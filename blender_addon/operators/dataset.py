@@ -9,6 +9,7 @@ from typing import Any
 import bpy
 
 from blendset.config import config_to_toml, load_config
+from blendset.contact_page import write_contact_page
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset.records import atomic_write
@@ -44,6 +45,19 @@ class BLENDSET_OT_open_folder(Button, bpy.types.Operator):
         if not folder.is_dir():
             raise BlendsetError(f"{folder} does not exist yet; render first.")
         bpy.ops.wm.path_open(filepath=str(folder))
+
+
+class BLENDSET_OT_open_contact_sheet(Button, bpy.types.Operator):
+    """Show all pictures of the dataset on one page in the web browser"""
+
+    bl_idname = "blendset.open_contact_sheet"
+    bl_label = "Open Contact Sheet"
+
+    def act(self, context: bpy.types.Context) -> None:
+        page = write_contact_page(Dataset(dataset_folder(context.scene)))
+        self.report({"INFO"}, f"Wrote {page}")
+        if not bpy.app.background:
+            bpy.ops.wm.url_open(url=page.as_uri())
 
 
 class BLENDSET_OT_copy_command(Button, bpy.types.Operator):
@@ -103,6 +117,7 @@ class BLENDSET_OT_settings_import(Button, bpy.types.Operator):
 CLASSES = (
     BLENDSET_OT_verify,
     BLENDSET_OT_open_folder,
+    BLENDSET_OT_open_contact_sheet,
     BLENDSET_OT_copy_command,
     BLENDSET_OT_settings_export,
     BLENDSET_OT_settings_import,

@@ -13,7 +13,7 @@ from blendset.placement.subjects import Subject
 from .. import planning
 from ..properties import settings_of
 from ..ui import rows
-from .button import PlanButton, selected
+from .button import Button, PlanButton, selected
 
 
 class _SubjectButton(PlanButton):
@@ -25,8 +25,8 @@ class _SubjectButton(PlanButton):
 
     def chosen(self, context: bpy.types.Context) -> tuple[planning.WindowPlan, Subject]:
         """The plan and the subject that is selected."""
-        plan = self.plan(context)
-        return plan, plan.planned.found.subjects[rows.window(context).subject]
+        plan, name = self.plan(context), selected(context, "subject").name
+        return plan, next(each for each in plan.planned.found.subjects if each.id == name)
 
 
 class BLENDSET_OT_subject_leave_out(_SubjectButton, bpy.types.Operator):
@@ -51,6 +51,22 @@ class BLENDSET_OT_subject_leave_out(_SubjectButton, bpy.types.Operator):
                 out.add().object = each
         said = "is left out" if row.left_out else "is taken in"
         self.report({"INFO"}, f"{row.label or row.name} {said}; plan again to see what takes its place")
+
+
+class BLENDSET_OT_object_take_in(Button, bpy.types.Operator):
+    """Take this object in again"""
+
+    bl_idname = "blendset.object_take_in"
+    bl_label = "Take In"
+    bl_options = {"REGISTER", "UNDO"}
+
+    place: bpy.props.IntProperty(options={"HIDDEN"})
+
+    def act(self, context: bpy.types.Context) -> None:
+        settings_of(context.scene).left_out.remove(self.place)
+        plan = planning.plan_of(context.scene)
+        if plan is not None:
+            rows.refresh(context, plan)
 
 
 class BLENDSET_OT_subject_label(_SubjectButton, bpy.types.Operator):
@@ -114,15 +130,16 @@ class BLENDSET_OT_subject_pick(_SubjectButton, bpy.types.Operator):
         active: Any = context.view_layer.objects.active
         if active is None:
             raise BlendsetError("No object is active; click one in the viewport first.")
-        for place, subject in enumerate(plan.planned.found.subjects):
-            if active in rows.objects_of(plan, subject):
-                rows.window(context).subject = place
+        for subject in plan.planned.found.subjects:
+            if active.name_full in rows.names_of(plan, subject):
+                rows.window(context).subject = rows.window(context).subjects.find(subject.id)
                 return
         raise BlendsetError(f"'{active.name}' is no subject: it is structure, too small, too large or plain.")
 
 
 CLASSES = (
     BLENDSET_OT_subject_leave_out,
+    BLENDSET_OT_object_take_in,
     BLENDSET_OT_subject_label,
     BLENDSET_OT_subject_frame,
     BLENDSET_OT_subject_pick,

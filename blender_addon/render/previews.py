@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -49,7 +50,7 @@ class Previewer:
         self._magenta = [each.id for each in opened.snapshot.objects if each.lacks_texture]
         self._exposures = stops(config.render.exposure_ev)
         self._known: dict[str, Preview] = {}
-        self.rendered = 0
+        self.rendered, self.seconds = 0, 0.0
 
     def forget(self) -> None:
         """The light has changed."""
@@ -58,8 +59,10 @@ class Previewer:
     def preview(self, name: str, camera: Camera, subject: Subject | None) -> Preview:
         """Render the view of that id small, once."""
         if name not in self._known:
+            started = time.perf_counter()
             self._known[name] = self._look(name, camera.resized(self._config.preview.resolution), subject)
             self.rendered += 1
+            self.seconds += time.perf_counter() - started
         return self._known[name]
 
     def of(self, verdict: Verdict) -> Preview:

@@ -156,6 +156,7 @@ class SceneRun:
             list({view.subject: shot for view, shot in zip(plan.views, shots, strict=True)}.values()),
         )
         answers = [previewer.preview(*shot) for shot in shots]
+        self._timings["previews_s"] = previewer.seconds
         views = tuple(
             dataclasses.replace(view, exposure_ev=answer.exposure_ev)
             for view, answer in zip(plan.views, answers, strict=True)
@@ -183,6 +184,7 @@ class SceneRun:
             subjects={**subjects, "chosen": len(chosen)},
             notes=self.notes + ([f"light added: {plan.lighting}"] if plan.lighting != "scene" else []),
             previews=previews,
+            previews_s=self._timings.get("previews_s", 0.0),
         )
 
     def _geometric_plan(self) -> Planned:
@@ -216,6 +218,7 @@ class SceneRun:
             lambda done, total: self._emit("progress", what="previews", done=done, total=total, text=""),
         )
         views = [self._planned_view(view, ev) for unit, stops in chosen for view, ev in zip(unit, stops, strict=True)]
+        self._timings["previews_s"] = previewer.seconds
         return views, previewer.rendered
 
     def _planned_view(self, verdict: Verdict, exposure_ev: float | None) -> PlannedView:

@@ -45,8 +45,11 @@ def ask_render_depsgraph(
     kind = BlendsetSnapshotEngine
     kind.answer, kind.error, kind.question = [], [], staticmethod(question)
     render = scene.render
+    shown: Any = bpy.data.images.get("Render Result")
     try:
         with Overrides() as overrides:
+            if shown is not None:  # the picture that the user rendered last stays in its slot
+                overrides.set(shown.render_slots, "active_index", len(shown.render_slots) - 1)
             overrides.set(render, "engine", kind.bl_idname)
             for name in ("use_compositing", "use_sequencer", "use_border", "use_multiview", "use_freestyle"):
                 overrides.set(render, name, False)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Cameras in the viewport: chosen ones coloured by score, rejected ones of the reason that is selected.
+"""Cameras in the viewport: chosen ones coloured by score, rejected ones of the reason that is selected; and how the
+selected one frames its subject.
 
 They shine through walls, for most stand indoors. Lines go to the GPU once per change, whatever their number; drawing
 them is one call.
@@ -14,6 +15,7 @@ import bpy
 import numpy as np
 
 from blendset.cameras import Array, Camera
+from blendset.placement.subjects import Subject
 
 from .. import planning
 
@@ -24,9 +26,14 @@ TURNED_DOWN = (0.5, 0.5, 0.5, 0.5)
 WORST, BEST = np.array([0.95, 0.65, 0.15, 0.9]), np.array([0.2, 0.85, 0.45, 0.9])
 EDGES = np.array([0, 1, 0, 2, 0, 3, 0, 4, 1, 2, 2, 3, 3, 4, 4, 1, 5, 6, 6, 7, 7, 5])
 """From the lens to the picture's corners, around the picture, and a mark where up is."""
+FRAMING = (1.0, 0.9, 0.3, 1.0)
+AROUND = np.array([0, 1, 1, 2, 2, 3, 3, 0])
+BOX = np.array([(0, 1), (1, 3), (3, 2), (2, 0), (4, 5), (5, 7), (7, 6), (6, 4), (0, 4), (1, 5), (2, 6), (3, 7)]).ravel()
+"""The edges of a rectangle, and of a box whose corners count in binary."""
 
 _handle: Any = None
 _batch: Any = None
+_drawn = ""
 _stale = True
 
 
@@ -81,7 +88,25 @@ def lines(context: bpy.types.Context) -> tuple[Array, Array]:
         cameras += [verdict.candidate.camera for verdict in taken]
         colours += [np.array(REJECTED)] * len(taken)
     size = 0.03 * plan.opened.snapshot.diagonal if plan else 1.0
-    return frusta(cameras, size), np.repeat(np.array(colours).reshape(-1, 4), len(EDGES), axis=0)
+    points, shades = frusta(cameras, size), np.repeat(np.array(colours).reshape(-1, 4), len(EDGES), axis=0)
+    if plan is not None and shown.show_accepted and shown.view < len(shown.views):
+        candidate = plan.verdict(shown.views[shown.view].number).candidate
+        if candidate.subject is not None:
+            frame = framing(candidate.camera, candidate.subject, size)
+            points, shades = np.vstack([points, frame]), np.vstack([shades, np.tile(FRAMING, (len(frame), 1))])
+    return points, shades
+
+
+def framing(camera: Camera, subject: Subject, size: float) -> Array:
+    """Line ends (32, 3): the rectangle that a subject fills in a camera's picture, and the box around the subject."""
+    pixels, depth = camera.project(subject.hull)
+    seen = np.clip(pixels[depth > 0], 0, (camera.width, camera.height))
+    (left, top), (right, bottom) = seen.min(axis=0), seen.max(axis=0)
+    corners = np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
+    rectangle = camera.position + size * camera.rays(corners)
+    low, high = subject.bounds
+    box = np.stack(np.meshgrid(*zip(low, high, strict=True), indexing="ij"), axis=-1).reshape(8, 3)
+    return np.vstack([rectangle[AROUND], box[BOX]])
 
 
 def _colour(row: Any, promise: float, selected: bool) -> Array:
@@ -96,16 +121,16 @@ def _draw() -> None:
     import gpu
     from gpu_extras.batch import batch_for_shader
 
-    global _batch, _stale
+    global _batch, _drawn, _stale
     context = bpy.context
     if not context.space_data.overlay.show_overlays:
         return
     shader = gpu.shader.from_builtin("POLYLINE_SMOOTH_COLOR")
-    if _stale:
+    if _stale or context.scene.name != _drawn:
         points, colours = lines(context)
         content: Any = {"pos": points.astype(np.float32), "color": colours.astype(np.float32)}
         _batch = batch_for_shader(shader, "LINES", content) if len(points) else None
-        _stale = False
+        _stale, _drawn = False, context.scene.name
     if _batch is None:
         return
     gpu.state.blend_set("ALPHA")

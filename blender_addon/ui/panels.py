@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import bpy
 
-from .. import jobs
+from .. import jobs, planning
 from ..properties import settings_of
 from . import rows
 from .presets import BLENDSET_PT_presets
@@ -36,6 +36,17 @@ class BLENDSET_UL_subjects(bpy.types.UIList):
             tail.label(text=f"{item.views}/{item.cameras}")
         else:
             tail.label(text=item.unseen or "unseen")
+
+
+class BLENDSET_UL_left_out(bpy.types.UIList):
+    """Objects that are left out by hand."""
+
+    def draw_item(
+        self, context: Any, layout: Any, data: Any, item: Any, icon: Any, active: Any, name: Any, index: Any = 0
+    ) -> None:
+        row = layout.row(align=True)
+        row.label(text=item.object.name if item.object else "deleted")
+        row.operator("blendset.object_take_in", text="", icon="X", emboss=False).place = index
 
 
 class BLENDSET_UL_reasons(bpy.types.UIList):
@@ -82,6 +93,9 @@ class BLENDSET_PT_plan(_Panel, bpy.types.Panel):
         row = layout.row()
         row.scale_y = 1.4
         row.operator("blendset.plan", icon="OUTLINER_OB_CAMERA")
+        plan = planning.plan_of(context.scene)
+        if plan is not None and plan.stale:
+            layout.label(text="The scene has changed since", icon="ERROR")
 
 
 class BLENDSET_PT_subjects(_Panel, bpy.types.Panel):
@@ -92,7 +106,7 @@ class BLENDSET_PT_subjects(_Panel, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, shown, settings = self.layout, rows.window(context), settings_of(context.scene)
-        if shown.subjects:
+        if planning.plan_of(context.scene) and shown.subjects:
             layout.template_list("BLENDSET_UL_subjects", "", shown, "subjects", shown, "subject", rows=5)
             row = layout.row(align=True)
             row.operator("blendset.subject_label", text="Label")
@@ -108,6 +122,22 @@ class BLENDSET_PT_subjects(_Panel, bpy.types.Panel):
         column.use_property_decorate = False
         for name in ("include", "exclude"):
             column.prop(settings.subjects, name)
+
+
+class BLENDSET_PT_left_out(_Panel, bpy.types.Panel):
+    """What was left out by hand."""
+
+    bl_label = "Left Out"
+    bl_parent_id = "BLENDSET_PT_subjects"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return len(settings_of(context.scene).left_out) > 0
+
+    def draw(self, context: bpy.types.Context) -> None:
+        settings, shown = settings_of(context.scene), rows.window(context)
+        self.layout.template_list("BLENDSET_UL_left_out", "", settings, "left_out", shown, "left_out", rows=3)
 
 
 class BLENDSET_PT_subject_limits(_Panel, bpy.types.Panel):
@@ -151,7 +181,7 @@ class BLENDSET_PT_funnel(_Panel, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, shown = self.layout, rows.window(context)
-        if not shown.reasons:
+        if not planning.plan_of(context.scene):
             layout.label(text="Plan first", icon="INFO")
             return
         layout.label(text=f"{shown.candidates:,} candidates")
@@ -168,7 +198,7 @@ class BLENDSET_PT_views(_Panel, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, shown = self.layout, rows.window(context)
-        if shown.views:
+        if planning.plan_of(context.scene) and shown.views:
             layout.prop(shown, "show_accepted")
             layout.template_list("BLENDSET_UL_views", "", shown, "views", shown, "view", rows=5)
             row = layout.row(align=True)
@@ -210,6 +240,8 @@ class BLENDSET_PT_render(_Panel, bpy.types.Panel):
             row.operator("blendset.job_pause", text="Go On" if job.supervisor.paused else "Pause")
             row.operator("blendset.job_cancel")
             box.label(text=job.said)
+            if job.disk:
+                box.label(text=job.disk, icon="DISK_DRIVE")
         else:
             box.label(text=f"{job.ended.status}: {job.ended.passed} of {job.ended.views} views pass")
             if job.ended.reason:
@@ -232,6 +264,7 @@ class BLENDSET_PT_dataset(_Panel, bpy.types.Panel):
         row = layout.row(align=True)
         row.operator("blendset.verify", icon="CHECKMARK")
         row.operator("blendset.open_folder", icon="FILE_FOLDER")
+        layout.operator("blendset.open_contact_sheet", icon="IMAGE_DATA")
         layout.operator("blendset.copy_command", icon="COPYDOWN")
         row = layout.row(align=True)
         row.operator("blendset.settings_export", icon="EXPORT")
@@ -250,10 +283,12 @@ def _all(layout: bpy.types.UILayout, group: Any, skip: tuple[str, ...] = ()) -> 
 
 CLASSES = (
     BLENDSET_UL_subjects,
+    BLENDSET_UL_left_out,
     BLENDSET_UL_reasons,
     BLENDSET_UL_views,
     BLENDSET_PT_plan,
     BLENDSET_PT_subjects,
+    BLENDSET_PT_left_out,
     BLENDSET_PT_subject_limits,
     BLENDSET_PT_cameras,
     BLENDSET_PT_gates,

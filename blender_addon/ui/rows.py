@@ -52,7 +52,8 @@ BLENDSET_PG_window = declared(
     "BLENDSET_PG_window",
     "What the window shows of the last plan.",
     subjects=Property.CollectionProperty(type=BLENDSET_PG_subject_row),
-    subject=Property.IntProperty(name="Subject"),
+    subject=Property.IntProperty(name="Subject", update=_redraw),
+    left_out=Property.IntProperty(name="Left out"),
     reasons=Property.CollectionProperty(type=BLENDSET_PG_reason_row),
     reason=Property.IntProperty(name="Reason", update=_redraw),
     views=Property.CollectionProperty(type=BLENDSET_PG_view_row),
@@ -141,21 +142,25 @@ def _subjects(context: bpy.types.Context, plan: planning.WindowPlan) -> None:
         for units in plan.planned.subject_units
         if units[0][0].candidate.subject
     }
-    out = {each.object for each in settings_of(context.scene).left_out}
-    for subject in plan.planned.found.subjects:
+    out = {each.object.name_full for each in settings_of(context.scene).left_out if each.object}
+    for subject in sorted(plan.planned.found.subjects, key=lambda each: (-views[each.id], -cameras.get(each.id, 0))):
         row = shown.subjects.add()
         row.name, row.label = subject.id, subject.label
         row.views, row.cameras, row.unseen = views[subject.id], cameras.get(subject.id, 0), unseen.get(subject.id, "")
-        row.left_out = any(each in out for each in objects_of(plan, subject))
+        row.left_out = not out.isdisjoint(names_of(plan, subject))
     shown.subject = min(shown.subject, max(len(shown.subjects) - 1, 0))
 
 
-def objects_of(plan: planning.WindowPlan, subject: Subject) -> list[bpy.types.Object]:
-    """The Blender objects that make a subject; instances stand for the object that scatters them."""
+def names_of(plan: planning.WindowPlan, subject: Subject) -> list[str]:
+    """The objects that make a subject, by name; instances stand for the object that scatters them."""
     objects = [plan.opened.snapshot.objects[number - 1] for number in sorted(subject.objects)]
-    names = dict.fromkeys(each.instance_of or each.name for each in objects)
-    found = {each.name_full: each for each in bpy.data.objects}
-    return [found[name] for name in names if name in found]
+    return list(dict.fromkeys(each.instance_of or each.name for each in objects))
+
+
+def objects_of(plan: planning.WindowPlan, subject: Subject) -> list[bpy.types.Object]:
+    """The objects that make a subject and are still there under their names."""
+    names = set(names_of(plan, subject))
+    return [each for each in bpy.data.objects if each.name_full in names]
 
 
 def largest_object(plan: planning.WindowPlan, subject: Subject) -> str:

@@ -130,3 +130,62 @@ def _values(owner: Any) -> Iterator[tuple[str, Any]]:
             yield each.identifier, tuple(value) if getattr(each, "is_array", False) else value
         elif isinstance(value, bpy.types.ID) and each.identifier != "rna_type":
             yield each.identifier, value.name_full
+
+
+OF_THE_WINDOW = ("all_ids", "screens", "workspaces", "window_managers")
+COMPUTED = (
+    "rna_type",
+    "session_uid",
+    "depsgraph",
+    "use_nodes",
+    "loop_triangles",
+    "loop_triangle_polygons",
+    "corner_normals",
+    "storage_type",
+    "tool_settings",
+    "bound_box",
+    "users",
+)
+MANY = 40
+
+
+def everything_in(path: Path) -> dict[str, str]:
+    """All that a saved file holds, property by property of every datablock but the window's own (of long lists, the
+    beginning)."""
+    bpy.ops.wm.open_mainfile(filepath=str(path))
+    bpy.context.view_layer.update()
+    found: dict[str, str] = {}
+    for kind in bpy.data.bl_rna.properties:
+        if kind.type == "COLLECTION" and kind.identifier not in OF_THE_WINDOW:
+            for each in getattr(bpy.data, kind.identifier):
+                if each.name != "Render Result":
+                    _describe(each, f"{kind.identifier}/{each.name_full}", found)
+    return found
+
+
+def _describe(owner: Any, name: str, found: dict[str, str]) -> None:
+    """Note everything below a Blender struct under its path; references to datablocks by their names."""
+    for key in owner.keys() if hasattr(owner, "keys") and isinstance(owner, bpy.types.ID) else ():
+        if not hasattr(owner[key], "keys"):
+            found[f"{name}[{key}]"] = str(owner[key])
+    for each in owner.bl_rna.properties:
+        if each.identifier in COMPUTED or (value := getattr(owner, each.identifier, None)) is None:
+            continue
+        path = f"{name}.{each.identifier}"
+        if each.type == "COLLECTION":
+            found[f"{path}.length"] = str(len(value))
+            for place, member in enumerate(value[:MANY]):
+                _member(member, f"{path}[{place}]", found)
+        elif each.type == "POINTER":
+            _member(value, path, found)
+        else:
+            found[path] = repr(
+                tuple(value) if getattr(each, "is_array", False) else value
+            )  # never into Blender's memory
+
+
+def _member(value: Any, path: str, found: dict[str, str]) -> None:
+    if isinstance(value, bpy.types.ID) and not value.is_embedded_data:
+        found[path] = value.name_full
+    elif isinstance(value, bpy.types.bpy_struct) and path.count(".") < 7:
+        _describe(value, path, found)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +18,10 @@ from blendset.dataset import Dataset
 from blendset.placement.plan import planned_view
 from blendset.records import sha256_file
 from tests.addon import scenes
-from tests.addon.runs import SMALL, installed, opened, settings_of
+from tests.addon.runs import SMALL, everything_in, installed, opened, picture, settings_of
 
 OPS: Any = bpy.ops.blendset
+CHANGED = "The scene has changed since"
 
 
 def shown() -> Any:
@@ -114,7 +116,9 @@ def test_the_window_plans_what_the_command_line_plans(tmp_path: Path) -> None:
 def test_the_lists_tell_what_the_plan_found(tmp_path: Path) -> None:
     open_tidy(tmp_path)
     made = plan()
-    assert [row.name for row in shown().subjects] == [each.id for each in made.planned.found.subjects]
+    assert {row.name for row in shown().subjects} == {each.id for each in made.planned.found.subjects}
+    views = [row.views for row in shown().subjects]
+    assert views == sorted(views, reverse=True)  # what one looks for stands on top
     assert sum(row.views for row in shown().subjects) == sum(made.views_of().values()) > 0
     assert sum(row.count for row in shown().reasons) == shown().candidates == len(made.planned.verdicts)
     assert [row.number for row in shown().views] == made.chosen and not shown().doing
@@ -124,16 +128,21 @@ def test_what_is_left_out_stays_out_under_another_name(tmp_path: Path) -> None:
     open_tidy(tmp_path)
     first = plan().planned.found.subjects[0]
     names = [each.name for each in installed("ui.rows").objects_of(plan(), first)]
-    shown().subject = 0
-    assert OPS.subject_leave_out() == {"FINISHED"} and shown().subjects[0].left_out
+    shown().subject = shown().subjects.find(first.id)
+    assert OPS.subject_leave_out() == {"FINISHED"} and shown().subjects[shown().subject].left_out
     bpy.data.objects[names[0]].name = "Another [name]*"
     assert first.id not in {each.id for each in plan().planned.found.subjects}
     assert len(settings().left_out) == len(names)
+    for _ in names:
+        assert OPS.object_take_in(place=0) == {"FINISHED"}
+    assert "another-name" in {each.id for each in plan().planned.found.subjects}
 
 
 def test_a_label_goes_to_the_object(tmp_path: Path) -> None:
     open_tidy(tmp_path)
-    [holder, *_] = installed("ui.rows").objects_of(plan(), plan().planned.found.subjects[0])
+    made = plan()
+    [holder, *_] = installed("ui.rows").objects_of(made, made.planned.found.subjects[0])
+    shown().subject = shown().subjects.find(made.planned.found.subjects[0].id)
     assert OPS.subject_label(label="reading chair") == {"FINISHED"}
     assert holder["blendset_label"] == "reading chair"
     assert "reading-chair" in {each.id for each in plan().planned.found.subjects}
@@ -168,6 +177,31 @@ def test_a_plan_is_forgotten_with_its_file(tmp_path: Path) -> None:
         OPS.view_turn_down()
 
 
+def test_a_plan_knows_that_its_scene_has_changed(tmp_path: Path) -> None:
+    open_tidy(tmp_path)
+    made = plan()
+    bpy.context.view_layer.update()
+    assert not made.stale and CHANGED not in drawn().said
+    installed("ui.rows").objects_of(made, made.planned.found.subjects[0])[0].location.x += 0.5
+    bpy.context.view_layer.update()
+    assert made.stale and CHANGED in drawn().said
+    assert not plan().stale
+
+
+def test_another_scene_of_the_file_has_no_plan_yet(tmp_path: Path) -> None:
+    path = open_tidy(tmp_path)
+    first = bpy.context.scene
+    plan()
+    bpy.ops.scene.new(type="FULL_COPY")
+    assert "Plan first" in drawn().said and not len(installed("ui.overlay").lines(bpy.context)[0])
+    plan()
+    bpy.ops.wm.save_mainfile()
+    assert OPS.render() == {"FINISHED"}
+    assert wait_for_job().ended.status == "done"
+    [scene] = {view.scene for view in Dataset(tmp_path / "dataset").views()}
+    assert scene.endswith(sha256_file(path)[:6]) and bpy.context.scene != first
+
+
 def test_planning_leaves_the_scene_as_it_was(tmp_path: Path) -> None:
     open_tidy(tmp_path)
     before = settings_of(bpy.context.scene)
@@ -175,14 +209,59 @@ def test_planning_leaves_the_scene_as_it_was(tmp_path: Path) -> None:
     assert settings_of(bpy.context.scene) == before
 
 
-@pytest.mark.parametrize("kind", ["empty", "edit mode", "unsaved"])
+def test_the_picture_that_was_rendered_last_stays(tmp_path: Path) -> None:
+    open_tidy(tmp_path)
+    bpy.context.scene.render.resolution_x = bpy.context.scene.render.resolution_y = 16
+    bpy.ops.render.render()
+    pictures = [tmp_path / name for name in ("before.png", "after.png")]
+    bpy.data.images["Render Result"].save_render(str(pictures[0]))
+    plan()
+    bpy.data.images["Render Result"].save_render(str(pictures[1]))
+    before, after = (picture(each) for each in pictures)
+    assert before.shape == (16, 16, 3) and (before == after).all()
+
+
+def test_the_saved_file_differs_in_our_settings_and_labels_only(tmp_path: Path) -> None:
+    path = open_tidy(tmp_path)
+    bpy.ops.wm.save_mainfile()
+    before = everything_in(path)
+    plan()
+    OPS.subject_label(label="reading chair")
+    OPS.subject_leave_out()
+    OPS.view_turn_down()
+    plan()
+    bpy.ops.wm.save_mainfile()
+    assert OPS.render() == {"FINISHED"}
+    assert wait_for_job().ended.status == "done"
+    bpy.ops.wm.save_mainfile()
+    after = everything_in(path)
+    assert len(before) > 300
+    different = {key for key in {*before, *after} if before.get(key) != after.get(key)}
+    assert different and all("blendset" in key for key in different), different
+
+
+def test_a_file_that_may_not_be_written_can_be_rendered(tmp_path: Path) -> None:
+    path = open_tidy(tmp_path)
+    bpy.ops.wm.save_mainfile()
+    path.chmod(0o444)
+    plan()
+    assert OPS.render() == {"FINISHED"}
+    assert wait_for_job().ended.status == "done"
+
+
+@pytest.mark.parametrize("kind", ["empty", "edit mode", "unsaved", "no active object"])
 def test_planning_in_odd_moments_is_no_traceback(kind: str, tmp_path: Path) -> None:
     if kind != "empty":
         bpy.ops.mesh.primitive_cube_add()
     if kind == "edit mode":
         bpy.ops.object.mode_set(mode="EDIT")
+    if kind == "no active object":
+        bpy.context.view_layer.objects.active = None
     assert OPS.plan() == {"FINISHED"}
     assert bool(shown().views) == (kind != "empty")
+    if kind == "no active object":
+        with pytest.raises(RuntimeError, match="No object is active"):
+            OPS.subject_pick()
     with pytest.raises(RuntimeError, match="save the file"):
         OPS.render()
 
@@ -216,6 +295,11 @@ def test_a_job_renders_the_plan_with_what_was_changed_by_hand(tmp_path: Path) ->
     assert path.read_bytes() == before
     assert views[0].scene == f"tidy-{sha256_file(path)[:6]}"  # not of the copy that the child opened
     assert OPS.verify() == {"FINISHED"}
+    assert "MB on disk" in job.disk and "more than is free" not in job.disk
+    assert OPS.open_contact_sheet() == {"FINISHED"}
+    page = (tmp_path / "dataset" / "cache" / "contact.html").read_text(encoding="utf-8")
+    assert all((tmp_path / "dataset" / "cache" / each).exists() for each in re.findall(r'src="([^"]+)"', page))
+    assert page.count("<img") == len(views)
     assert OPS.render() == {"FINISHED"}
     again = wait_for_job()
     assert again.ended.views == len(views) and not again.picture
@@ -319,6 +403,33 @@ def test_every_button_has_a_tooltip_and_a_place() -> None:
     for each in (each for each in dir(OPS) if not each.startswith("_")):
         kind = getattr(OPS, each).get_rna_type()
         assert kind.description and kind.name, each
+
+
+def test_f1_opens_the_guide_on_every_button() -> None:
+    known: Any = bpy.utils.manual_map
+    where = [each for each in known() if "blendset" in str(each[1])]
+    assert {pattern for _, patterns in where for pattern, _ in patterns} == {"bpy.ops.blendset*", "bpy.types.blendset*"}
+    guide = installed("manual").GUIDE
+    assert where[0][0] + guide.name == guide.as_uri()
+    page = guide.read_text(encoding="utf-8")
+    assert "Plan Cameras" in page
+    assert all((guide.parent / each).exists() for each in re.findall(r'<img src="([^"]+)"', page))
+
+
+def test_every_panel_and_button_has_a_german_name() -> None:
+    german = installed("translations").GERMAN
+    panels = [each for each in installed("ui.panels").CLASSES if issubclass(each, bpy.types.Panel)]
+    buttons = [getattr(OPS, name.removeprefix("blendset.")).get_rna_type() for name in set(drawn().pressed)]
+    titles = {each.bl_label for each in panels} | {each.name for each in buttons}
+    assert titles - set(german) == {"Render"}  # Blender's own word
+
+
+def test_scripts_are_reloaded_in_between(tmp_path: Path) -> None:
+    open_tidy(tmp_path)
+    plan()
+    bpy.ops.script.reload()
+    drawn()
+    assert plan().views and "Plan first" not in drawn().said
 
 
 def test_it_leaves_nothing_behind_and_comes_back() -> None:

@@ -74,6 +74,7 @@ class Stub:
             subjects={"found": 5, "seen": 4, "chosen": 3},
             notes=["a texture is missing"],
             previews=0,
+            previews_s=0.0,
         )
 
     def render(self, view: str) -> None:

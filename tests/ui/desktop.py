@@ -35,7 +35,9 @@ def require_window() -> None:
 def headless(home: Path, *arguments: str | Path) -> str:
     """Run this Blender without its window, to its end."""
     command = [SCRIPT, "run", home, "blender", "-b", "--python-exit-code", "1", *arguments]
-    return subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True).stdout
+    ended = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
 
 
 class Desktop:
