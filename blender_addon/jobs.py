@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tempfile
@@ -44,7 +45,8 @@ class RenderJob:
         self._folder = tempfile.TemporaryDirectory(prefix="blendset-window-", ignore_cleanup_errors=True)
         copy = Path(self._folder.name) / source.name
         saved(bpy.ops.wm.save_as_mainfile, filepath=str(copy), copy=True, relative_remap=True)
-        command = partial(worker_command, this_blender(), None)
+        spare = max(1, (os.cpu_count() or 2) - 1)  # the window keeps a core, so that it stays alive
+        command = partial(worker_command, this_blender(), None, threads=spare)
         self.supervisor = Supervisor([source], root, config, command, plan=plan_path, copies={source.absolute(): copy})
 
     @property

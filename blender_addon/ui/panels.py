@@ -55,7 +55,9 @@ class BLENDSET_UL_reasons(bpy.types.UIList):
     def draw_item(
         self, context: Any, layout: Any, data: Any, item: Any, icon: Any, active: Any, name: Any, index: Any = 0
     ) -> None:
-        layout.progress(factor=item.share, text=f"{item.name}  {item.count:,}")
+        split = layout.split(factor=0.6)  # a bar would take the click that selects the row
+        split.label(text=item.name)
+        split.progress(factor=item.share, text=f"{item.count:,}")
 
 
 class BLENDSET_UL_views(bpy.types.UIList):
@@ -87,11 +89,11 @@ class BLENDSET_PT_plan(_Panel, bpy.types.Panel):
         layout.use_property_decorate = False
         layout.prop(settings.cameras, "preset")
         layout.prop(settings.cameras, "views")
-        if shown.doing:
-            layout.progress(factor=shown.progress, text=f"{shown.doing} (Esc cancels)")
-            return
         row = layout.row()
         row.scale_y = 1.4
+        if shown.doing:
+            row.progress(factor=shown.progress, text=f"{shown.doing} (Esc cancels)")
+            return
         row.operator("blendset.plan", icon="OUTLINER_OB_CAMERA")
         plan = planning.plan_of(context.scene)
         if plan is not None and plan.stale:

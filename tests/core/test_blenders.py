@@ -157,7 +157,9 @@ def test_an_addon_is_installed_once_and_its_command_runs(tmp_path: Path) -> None
     done = subprocess.run(argv, env=environment, capture_output=True, text=True)
     assert done.returncode == 7, done.stderr
     assert done.stdout.splitlines()[-1].endswith("['check', '--events', 'a b'] None")
+    held, _ = worker_command(blender, profile, tmp_path / "job.json", tmp_path / "events.jsonl", threads=3)
     argv, _ = worker_command(blender, profile, tmp_path / "job.json", tmp_path / "events.jsonl")
+    assert held == [argv[0], "-t", "3", *argv[1:]]
     assert argv[-5:] == ["work", "--job", str(tmp_path / "job.json"), "--events", str(tmp_path / "events.jsonl")]
 
 

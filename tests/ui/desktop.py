@@ -97,6 +97,19 @@ class Desktop:
         self.run("xdotool mousedown 1; sleep 0.2; xdotool mouseup 1; sleep 1")
         self.move(500, 1200)
 
+    def press(
+        self, place: tuple[int, int], until: Callable[[dict[str, Any]], object], seconds: float = 10
+    ) -> dict[str, Any]:
+        """Click until it has had its effect: a busy machine swallows clicks, and a person clicks again."""
+        for _ in range(3):
+            self.click(place)
+            end = time.monotonic() + seconds
+            while time.monotonic() < end:
+                if until(state := self.state):
+                    return state
+                time.sleep(0.2)
+        raise AssertionError(f"nothing happens at {place}: {self.state}")
+
     def key(self, *keys: str) -> None:
         self.run(f"xdotool key {' '.join(keys)}; sleep 0.5")
 
@@ -120,5 +133,5 @@ class Desktop:
     def screenshot(self, name: str) -> Path:
         """Keep what the screen shows."""
         path = self._shots / f"{name}.png"
-        self.run(f"sleep 1; import -window root {path}")
+        self.run(f"sleep 2.5; import -window root {path}")
         return path

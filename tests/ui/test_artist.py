@@ -14,13 +14,13 @@ import pytest
 from blendset.dataset import Dataset
 from tests.ui.desktop import ROOT, Desktop, headless, require_window
 
-# Where things are on the screen, in the demo room with nothing selected. The panels below a list move with its panel.
+# Where things are on the screen, in the demo room with nothing selected; from the funnel on, with something left out.
 TAB, PLAN = (1309, 210), (1174, 183)
-FIRST_SUBJECT, LEAVE_OUT = (1150, 257), (1223, 382)
-FIRST_REASON, SHOW_REJECTED = (1150, 608), (1054, 733)
-SECOND_VIEW, LOOK_THROUGH, REJECT = (1150, 876), (1174, 979), (1174, 1006)
-RENDER, CONFIRM, CANCEL = (1174, 1294), (868, 884), (1225, 1354)
-RESUME = (1174, 797)
+SECOND_SUBJECT, LEAVE_OUT = (1150, 278), (1223, 382)
+SECOND_REASON, SHOW_REJECTED = (1090, 655), (1054, 759)
+SECOND_VIEW, LOOK_THROUGH, REJECT = (1150, 902), (1174, 1007), (1174, 1032)
+RENDER, CONFIRM, CANCEL = (1174, 1321), (868, 884), (1225, 1381)
+RESUME = (1174, 823)
 PREPARE = """
 import bpy
 bpy.ops.preferences.addon_enable(module="bl_pkg")
@@ -59,54 +59,52 @@ def desktop(home: Path) -> Iterator[Desktop]:
 
 def test_an_afternoon(desktop: Desktop, home: Path) -> None:
     desktop.key("n")
-    desktop.click(TAB)
+    desktop.press(TAB, lambda state: state["category"] == "Blendset")
     desktop.screenshot("1-tab")
-    desktop.click(PLAN)
-    planned = desktop.wait(lambda state: state["views"] and not state["doing"], 120)
+    desktop.press(PLAN, lambda state: state["doing"])
+    planned = desktop.wait(lambda state: state["views"] and not state["doing"], 180)
     assert len(planned["views"]) == 12
     desktop.screenshot("2-planned")
 
-    desktop.click(FIRST_SUBJECT)
-    desktop.click(LEAVE_OUT)
-    out = desktop.wait(lambda state: state["subjects"][0][2], 30)["subjects"][0][0]
-    desktop.click(PLAN)
-    again = desktop.wait(lambda state: not state["doing"] and out not in {row[0] for row in state["subjects"]}, 120)
+    out = planned["subjects"][1][0]
+    desktop.press(SECOND_SUBJECT, lambda state: state["subject"] == 1)
+    desktop.press(LEAVE_OUT, lambda state: state["subjects"][1][2])
+    desktop.press(PLAN, lambda state: state["doing"])
+    again = desktop.wait(lambda state: not state["doing"] and out not in {row[0] for row in state["subjects"]}, 180)
     assert len(again["views"]) == 12
     desktop.screenshot("3-without-a-subject")
 
-    desktop.click(FIRST_REASON)
-    desktop.click(SHOW_REJECTED)
+    desktop.press(SECOND_REASON, lambda state: state["reason_shown"] == 1)
+    desktop.press(SHOW_REJECTED, lambda state: state["show_rejected"])
     desktop.screenshot("4-rejected")
-    desktop.click(SHOW_REJECTED)
+    desktop.press(SHOW_REJECTED, lambda state: not state["show_rejected"])
 
-    desktop.click(SECOND_VIEW)
-    desktop.click(LOOK_THROUGH)
+    before = desktop.press(SECOND_VIEW, lambda state: state["view"] == 1)
+    desktop.press(LOOK_THROUGH, lambda state: state["eye"] != before["eye"])
     desktop.screenshot("5-through-a-view")
     second = again["views"][1][1]
-    desktop.click(REJECT)
-    chosen = desktop.wait(lambda state: [second, True] in [row[1:] for row in state["views"]], 30)
+    chosen = desktop.press(REJECT, lambda state: [second, True] in [row[1:] for row in state["views"]])
     assert sum(not row[2] for row in chosen["views"]) == 12
 
     desktop.click(RENDER)  # the plan is no change of the file, but what is left out is
     desktop.screenshot("6-save-and-render")
-    desktop.click(CONFIRM)
-    desktop.wait(lambda state: state["done"] >= 2, 180)
+    desktop.press(CONFIRM, lambda state: state["job"], 30)
+    desktop.wait(lambda state: state["done"] >= 2, 300)
     desktop.screenshot("7-rendering")
-    desktop.click(CANCEL)
-    assert desktop.wait(lambda state: state["ended"], 30)["reason"] == "cancelled"
+    assert desktop.press(CANCEL, lambda state: state["ended"])["reason"] == "cancelled"
     desktop.screenshot("8-cancelled")
     dataset = Dataset(home / "dataset")
-    before = {view.view_id for view in dataset.views()}
-    assert len(before) >= 2 and not dataset.verify().problems
+    finished = {view.view_id for view in dataset.views()}
+    assert len(finished) >= 2 and not dataset.verify().problems
     desktop.quit_blender()
 
     desktop.start_blender(home / "room.blend")  # the tab is open, as it was saved
     assert desktop.wait(lambda state: state["unfinished"], 30)
     desktop.screenshot("9-resume")
-    desktop.click(RESUME)
-    ended = desktop.wait(lambda state: state["ended"], 240)
+    desktop.press(RESUME, lambda state: state["job"])
+    ended = desktop.wait(lambda state: state["ended"], 300)
     assert ended["ended"] == "done", ended
     desktop.screenshot("10-done")
     views = {view.view_id for view in dataset.views()}
-    assert before < views and not dataset.verify().problems
+    assert finished < views and not dataset.verify().problems
     assert not any(view.startswith(f"{out}-") for view in views)

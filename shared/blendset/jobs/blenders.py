@@ -277,6 +277,11 @@ def blendset_command(
     return [str(blender.path), "-b", "--disable-autoexec", "--command", "blendset", *arguments], environment
 
 
-def worker_command(blender: Blender, profile: Path | None, job: Path, events: Path) -> tuple[list[str], dict[str, str]]:
-    """Command line and environment of a worker."""
-    return blendset_command(blender, profile, "work", "--job", str(job), "--events", str(events))
+def worker_command(
+    blender: Blender, profile: Path | None, job: Path, events: Path, threads: int = 0
+) -> tuple[list[str], dict[str, str]]:
+    """Command line and environment of a worker; `threads` holds an executable to so many, 0 takes all."""
+    argv, environment = blendset_command(blender, profile, "work", "--job", str(job), "--events", str(events))
+    if threads and blender.kind == "executable":
+        argv[1:1] = ["-t", str(threads)]
+    return argv, environment
