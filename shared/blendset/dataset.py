@@ -52,7 +52,7 @@ RECORD_COLUMNS = (
     "azimuth_deg", "elevation_deg", "distance", "focal_length_mm", "visible_fraction", "subject_share", "truncation",
     "visible_objects", "exposure_ev", "samples", "seed",
 )  # fmt: skip
-COLUMNS = ("rgb_file_name", "passes_path", *RECORD_COLUMNS, "rgb_sha256")
+COLUMNS = ("rgb_file_name", "passes_path", *RECORD_COLUMNS, "rgb_sha256", "passes_sha256")
 """Of metadata.jsonl. `rgb_sha256` tells whether foreign columns (a caption, say) still belong to the picture."""
 
 
@@ -237,6 +237,7 @@ class Dataset:
             "passes_path": f"{place}/{PASSES}" if PASSES in view.files else None,
             **{column: values[column] for column in RECORD_COLUMNS},
             "rgb_sha256": view.files[RGB].sha256 if RGB in view.files else None,
+            "passes_sha256": view.files[PASSES].sha256 if PASSES in view.files else None,
         }
 
     def _scene_problems(self, views: list[tuple[Path, ViewRecord]]) -> Iterator[Problem]:
