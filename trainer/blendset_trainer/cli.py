@@ -13,11 +13,10 @@ import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from blendset import __version__
 from blendset.config import PRESETS, Config, add_arguments
@@ -30,9 +29,17 @@ from blendset.jobs.supervisor import WHOLE, Shard, Supervisor, parse_shard
 from blendset.placement.plan import read_plan
 from blendset_trainer import private_blenders
 from blendset_trainer.reporting import follow, print_funnels, print_json, print_summary, print_table
-from blendset_trainer.usage import Parser, UsageError, config_of, scenes_of
-
-DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+from blendset_trainer.usage import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    WRONG_USAGE,
+    Parser,
+    UsageError,
+    command,
+    config_of,
+    scenes_of,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -67,22 +74,6 @@ def parser() -> Parser:
     return top
 
 
-def _command(
-    commands: argparse._SubParsersAction[Parser],
-    name: str,
-    run: Callable[..., int],
-    does: str,
-    example: str,
-    **options: Any,
-) -> Parser:
-    """A command with what every command has."""
-    command = commands.add_parser(name, help=does, description=f"{does}.", epilog=f"example: {example}", **options)
-    command.add_argument("--json", action="store_true", help="one JSON document on standard output, for programs")
-    command.add_argument("--debug", action="store_true", help="show where an error comes from")
-    command.set_defaults(run=run)
-    return command
-
-
 def _add_scenes(command: Parser) -> None:
     command.add_argument("scenes", nargs="+", metavar="SCENE", help=".blend files, folders of them, or patterns")
     command.add_argument("--blender", metavar="PATH", help="a Blender executable, or a Python that has bpy")
@@ -92,7 +83,7 @@ def _add_scenes(command: Parser) -> None:
 
 
 def _add_plan(commands: argparse._SubParsersAction[Parser]) -> None:
-    command = _command(
+    plan = command(
         commands,
         "plan",
         _plan,
@@ -100,13 +91,13 @@ def _add_plan(commands: argparse._SubParsersAction[Parser]) -> None:
         "blendset plan kitchen.blend --preset blendset --preset blendfusion",
         conflict_handler="resolve",  # of --preset: several here, one in what add_arguments offers
     )
-    _add_scenes(command)
-    add_arguments(command)
-    command.add_argument(
+    _add_scenes(plan)
+    add_arguments(plan)
+    plan.add_argument(
         "--preset", action="append", choices=PRESETS, help="how cameras are placed; give it again to compare"
     )
-    command.add_argument("--out", type=Path, metavar="PLAN.json", help="keep the plan, for render --plan")
-    command.add_argument("--previews", action="store_true", help="judge light too, by small renders")
+    plan.add_argument("--out", type=Path, metavar="PLAN.json", help="keep the plan, for render --plan")
+    plan.add_argument("--previews", action="store_true", help="judge light too, by small renders")
 
 
 def _plan(arguments: argparse.Namespace) -> int:
@@ -151,19 +142,19 @@ def _show_plans(configs: Sequence[Config], summaries: Sequence[Summary], *, as_j
 
 
 def _add_render(commands: argparse._SubParsersAction[Parser]) -> None:
-    command = _command(
+    render = command(
         commands,
         "render",
         _render,
         "Render scenes into a dataset; the same command again goes on where it was interrupted",
         "blendset render kitchen.blend --out kitchen-dataset --views 24 --resolution 512",
     )
-    _add_scenes(command)
-    command.add_argument("--out", type=Path, required=True, metavar="DATASET", help="the dataset's folder")
-    command.add_argument("--plan", type=Path, metavar="PLAN.json", help="cameras from 'blendset plan --out'")
-    command.add_argument("--shard", default="", metavar="I/N", help="do part I of N; parts may share the folder")
-    command.add_argument("--mix-settings", action="store_true", help="add to a dataset of other render settings")
-    add_arguments(command)
+    _add_scenes(render)
+    render.add_argument("--out", type=Path, required=True, metavar="DATASET", help="the dataset's folder")
+    render.add_argument("--plan", type=Path, metavar="PLAN.json", help="cameras from 'blendset plan --out'")
+    render.add_argument("--shard", default="", metavar="I/N", help="do part I of N; parts may share the folder")
+    render.add_argument("--mix-settings", action="store_true", help="add to a dataset of other render settings")
+    add_arguments(render)
 
 
 def _render(arguments: argparse.Namespace) -> int:
@@ -216,14 +207,14 @@ def _addon() -> Path:
 
 
 def _add_verify(commands: argparse._SubParsersAction[Parser]) -> None:
-    command = _command(
+    verify = command(
         commands,
         "verify",
         _verify,
         "Check every record, picture and pass of a dataset",
         "blendset verify kitchen-dataset",
     )
-    command.add_argument("dataset", type=Path, metavar="DATASET", help="the dataset's folder")
+    verify.add_argument("dataset", type=Path, metavar="DATASET", help="the dataset's folder")
 
 
 def _verify(arguments: argparse.Namespace) -> int:
@@ -245,7 +236,7 @@ def _add_blender(commands: argparse._SubParsersAction[Parser]) -> None:
     does = "Find, install and check Blenders"
     blender = commands.add_parser("blender", help=does, description=f"{does}.", epilog="example: blendset blender list")
     inner = blender.add_subparsers(required=True, metavar="COMMAND", title="commands")
-    install = _command(
+    install = command(
         inner,
         "install",
         _install,
@@ -253,10 +244,10 @@ def _add_blender(commands: argparse._SubParsersAction[Parser]) -> None:
         f"blendset blender install --version {private_blenders.NEWEST}",
     )
     install.add_argument("--version", default=private_blenders.NEWEST, help="which Blender (default %(default)s)")
-    _command(
+    command(
         inner, "list", _list, "Show the Blenders that are here; the first that works is used", "blendset blender list"
     )
-    check = _command(
+    check = command(
         inner,
         "check",
         _check,

@@ -10,12 +10,15 @@ import argparse
 import difflib
 import glob
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from blendset.config import Config, config_from_arguments
 from blendset.errors import BlendsetError
+
+DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+"""Exit codes."""
 
 
 class UsageError(BlendsetError):
@@ -46,6 +49,22 @@ class Parser(argparse.ArgumentParser):
         """Every option and choice that this parser knows."""
         options = [word for action in self._actions for word in action.option_strings]
         return options + [str(word) for action in self._actions for word in action.choices or ()]
+
+
+def command(
+    commands: argparse._SubParsersAction[Parser],
+    name: str,
+    run: Callable[..., int],
+    does: str,
+    example: str,
+    **options: Any,
+) -> Parser:
+    """A command with what every command has."""
+    added = commands.add_parser(name, help=does, description=f"{does}.", epilog=f"example: {example}", **options)
+    added.add_argument("--json", action="store_true", help="one JSON document on standard output, for programs")
+    added.add_argument("--debug", action="store_true", help="show where an error comes from")
+    added.set_defaults(run=run)
+    return added
 
 
 def config_of(arguments: argparse.Namespace, default: Config | None = None) -> Config:
