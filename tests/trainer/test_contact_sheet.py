@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import colorsys
-import io
 import subprocess
 import sys
 from pathlib import Path
@@ -12,38 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageColor
 
-from blendset.dataset import RGB, Dataset
-from blendset.records import CameraRecord, DatasetRecord, ViewRecord
 from blendset_trainer.contact_sheet import GAP, INK, MARGIN, PAPER, RED, SUBJECT_COLOURS, TILE, contact_sheet, main
-
-Colour = tuple[int, ...]
-IDENTITY = tuple(float(index % 5 == 0) for index in range(16))
-
-
-def make_dataset(root: Path) -> Dataset:
-    return Dataset.create_or_open(
-        root, DatasetRecord(name="Trial", licence="CC0-1.0", creator="tests", sources=(), render_settings={})
-    )
-
-
-def add_view(
-    dataset: Dataset, scene: str, subject: str, number: int, size: tuple[int, int] = (64, 64), **changes: object
-) -> Colour:
-    """Adds a view in a colour of its own, and returns the colour."""
-    colour = tuple(round(255 * part) for part in colorsys.hsv_to_rgb(number / 61, 0.9, 0.4 + 0.5 * (number % 2)))
-    png = io.BytesIO()
-    Image.new("RGB", size, colour).save(png, "PNG")
-    fields: dict[str, object] = {
-        "view_id": f"{subject or 'scene'}-{number:04d}", "run": "run", "scene": scene, "subject": subject,
-        "subject_label": subject, "subject_objects": (), "view_set": "", "view_index": 0, "source": "render",
-        "camera": CameraRecord(*size, 64.0, 64.0, 32.0, 32.0, IDENTITY, 36.0, 36.0),
-        "azimuth_deg": None, "elevation_deg": None, "distance": None,
-        "visible_fraction": 0.9 if subject else None, "subject_share": 0.25 if subject else None, "truncation": None,
-        "visible_objects": (), "exposure_ev": 0.0, "samples": 1, "seed": 0, "lighting": "scene", "statistics": {},
-        "failed_checks": (), "files": {}, "timings": {},
-    }  # fmt: skip
-    dataset.write_view(ViewRecord(**(fields | changes)), {RGB: png.getvalue()})  # type: ignore[arg-type]
-    return colour
+from tests.trainer.tiny_datasets import Colour, add_view, make_dataset
 
 
 def places(sheet: Image.Image, colours: list[Colour]) -> list[tuple[int, int]]:

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A stage's rows: made once, made again for what changed, the same bytes however often a run was interrupted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import pyarrow as pa
+import pytest
+
+from blendset.dataset import INDEX, RGB, Dataset
+from blendset.errors import BlendsetError
+from blendset_trainer.executors.here import Here
+from blendset_trainer.run import StageReport, run_stage
+from blendset_trainer.stages import QUARANTINE, Figure, StageFolder, View
+from blendset_trainer.tables import index_table, joined
+from tests.trainer.tiny_datasets import add_scene, add_view, make_dataset
+
+
+@dataclass(frozen=True)
+class Redness:
+    """The mean red of a picture, and how many pictures came with it; stops after some rows where a test says so."""
+
+    parameters: dict[str, Any] = field(default_factory=dict)
+    reads: frozenset[str] = frozenset({"rgb"})
+    whole_sets: bool = False
+    dies_after: int = 1 << 30
+    revision: str = ""
+    name: ClassVar[str] = "redness"
+    version: ClassVar[str] = "1"
+    kind: ClassVar[Literal["scores"]] = "scores"
+    figures: ClassVar[dict[str, Figure]] = {
+        "red": Figure(pa.float64(), "grey levels, 0 to 255"),
+        "company": Figure(pa.int64(), "views"),
+        "caption": Figure(pa.string()),
+    }
+    seen: list[str] = field(default_factory=list, compare=False)
+
+    def setup(self) -> None:
+        self.seen.clear()
+
+    def rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
+        if len(self.seen) >= self.dies_after:
+            raise KeyboardInterrupt
+        self.seen.extend(view.record.view_id for view in views)
+        return [
+            {
+                "red": float(view.rgb[..., 0].mean()),
+                "company": len({other.record.view_id for other in views if other.record.view_set}),
+                "caption": view.caption,
+            }
+            for view in views
+        ]
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    """Thirty views of two scenes."""
+    made = make_dataset(tmp_path / "data")
+    for scene in ("attic", "cellar"):
+        add_scene(made, scene)
+        for number in range(15):
+            add_view(made, scene, f"lamp-{scene}", number, size=(8, 8))
+    made.rebuild_index()
+    return made
+
+
+def run(dataset: Dataset, stage: Redness, shard_views: int = 4) -> StageReport:
+    return run_stage(dataset, stage, Here(), shard_views=shard_views)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def rgb_of(dataset: Dataset, view_id: str) -> Path:
+    return next(dataset.rgb_path(view) for view in dataset.views() if view.view_id == view_id)
+
+
+def test_every_view_gets_a_row_once(dataset: Dataset) -> None:
+    first, stage = run(dataset, Redness()), Redness()
+    second = run(dataset, stage)
+    assert (first.made, first.kept, second.made, second.kept) == (30, 0, 0, 30)
+    assert stage.seen == []
+    table = joined(dataset)
+    assert table["redness.red"].null_count == 0
+    assert table.schema.field("redness.red").metadata[b"scale"] == b"grey levels, 0 to 255"
+    view = table.slice(0, 1).to_pylist()[0]
+    record = next(dataset.views())
+    assert view["view_id"] == record.view_id
+    assert view["redness.red"] == pytest.approx(View(record, dataset.rgb_path(record).parent, None).rgb[0, 0, 0])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("dies_after", range(0, 30, 4))
+def test_an_interrupted_run_ends_with_the_same_files(dataset: Dataset, tmp_path: Path, dies_after: int) -> None:
+    whole = files(run(dataset, Redness()).folder)
+    for path in StageFolder.of(dataset.root, Redness()).path.iterdir():
+        path.unlink()
+    with pytest.raises(KeyboardInterrupt):
+        run(dataset, Redness(dies_after=dies_after))
+    report = run(dataset, Redness())
+    assert report.kept == dies_after
+    assert files(report.folder) == whole
+
+
+def test_a_changed_picture_alone_is_done_again(dataset: Dataset) -> None:
+    run(dataset, Redness())
+    before = joined(dataset)["redness.red"].to_pylist()
+    changed = index_table(dataset)["view_id"].to_pylist()[7]
+    add_view(dataset, "attic", "lamp-attic", 60, size=(8, 8), view_id=changed)
+    dataset.rebuild_index()
+    assert joined(dataset)["redness.red"].to_pylist() == [*before[:7], None, *before[8:]]
+    stage = Redness()
+    assert run(dataset, stage).made == 1
+    assert stage.seen == [changed]
+    after = joined(dataset)["redness.red"].to_pylist()
+    assert (after[:7], after[8:]) == (before[:7], before[8:])
+    assert after[7] not in (before[7], None)
+
+
+def test_a_stage_that_reads_captions_follows_them(dataset: Dataset) -> None:
+    stage = Redness(reads=frozenset({"rgb", "caption"}))
+    run(dataset, stage)
+    lines = [json.loads(line) for line in (dataset.root / INDEX).read_text().splitlines()]
+    lines[3]["caption"] = "a red lamp"
+    (dataset.root / INDEX).write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    assert run(dataset, Redness()).made == 30, "another set of inputs has rows of its own"
+    assert run(dataset, stage).made == 1
+    assert joined(dataset)["redness.caption"].to_pylist()[3] == "a red lamp"
+
+
+def test_what_cannot_be_read_is_listed_and_tried_again(dataset: Dataset) -> None:
+    victim = index_table(dataset)["view_id"].to_pylist()[5]
+    path = rgb_of(dataset, victim)
+    sound = path.read_bytes()
+    path.write_bytes(sound[:50])
+    report = run(dataset, Redness())
+    assert (report.made, list(report.unreadable)) == (29, [victim])
+    assert str(path) in report.unreadable[victim]
+    assert json.loads((report.folder / QUARANTINE).read_text()) == report.unreadable
+    assert joined(dataset)["redness.red"].null_count == 1
+    path.write_bytes(sound)
+    report = run(dataset, Redness())
+    assert (report.made, report.unreadable) == (1, {})
+    assert not (report.folder / QUARANTINE).exists()
+
+
+def test_sets_stay_whole(tmp_path: Path) -> None:
+    dataset = make_dataset(tmp_path)
+    add_scene(dataset, "attic")
+    for number in range(50):  # sets of five whose views lie apart in the index
+        add_view(
+            dataset, "attic", "lamp", number, size=(8, 8), view_set=f"orbit-{number % 10}", view_index=number // 10
+        )
+    dataset.rebuild_index()
+    stage = Redness(whole_sets=True)
+    assert run(dataset, stage, shard_views=7).made == 50
+    assert all(company % 5 == 0 for company in joined(dataset)["redness.company"].to_pylist())
+    add_view(dataset, "attic", "lamp", 13, size=(16, 16), view_set="orbit-3", view_index=1)
+    dataset.rebuild_index()
+    assert run(dataset, stage, shard_views=7).made == 5, "a changed view changes what its whole set gets"
+    rgb_of(dataset, "lamp-0004").unlink()
+    broken = run(dataset, Redness({"again": True}, whole_sets=True))
+    assert sorted(broken.unreadable) == [f"lamp-{number:04d}" for number in (4, 14, 24, 34, 44)]
+
+
+def test_the_newest_parameters_count(dataset: Dataset) -> None:
+    for threshold in (1, 2, 1):
+        report = run(dataset, Redness({"threshold": threshold}))
+        if report.made:
+            newest = report.folder.name
+    field = joined(dataset).schema.field("redness.red")
+    assert field.metadata[b"folder"].decode() == newest
+
+
+def test_the_index_as_a_table(dataset: Dataset) -> None:
+    table = index_table(dataset)
+    assert table.num_rows == 30
+    assert table.schema.field("world_from_camera").type == pa.list_(pa.float64())
+    assert table["caption"].null_count == 30
+    assert index_table(dataset).equals(table), "the cached one is the same"
+    assert len(list((dataset.root / "cache").iterdir())) == 1
+    add_view(dataset, "attic", "chair", 40)
+    dataset.rebuild_index()
+    assert index_table(dataset).num_rows == 31
+    assert len(list((dataset.root / "cache").iterdir())) == 1
+    (dataset.root / INDEX).write_text('{"view_id": ')
+    with pytest.raises(BlendsetError, match=INDEX):
+        index_table(dataset)
+
+
+def test_an_empty_dataset_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(BlendsetError, match="no views yet"):
+        run(make_dataset(tmp_path), Redness())
+
+
+def test_a_picture_that_was_painted_over_is_no_input(dataset: Dataset) -> None:
+    first, second = (rgb_of(dataset, name) for name in index_table(dataset)["view_id"].to_pylist()[:2])
+    first.write_bytes(second.read_bytes())
+    report = run(dataset, Redness())
+    assert "SHA-256" in next(iter(report.unreadable.values()))
+    assert first.name == RGB
+
+
+def test_datasets_reads_the_folder_with_its_scores(dataset: Dataset, tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    run(dataset, Redness())
+    loaded = datasets.load_dataset("imagefolder", data_dir=str(dataset.root), cache_dir=str(tmp_path / "cache"))
+    assert loaded["train"]["view_id"] == index_table(dataset)["view_id"].to_pylist()

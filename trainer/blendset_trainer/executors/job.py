@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The work that every executor hands out: one shard of a stage, from the views on disk to a finished file."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from blendset.dataset import Dataset
+from blendset.errors import BlendsetError
+from blendset_trainer.stages import BATCH_VIEWS, Item, Shard, Stage, StageFolder, View, cut, read_view
+
+DECODERS = 2
+"""Threads that read and decode the next batch while the stage is at work on this one."""
+
+Loaded = tuple[Item, View | BlendsetError]
+
+
+@dataclass(frozen=True)
+class Done:
+    """A shard that is done: how many views it had, and why some of them have no row."""
+
+    views: int
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A stage and the dataset it works on; what executors send to their workers."""
+
+    dataset: Dataset
+    stage: Stage
+
+    def compute(self, shard: Shard) -> Done:
+        """Make the rows of a shard and write them; views that cannot be read get none."""
+        items: list[Item] = []
+        rows: list[dict[str, object]] = []
+        unreadable: dict[str, str] = {}
+        for batch in self._batches(shard):
+            unreadable |= _unreadable(batch, self.stage.whole_sets)
+            sound = {item: view for item, view in batch if isinstance(view, View) and item.view_id not in unreadable}
+            items += sound
+            rows += self.stage.rows(list(sound.values())) if sound else []
+        if items:
+            StageFolder.of(self.dataset.root, self.stage).write_shard(self.stage, items, rows)
+        return Done(len(shard), unreadable)
+
+    def _batches(self, shard: Shard) -> Iterator[list[Loaded]]:
+        """The shard's views in batches, each decoded while the one before is worked on."""
+        ahead: deque[list[Future[Loaded]]] = deque()
+        with ThreadPoolExecutor(DECODERS) as decoders:
+            for batch in cut(shard, BATCH_VIEWS, self.stage.whole_sets):
+                ahead.append([decoders.submit(self._load, item) for item in batch])
+                if len(ahead) > 1:
+                    yield [future.result() for future in ahead.popleft()]
+            while ahead:
+                yield [future.result() for future in ahead.popleft()]
+
+    def _load(self, item: Item) -> Loaded:
+        try:
+            view = read_view(self.dataset, item)
+            if "rgb" in self.stage.reads:
+                view.rgb  # noqa: B018 (decoded here, in a thread)
+            if "passes" in self.stage.reads and view.has_passes:
+                view.passes  # noqa: B018
+        except BlendsetError as error:
+            return item, error
+        return item, view
+
+
+class Executor(Protocol):
+    """A way to have a job's shards done."""
+
+    def run(self, job: Job, shards: Sequence[Shard]) -> Iterator[Done]:
+        """Do the shards and yield each as it is done, in any order."""
+
+
+def _unreadable(batch: Sequence[Loaded], whole_sets: bool) -> dict[str, str]:
+    """Why views get no row; one that cannot be read takes its set with it where sets must be whole."""
+    reasons = {item.view_id: str(error) for item, error in batch if isinstance(error, BlendsetError)}
+    if whole_sets:
+        broken = {item.group: reasons[item.view_id] for item, _ in batch if item.view_id in reasons}
+        reasons |= {
+            item.view_id: f"Its view set is not whole: {broken[item.group]}"
+            for item, _ in batch
+            if item.group in broken and item.view_id not in reasons
+        }
+    return reasons

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The dataset as tables: its index, and the index with every score and caption that its views have today.
+
+Reads parquet and metadata.jsonl only, no view's folder, so that a million views open in seconds.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.json
+import pyarrow.parquet as pq
+
+from blendset.dataset import COLUMNS, INDEX, Dataset
+from blendset.errors import BlendsetError
+from blendset.records import atomic_write
+from blendset_trainer.stages import KINDS, StageFolder, keys
+
+CACHE = "cache"
+BLOCK_BYTES = 32 << 20
+"""Of metadata.jsonl, read at a time; a row must fit."""
+
+_TEXT, _WHOLE, _NUMBER = pa.string(), pa.int64(), pa.float64()
+_SEEN = pa.struct({"id": _WHOLE, "label": _TEXT, "pixels": _WHOLE, "share": _NUMBER})
+_TYPES = dict.fromkeys(COLUMNS, _TEXT) | {
+    "subject_objects": pa.list_(_WHOLE),
+    "visible_objects": pa.list_(_SEEN),
+    "world_from_camera": pa.list_(_NUMBER),
+    **dict.fromkeys(("view_index", "width", "height", "samples", "seed"), _WHOLE),
+    **dict.fromkeys(("fx", "fy", "cx", "cy", "azimuth_deg", "elevation_deg", "distance"), _NUMBER),
+    **dict.fromkeys(("focal_length_mm", "visible_fraction", "subject_share", "truncation", "exposure_ev"), _NUMBER),
+    "caption": _TEXT,
+}
+
+
+def index_table(dataset: Dataset) -> pa.Table:
+    """The columns of metadata.jsonl, `caption` among them (null where there is none), one row per view.
+
+    Kept as parquet in the cache for as long as metadata.jsonl does not change. Raises BlendsetError where there are no
+    views.
+    """
+    index = dataset.root / INDEX
+    if not index.exists():
+        dataset.rebuild_index()
+    now = index.stat()
+    if not now.st_size:
+        raise BlendsetError(f"{dataset.root} holds no views yet; render a scene into it first.")
+    cached = dataset.root / CACHE / f"index-{now.st_size}-{now.st_mtime_ns}.parquet"
+    if cached.exists():
+        return pq.read_table(cached, partitioning=None)
+    table = _parsed(dataset)
+    data = io.BytesIO()
+    pq.write_table(table, data)
+    for old in cached.parent.glob("index-*.parquet"):
+        old.unlink(missing_ok=True)
+    atomic_write(cached, data.getvalue())
+    return table
+
+
+def _parsed(dataset: Dataset) -> pa.Table:
+    path = dataset.root / INDEX
+    parse = pa.json.ParseOptions(explicit_schema=pa.schema(_TYPES))
+    try:
+        return pa.json.read_json(path, pa.json.ReadOptions(block_size=BLOCK_BYTES), parse)
+    except (OSError, pa.ArrowException) as error:
+        raise BlendsetError(f"{path} cannot be read ({error}); delete it: the next command rebuilds it.") from error
+
+
+def joined(dataset: Dataset) -> pa.Table:
+    """The index, and a column `<stage>.<figure>` for every stage of scores and captions; null where a view has no row.
+
+    Only rows made from today's pictures and captions count. Where a stage was run with several versions, parameters or
+    revisions, the newest folder counts; the metadata of a column's field names it, beside the figure's scale.
+    """
+    table = index_table(dataset)
+    for folder in _newest_folders(dataset):
+        rows = folder.rows()
+        if rows is None:
+            continue
+        record = folder.record
+        mine = rows.take(pc.index_in(pa.array(keys(record, table)), rows["key"].combine_chunks()))
+        for field in list(rows.schema)[5:]:
+            told = {**(field.metadata or {}), "folder": folder.path.name}
+            named = pa.field(f"{record.name}.{field.name}", field.type, metadata=told)
+            table = table.append_column(named, mine[field.name])
+    return table
+
+
+def _newest_folders(dataset: Dataset) -> Iterator[StageFolder]:
+    """The folder of each stage that was last written to, by kind and name."""
+    for kind in KINDS:
+        newest: dict[str, StageFolder] = {}
+        for path in sorted((dataset.root / kind).glob("*/stage.json"), key=lambda path: path.parent.stat().st_mtime_ns):
+            newest[path.parent.name.rpartition("-")[0]] = StageFolder(path.parent)
+        yield from (newest[name] for name in sorted(newest))
