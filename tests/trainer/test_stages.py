@@ -4,10 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
 import pytest
@@ -16,65 +13,19 @@ from blendset.dataset import INDEX, RGB, Dataset
 from blendset.errors import BlendsetError
 from blendset_trainer.executors.here import Here
 from blendset_trainer.run import StageReport, run_stage
-from blendset_trainer.stages import QUARANTINE, Figure, StageFolder, View
+from blendset_trainer.stages import QUARANTINE, StageFolder, View
 from blendset_trainer.tables import index_table, joined
-from tests.trainer.tiny_datasets import add_scene, add_view, make_dataset
-
-
-@dataclass(frozen=True)
-class Redness:
-    """The mean red of a picture, and how many pictures came with it; stops after some rows where a test says so."""
-
-    parameters: dict[str, Any] = field(default_factory=dict)
-    reads: frozenset[str] = frozenset({"rgb"})
-    whole_sets: bool = False
-    dies_after: int = 1 << 30
-    revision: str = ""
-    name: ClassVar[str] = "redness"
-    version: ClassVar[str] = "1"
-    kind: ClassVar[Literal["scores"]] = "scores"
-    figures: ClassVar[dict[str, Figure]] = {
-        "red": Figure(pa.float64(), "grey levels, 0 to 255"),
-        "company": Figure(pa.int64(), "views"),
-        "caption": Figure(pa.string()),
-    }
-    seen: list[str] = field(default_factory=list, compare=False)
-
-    def setup(self) -> None:
-        self.seen.clear()
-
-    def rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
-        if len(self.seen) >= self.dies_after:
-            raise KeyboardInterrupt
-        self.seen.extend(view.record.view_id for view in views)
-        return [
-            {
-                "red": float(view.rgb[..., 0].mean()),
-                "company": len({other.record.view_id for other in views if other.record.view_set}),
-                "caption": view.caption,
-            }
-            for view in views
-        ]
+from tests.trainer.tiny_datasets import add_scene, add_view, files, make_dataset, thirty_views
+from tests.trainer.tiny_stages import Redness
 
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> Dataset:
-    """Thirty views of two scenes."""
-    made = make_dataset(tmp_path / "data")
-    for scene in ("attic", "cellar"):
-        add_scene(made, scene)
-        for number in range(15):
-            add_view(made, scene, f"lamp-{scene}", number, size=(8, 8))
-    made.rebuild_index()
-    return made
+    return thirty_views(tmp_path / "data")
 
 
 def run(dataset: Dataset, stage: Redness, shard_views: int = 4) -> StageReport:
     return run_stage(dataset, stage, Here(), shard_views=shard_views)
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
 def rgb_of(dataset: Dataset, view_id: str) -> Path:

@@ -72,3 +72,19 @@ def add_picture(
     view = ViewRecord(**(fields | changes))  # type: ignore[arg-type]
     dataset.write_view(view, payload)
     return view.view_id
+
+
+def thirty_views(root: Path) -> Dataset:
+    """Thirty views of two scenes, small enough for any test, and their index."""
+    made = make_dataset(root)
+    for scene in ("attic", "cellar"):
+        add_scene(made, scene)
+        for number in range(15):
+            add_view(made, scene, f"lamp-{scene}", number, size=(8, 8))
+    made.rebuild_index()
+    return made
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """What lies in a folder, by name."""
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
