@@ -29,6 +29,7 @@ from blendset.jobs.supervisor import WHOLE, Shard, Supervisor, parse_shard
 from blendset.placement.plan import read_plan
 from blendset_trainer import private_blenders
 from blendset_trainer.reporting import follow, print_funnels, print_json, print_summary, print_table
+from blendset_trainer.scoring.command import add_score
 from blendset_trainer.usage import (
     DONE,
     FAILED,
@@ -70,6 +71,7 @@ def parser() -> Parser:
     _add_plan(commands)
     _add_render(commands)
     _add_verify(commands)
+    add_score(commands)
     _add_blender(commands)
     return top
 

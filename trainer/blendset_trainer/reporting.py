@@ -11,7 +11,8 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from blendset.jobs.supervisor import Supervisor, Update
 from blendset.records import as_plain
 
 _PUMP_S = 0.05
+_LINE_S = 10.0
+"""Between lines of progress where there is no terminal."""
 
 
 def follow(supervisor: Supervisor, *, quiet: bool) -> Summary:
@@ -68,6 +71,33 @@ def _pump(supervisor: Supervisor, show: Callable[[Update], None]) -> Summary:
             except KeyboardInterrupt:
                 supervisor.cancel()
     return supervisor.summary()
+
+
+@contextmanager
+def counting(what: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """Give a function to call with how many of how many are done; shows a bar, or now and then a line."""
+    console = Console(stderr=True)
+    if quiet:
+        yield lambda done, total: None
+    elif not console.is_terminal:
+        yield _counted_lines(what)
+    else:
+        columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console, transient=True) as progress:
+            task = progress.add_task(escape(what), total=None)
+            yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def _counted_lines(what: str) -> Callable[[int, int], None]:
+    said = time.monotonic()
+
+    def show(done: int, total: int) -> None:
+        nonlocal said
+        if time.monotonic() - said > _LINE_S:
+            said = time.monotonic()
+            print(f"{what}: {done} of {total}", file=sys.stderr, flush=True)
+
+    return show
 
 
 def print_json(value: Any) -> None:

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stages by the names that the command line gives them: `image-stats`, `clip:MODEL`. A stage's module is imported only
+when it is asked for, so that nobody waits for torch who does not need it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import cast
+
+from blendset_trainer.stages import Stage
+from blendset_trainer.usage import UsageError
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """Where a stage's class, or a function that makes one, stands ("module:name"), and what follows the colon, if
+    anything must: "MODEL".
+    """
+
+    maker: str
+    argument: str = ""
+
+
+def stage_of(word: str, schemes: Mapping[str, Scheme]) -> Stage:
+    """The stage that a word names; UsageError for one that names none."""
+    name, colon, argument = word.partition(":")
+    scheme = schemes.get(name)
+    if scheme is None:
+        near = difflib.get_close_matches(name, schemes, n=1)
+        raise UsageError(
+            f"There is no '{name}'; {f'did you mean {near[0]}?' if near else f'choose from {names(schemes)}.'}"
+        )
+    if bool(argument) != bool(scheme.argument) or (colon and not argument):
+        raise UsageError(f"'{word}' is no stage; write {_spelled(name, scheme)}.")
+    module, _, maker = scheme.maker.partition(":")
+    make = getattr(import_module(module), maker)
+    return cast(Stage, make(argument) if argument else make())
+
+
+def names(schemes: Mapping[str, Scheme]) -> str:
+    """All that can be asked for, as it is written."""
+    return ", ".join(_spelled(name, scheme) for name, scheme in schemes.items())
+
+
+def _spelled(name: str, scheme: Scheme) -> str:
+    return f"{name}:{scheme.argument}" if scheme.argument else name

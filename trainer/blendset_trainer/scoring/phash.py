@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stage `phash`: a perceptual hash of 64 bits, by which the selection finds pictures that look the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from PIL import Image
+from scipy.fft import dctn
+
+from blendset_trainer.stages import Figure, View
+
+SIDE, KEPT = 32, 8
+
+
+@dataclass(frozen=True)
+class Phash:
+    """`hash` is 16 hexadecimal digits; pictures look alike where few bits of them differ."""
+
+    name: ClassVar[str] = "phash"
+    version: ClassVar[str] = "1"
+    parameters: ClassVar[Mapping[str, Any]] = {"side": SIDE, "kept": KEPT}
+    revision: ClassVar[str] = ""
+    kind: ClassVar[Literal["scores"]] = "scores"
+    reads: ClassVar[frozenset[str]] = frozenset({"rgb"})
+    whole_sets: ClassVar[bool] = False
+    figures: ClassVar[Mapping[str, Figure]] = {"hash": Figure(pa.string())}
+
+    def setup(self) -> None:
+        """There is no model."""
+
+    def rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
+        return [{"hash": f"{perceptual_hash(view.rgb):016x}"} for view in views]
+
+
+def perceptual_hash(rgb: npt.NDArray[np.uint8]) -> int:
+    """Which of the 8 x 8 lowest frequencies of a picture, shrunk to 32 x 32 grey pixels, lie above their median.
+
+    The DCT hash of Zauner, "Implementation and benchmarking of perceptual image hash functions" (2010), 3.2.1; as there
+    the frequencies begin after the constant ones.
+    """
+    small = Image.fromarray(rgb).convert("L").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+    low = dctn(np.asarray(small, np.float64), norm="ortho")[1 : KEPT + 1, 1 : KEPT + 1]
+    bits = np.round(low, 6) > np.round(np.median(low), 6)
+    return int.from_bytes(np.packbits(bits).tobytes(), "big")

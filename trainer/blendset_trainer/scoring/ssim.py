@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stage `ssim-roundtrip`: how much of a picture survives the resolution that a vision model sees it at.
+
+SynthVLM (arXiv 2407.20756) scores pictures so; FLARE (arXiv 2504.09925, equation 11) gives the formula.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from PIL import Image
+from skimage.metrics import structural_similarity
+
+from blendset_trainer.scoring.greys import by_size, grey, sharpness
+from blendset_trainer.stages import Figure, View
+
+SIDE = 336
+"""The input of SynthVLM's vision encoder, CLIP ViT-L/14 at 336 pixels."""
+SHARPNESS_FLOOR = 100.0
+"""Below it a picture survives because it has no detail to lose: blur, and flat grey most of all, score near 1."""
+
+
+@dataclass(frozen=True)
+class SsimRoundtrip:
+    """`ssim` as published; `ssim_of_sharp` is the same, and None where a picture is not sharp enough for it to mean
+    anything. Comparable among pictures of one resolution only, and telling only above 336 pixels.
+    """
+
+    name: ClassVar[str] = "ssim-roundtrip"
+    version: ClassVar[str] = "1"
+    parameters: ClassVar[Mapping[str, Any]] = {"side": SIDE, "sharpness_floor": SHARPNESS_FLOOR}
+    revision: ClassVar[str] = ""
+    kind: ClassVar[Literal["scores"]] = "scores"
+    reads: ClassVar[frozenset[str]] = frozenset({"rgb"})
+    whole_sets: ClassVar[bool] = False
+    figures: ClassVar[Mapping[str, Figure]] = {
+        "ssim": Figure(pa.float64(), "similarity, -1 to 1"),
+        "ssim_of_sharp": Figure(pa.float64(), "similarity, -1 to 1"),
+        "sharpness": Figure(pa.float64(), "grey levels squared"),
+    }
+
+    def setup(self) -> None:
+        """There is no model."""
+
+    def rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
+        return by_size(views, _rows)
+
+
+def _rows(views: list[View]) -> list[dict[str, Any]]:
+    sharp = sharpness(grey(np.stack([view.rgb for view in views])))
+    scores = [ssim_roundtrip(view.rgb) for view in views]
+    return [
+        {"ssim": score, "ssim_of_sharp": score if each >= SHARPNESS_FLOOR else None, "sharpness": float(each)}
+        for score, each in zip(scores, sharp, strict=True)
+    ]
+
+
+def ssim_roundtrip(rgb: npt.NDArray[np.uint8], side: int = SIDE) -> float:
+    """SSIM (Wang et al. 2004, window of 7) of a picture's grey and of the same after `side` x `side` pixels and back,
+    bicubic both ways. The paper leaves window, channels and interpolation open; these meet its published mean.
+    """
+    picture = Image.fromarray(rgb).convert("L")
+    small = picture.resize((side, side), Image.Resampling.BICUBIC)
+    back = small.resize(picture.size, Image.Resampling.BICUBIC)
+    return float(structural_similarity(np.asarray(picture), np.asarray(back)))
