@@ -16,9 +16,6 @@ from blendset_trainer.stages import BATCH_VIEWS, Item, Shard, Stage, StageFolder
 DECODERS = 2
 """Threads that read and decode the next batch while the stage is at work on this one."""
 
-MOST_DEATHS = 3
-"""A shard whose workers die this often is what kills them."""
-
 Loaded = tuple[Item, View | BlendsetError]
 
 
@@ -92,11 +89,3 @@ def _unreadable(batch: Sequence[Loaded], whole_sets: bool) -> dict[str, str]:
             if item.group in broken and item.view_id not in reasons
         }
     return reasons
-
-
-def deadly(shard: Shard) -> BlendsetError:
-    """What to say of a shard that kills its workers."""
-    return BlendsetError(
-        f"The {len(shard)} views from {shard[0].view_id} on ended {MOST_DEATHS} worker processes, perhaps for want of "
-        "memory; use fewer workers, or run the command here to see why."
-    )

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Worker processes on this machine. One that is killed is replaced, and its shard is done by another.
+"""Worker processes on this machine.
 
-The standard library's pool gives up when a worker dies, and its workers outlive a killed parent; these do neither.
+Not the standard library's pool, which gives up when a worker dies, and whose workers outlive a killed parent.
 """
 
 from __future__ import annotations
@@ -10,14 +10,13 @@ import multiprocessing
 import os
 import signal
 import traceback
-from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from multiprocessing.connection import Connection, wait
-from typing import Any
 
-from blendset_trainer.executors.job import MOST_DEATHS, Done, Job, deadly
+from blendset_trainer.executors.crew import pull
+from blendset_trainer.executors.job import Done, Job
 from blendset_trainer.stages import Shard
 
 _spawn = multiprocessing.get_context("spawn")
@@ -30,47 +29,24 @@ class Processes:
         self.workers = workers or os.cpu_count() or 1
 
     def run(self, job: Job, shards: Sequence[Shard]) -> Iterator[Done]:
-        """Raises what a worker raises, and BlendsetError for a shard that kills its workers."""
-        waiting, deaths = deque(shards), Counter[Shard]()
-        workers: dict[Any, _Worker] = {}
-        try:
-            while waiting or workers:
-                while waiting and len(workers) < self.workers:
-                    hired = _Worker(job)
-                    workers[hired.pipe] = hired
-                    hired.give(waiting.popleft())
-                for pipe in wait(list(workers)):
-                    worker = workers[pipe]
-                    answer = worker.answer()
-                    if answer is None:
-                        waiting.appendleft(_mourned(workers.pop(pipe), deaths))
-                        continue
-                    if waiting:
-                        worker.give(waiting.popleft())
-                    else:
-                        workers.pop(pipe).dismiss()
-                    yield answer
-        finally:
-            for worker in workers.values():
-                worker.process.kill()
+        """Raises what the stage raises, and BlendsetError for a shard that kills its workers."""
+        return pull(shards, self.workers, partial(_Worker, job), _ready)
 
 
 class _Worker:
-    """A process with a stage of its own, and the shard that it is at."""
+    """A process at the other end of a pipe."""
 
     def __init__(self, job: Job) -> None:
         self.pipe, theirs = _spawn.Pipe()
-        self.process = _spawn.Process(target=_work, args=(job, theirs), daemon=True)
-        self.process.start()
+        self._process = _spawn.Process(target=_work, args=(job, theirs), daemon=True)
+        self._process.start()
         theirs.close()  # so that its death is the end of the pipe
 
     def give(self, shard: Shard) -> None:
-        self.shard = shard
         with suppress(ConnectionError):  # it died since it answered, which `answer` will tell
             self.pipe.send(shard)
 
     def answer(self) -> Done | None:
-        """What became of the shard, None where the process is dead; raises what the stage raised."""
         try:
             answer = self.pipe.recv()
         except (EOFError, ConnectionError):
@@ -81,21 +57,18 @@ class _Worker:
         return answer
 
     def dismiss(self) -> None:
+        self._process.kill()
+        self._process.join()
         self.pipe.close()
-        self.process.join()
 
 
-def _mourned(worker: _Worker, deaths: Counter[Shard]) -> Shard:
-    """The shard of a dead worker, for another; BlendsetError where it has killed too many."""
-    worker.dismiss()
-    deaths[worker.shard] += 1
-    if deaths[worker.shard] == MOST_DEATHS:
-        raise deadly(worker.shard)
-    return worker.shard
+def _ready(workers: list[_Worker]) -> list[_Worker]:
+    pipes = wait([worker.pipe for worker in workers])
+    return [worker for worker in workers if worker.pipe in pipes]
 
 
 def _work(job: Job, pipe: Connection) -> None:
-    """The life of a worker: shards in, answers out, until its parent closes the pipe or is gone."""
+    """The life of a worker: shards in, answers out, until it is ended or its parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
     failure = _attempt(job.stage.setup)
     with suppress(EOFError, ConnectionError):
