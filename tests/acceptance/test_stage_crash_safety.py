@@ -110,7 +110,10 @@ def test_killed_ten_times_a_run_ends_with_the_same_bytes(dataset: Dataset, undis
 
 @pytest.fixture
 def lose_node(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
-    """Two nodes of two CPUs each on loopback; the driver is connected to them. Gives what removes the second."""
+    """Two nodes on loopback, and the driver connected to them. Gives what removes the second.
+
+    The first has room for one actor, so that the second always has one, and one has to wait when that is lost.
+    """
     monkeypatch.setenv("RAY_AUTH_MODE", "token")  # looked at when ray is imported
     monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
@@ -119,8 +122,8 @@ def lose_node(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
     import ray
     from ray.cluster_utils import Cluster
 
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
-    spare = made.add_node(num_cpus=2)
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    spare = made.add_node(num_cpus=3)
     made.connect()
     yield lambda: made.remove_node(spare, allow_graceful=False)
     ray.shutdown()
