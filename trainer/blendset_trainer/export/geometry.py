@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cameras and depth as other formats write them.
+
+Blendset's cameras look along -Z with +Y up (OpenGL); OpenCV's look along +Z with +Y down.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from blendset.cameras import SENSOR_MM, Array, Camera
+from blendset.records import CameraRecord
+
+OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
+
+
+def camera_of(record: CameraRecord) -> Camera:
+    """The camera that a record describes."""
+    longer = max(record.width, record.height)
+    shift = (record.width / 2 - record.cx) / longer, (record.cy - record.height / 2) / longer
+    world_from_camera = np.array(record.world_from_camera).reshape(4, 4)
+    return Camera(world_from_camera, record.width, record.height, record.fx * SENSOR_MM / longer, shift)
+
+
+def opencv_from_world(record: CameraRecord) -> Array:
+    """The 4x4 matrix that takes world points into the camera's space with OpenCV's axes."""
+    return np.asarray(OPENCV_FROM_OPENGL @ np.linalg.inv(camera_of(record).world_from_camera))
+
+
+def quaternion(rotation: Array) -> Array:
+    """The unit quaternion (w, x, y, z) with w >= 0 of a rotation (3, 3).
+
+    The eigenvector of the largest eigenvalue of Bar-Itzhack's matrix (J. Guidance, Control and Dynamics 23(6), 2000):
+    without special cases, and the nearest one where the matrix is a rotation to single precision only.
+    """
+    m = rotation
+    symmetric = np.array(
+        [
+            [m[0, 0] + m[1, 1] + m[2, 2], 0, 0, 0],
+            [m[2, 1] - m[1, 2], m[0, 0] - m[1, 1] - m[2, 2], 0, 0],
+            [m[0, 2] - m[2, 0], m[0, 1] + m[1, 0], m[1, 1] - m[0, 0] - m[2, 2], 0],
+            [m[1, 0] - m[0, 1], m[0, 2] + m[2, 0], m[1, 2] + m[2, 1], m[2, 2] - m[0, 0] - m[1, 1]],
+        ]
+    )
+    largest = np.linalg.eigh(symmetric, UPLO="L")[1][:, -1]
+    return np.asarray(largest if largest[0] >= 0 else -largest)
+
+
+def depth_png(depth: NDArray[Any], step: float) -> bytes:
+    """A 16-bit PNG of planar depth (H, W) in multiples of `step`; 0 where there is nothing or it is too far."""
+    steps = np.rint(np.where(np.isfinite(depth), depth, 0) / step)
+    return png(np.where(steps <= np.iinfo(np.uint16).max, steps, 0).astype(np.uint16))
+
+
+def png(plane: NDArray[Any]) -> bytes:
+    """A grey PNG of a uint8 or uint16 plane (H, W)."""
+    file = io.BytesIO()
+    Image.fromarray(plane).save(file, "PNG")
+    return file.getvalue()
