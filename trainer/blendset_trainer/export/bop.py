@@ -74,7 +74,7 @@ def _write_scene(source: Source, scene: _Scene, views: Sequence[ViewRecord], fol
         depth = passes.depth * scene.millimetres
         step = _depth_step(depth)
         seen = list(scene.things.seen_in(passes.id))
-        write(folder / "rgb" / f"{number:06d}.png", source.picture(view))
+        write(folder / "rgb" / f"{number:06d}.png", source.read(view))
         write(folder / "depth" / f"{number:06d}.png", depth_png(depth, step))
         for place, (_, mask) in enumerate(seen):
             write(folder / "mask_visib" / f"{number:06d}_{place:06d}.png", png(mask * np.uint8(255)))

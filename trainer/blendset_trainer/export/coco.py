@@ -32,7 +32,7 @@ def export(source: Source, out: Path) -> int:
             exported += 1
             images.append(_image(view, exported))
             annotations += _annotations(source, view, things[view.scene], exported, categories)
-            write(out / split / f"{view.view_id}.png", source.picture(view))
+            write(out / split / f"{view.view_id}.png", source.read(view))
         for number, annotation in enumerate(annotations, start=1):
             annotation["id"] = number
         document = _frame(source, categories) | {"images": images, "annotations": annotations}

@@ -20,7 +20,7 @@ from PIL import Image
 from blendset.cameras import Array, pixel_centres
 from blendset.records import CameraRecord, ViewRecord, sha256_bytes
 from blendset_trainer.export.geometry import camera_of, opencv_from_world, quaternion
-from blendset_trainer.export.source import Source, by_scene, with_passes, write
+from blendset_trainer.export.source import Source, by_scene, has_passes, with_passes, write
 
 POINTS = 100_000
 """Tried in a scene, shared among its views: as many as Gaussian splatting likes to start from."""
@@ -50,15 +50,15 @@ def export(source: Source, out: Path) -> int:
     """One model per scene, in Blender units; it keeps the points that at least two views see."""
     for scene, views in by_scene(source.views).items():
         for view in views:
-            write(out / scene / "images" / _name(view), source.picture(view))
+            write(out / scene / "images" / _name(view), source.read(view))
         _write_model(source, views, out / scene / "sparse" / "0")
     return len(source.views)
 
 
 def _write_model(source: Source, views: Sequence[ViewRecord], folder: Path) -> None:
     points, sightings = _tracked(*_seen(source, views))
-    cameras = {_intrinsics(view.camera): 0 for view in views}
-    cameras = {camera: number for number, camera in enumerate(cameras, start=1)}
+    lenses = dict.fromkeys(_intrinsics(view.camera) for view in views)
+    cameras = {lens: number for number, lens in enumerate(lenses, start=1)}
     write(folder / "cameras.txt", _lines(f"{number} {camera}" for camera, number in cameras.items()))
     images = (
         f"{number} {_pose(view.camera)} {cameras[_intrinsics(view.camera)]} {_name(view)}\n{_observations(seen)}"
@@ -75,18 +75,15 @@ def _write_model(source: Source, views: Sequence[ViewRecord], folder: Path) -> N
 
 def _seen(source: Source, views: Sequence[ViewRecord]) -> tuple[_Points, list[_Sightings]]:
     """Points on what the views show, and where each view sees them; passes are read twice, to hold one at a time."""
-    deep = with_passes(views)
-    count = min(POINTS_OF_A_VIEW, POINTS // max(len(deep), 1))
-    samples = [_sample(source, view, count) for view in deep]
-    empty = _Points(np.empty((0, 3)), np.empty((0, 3), np.uint8), np.empty(0, np.uint32))
+    count = min(POINTS_OF_A_VIEW, POINTS // len(views))
+    samples = [_sample(source, view, count) for view in with_passes(views)]
     points = _Points(
-        *(
-            np.concatenate([getattr(each, part) for each in [empty, *samples]])
-            for part in ("positions", "colours", "ids")
-        )
+        np.concatenate([np.empty((0, 3)), *(each.positions for each in samples)]),
+        np.concatenate([np.empty((0, 3), np.uint8), *(each.colours for each in samples)]),
+        np.concatenate([np.empty(0, np.uint32), *(each.ids for each in samples)]),
     )
     nothing = _Sightings(np.empty(0, np.int64), np.empty((0, 2)))
-    return points, [_sightings(source, view, points) if view in deep else nothing for view in views]
+    return points, [_sightings(source, view, points) if has_passes(view) else nothing for view in views]
 
 
 def _sample(source: Source, view: ViewRecord, count: int) -> _Points:
@@ -96,7 +93,7 @@ def _sample(source: Source, view: ViewRecord, count: int) -> _Points:
     random = np.random.default_rng(int(sha256_bytes(view.view_id.encode()), 16))
     chosen = np.sort(random.choice(solid, min(count, len(solid)), replace=False))
     rays = camera.rays(pixel_centres(camera.width, camera.height)[chosen])
-    with Image.open(io.BytesIO(source.picture(view))) as picture:
+    with Image.open(io.BytesIO(source.read(view))) as picture:
         colours = np.asarray(picture.convert("RGB")).reshape(-1, 3)[chosen]
     return _Points(camera.position + rays * passes.depth.ravel()[chosen, None], colours, passes.id.ravel()[chosen])
 

@@ -11,7 +11,7 @@ from blendset.errors import BlendsetError
 from blendset_trainer.export import bop, coco, colmap, croissant, huggingface, image_text, nerf, webdataset
 from blendset_trainer.export.source import new_folder, open_source
 from blendset_trainer.reporting import print_json
-from blendset_trainer.usage import Parser, command
+from blendset_trainer.usage import DONE, Parser, command
 
 FORMATS = {
     "bop": bop.export,
@@ -66,7 +66,7 @@ def _export(arguments: argparse.Namespace) -> int:
     else:
         without = f"; {left_out} have no passes and are left out" if left_out else ""
         print(f"{views} views are in {arguments.out}{without}")
-    return 0
+    return DONE
 
 
 def _unpack(arguments: argparse.Namespace) -> int:
@@ -76,4 +76,4 @@ def _unpack(arguments: argparse.Namespace) -> int:
         print_json({"out": str(arguments.out), "files": files})
     else:
         print(f"{files} files are in {arguments.out}")
-    return 0
+    return DONE

@@ -57,5 +57,5 @@ def _write_file(source: Source, views: Sequence[ViewRecord], schema: pa.Schema, 
 def _row(source: Source, view: ViewRecord) -> dict[str, Any]:
     """All that is known of a view; the schema takes its columns."""
     values = as_plain(view)
-    picture = {"bytes": source.picture(view), "path": f"{view.view_id}.png"}
+    picture = {"bytes": source.read(view), "path": f"{view.view_id}.png"}
     return {**values, **values["camera"], "image": picture, "caption": source.captions.get(view.view_id)}

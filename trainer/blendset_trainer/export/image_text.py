@@ -20,6 +20,6 @@ def export(source: Source, out: Path) -> int:
         )
     for split, views in source.splits("train", HELD_OUT).items():
         for view in views:
-            write(out / split / f"{view.view_id}.png", source.picture(view))
+            write(out / split / f"{view.view_id}.png", source.read(view))
             write(out / split / f"{view.view_id}.txt", source.captions[view.view_id].encode())
     return len(source.views)

@@ -55,22 +55,22 @@ def instances_of(source: Source) -> dict[str, Instances]:
 
 def _instances(scene: SceneRecord, views: Iterable[ViewRecord]) -> Instances:
     objects = {entry.id: entry for entry in scene.objects}
-    groups = {view.subject_objects: view.subject_label for view in views if view.subject_objects}
-    grouped = {each for ids in groups for each in ids}
-    groups |= {(each,): entry.label for each, entry in objects.items() if each not in grouped}
+    called = {view.subject_objects: (view.subject, view.subject_label) for view in views if view.subject_objects}
+    grouped = {each for ids in called for each in ids}
+    called |= {(each,): (entry.name, entry.label) for each, entry in objects.items() if each not in grouped}
     number_of_id = np.zeros(max(objects, default=0) + 1, np.int64)
     things = []
-    for number, ids in enumerate(sorted(groups), start=1):
+    for number, ids in enumerate(sorted(called), start=1):
         number_of_id[list(ids)] = number
-        things.append(_instance(number, groups[ids], [objects[each] for each in ids]))
+        things.append(_instance(number, *called[ids], [objects[each] for each in ids]))
     return Instances(tuple(things), number_of_id)
 
 
-def _instance(number: int, label: str, parts: list[SceneObjectRecord]) -> Instance:
+def _instance(number: int, name: str, label: str, parts: list[SceneObjectRecord]) -> Instance:
     return Instance(
         number=number,
-        name=parts[0].name,
-        label=label or parts[0].label or UNLABELLED,
+        name=name,
+        label=label or UNLABELLED,
         structural=all(part.structural for part in parts),
         bounds_min=np.min([part.bounds_min for part in parts], axis=0),
         bounds_max=np.max([part.bounds_max for part in parts], axis=0),

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from blendset.records import CameraRecord, ViewRecord
+from blendset.records import CameraRecord, SceneRecord, ViewRecord
 from blendset_trainer.export.geometry import depth_png
 from blendset_trainer.export.source import Source, as_json, by_scene, with_passes, write
 
@@ -25,12 +25,20 @@ def export(source: Source, out: Path) -> int:
     for scene, views in by_scene(source.views).items():
         deep = len(with_passes(views)) == len(views)
         for view in views:
-            write(out / scene / _picture(view), source.picture(view))
+            write(out / scene / _picture(view), source.read(view))
             if deep:
                 depth = source.dataset.passes(view).depth
                 write(out / scene / _depth(view), depth_png(depth, DEPTH_STEP))
-        write(out / scene / "transforms.json", as_json(_transforms(views, deep, source.held_out)))
+        head = {"camera_model": "PINHOLE", "aabb_scale": _aabb_scale(source.dataset.scene(scene))}
+        write(out / scene / "transforms.json", as_json(head | _transforms(views, deep, source.held_out)))
     return len(source.views)
+
+
+def _aabb_scale(scene: SceneRecord) -> int:
+    """The power of two for the cube, in units of its own, that instant-ngp fills: it scales the world by 0.33."""
+    bounds = [value for entry in scene.objects for value in (*entry.bounds_min, *entry.bounds_max)]
+    width = 2 * 0.33 * max(map(abs, bounds), default=0.0)
+    return next((scale for scale in (1, 2, 4, 8, 16, 32, 64) if scale >= width), 128)
 
 
 def _picture(view: ViewRecord) -> str:
@@ -42,7 +50,7 @@ def _depth(view: ViewRecord) -> str:
 
 
 def _transforms(views: Sequence[ViewRecord], deep: bool, held_out: frozenset[str]) -> dict[str, Any]:
-    head: dict[str, Any] = {"camera_model": "PINHOLE"}
+    head: dict[str, Any] = {}
     if deep:
         head |= {"enable_depth_loading": True, "integer_depth_scale": DEPTH_STEP}
     if any(view.view_id in held_out for view in views):

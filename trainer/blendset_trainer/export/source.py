@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
-from blendset.dataset import PASSES, Dataset
+from blendset.dataset import PASSES, RGB, Dataset
 from blendset.errors import BlendsetError
-from blendset.records import ViewRecord, disk_errors
+from blendset.records import ViewRecord, disk_errors, sha256_bytes
 from blendset_trainer.tables import index_table
 
 HELD_OUT = "held-out"
@@ -42,9 +43,13 @@ class Source:
             parts[held_out if view.view_id in self.held_out else train].append(view)
         return {name: views for name, views in parts.items() if views}
 
-    def picture(self, view: ViewRecord) -> bytes:
-        """The bytes of its rgb.png."""
-        return read_bytes(self.dataset.rgb_path(view))
+    def read(self, view: ViewRecord, name: str = RGB) -> bytes:
+        """The bytes of a view's file, its picture by default; BlendsetError where they are not what was written."""
+        path = self.dataset.view_folder(view.scene, view.view_id) / name
+        data = read_bytes(path)
+        if sha256_bytes(data) != view.files[name].sha256:
+            raise BlendsetError(f"{path} was changed: its SHA-256 is not the one in its record; render it again.")
+        return data
 
 
 def open_source(dataset: Dataset, selection: str = "") -> Source:
@@ -71,7 +76,10 @@ def _splits(path: Path) -> dict[str, str]:
         names = sorted(each.stem for each in path.parent.glob("*.parquet") if not each.stem.endswith(".drops"))
         have = f"there are {', '.join(names)}" if names else "make one with 'blendset select'"
         raise BlendsetError(f"{path} does not exist; {have}.")
-    rows = pq.read_table(path, columns=["view_id", "split"]).to_pylist()
+    try:
+        rows = pq.read_table(path, columns=["view_id", "split"]).to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise BlendsetError(f"{path} cannot be read ({error}); make the selection again.") from error
     if not rows:
         raise BlendsetError(f"{path} selects no view; make it again with looser rules.")
     return {row["view_id"]: row["split"] for row in rows}
@@ -88,7 +96,11 @@ def read_bytes(path: Path) -> bytes:
 
 def with_passes(views: Sequence[ViewRecord]) -> list[ViewRecord]:
     """The views that know depth and objects of each pixel; photos and generated pictures do not."""
-    return [view for view in views if PASSES in view.files]
+    return [view for view in views if has_passes(view)]
+
+
+def has_passes(view: ViewRecord) -> bool:
+    return PASSES in view.files
 
 
 def by_scene(views: Sequence[ViewRecord]) -> dict[str, list[ViewRecord]]:

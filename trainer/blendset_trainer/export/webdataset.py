@@ -56,8 +56,9 @@ def _view_files(source: Source, view: ViewRecord) -> Iterator[tuple[str, bytes]]
     """A view's files: WebDataset takes what stands before the first dot of a name for the sample."""
     folder = source.dataset.view_folder(view.scene, view.view_id)
     sample = folder.relative_to(source.dataset.root).as_posix()
-    for name in sorted([*view.files, VIEW_RECORD]):
-        yield f"{sample}.{name}", read_bytes(folder / name)
+    for name in sorted(view.files):
+        yield f"{sample}.{name}", source.read(view, name)
+    yield f"{sample}.{VIEW_RECORD}", read_bytes(folder / VIEW_RECORD)
     if view.view_id in source.captions:
         yield f"{sample}.{CAPTION}", source.captions[view.view_id].encode()
 
@@ -66,18 +67,17 @@ def _other_files(source: Source) -> Iterator[tuple[str, bytes]]:
     """Everything but the views, what can be made again, and hidden files, which are locks and debris."""
     root = source.dataset.root
     for top in sorted(root.iterdir()):
-        paths = sorted(top.rglob("*")) if top.is_dir() and top.name not in (VIEWS, CACHE) else [top]
-        for path in paths:
+        for path in sorted(top.rglob("*")) if top.is_dir() and top.name not in (VIEWS, CACHE) else [top]:
             place = path.relative_to(root)
             if path.is_file() and not any(part.startswith(".") for part in place.parts):
-                yield place.as_posix(), _index_of(source) if place.name == INDEX else read_bytes(path)
+                yield place.as_posix(), _index_of(source) if path == root / INDEX else read_bytes(path)
 
 
 def _index_of(source: Source) -> bytes:
     """The lines of metadata.jsonl about the source's views."""
     views = {view.view_id for view in source.views}
     lines = read_bytes(source.dataset.root / INDEX).splitlines(keepends=True)
-    return b"".join(line for line in lines if json.loads(line).get("view_id") in views)
+    return b"".join(line for line in lines if line.strip() and json.loads(line).get("view_id") in views)
 
 
 def _write_archive(path: Path, files: Iterable[tuple[str, bytes]]) -> None:
@@ -101,22 +101,28 @@ def unpack(shards: Path, out: Path) -> int:
     for row in _read_contents(shards / CONTENTS):
         listed.setdefault(row["shard"], []).append(row)
     for shard, rows in listed.items():
+        archive = shards / shard
         try:
-            if list(contents(shards / shard)) != rows:
+            if not archive.is_file():
+                raise tarfile.ReadError("it is missing")
+            if list(contents(archive)) != rows:
                 raise tarfile.ReadError(f"its files are not those that {CONTENTS} lists")
-            _unpack_archive(shards / shard, out)
-        except (tarfile.TarError, OSError) as error:
-            raise BlendsetError(f"{shards / shard} cannot be unpacked ({error}); copy the shards again.") from error
+            _unpack_archive(archive, out)
+        except tarfile.TarError as error:
+            raise BlendsetError(f"{archive} cannot be unpacked ({error}); copy the shards again.") from error
     return sum(map(len, listed.values()))
 
 
 def _read_contents(path: Path) -> list[dict[str, Any]]:
     try:
-        return list(pq.read_table(path, schema=SCHEMA).to_pylist())
+        table = pq.read_table(path, partitioning=None)
+        if not table.schema.equals(SCHEMA):
+            raise pa.ArrowInvalid("it has other columns")
     except (OSError, pa.ArrowException) as error:
         raise BlendsetError(
-            f"{path} cannot be read; give a folder that 'blendset export --to webdataset' made."
+            f"{path} cannot be read ({error}); give a folder that 'blendset export --to webdataset' made."
         ) from error
+    return list(table.to_pylist())
 
 
 def contents(archive: Path) -> Iterator[dict[str, Any]]:
@@ -127,7 +133,7 @@ def contents(archive: Path) -> Iterator[dict[str, Any]]:
             yield {
                 "shard": archive.name,
                 "member": member.name,
-                "view_id": place.name.partition(".")[0] if place.parts[0] == VIEWS else "",
+                "view_id": place.name.partition(".")[0] if _is_of_view(place) else "",
                 "offset": member.offset_data,
                 "size": member.size,
             }
@@ -148,10 +154,14 @@ def _unpack_archive(path: Path, out: Path) -> None:
                     shutil.copyfileobj(data, file)
 
 
+def _is_of_view(member: PurePosixPath) -> bool:
+    return member.parts[:1] == (VIEWS,)
+
+
 def _place(name: str) -> PurePosixPath:
     """Where in the dataset a member belongs; the inverse of what `_view_files` does to names."""
     place = PurePosixPath(name)
-    if place.parts[:1] != (VIEWS,):
+    if not _is_of_view(place):
         return place
     sample, _, file = place.name.partition(".")
     return place.parent / sample / file
