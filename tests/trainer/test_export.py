@@ -403,7 +403,7 @@ def test_image_text_pairs_share_their_names(exported: Any) -> None:
 def test_image_text_refuses_pictures_without_words(dataset: Dataset, tmp_path: Path) -> None:
     views = open_source(dataset).views
     silent = Source(dataset, views, {})
-    with pytest.raises(BlendsetError, match=r"6 views have no caption, attic-chair-0000 first; run 'blendset caption'"):
+    with pytest.raises(BlendsetError, match=r"no caption for attic-chair-0000 \(6 in all\); run 'blendset caption'"):
         command.FORMATS["image-text"](silent, tmp_path)
 
 

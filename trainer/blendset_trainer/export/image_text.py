@@ -16,7 +16,7 @@ def export(source: Source, out: Path) -> int:
     """Raises BlendsetError where a view has no caption, for trainers would learn its picture from no words."""
     if silent := [view.view_id for view in source.views if view.view_id not in source.captions]:
         raise BlendsetError(
-            f"{len(silent)} views have no caption, {silent[0]} first; run 'blendset caption' on {source.dataset.root}."
+            f"{source.dataset.root} has no caption for {silent[0]} ({len(silent)} in all); run 'blendset caption'."
         )
     for split, views in source.splits("train", HELD_OUT).items():
         for view in views:
