@@ -233,7 +233,7 @@ def test_nerf_lists_splits_only_where_there_are_some(exported: Any) -> None:
 def test_bop_is_in_millimetres_and_counts_pixels_from_centres(
     exported: Any, number: int, scene: str, millimetres: float
 ) -> None:
-    """Read as BOP's toolkit documents it; its own reader is in no package index."""
+    """Read as BOP's toolkit documents it; its own reader was not installed here."""
     folder = exported("bop") / "train" / f"{number:06d}"
     cameras, poses, figures = (
         json.loads((folder / f"scene_{name}.json").read_bytes()) for name in ("camera", "gt", "gt_info")
