@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options as frozen dataclasses: a field says what it means and what it allows, and a table is held against that.
+
+Whatever does not fit is named in one sentence, with the nearest thing that would.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, field
+from pathlib import Path
+from types import MappingProxyType, NoneType, UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import cattrs
+
+from blendset.errors import BlendsetError
+
+Section = TypeVar("Section")
+REQUIRED: Any = MISSING
+"""The default of an option that has none."""
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    flag: str = "",
+    at_least: float | None = None,
+    at_most: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    """A field with what the command line, the window and the check need to know of it."""
+    return field(
+        default=default,
+        metadata=MappingProxyType(
+            {"help": help, "flag": flag, "at_least": at_least, "at_most": at_most, "choices": choices}
+        ),
+    )
+
+
+def is_section(kind: Any) -> bool:
+    """Tell whether a type is a table of options of its own."""
+    return dataclasses.is_dataclass(kind)
+
+
+def _strictly(kind: type) -> Any:
+    """A cattrs hook that takes a value of this very type; a whole number will do for a float."""
+
+    def structure(value: Any, _: Any) -> Any:
+        if kind is float and type(value) is int:
+            return float(value)
+        if type(value) is not kind or (type(value) is float and not math.isfinite(value)):
+            raise TypeError(f"{value!r} is not a {kind.__name__}")
+        return value
+
+    return structure
+
+
+_converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=False)
+for _kind in (bool, int, float, str):
+    _converter.register_structure_hook(_kind, _strictly(_kind))
+
+
+def structure(kind: type[Section], values: Any, where: str) -> Section:
+    """Build a dataclass, and those inside it, from a table; BlendsetError names the key, its section and the nearest
+    valid key."""
+    return _structure(kind, values, where, "")  # type: ignore[no-any-return]
+
+
+def unstructure(value: Any) -> dict[str, Any]:
+    """Nested tables of plain values, as TOML and JSON take them; options that are None are left out."""
+    tables: dict[str, Any] = _without_none(_converter.unstructure(value))
+    return tables
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return what a TOML file holds; BlendsetError where it is missing or no TOML."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BlendsetError(f"{path} cannot be read ({error}); give the path of a TOML file.") from error
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BlendsetError(f"{path} is not valid TOML: {error}.") from error
+
+
+def check(option: dataclasses.Field[Any], value: Any, name: str) -> None:
+    """Hold one value against its field's limits."""
+    limits = option.metadata
+    for each in value if isinstance(value, tuple) else (value,):
+        if each is None:
+            continue
+        if limits["choices"] and each not in limits["choices"]:
+            near = nearest(str(each), limits["choices"])
+            cure = f"did you mean '{near}'?" if near else f"it takes {', '.join(limits['choices'])}."
+            raise BlendsetError(f"{name} is '{each}'; {cure}")
+        if limits["at_least"] is not None and each < limits["at_least"]:
+            raise BlendsetError(f"{name} is {each}; it must be at least {limits['at_least']:g}.")
+        if limits["at_most"] is not None and each > limits["at_most"]:
+            raise BlendsetError(f"{name} is {each}; it must be at most {limits['at_most']:g}.")
+    if value == () and option.default != ():
+        raise BlendsetError(f"{name} is empty; give at least one value.")
+
+
+def nearest(word: str, known: Sequence[str], cutoff: float = 0.6) -> str:
+    """The known word that is most like this one; empty where none is."""
+    return next(iter(difflib.get_close_matches(word, known, n=1, cutoff=cutoff)), "")
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_none(each) for key, each in value.items() if each is not None}
+    return type(value)(map(_without_none, value)) if isinstance(value, list | tuple) else value
+
+
+def _structure(kind: Any, values: Any, where: str, prefix: str) -> Any:
+    """Build one dataclass from a table."""
+    if not isinstance(values, Mapping):
+        raise BlendsetError(f"{where}: '{prefix.rstrip('.')}' must be a table of options.")
+    hints = get_type_hints(kind)
+    options = {each.name: each for each in dataclasses.fields(kind)}
+    section = f"{where}, section [{prefix.rstrip('.')}]" if prefix else where
+    ready: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in options:
+            raise _unknown(key, list(options), section)
+        ready[key] = _value(options[key], _given(hints[key]), value, where, f"{prefix}{key}")
+    for name, each in options.items():
+        if name not in ready and each.default is MISSING and each.default_factory is MISSING:
+            raise BlendsetError(f"{section} lacks the option '{name}': {each.metadata['help']}.")
+    return kind(**ready)
+
+
+def _value(option: dataclasses.Field[Any], kind: Any, value: Any, where: str, name: str) -> Any:
+    """One option's value: a section, several of them in a list or under names, or plain data within its limits."""
+    inner = get_args(kind)
+    if is_section(kind):
+        return _structure(kind, value, where, f"{name}.")
+    if get_origin(kind) is tuple and is_section(inner[0]):
+        if not isinstance(value, list | tuple):
+            raise BlendsetError(f"{where}: '{name}' must be a list of tables; write [[{name}]] above each.")
+        return tuple(_structure(inner[0], each, where, f"{name}.") for each in value)
+    if get_origin(kind) is dict and is_section(inner[1]):
+        if not isinstance(value, Mapping):
+            raise BlendsetError(f"{where}: '{name}' must be a table of tables; write [{name}.NAME] above each.")
+        return {key: _structure(inner[1], each, where, f"{name}.{key}.") for key, each in value.items()}
+    try:
+        if get_origin(kind) is tuple and not isinstance(value, list | tuple):
+            raise TypeError(f"{value!r} is not a list")
+        ready = _converter.structure(value, kind)
+    except (TypeError, ValueError) as error:
+        raise BlendsetError(f"{where}: {name} is {value!r}; it must be {_spelled(kind)}.") from error
+    check(option, ready, f"{where}: {name}")
+    return ready
+
+
+def _given(kind: Any) -> Any:
+    """What an optional type is when it is given."""
+    if get_origin(kind) in (Union, UnionType):
+        return next(each for each in get_args(kind) if each is not NoneType)
+    return kind
+
+
+def _spelled(kind: Any) -> str:
+    """A type as a person would say it."""
+    words = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+    if get_origin(kind) is tuple:
+        return f"a list, each {words.get(get_args(kind)[0], 'a value')}"
+    return words.get(kind, str(kind))
+
+
+def _unknown(key: str, known: list[str], where: str) -> BlendsetError:
+    near = nearest(key, known, cutoff=0.5)
+    cure = f"did you mean '{near}'?" if near else f"it knows {', '.join(sorted(known))}."
+    return BlendsetError(f"{where} has no option '{key}'; {cure}")
