@@ -323,3 +323,13 @@ def write_funnel(path: Path, scene: str, verdicts: tuple[Verdict, ...], seed: in
         }
         lines.append(json.dumps(line, ensure_ascii=False))
     atomic_write(path, "".join(f"{line}\n" for line in lines).encode())
+
+
+def read_funnel(path: Path) -> Counter[str]:
+    """Return a funnel file in short, as `Planned.counts` has it: candidates by reason, "accepted" among them."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        counts = Counter(json.loads(line)["reason"] or "accepted" for line in lines)
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise BlendsetError(f"{path} cannot be read ({error}); delete it, for it is needed for counts only.") from error
+    return counts + Counter(candidates=len(lines))

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Columns of the dataset's table as arrays: figures, texts and directions, with NaN where a view has none."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from blendset.errors import BlendsetError
+from blendset.options import nearest
+
+Figures = NDArray[np.float64]
+Vectors = NDArray[np.float32]
+
+
+def figures(table: pa.Table, name: str) -> Figures:
+    """Return a column's numbers, NaN where a view has none. Shape (views,)."""
+    values = column(table, name)
+    kind = values.type
+    if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
+        raise BlendsetError(f"Column '{name}' holds {kind} and no numbers; choose a column of figures.")
+    return np.asarray(pc.fill_null(pc.cast(values, pa.float64()), np.nan).to_numpy())
+
+
+def texts(table: pa.Table, name: str) -> NDArray[np.str_]:
+    """Return a column as texts, empty where a view has none. Shape (views,)."""
+    values = column(table, name)
+    if pa.types.is_nested(values.type):
+        raise BlendsetError(f"Column '{name}' holds {values.type} and no texts; choose another column.")
+    return np.asarray(pc.fill_null(pc.cast(values, pa.string()), "").to_pylist(), dtype=np.str_)
+
+
+def directions(table: pa.Table, name: str) -> Vectors:
+    """Return unit vectors, (views, dimensions), NaN where a view has none.
+
+    An embedding is normalised. A hash in hexadecimal becomes its bits as ±1, so that hashes that differ in h of b bits
+    have the cosine 1 - 2h/b and one way of searching serves both.
+    """
+    values = column(table, name)
+    array = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    vectors = _bits(array, name) if pa.types.is_string(array.type) else _embedding(array, name)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        vectors /= np.sqrt(np.einsum("ij,ij->i", vectors, vectors))[:, None]
+    return vectors
+
+
+def column(table: pa.Table, name: str) -> pa.ChunkedArray:
+    """Return a column; BlendsetError says where one that is missing would come from."""
+    if name in table.column_names:
+        return table[name]
+    stage, _, figure = name.partition(".")
+    alike = next((each for each in table.column_names if figure and each.endswith(f".{figure}")), "")
+    if figure and not any(each.startswith(f"{stage}.") for each in table.column_names):
+        cure = f"run 'blendset score' with {stage}"
+        cure += f", or use another scorer with --scorer {stage}={alike.split('.')[0]}" if alike else ""
+    else:
+        near = nearest(name, table.column_names)
+        cure = f"did you mean '{near}'" if near else f"there are {', '.join(sorted(table.column_names))}"
+    raise BlendsetError(f"No view has a column '{name}'; {cure}{'?' if cure.startswith('did') else '.'}")
+
+
+def _embedding(array: pa.Array, name: str) -> Vectors:
+    if not (pa.types.is_fixed_size_list(array.type) or pa.types.is_list(array.type)):
+        raise BlendsetError(f"Column '{name}' holds {array.type} and no embeddings; choose an embedding.")
+    lengths = pc.list_value_length(array)
+    size = pc.max(lengths).as_py() or 1
+    there = pc.fill_null(pc.equal(lengths, size), False).to_numpy(zero_copy_only=False)
+    vectors = np.full((len(array), size), np.nan, dtype=np.float32)
+    vectors[there] = array.filter(pa.array(there)).flatten().to_numpy(zero_copy_only=False).reshape(-1, size)
+    return vectors
+
+
+def _bits(array: pa.Array, name: str) -> Vectors:
+    there = array.is_valid().to_numpy(zero_copy_only=False)
+    try:
+        packed = [np.frombuffer(bytes.fromhex(text), dtype=np.uint8) for text in array.drop_null().to_pylist()]
+        bits = np.unpackbits(np.stack(packed), axis=1) if packed else np.zeros((0, 64), dtype=np.uint8)
+    except ValueError as error:
+        raise BlendsetError(f"Column '{name}' holds texts that are no hashes; choose a perceptual hash.") from error
+    vectors = np.full((len(array), bits.shape[1]), np.nan, dtype=np.float32)
+    vectors[there] = 2.0 * bits - 1.0
+    return vectors

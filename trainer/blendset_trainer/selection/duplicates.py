@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Views that look alike, across subjects and scenes: perceptual hashes and embeddings are both unit vectors here.
+
+Searched exactly, block by block: a block is multiplied with what was kept before it, and nothing else is held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from blendset_trainer.selection.columns import Vectors, directions
+from blendset_trainer.selection.groups import Groups
+from blendset_trainer.selection.rules import Duplicates
+
+ROWS = 512
+"""Rows compared at once; with 100,000 others that is 200 MB."""
+
+
+def vectors_and_cosine(table: pa.Table, rule: Duplicates) -> tuple[Vectors, float]:
+    """Return each view's unit vector and the least cosine of duplicates."""
+    vectors = directions(table, rule.column)
+    if rule.bits is None:
+        return vectors, float(rule.cosine or 0)
+    return vectors, 1 - (2 * rule.bits + 1) / vectors.shape[1]  # half a bit more, for rounding
+
+
+def duplicate_of(vectors: Vectors, sets: Groups, cosine: float) -> NDArray[np.int64]:
+    """Return for each row the earlier kept row that it looks like, -1 where it is kept itself.
+
+    Rows come best first. Rows of one set are never duplicates of one another; NaN rows look like nothing.
+    """
+    original = np.full(len(vectors), -1)
+    kept, place, count = np.empty_like(vectors), np.empty(len(vectors), dtype=np.int64), 0
+    for start in range(0, len(vectors), ROWS):
+        block = vectors[start : start + ROWS]
+        for row, other in _alike(block, kept[:count], cosine):
+            if original[start + row] < 0 and sets[start + row] != sets[place[other]]:
+                original[start + row] = place[other]
+        for row, other in _alike(block, block, cosine):
+            later, earlier = start + row, start + other
+            if earlier < later and original[later] < 0 and original[earlier] < 0 and sets[later] != sets[earlier]:
+                original[later] = earlier
+        fresh = start + np.flatnonzero(original[start : start + ROWS] < 0)
+        kept[count : count + len(fresh)], place[count : count + len(fresh)] = vectors[fresh], fresh
+        count += len(fresh)
+    return original
+
+
+def alike_pairs(vectors: Vectors, cosine: float) -> Iterator[tuple[int, int]]:
+    """Yield the pairs of rows (earlier, later) whose cosine is at least this."""
+    for start in range(0, len(vectors), ROWS):
+        for row, other in _alike(vectors[start : start + ROWS], vectors[: start + ROWS], cosine):
+            if other < start + row:
+                yield other, start + row
+
+
+def _alike(block: Vectors, others: Vectors, cosine: float) -> Iterator[tuple[int, int]]:
+    """Yield the places (in the block, in the others) of what is alike, by row and then by column."""
+    rows, columns = np.nonzero(block @ others.T >= cosine)
+    return zip(rows.tolist(), columns.tolist(), strict=True)

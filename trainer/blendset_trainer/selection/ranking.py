@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The weighted score by which views are put in order.
+
+SynthVLM's is CLIPScore + 0.5 SSIMScore (arXiv 2407.20756): figures as they are, summed and not averaged.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from blendset_trainer.selection.columns import Figures, figures
+from blendset_trainer.selection.rules import Ranking
+
+
+def scores(table: pa.Table, ranking: Ranking, among: NDArray[np.bool_]) -> Figures:
+    """Return each view's weighted score, NaN where one of its figures is missing.
+
+    Standardised figures have mean 0 and deviation 1 over the views `among` which the ranking chooses.
+    """
+    total = np.zeros(table.num_rows)
+    for term in ranking.terms:
+        values = figures(table, term.column)
+        if term.floor is not None:
+            values = np.maximum(values, term.floor)
+        total += term.weight * (_standardised(values, among) if ranking.standardise else values)
+    return total
+
+
+def best_first(scores: Figures, among: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return the rows `among` which to choose, highest score first; equal scores keep the table's order."""
+    rows = np.flatnonzero(among)
+    return rows[np.argsort(-scores[rows], kind="stable")]
+
+
+def _standardised(values: Figures, among: NDArray[np.bool_]) -> Figures:
+    known = values[among & ~np.isnan(values)]
+    spread = known.std() if len(known) else 0.0
+    return (values - known.mean()) / spread if spread > 0 else np.where(np.isnan(values), np.nan, 0.0)
