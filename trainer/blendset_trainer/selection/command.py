@@ -81,7 +81,7 @@ def _pair(word: str) -> tuple[str, str]:
 
 
 def _held_out(selection: Selection) -> int:
-    return selection.chosen["split"].to_pylist().count(HELD_OUT)
+    return int(selection.chosen["split"].to_pylist().count(HELD_OUT))
 
 
 def _summary(path: Path, views: int, selection: Selection) -> dict[str, Any]:

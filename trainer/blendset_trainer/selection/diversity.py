@@ -16,8 +16,8 @@ from blendset_trainer.selection.columns import Figures, Vectors
 
 RECENT = 256
 """Chosen points that not every distance knows of yet; then all distances are brought up to date in one product."""
-BATCH = 256
-"""Points measured at once when the farthest is not sure."""
+POOL = 512
+"""Points of largest distance whose distances are kept up to date."""
 ROWS = 8192
 """Rows of one block of a large product, which bounds the memory."""
 
@@ -33,36 +33,40 @@ class Frontier:
         self._points = points
         self._weights = np.ones(len(points), dtype=np.float32) if weights is None else weights
         self._distance = np.full(len(points), 2.0, dtype=np.float32)
-        self._measured = np.zeros(len(points), dtype=np.int64)
         self._recent: list[int] = []
-        self._chosen = 0
+        self._refill(np.arange(min(POOL, len(points))))
 
     def add(self, point: int) -> None:
         """Choose a point."""
         self._recent.append(point)
-        self._chosen += 1
+        self._lower(self._pool, self._pool_points @ self._points[point])
         if len(self._recent) == RECENT:
             for start in range(0, len(self._points), ROWS):
                 self._measure(np.arange(start, min(start + ROWS, len(self._points))))
             self._recent.clear()
 
     def farthest(self, open: NDArray[np.bool_]) -> int:
-        """Return the open point whose distance times weight is largest, the first of equals; some point is open."""
-        worth = np.where(open, self._distance * self._weights, np.float32(-1))
+        """Return the open point whose distance times weight is largest, of equals always the same; some point is
+        open."""
         while True:
-            best = int(np.argmax(worth))
-            if self._measured[best] == self._chosen:
+            worth = np.where(open, self._distance * self._weights, np.float32(-1))
+            best = int(self._pool[np.argmax(worth[self._pool])])
+            if worth[best] >= worth.max():
                 return best
-            stale = np.argpartition(worth, -BATCH)[-BATCH:] if len(worth) > BATCH else np.arange(len(worth))
-            self._measure(stale)
-            worth[stale] = np.where(open[stale], self._distance[stale] * self._weights[stale], np.float32(-1))
+            self._refill(np.argpartition(worth, -len(self._pool))[-len(self._pool) :])
+
+    def _refill(self, pool: NDArray[np.int64]) -> None:
+        self._pool, self._pool_points = pool, self._points[pool]
+        self._measure(pool)
 
     def _measure(self, rows: NDArray[np.int64]) -> None:
         """Bring the distances of these points up to date."""
         if self._recent:
-            cosine = (self._points[rows] @ self._points[self._recent].T).max(axis=1)
-            self._distance[rows] = np.minimum(self._distance[rows], np.sqrt(np.maximum(2 - 2 * cosine, 0)))
-        self._measured[rows] = self._chosen
+            self._lower(rows, (self._points[rows] @ self._points[self._recent].T).max(axis=1))
+
+    def _lower(self, rows: NDArray[np.int64], cosine: Vectors) -> None:
+        chord = np.sqrt(np.maximum(2 - 2 * cosine, 0))
+        self._distance[rows] = np.minimum(self._distance[rows], chord)
 
 
 def k_center(points: Vectors, quality: Figures, allowance: Allowance, count: int) -> list[int]:

@@ -38,4 +38,4 @@ def write_selection(path: Path, selection: Selection) -> None:
 def _parquet(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink)
-    return sink.getvalue().to_pybytes()
+    return bytes(sink.getvalue())
