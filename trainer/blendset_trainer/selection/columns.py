@@ -16,12 +16,16 @@ Vectors = NDArray[np.float32]
 
 
 def figures(table: pa.Table, name: str) -> Figures:
-    """Return a column's numbers, NaN where a view has none. Shape (views,)."""
+    """Return a column's numbers, NaN where a view has none. Shape (views,).
+
+    Single precision is read to 7 decimals, so that a figure written as 0.7 is at least 0.7.
+    """
     values = column(table, name)
     kind = values.type
     if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
         raise BlendsetError(f"Column '{name}' holds {kind} and no numbers; choose a column of figures.")
-    return np.asarray(pc.fill_null(pc.cast(values, pa.float64()), np.nan).to_numpy())
+    numbers = np.asarray(pc.fill_null(pc.cast(values, pa.float64()), np.nan).to_numpy())
+    return np.round(numbers, 7) if kind == pa.float32() else numbers
 
 
 def texts(table: pa.Table, name: str) -> NDArray[np.str_]:
