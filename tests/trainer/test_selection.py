@@ -39,7 +39,7 @@ DINO = "dino-dinov2-with-registers-large"
 
 
 def table(count: int, **columns: Any) -> pa.Table:
-    """A table of views with these columns; "__" in a name stands for "." and "_" for what a slug has."""
+    """A table of views with these columns."""
     views: dict[str, Any] = {
         "view_id": [f"view-{number:05d}" for number in range(count)],
         "scene": ["room"] * count,
@@ -74,7 +74,7 @@ def complaint(values: dict[str, Any], views: pa.Table | None = None) -> str:
 
 
 def unit(vectors: NDArray[Any]) -> Vectors:
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
 
 
 def embeddings(vectors: NDArray[Any]) -> pa.Array:
@@ -141,7 +141,7 @@ def test_bootstrap3d_keeps_scores_4_and_5_and_tells_where_synthetic_views_train(
 
 def test_blendfusion_drops_beyond_its_published_limits_only() -> None:
     """One view on each limit, then one beyond each."""
-    limits = {
+    limits: dict[str, tuple[float, float]] = {
         "image-stats.subject_pixels": (1, 0),
         "image-stats.mean": (30.0, 29.9),
         "image-stats.variance": (300.0, 299.0),
@@ -164,20 +164,32 @@ def test_blendfusion_drops_beyond_its_published_limits_only() -> None:
 
 def test_parallel_farthest_points_are_what_the_definition_gives() -> None:
     """Against the obvious computation: sizes 3 : 1 : 1, each split's next point is the pool's farthest from its own."""
-    points = unit(np.random.default_rng(3).standard_normal((900, 8)))
+    points = unit(np.random.default_rng(3).standard_normal((900, 16)))
     chosen, sides = parallel_farthest_points(points, [450, 150, 150], Allowance(np.ones(900, dtype=bool)), seed=5)
     assert [sides.count(side) for side in range(3)] == [450, 150, 150]
     assert len(set(chosen)) == 750
-    assert sides[:13] == [0, 1, 2, 0, 0, 0, 1, 2, 0, 0, 0, 1, 2]
+    assert sides[:13] == [0, 1, 2, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0]
     distances = np.linalg.norm(points[:, None].astype(np.float64) - points[None], axis=2)
     assert chosen[1] == distances[chosen[0]].argmax()
     assert chosen[2] == distances[chosen[:2]].min(axis=0).argmax()
     for place in range(3, 750):
         own = [row for row, side in zip(chosen[:place], sides, strict=False) if side == sides[place]]
         pool = np.setdiff1d(np.arange(900), chosen[:place])
-        reach = distances[np.ix_(own, pool)].min(axis=0)
+        reach = distances[own][:, pool].min(axis=0)
         assert distances[own, chosen[place]].min() == pytest.approx(reach.max(), abs=1e-5)
     assert parallel_farthest_points(points, [450, 150, 150], Allowance(np.ones(900, dtype=bool)), seed=5)[0] == chosen
+
+
+def test_blendsets_own_needs_no_model() -> None:
+    figures = {"mean": 120.0, "dark_fraction": 0.0, "clipped_fraction": 0.0, "magenta": 0.0, "fireflies": 0.0}
+    stats = {f"image-stats.{name}": [value] * 5 for name, value in figures.items()}
+    stats["image-stats.mean"][0] = 29.0
+    hashes = ["0" * 16, "ff00ff00ff00ff00", "ff00ff00ff00ff01", "0f0f0f0f0f0f0f0f", "3333333333333333"]
+    views = table(5, **stats, **{"image-stats.sharpness": [9.0, 1, 2, 3, 4], "phash.hash": hashes})
+    selection = select(views, load_preset("blendset"))
+    assert chosen(selection) == [4, 3, 2]
+    assert reasons(selection) == {0: "too dark", 1: "duplicate"}
+    assert selection.chosen["split"].to_pylist().count(HELD_OUT) == 1
 
 
 # ---- diversity -------------------------------------------------------------------------------------------------------
@@ -185,10 +197,12 @@ def test_parallel_farthest_points_are_what_the_definition_gives() -> None:
 
 def greedy(points: Vectors, quality: NDArray[np.float64], count: int) -> list[int]:
     """k-center the obvious way."""
-    rows = [int(quality.argmax())]
+    rows, cosine = [int(quality.argmax())], np.full(len(points), -1.0, dtype=np.float32)
     while len(rows) < count:
-        distance = np.sqrt(np.maximum(2 - 2 * (points @ points[rows].T).max(axis=1), 0))
-        rows.append(int(np.argmax(np.where(np.isin(np.arange(len(points)), rows), -1, distance * quality))))
+        cosine = np.maximum(cosine, points @ points[rows[-1]])
+        worth = np.sqrt(np.maximum(2 - 2 * cosine, 0)) * quality
+        worth[rows] = -1
+        rows.append(int(worth.argmax()))
     return rows
 
 
@@ -277,7 +291,7 @@ def test_duplicates_go_across_scenes_and_subjects_but_not_within_a_view_set() ->
 @pytest.mark.parametrize("bits", [0, 3, 6])
 def test_hashes_are_compared_bit_by_bit(bits: int) -> None:
     random = np.random.default_rng(2)
-    hashes = [int(base) ^ sum(1 << int(bit) for bit in random.integers(0, 64, 3)) for base in
+    hashes = [int(base) ^ sum(1 << int(bit) for bit in random.permutation(64)[:3]) for base in
               np.repeat(random.integers(0, 2**62, 300), 2)]  # fmt: skip
     views = table(600, **{"phash.hash": [f"{each:016x}" for each in hashes]})
     original = duplicate_of(directions(views, "phash.hash"), np.arange(600), 1 - (2 * bits + 1) / 64)

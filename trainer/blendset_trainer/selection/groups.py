@@ -27,7 +27,7 @@ def view_sets(table: pa.Table) -> Groups:
     """Number each view's view set; a view without one is a group of its own."""
     names = texts(table, "view_set")
     alone = np.where(names == "", texts(table, "view_id"), "")
-    return _numbered(texts(table, "scene"), texts(table, "subject"), names, alone)
+    return _numbered(texts(table, "scene"), names, alone)
 
 
 def linked(groups: Iterable[Groups], pairs: Iterable[tuple[int, int]], count: int) -> Groups:
