@@ -404,7 +404,7 @@ def test_a_selection_is_a_list_beside_the_views_and_can_be_made_again(
     views = len(list(dataset.views()))
     assert run(dataset.root, "--rules", rules, "--name", "large", "--json") == 0
     told = json.loads(capsys.readouterr().out)
-    assert (told["views"], told["selected"], told["drops"]) == (12, 8, {"small": 4})
+    assert (told["views"], told["selected"], told["drops"]) == (12, 8, [{"reason": "small", "views": 4}])
     first = dataset.root / "selections" / "large.parquet"
     table = pq.read_table(first)
     assert table.column_names == ["view_id", "weight", "source", "noise_band", "split"]

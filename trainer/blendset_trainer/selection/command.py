@@ -90,7 +90,7 @@ def _summary(path: Path, views: int, selection: Selection) -> dict[str, Any]:
         "views": views,
         "selected": selection.chosen.num_rows,
         "held_out": _held_out(selection),
-        "drops": selection.reasons,
+        "drops": [{"reason": reason, "views": count} for reason, count in selection.reasons.items()],
     }
 
 
