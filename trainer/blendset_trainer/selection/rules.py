@@ -161,12 +161,11 @@ def load_preset(name: str) -> Rules:
 
 
 def with_scorer(rules: Rules, published: str, other: str) -> Rules:
-    """The rules over another scorer's columns, their thresholds as they were."""
-    text = f"{published}.", f"{other}."
-    swapped = _with_columns(unstructure(rules), *text)
-    if swapped == unstructure(rules):
+    """The rules over another scorer's columns, their thresholds as they were; BlendsetError where none is replaced."""
+    if published not in scorers(rules):
         known = nearest(published, sorted(scorers(rules))) or ", ".join(sorted(scorers(rules)))
         raise BlendsetError(f"No rule is over a column of '{published}'; the rules know {known}.")
+    swapped = _with_columns(unstructure(rules), f"{published}.", f"{other}.")
     return replace(structure(Rules, swapped, "rules"), other_scorers=True)
 
 
