@@ -34,6 +34,16 @@ class Camera:
     focal_length_mm: float
     shift: tuple[float, float] = (0.0, 0.0)
 
+    @classmethod
+    def from_intrinsics(
+        cls, world_from_camera: Array, width: int, height: int, focal_px: float, principal_point: tuple[float, float]
+    ) -> Camera:
+        """The camera with this pose (4, 4) or 16 numbers in rows, focal length and principal point in pixels."""
+        longer = max(width, height)
+        shift = ((width / 2 - principal_point[0]) / longer, (principal_point[1] - height / 2) / longer)
+        matrix = np.asarray(world_from_camera, dtype=np.float64).reshape(4, 4)
+        return cls(matrix, width, height, focal_px * SENSOR_MM / longer, shift)
+
     @property
     def position(self) -> Array:
         """Where the camera stands, (3,) in world units."""

@@ -84,3 +84,12 @@ def test_framed_points_touch_the_fill_and_never_pass_it(
     assert reach.max() <= fill + 1e-6
     held_off = depth.min() < 0.0101 * np.ptp(points @ rotation, axis=0).max()  # one vertex alone would hold the view
     assert held_off or reach.max() == pytest.approx(fill, abs=1e-6)
+
+
+def test_a_camera_comes_back_from_its_intrinsics() -> None:
+    original = Camera(pose(facing(np.array([1.0, 2.0, 0.5])), np.array([3.0, 1.0, 2.0])), 640, 480, 35.0, (0.1, -0.05))
+    again = Camera.from_intrinsics(
+        original.world_from_camera, 640, 480, original.focal_length_px, original.principal_point
+    )
+    points = np.array([[0.0, 0.0, 0.0], [0.5, -1.0, 1.0]])
+    np.testing.assert_allclose(again.project(points)[0], original.project(points)[0], atol=1e-9)

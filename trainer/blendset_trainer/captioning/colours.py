@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The everyday name of what colour a thing has, from the pixels that show it.
+
+Pixels are named one by one in CIELAB by their nearest example; a thing has the name that most of its pixels have.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.color import rgb2lab
+
+Lab = NDArray[np.float64]
+
+EXAMPLES = {
+    "black": ((6, 0, 0), (14, 0, 0), (21, 1, 2)),
+    "grey": ((32, 0, 0), (42, 0, 0), (52, 0, 0), (62, 0, 0), (72, 0, 0), (45, 0, 6), (62, 1, 6)),
+    "white": ((84, 0, 0), (92, 0, 0), (100, 0, 0), (88, 1, 6)),
+    "cream": ((89, 2, 14), (92, 0, 20)),
+    "beige": ((76, 4, 16), (70, 5, 20), (64, 5, 16), (82, 5, 22)),
+    "brown": ((18, 8, 10), (25, 13, 16), (32, 16, 24), (40, 18, 28), (48, 18, 32), (57, 18, 34), (45, 10, 18)),
+    "orange": ((60, 40, 55), (68, 35, 62), (55, 36, 48), (74, 25, 60)),
+    "yellow": (
+        (85, 0, 60), (75, 8, 65), (65, 12, 60), (90, -8, 45), (55, 12, 52), (80, -6, 32), (68, -4, 32), (58, -2, 28),
+    ),
+    "red": ((45, 62, 42), (36, 50, 32), (26, 38, 22), (52, 62, 34), (46, 50, 40), (38, 40, 32)),
+    "pink": ((75, 30, 6), (65, 42, 4), (82, 18, 6), (60, 55, -5), (72, 28, 16)),
+    "purple": ((35, 36, -20), (50, 38, -26), (25, 26, -12), (40, 34, -4), (62, 26, -24), (30, 26, 0)),
+    "blue": ((35, 8, -45), (50, 0, -40), (62, -6, -32), (24, 8, -32), (72, -6, -22), (14, 6, -20), (40, -4, -24)),
+    "teal": ((50, -26, -8), (36, -20, -8), (26, -15, -6), (62, -30, -8)),
+    "green": (
+        (50, -40, 34), (36, -28, 20), (24, -18, 10), (62, -36, 32), (76, -24, 10), (70, -40, 50), (50, -14, 10),
+        (36, -10, 6), (64, -14, 8), (16, -11, 5), (45, -10, 28), (80, -16, 4),
+    ),
+}  # fmt: skip
+_NAMES = tuple(EXAMPLES)
+_POINTS = np.array([point for points in EXAMPLES.values() for point in points], dtype=np.float64)
+_NAME_OF_POINT = np.repeat(np.arange(len(_NAMES)), [len(points) for points in EXAMPLES.values()])
+
+NEIGHBOURS = frozenset(
+    frozenset(pair.split())
+    for pair in (
+        "black grey", "grey white", "white cream", "cream beige", "beige brown", "beige grey", "grey brown", "brown orange",
+        "brown black", "orange yellow", "orange red", "red pink", "red brown", "pink purple", "purple blue", "blue teal",
+        "teal green", "green grey", "blue grey", "white beige", "yellow beige", "yellow cream", "yellow brown", "pink beige",
+        "green black", "blue black", "purple black", "teal grey", "purple grey", "pink white", "green beige", "pink orange",
+    )
+)  # fmt: skip
+"""Two that shading makes of one."""
+MOST, SECOND = 0.55, 0.25
+"""The share of its pixels that gives a thing its colour, and what a second colour needs to be named beside it."""
+NEUTRAL_CHROMA = 22
+WHITE_LIGHTNESS = 92
+
+
+def fair_lab(rgb: NDArray[np.uint8]) -> Lab:
+    """CIELAB (height, width, 3) of an 8-bit sRGB picture, with half of its colour cast and all of its dimness taken out.
+
+    White is what the brightest of the nearly grey pixels are: an eye adapts to the light in the same way.
+    """
+    lab = np.asarray(rgb2lab(rgb), dtype=np.float64)
+    lightness, chroma = lab[..., 0], np.hypot(lab[..., 1], lab[..., 2])
+    bright = float(np.percentile(lightness, 97))
+    neutral = (chroma < NEUTRAL_CHROMA) & (lightness > 0.75 * bright) & (lightness < 98)
+    if neutral.mean() > 0.02:
+        lab[..., 1:] -= 0.5 * np.median(lab[neutral][:, 1:], axis=0) * (lightness / bright)[..., None].clip(0, 1)
+    return lab * np.clip(WHITE_LIGHTNESS / max(bright, 1.0), 1.0, 1.6)
+
+
+def colour_of(pixels: Lab) -> str:
+    """The colour of a thing from its pixels (N, 3): "dark green", "black and beige", or "" where it has many."""
+    if not len(pixels):
+        return ""
+    lit = pixels[pixels[:, 0] >= np.percentile(pixels[:, 0], 10)]  # the darkest are shadow
+    nearest = np.concatenate([_nearest(part) for part in np.array_split(lit, 1 + len(lit) // 4096)])
+    shares = np.bincount(_NAME_OF_POINT[nearest], minlength=len(_NAMES)) / len(lit)
+    first, second = (int(each) for each in np.argsort(-shares, kind="stable")[:2])
+    near = frozenset((_NAMES[first], _NAMES[second])) in NEIGHBOURS
+    if shares[first] >= MOST or (near and shares[first] + shares[second] >= 0.7):
+        return _shaded(_NAMES[first], lit[_NAME_OF_POINT[nearest] == first])
+    if not near and shares[second] >= SECOND and shares[first] + shares[second] >= 0.75:
+        return f"{_NAMES[first]} and {_NAMES[second]}"
+    return ""
+
+
+def _nearest(pixels: Lab) -> NDArray[Any]:
+    return np.argmin(((pixels[:, None] - _POINTS) ** 2).sum(axis=2), axis=1)
+
+
+def _shaded(name: str, pixels: Lab) -> str:
+    """"dark green" for a dark one; only where people say so."""
+    lightness = float(np.median(pixels[:, 0]))
+    if name in ("green", "blue", "grey", "red", "brown") and lightness < 33:
+        return f"dark {name}"
+    if name == "yellow" and float(np.median(np.hypot(pixels[:, 1], pixels[:, 2]))) < 40:
+        return "pale yellow"
+    if (name in ("green", "blue", "purple") and lightness > 70) or (name == "grey" and lightness > 68):
+        return f"light {name}"
+    return name
