@@ -17,12 +17,16 @@ from skimage.color import rgb2lab
 from blendset.exr import Passes
 from blendset.records import SceneRecord, ViewRecord
 from blendset_trainer.captioning.things import LEVEL, Mask, Picture, Seen, Surface, Thing, see
-from blendset_trainer.captioning.words import CONTAINERS, noun_of, singular
+from blendset_trainer.captioning.words import CONTAINERS, SEE_THROUGH, UNREMARKABLE, noun_of, singular
 
 WORTH_NAMING, WORTH_DESCRIBING = 0.004, 0.015
 """The share of the picture that a thing with a name needs to be mentioned, and one without."""
+WORTH_COUNTING, MANY_ALIKE = 0.0003, 5
+"""Smaller things are mentioned where there are so many, each with this share."""
 IN_SIGHT = 0.2
 """How much of its box in the picture a thing must fill to be recognised by what is seen of it."""
+CLEARLY_THERE = 0.03
+"""A thing with this share of the picture is recognised even where the frame cuts it."""
 MOST_THINGS = 16
 LINE = 0.05
 """Things slenderer than this (skirting, cables) are no news."""
@@ -34,7 +38,8 @@ class Mention:
 
     `relation` to the subject: "under" it (bearing it), "on", "in", "above", "below", "left", "right", "front",
     "behind", "beside", "background", or "" where it is not clear. `on` is the noun of what bears it.
-    `place` is its centre in the picture, from the left and from the top, 0 to 1.
+    `place` is its centre in the picture, from the left and from the top, 0 to 1; `upright` tells of a thin panel (door,
+    painting), that is not said to stand on the floor.
     """
 
     noun: str
@@ -44,6 +49,7 @@ class Mention:
     material: str
     share: float
     place: tuple[float, float]
+    upright: bool = False
     relation: str = ""
     on: str = ""
 
@@ -60,7 +66,7 @@ class SurfaceFact:
 class Facts:
     """`angle` is where the camera looks from ("directly above", "above", "slightly above", "level", "below"),
     `distance` "close", "wide" or "", `light` one or more of "bright", "dim", "warm", "cool", `palette` is "grey"
-    where nothing has a colour, `nothing` the share of the picture without any object; `nouns` is all that may be
+    where nothing has a colour, `backdrop` the surface around the subject, `nothing` the share of the picture without any object; `nouns` is all that may be
     named, singular.
     """
 
@@ -71,6 +77,7 @@ class Facts:
     distance: str
     light: tuple[str, ...]
     palette: str
+    backdrop: SurfaceFact | None
     nothing: float
     nouns: frozenset[str]
 
@@ -79,20 +86,18 @@ def facts_of(view: ViewRecord, scene: SceneRecord, rgb: NDArray[np.uint8], passe
     """Find what there is to say. `rgb` (height, width, 3) is 8-bit sRGB of the same size as the passes."""
     seen = see(view, scene, rgb, passes)
     subject = seen.subject
-    things = [each for each in seen.things if _is_worth_saying(each, seen.picture) and not _is_part_of(each, subject)]
-    things = things[:MOST_THINGS]
+    things = [each for each in _worth_saying(seen) if not _is_part_of(each, subject)]
     borne = _bearers(seen.picture, [*things, *([subject] if subject else [])], seen.surfaces)
     palette = "grey" if _is_colourless(rgb) else ""
     return Facts(
         subject=_mention([subject], "", borne) if subject else None,
         others=tuple(_mentions(things, subject, borne)),
-        surfaces=tuple(
-            SurfaceFact(each.noun, each.colour, each.material, each.share) for each in seen.surfaces if each.share > 0.02
-        ),
+        surfaces=tuple(_surface_fact(each) for each in seen.surfaces if each.share > 0.02),
         angle=_angle(seen.picture),
         distance=_distance(subject),
         light=_light(rgb, seen.picture.ids > 0),
         palette=palette,
+        backdrop=_backdrop(seen),
         nothing=float(np.mean(seen.picture.ids == 0)),
         nouns=visible_nouns(view, seen.surfaces),
     )
@@ -107,19 +112,36 @@ def visible_nouns(view: ViewRecord, surfaces: Iterable[Surface] = ()) -> frozens
 # ---- what is worth saying --------------------------------------------------------------------------------------------
 
 
-def _is_worth_saying(each: Thing, picture: Picture) -> bool:
+def _worth_saying(seen: Seen) -> list[Thing]:
+    """Things large enough to be recognised, and small ones of which there are many (the books of a shelf)."""
+    remarkable = [each for each in seen.things if each.noun.split(" ")[-1] not in UNREMARKABLE and not _is_line(each)]
+    large = [each for each in remarkable if _is_recognised(each, seen.picture)][:MOST_THINGS]
+    small = [each for each in remarkable if each.noun and WORTH_COUNTING < each.share <= WORTH_NAMING]
+    for noun in dict.fromkeys(each.noun for each in small):
+        alike = [each for each in small if each.noun == noun]
+        if len(alike) >= MANY_ALIKE and sum(each.share for each in alike) > WORTH_NAMING:
+            large += alike
+    return large
+
+
+def _is_line(each: Thing) -> bool:
     size = np.sort(each.box[1] - each.box[0])
-    line = size[1] < LINE * size[2]
+    return bool(size[1] < LINE * size[2])
+
+
+def _is_recognised(each: Thing, picture: Picture) -> bool:
     enough = each.share > (WORTH_NAMING if each.noun else WORTH_DESCRIBING)
-    return bool(enough and not line and _share_in_sight(each, picture) > IN_SIGHT)
+    return enough and _share_in_sight(each, picture) > IN_SIGHT
 
 
 def _share_in_sight(each: Thing, picture: Picture) -> float:
     """How much of the place that its box takes in the picture and beyond is filled by the box of what is seen of it."""
+    if each.share > CLEARLY_THERE:
+        return 1.0
     corners = np.array([[each.box[i, 0], each.box[j, 1], each.box[k, 2]] for i in (0, 1) for j in (0, 1) for k in (0, 1)])
     pixels, depth = picture.camera.project(corners)
-    if (depth <= 0).any():
-        return 0.5 if each.share > 0.1 else 0.0  # it runs past the camera
+    if (depth <= 0).any():  # it runs past the camera
+        return 0.0
     size = np.array([picture.camera.width, picture.camera.height])
     whole = np.prod(np.ptp(pixels / size, axis=0))
     left, top, right, bottom = each.frame
@@ -130,13 +152,32 @@ def _is_part_of(each: Thing, subject: Thing | None) -> bool:
     """Whether it is a piece of the subject that was not grouped with it: of its name, small and near."""
     if subject is None or each.noun != subject.noun or not each.noun:
         return False
-    return bool(each.size < 0.5 * subject.size and _gap(each, subject) < 0.3 * subject.size)
+    return bool(each.share < 0.3 * subject.share and _gap(each, subject) < 0.01 * subject.size)
 
 
 def _gap(one: Thing, other: Thing) -> float:
     """Distance of two boxes in world units, 0 where they touch."""
     apart = np.maximum(np.maximum(one.box[0] - other.box[1], other.box[0] - one.box[1]), 0)
     return float(np.linalg.norm(apart))
+
+
+def _surface_fact(each: Surface) -> SurfaceFact:
+    return SurfaceFact(each.noun, each.colour, each.material, each.share)
+
+
+def _backdrop(seen: Seen) -> SurfaceFact | None:
+    """The wall (or other upright surface) that most of the subject is seen against: beside and above its pixels."""
+    if seen.subject is None:
+        return None
+    mask = seen.subject.mask
+    reach = max(2, mask.shape[1] // 40)
+    around = np.zeros_like(mask)
+    around[:, reach:] |= mask[:, :-reach]
+    around[:, :-reach] |= mask[:, reach:]
+    around[:-reach] |= mask[reach:]
+    around &= ~mask
+    behind = next((each for each in seen.surfaces if each.noun == "wall" and (each.mask & around).sum() > 0.4 * around.sum()), None)
+    return _surface_fact(behind) if behind else None
 
 
 # ---- what bears what -------------------------------------------------------------------------------------------------
@@ -166,7 +207,7 @@ def _bearers(picture: Picture, things: Sequence[Thing], surfaces: Sequence[Surfa
 def _seen_below(thing: Thing, owner: NDArray[np.int_], level: Mask, height: NDArray[np.float64], number: int) -> int:
     columns = np.flatnonzero(thing.mask.any(axis=0))
     rows = len(thing.mask) - 1 - np.argmax(thing.mask[::-1, columns], axis=0)
-    slack = 0.05 * thing.size
+    slack = 0.03 * (thing.box[1, 2] - thing.box[0, 2]) + 0.005 * thing.size
     votes: list[int] = []
     for step in (1, 2, 3):
         inside = rows + step < len(thing.mask)
@@ -211,13 +252,19 @@ def _mention(things: Sequence[Thing], relation: str, borne: dict[Thing, Thing | 
         noun=first.noun or first.shape,
         named=bool(first.noun),
         count=len(things),
-        colour=colours.pop() if len(colours) == 1 else "",
+        colour="" if SEE_THROUGH & {*first.noun.split(), *materials} or len(colours) > 1 else colours.pop(),
         material=materials.pop() if len(materials) == 1 else "",
         share=sum(each.share for each in things),
         place=(float(np.mean([each.centre[0] for each in things])), float(np.mean([each.centre[1] for each in things]))),
+        upright=all(_is_upright_panel(each) for each in things),
         relation=relation,
         on=bearers.pop() if len(bearers) == 1 else "",
     )
+
+
+def _is_upright_panel(each: Thing) -> bool:
+    wide, deep, high = *sorted((each.box[1] - each.box[0])[:2], reverse=True), (each.box[1] - each.box[0])[2]
+    return bool(deep < 0.15 * high and deep < 0.25 * wide)
 
 
 def _noun(bearer: Thing | Surface | None) -> str:

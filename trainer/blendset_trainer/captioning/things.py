@@ -144,9 +144,14 @@ def _joined(objects: Iterable[SceneObjectRecord]) -> Iterator[list[SceneObjectRe
     """Objects by the thing that they are part of: of one label and collection, one instance, and touching."""
     groups: dict[tuple[str, str, str], list[SceneObjectRecord]] = defaultdict(list)
     for each in objects:
-        groups[each.label or f"\0{each.id}", each.collection, each.instance_of].append(each)
+        groups[each.label or f"\0{each.id}", each.collection, "" if _is_asset(each) else each.instance_of].append(each)
     for members in groups.values():
         yield from [members] if len(members) > MOST_PARTS else _touching(members)
+
+
+def _is_asset(each: SceneObjectRecord) -> bool:
+    """Whether its collection is called what it is: then that collection holds one thing's parts."""
+    return bool(each.label) and noun_of(each.label) == noun_of(each.collection)
 
 
 def _touching(objects: Sequence[SceneObjectRecord]) -> Iterator[list[SceneObjectRecord]]:
@@ -154,8 +159,7 @@ def _touching(objects: Sequence[SceneObjectRecord]) -> Iterator[list[SceneObject
     low = np.array([each.bounds_min for each in objects])
     high = np.array([each.bounds_max for each in objects])
     diagonals = np.linalg.norm(high - low, axis=1)
-    asset = objects[0].label and noun_of(objects[0].label) == noun_of(objects[0].collection)
-    slack = (0.3 * diagonals.max() if asset else 0.02 * diagonals.min()) + 1e-6  # a lamp's shade need not touch its foot
+    slack = (0.3 * diagonals.max() if _is_asset(objects[0]) else 0.02 * diagonals.min()) + 1e-6  # a lamp's shade need not touch its foot
     touch = ((low[:, None] <= high[None] + slack) & (high[:, None] >= low[None] - slack)).all(axis=2)
     left = set(range(len(objects)))
     while left:
@@ -210,13 +214,19 @@ def _is_surface(each: SceneObjectRecord, scene: SceneRecord) -> bool:
     """Walls, floors and the like, by the scene's own word, by name, or as nameless boards that lie at the very bottom."""
     if each.structural or noun_of(each.label).split(" ")[-1] in SURFACES:
         return True
-    return not each.label and _lies_at_the_bottom(each, scene)
+    return not each.label and _is_nameless_surface(each, scene)
 
 
-def _lies_at_the_bottom(each: SceneObjectRecord, scene: SceneRecord) -> bool:
+def _is_nameless_surface(each: SceneObjectRecord, scene: SceneRecord) -> bool:
+    """Boards that lie at the very bottom, and panels that stand as long as much of the floor."""
+    floors = [other for other in scene.objects if other.structural]
+    if not floors:
+        return False
     size = np.subtract(each.bounds_max, each.bounds_min)
-    base = min((other.bounds_min[2] for other in scene.objects if other.structural), default=np.inf)
-    return bool(size[2] < 0.03 * size.max() and each.bounds_max[2] < base + 0.05 * size.max())
+    widest = max(max(np.subtract(other.bounds_max, other.bounds_min)[:2]) for other in floors)
+    lies = size[2] < 0.03 * size.max() and each.bounds_max[2] < min(f.bounds_min[2] for f in floors) + 0.05 * size.max()
+    stands = size[:2].min() < 0.03 * size.max() and size[2] > 0.1 * size.max() and size[:2].max() > 0.5 * widest
+    return bool(lies or stands)
 
 
 def _surfaces(picture: Picture, objects: Sequence[SceneObjectRecord]) -> Iterator[Surface]:

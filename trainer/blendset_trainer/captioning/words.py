@@ -26,7 +26,6 @@ MATERIALS = {
     "leather": "leather",
     "wicker": "wicker rattan",
     "velvet": "velvet",
-    "woollen": "wool woollen woolen",
     "marble": "marble",
     "concrete": "concrete cement",
     "brick": "brick bricks",
@@ -44,6 +43,13 @@ CONTAINERS = frozenset(
 )
 SHELVES = frozenset("shelf bookshelf bookcase rack tray cart".split())
 
+UNREMARKABLE = frozenset(
+    "baseboard bolt cable cord hinge molding moulding nail outlet screw skirting socket trim wire".split()
+)
+"""What nobody mentions, however visible."""
+SEE_THROUGH = frozenset("glass mirror monitor screen television tv window".split())
+"""What shows the colour of other things."""
+
 _NOISE = frozenset(
     """
     asset bsdf col collection copy ctrl default export fbx final geo grp gltf high hipoly hires hp import inst instance
@@ -60,6 +66,7 @@ _MASS = frozenset(
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _TOKEN = re.compile(r"([^\W\d_]+)\d{0,3}")
 """Letters, perhaps with a number behind; anything more mixed is a catalogue code."""
+MANY = 13
 _NUMBERS = "no one two three four five six".split()
 _english = inflect.engine()
 
@@ -138,7 +145,7 @@ def counted(noun: str, count: int, adjectives: str = "") -> str:
     """So many of a thing with its adjectives: "a red chair", "three red chairs", "several red chairs"."""
     if count == 1 or is_mass(noun) or is_plural(noun):
         return with_article(f"{adjectives} {noun}".strip(), noun)
-    number = _NUMBERS[count] if count < len(_NUMBERS) else "several"
+    number = _NUMBERS[count] if count < len(_NUMBERS) else "several" if count < MANY else "many"
     return " ".join(part for part in (number, adjectives, plural(noun)) if part)
 
 

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a caption, whoever wrote it, names only what the index pass shows.
+
+Nouns are found by textblob's rule-based tagger, whose lexicon comes in its wheel. Measured on 40 captions written by
+hand with 149 nouns: 146 found, 7 words wrongly taken for nouns (before the lists below, which take in four of them).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from textblob.en import tag
+
+from blendset_trainer.captioning.words import COLOURS, MATERIAL_OF, OTHER_COLOURS, singular
+
+PICTURE_WORDS = frozenset(
+    """
+    angle background bottom camera caption center centre close-up composition corner distance edge everything eye
+    foreground frame front half image left level light lighting middle number part photo photograph picture quarter
+    rear render rendering right row scene shade shadow shot side space tenth third top tone view viewer
+    """.split()
+)
+"""They name the picture itself, not a thing in it."""
+SHAPE_WORDS = frozenset("bar block board box cylinder form item object panel piece post shape sphere structure thing".split())
+"""What may be said of anything."""
+ROOM_WORDS = frozenset("room interior space indoor indoors".split())
+"""What floor and walls make."""
+_NO_NOUNS = COLOURS | OTHER_COLOURS | MATERIAL_OF.keys() | frozenset("round square face points leaps lit warm dim".split())
+
+
+@dataclass(frozen=True)
+class Grounding:
+    """The share (0 to 1) of a caption's nouns that are in sight (1 where it has none), and the other nouns."""
+
+    share: float
+    unsupported: tuple[str, ...]
+
+
+def ground(caption: str, visible: Collection[str]) -> Grounding:
+    """Hold a caption against the nouns in sight (singular, as `Facts.nouns` has them)."""
+    words = {word for noun in visible for word in noun.split()} | set(visible)
+    allowed = words | PICTURE_WORDS | SHAPE_WORDS | (ROOM_WORDS if "wall" in words else frozenset())
+    nouns = nouns_in(caption)
+    wrong = [noun for noun in nouns if noun not in allowed and singular(noun) not in allowed]
+    return Grounding(1 - len(wrong) / len(nouns) if nouns else 1.0, tuple(dict.fromkeys(wrong)))
+
+
+def nouns_in(caption: str) -> list[str]:
+    """The common nouns of a text, lower case, in order; words of colour and material are none."""
+    tagged = ((str(word).lower(), str(kind)) for word, kind in tag(caption))
+    return [word for word, kind in tagged if kind.startswith("NN") and word not in _NO_NOUNS]

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The captioner without weights: sentences composed from what a view's own records and pixels show.
+
+A small seeded grammar over `Facts`: the same view and seed give the same words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any, ClassVar, Literal
+
+import pyarrow as pa
+
+from blendset_trainer.captioning.facts import facts_of
+from blendset_trainer.captioning.grounding import ground
+from blendset_trainer.captioning.sentences import dense_caption, short_caption
+from blendset_trainer.stages import Figure, View
+
+VARIANTS = 4
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """The stage `metadata`; see `blendset_trainer.stages.Stage`."""
+
+    seed: int = 0
+
+    name: ClassVar[str] = "metadata"
+    version: ClassVar[str] = "1"
+    revision: ClassVar[str] = ""
+    kind: ClassVar[Literal["captions", "scores"]] = "captions"
+    reads: ClassVar[frozenset[str]] = frozenset({"rgb", "passes", "record"})
+    whole_sets: ClassVar[bool] = False
+    figures: ClassVar[Mapping[str, Figure]] = {
+        "short": Figure(pa.string()),
+        "dense": Figure(pa.string()),
+        "variants": Figure(pa.list_(pa.string())),
+        "grounded_share": Figure(pa.float32(), "share, 0 to 1"),
+        "unsupported": Figure(pa.list_(pa.string())),
+    }
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        return {"seed": self.seed}
+
+    def setup(self) -> None:
+        """Nothing to load."""
+
+    def rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
+        return [self._row(view) for view in views]
+
+    def _row(self, view: View) -> dict[str, Any]:
+        facts = facts_of(view.record, view.scene, view.rgb, view.passes)
+        texts = [
+            compose(facts, Random(f"{self.seed} {view.record.view_id} {number}"))
+            for number, compose in enumerate([short_caption, dense_caption] * (1 + VARIANTS // 2))
+        ]
+        said = ground(" ".join(texts), facts.nouns)
+        return {
+            "short": texts[0],
+            "dense": texts[1],
+            "variants": texts[2:],
+            "grounded_share": said.share,
+            "unsupported": list(said.unsupported),
+        }
