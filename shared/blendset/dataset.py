@@ -43,6 +43,8 @@ else:
 RGB, PASSES, VIEW_RECORD = "rgb.png", "passes.exr", "view.json"
 BLOCK = 1000
 """Most views of a scene in one folder."""
+CAPTION = "caption"
+"""A column of metadata.jsonl once there are captions; their truth is in `captions/`."""
 INDEX, LOCK = "metadata.jsonl", ".index.lock"
 PNG_BEGIN, PNG_END = b"\x89PNG\r\n\x1a\n", b"\0\0\0\0IEND\xaeB`\x82"
 
@@ -181,10 +183,11 @@ class Dataset:
     def scene(self, scene: str) -> SceneRecord:
         return read_record(self.scene_path(scene), SceneRecord)
 
-    def rebuild_index(self) -> int:
+    def rebuild_index(self, captions: Mapping[str, str] | None = None) -> int:
         """Write metadata.jsonl from the records and return its number of rows; safe beside other writers.
 
         Columns that are not Blendset's stay with the views whose picture is unchanged. Damaged records are left out.
+        `captions` by view id become the column `caption`; views that they leave out keep theirs.
         """
         with folder_lock(self.root / LOCK):
             _remove(self.root.glob(f".{INDEX}{TEMPORARY_FILES}"))
@@ -195,6 +198,8 @@ class Dataset:
                 before = old.get(row["view_id"], {})
                 kept = before if before.get("rgb_sha256") == row["rgb_sha256"] else {}
                 row |= {column: kept.get(column) for column in foreign}
+                if captions is not None:
+                    row[CAPTION] = captions.get(row["view_id"], row.get(CAPTION))
             lines = [json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows]
             atomic_write(self.root / INDEX, "".join(lines).encode())
         return len(rows)

@@ -7,7 +7,7 @@ Nothing is said that the pixels, the index pass and the geometry do not show; wh
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
@@ -186,7 +186,7 @@ def _backdrop(seen: Seen) -> SurfaceFact | None:
 def _bearers(picture: Picture, things: Sequence[Thing], surfaces: Sequence[Surface]) -> dict[Thing, Thing | Surface]:
     """What each thing stands on: level pixels at the height of its foot, right below its lowest pixels.
 
-    Where the camera cannot see the surface: the thing whose top is at the height of its foot.
+    Where the camera cannot see the surface: the container that it is in, or the thing whose top is at its foot's height.
     """
     areas: list[Thing | Surface] = [*things, *surfaces]
     owner = np.full(picture.ids.shape, -1)
@@ -196,7 +196,7 @@ def _bearers(picture: Picture, things: Sequence[Thing], surfaces: Sequence[Surfa
     found = {}
     for number, thing in enumerate(things):
         bearer = _seen_below(thing, owner, level, picture.positions[..., 2], number)
-        other = next((each for each in things if each is not thing and _stands_on_top(thing, each)), None)
+        other = next((each for each in things if each is not thing and _is_borne(thing, each)), None)
         if bearer >= 0:
             found[thing] = areas[bearer]
         elif other:
@@ -219,7 +219,9 @@ def _seen_below(thing: Thing, owner: NDArray[np.int_], level: Mask, height: NDAr
     return int(np.bincount(votes).argmax())
 
 
-def _stands_on_top(one: Thing, other: Thing) -> bool:
+def _is_borne(one: Thing, other: Thing) -> bool:
+    if other.noun.split(" ")[-1] in CONTAINERS and _lies_in(one, other):
+        return True
     level = abs(one.box[0, 2] - other.box[1, 2]) < 0.03 * max(one.size, other.size)
     return level and _footprint_shared(one, other) > 0.6 and other.size > 0.5 * one.size
 
@@ -235,12 +237,14 @@ def _footprint_shared(one: Thing, other: Thing) -> float:
 
 def _mentions(things: Sequence[Thing], subject: Thing | None, borne: dict[Thing, Thing | Surface]) -> Iterator[Mention]:
     """Things of one kind in one relation are said together; the most visible come first."""
+
     def kind(each: Thing) -> tuple[str, str, str]:
         relation = _relation(each, subject, borne) if subject else ""
-        return each.noun or each.shape, relation, "" if subject else _noun(borne.get(each))
+        noun = each.noun or (each.shape if subject else each.shape.removeprefix(each.proportion).strip())
+        return noun, relation, "" if subject or not each.noun else _noun(borne.get(each))
 
     groups = [(key, list(members)) for key, members in groupby(sorted(things, key=kind), key=kind)]
-    mentions = [_mention(members, key[1], borne) for key, members in groups]
+    mentions = [replace(_mention(members, key[1], borne), noun=key[0]) for key, members in groups]
     yield from sorted(mentions, key=lambda each: -each.share)
 
 
@@ -272,9 +276,12 @@ def _noun(bearer: Thing | Surface | None) -> str:
 
 
 def _relation(each: Thing, subject: Thing, borne: dict[Thing, Thing | Surface]) -> str:
-    """Where a thing is, seen from the subject."""
+    """Where a thing is, seen from the subject; what stands on something else is where that is."""
+    bearer = borne.get(each)
     if borne.get(subject) is each:
         return "under"
+    if isinstance(bearer, Thing) and bearer is not subject and bearer is not borne.get(subject):
+        return _seen_relation(bearer, subject)
     if borne.get(each) is subject or _lies_in(each, subject):
         return "in" if subject.noun.split(" ")[-1] in CONTAINERS and _lies_in(each, subject) else "on"
     shared = max(_footprint_shared(each, subject), _footprint_shared(subject, each))
@@ -333,10 +340,10 @@ def _light(rgb: NDArray[np.uint8], shown: Mask) -> tuple[str, ...]:
         return ()
     lab = rgb2lab(rgb)[shown]
     mean = float(lab[:, 0].mean())
-    bright = lab[(lab[:, 0] > np.percentile(lab[:, 0], 80)) & (np.hypot(lab[:, 1], lab[:, 2]) < 25)]
-    cast = float(np.median(bright[:, 2])) if len(bright) > 0.02 * len(lab) else 0.0
+    white = lab[(lab[:, 0] > np.percentile(lab[:, 0], 70)) & (np.hypot(lab[:, 1], lab[:, 2]) < 16)]
+    cast = float(np.median(white[:, 2])) if len(white) > 0.1 * len(lab) else 0.0
     words = ["dim"] if mean < 33 else ["bright"] if mean > 64 else []
-    return (*words, *(["warm"] if cast > 9 else ["cool"] if cast < -5 else []))
+    return (*words, *(["warm"] if cast > 8 else ["cool"] if cast < -6 else []))
 
 
 def _is_colourless(rgb: NDArray[np.uint8]) -> bool:

@@ -11,10 +11,13 @@ from random import Random
 
 from blendset_trainer.captioning.facts import Facts, Mention, SurfaceFact
 from blendset_trainer.captioning.words import (
-    COLOURS, MATERIAL_OF, SHELVES, counted, is_mass, is_plural, listed, plural, singular, with_article,
+    COLOURS, MATERIAL_OF, SEVERAL, counted, is_mass, is_plural, listed, plural, singular, with_article,
 )  # fmt: skip
 
 SHORT_WORDS, DENSE_WORDS = (8, 20), (40, 80)
+
+MOST_NAMELESS = 2
+"""More things without a name than this are no help to a reader."""
 
 _SIZES = frozenset("small large tall low flat long upright".split())
 _SHADES_OF_WOOD = {"brown": "", "orange": "", "dark brown": "dark", "beige": "light", "cream": "light"}
@@ -86,7 +89,9 @@ def _sentence(text: str) -> str:
 def _adjectives(mention: Mention | SurfaceFact, facts: Facts) -> str:
     """Colour and material, unless the name says them already or everything is grey."""
     said = set(mention.noun.split())
-    colour = "" if facts.palette or said & COLOURS else mention.colour.replace(" and ", "-and-")
+    colour = "" if said & COLOURS else mention.colour.replace(" and ", "-and-")
+    if facts.palette:
+        colour = facts.palette if mention is facts.subject else ""
     material = "" if said & MATERIAL_OF.keys() else mention.material
     if material == "wooden":
         colour = _SHADES_OF_WOOD.get(colour, colour)
@@ -99,7 +104,8 @@ def _thing(mention: Mention, facts: Facts) -> str:
     first, _, rest = noun.partition(" ")
     if not mention.named and first in _SIZES:
         adjectives, noun = f"{first} {adjectives}".strip(), rest
-    phrase = counted(noun, mention.count, adjectives)
+    count = mention.count if mention.named or mention.count < 3 else SEVERAL  # others may be too small to be described
+    phrase = counted(noun, count, adjectives)
     subject = facts.subject
     if subject and mention is not subject and mention.noun == subject.noun and not is_mass(noun) and not is_plural(noun):
         return f"another {noun}" if mention.count == 1 else f"{phrase.split()[0]} more {plural(noun)}"
@@ -143,7 +149,8 @@ def _surface(surface: SurfaceFact, facts: Facts, random: Random) -> str:
 def _backdrop(facts: Facts, random: Random) -> str:
     if not facts.backdrop or (facts.subject and facts.backdrop.noun == facts.subject.on):
         return ""
-    return f"{random.choice(('against', 'in front of'))} {_surface(facts.backdrop, facts, random)}"
+    where = "against" if facts.subject and facts.subject.upright else random.choice(("against", "in front of"))
+    return f"{where} {_surface(facts.backdrop, facts, random)}"
 
 
 def _closing(facts: Facts, random: Random) -> str:
@@ -166,13 +173,12 @@ def _short_subject(facts: Facts, random: Random) -> tuple[str, list[str]]:
     if is_plural(facts.subject.noun):
         verb = verb.rstrip("s")
     opening = " ".join(part for part in (thing, verb, support) if part)
-    around = [each for each in facts.others if each.relation in _SHORT_WHERE][:2]
+    around = sorted((each for each in facts.others if each.relation in _SHORT_WHERE), key=lambda each: not each.named)
     backdrop = _backdrop(facts, random)
     tails = [f", with {_thing(each, facts)} {random.choice(_SHORT_WHERE[each.relation])}" for each in around[:1]]
-    tails += [f" {backdrop}" if backdrop else ""]
-    if random.random() < 0.5 or (verb and not support):
-        tails.reverse()
-    return opening, [*tails, f", {_closing(facts, random)}"]
+    if backdrop and (not tails or random.random() < 0.5):
+        tails = [f" {backdrop}", *tails]
+    return opening, [*tails, f", {_closing(facts, random)}", f", {_place(facts.subject)}"]
 
 
 def _subject_paragraph(facts: Facts, random: Random) -> Iterator[str]:
@@ -180,15 +186,35 @@ def _subject_paragraph(facts: Facts, random: Random) -> Iterator[str]:
     assert subject
     yield _opening(facts, random)
     known = {subject.noun, *(each.noun for each in facts.others if each.relation == "under")}
+    shared, apart = _together(facts.others, facts)
     by_relation: dict[str, list[Mention]] = {}
-    for each in [each for each in facts.others if each.relation in _WHERE][:6]:
+    related = [each for each in apart if each.relation in _WHERE]
+    nameless = [each for each in related if not each.named][:MOST_NAMELESS]
+    for each in [each for each in related if each.named or each in nameless][:6]:
         by_relation.setdefault(each.relation, []).append(each)
     clauses = []
     for relation, mentions in by_relation.items():
         clauses.append(_clause(relation, mentions[:3], facts, random, known))
         known |= {each.noun for each in mentions}
-    for start in range(0, min(len(clauses), 4), 2):
+    yield from _paired([*clauses[:3], *shared, *clauses[3:]][:4])
+
+
+def _paired(clauses: Sequence[str]) -> Iterator[str]:
+    for start in range(0, len(clauses), 2):
         yield ", and ".join(clauses[start : start + 2])
+
+
+def _together(mentions: Sequence[Mention], facts: Facts) -> tuple[list[str], list[Mention]]:
+    """Clauses about several things on one ("on the sideboard are a globe and a lamp"), and the other mentions."""
+    bearers = {each.noun: each for each in facts.others if each.named and each.count == 1}
+    clauses, taken = [], set()
+    for noun, bearer in bearers.items():
+        loads = [each for each in mentions if each.on == noun and each.relation not in ("on", "in")]
+        if len(loads) > 1:
+            also = "also " if bearer.relation == "under" else ""
+            clauses.append(f"{also}on the {noun} are {listed([_thing(each, facts) for each in loads[:3]])}")
+            taken |= set(loads)
+    return clauses, [each for each in mentions if each not in taken]
 
 
 def _opening(facts: Facts, random: Random) -> str:
@@ -215,13 +241,27 @@ def _place(mention: Mention) -> str:
 def _clause(relation: str, mentions: Sequence[Mention], facts: Facts, random: Random, known: Collection[str]) -> str:
     """"behind it are a bookshelf and two chairs"."""
     where = random.choice(_WHERE[relation])
-    return f"{where} {_be(mentions)} {_list(mentions, facts, known)}"
+    return f"{where} {_be(_apart(mentions))} {_list(mentions, facts, known)}"
+
+
+def _apart(mentions: Sequence[Mention]) -> list[Mention]:
+    """Those that do not stand on another of them."""
+    bearers = {each.noun for each in mentions if each.count == 1}
+    return [each for each in mentions if each.on not in bearers] or list(mentions)
 
 
 def _list(mentions: Sequence[Mention], facts: Facts, known: Collection[str]) -> str:
-    """Things with what they stand on, where that was said before or is new."""
-    before = [{*known, *(each.noun for each in mentions[:at])} for at in range(len(mentions))]
-    return listed([_located(each, facts, nouns) for each, nouns in zip(mentions, before, strict=True)])
+    """Things, each with what stands on it ("a table with a bowl on it"), or with what it stands on itself."""
+    bearers = {each.noun: each for each in mentions if each.count == 1}
+    carried = [each for each in mentions if each.on in bearers and bearers[each.on] is not each]
+    phrases = []
+    for each in mentions:
+        load = [_thing(other, facts) for other in carried if other.on == each.noun]
+        if load and each not in carried:
+            phrases.append(f"{_located(each, facts, known)} with {listed(load)} on it")
+        elif each not in carried:
+            phrases.append(_located(each, facts, known))
+    return listed(phrases)
 
 
 # ---- a view of the scene ---------------------------------------------------------------------------------------------
@@ -252,7 +292,7 @@ def _bare(facts: Facts) -> str:
 
 
 def _scene_paragraph(facts: Facts, random: Random) -> Iterator[str]:
-    mentions = _best(facts)
+    shared, mentions = _together(_best(facts), facts)
     place = random.choice(("a room", "an interior")) if _is_room(facts) else "a view"
     shown = [_thing(each, facts) for each in mentions[:3]]
     wide = random.choice(("A wide view of", "A view into")) if place != "a view" else "A view of"
@@ -261,10 +301,9 @@ def _scene_paragraph(facts: Facts, random: Random) -> Iterator[str]:
     rest = mentions[3:9]
     clauses = []
     for where, chosen in _by_side(rest):
-        clauses.append(f"{where} {_be(chosen)} {_list(chosen[:3], facts, known)}")
+        clauses.append(f"{where} {_be(_apart(chosen[:3]))} {_list(chosen[:3], facts, known)}")
         known |= {each.noun for each in chosen}
-    for start in range(0, len(clauses), 2):
-        yield ", and ".join(clauses[start : start + 2])
+    yield from _paired([*shared, *clauses])
 
 
 def _by_side(mentions: Sequence[Mention]) -> Iterator[tuple[str, list[Mention]]]:
@@ -282,13 +321,14 @@ def _surfaces_sentence(facts: Facts, random: Random) -> str:
     colours: dict[str, list[str]] = {}
     for each in facts.surfaces:
         adjectives = _adjectives(each, facts).replace("wooden", "wood")
-        if adjectives and adjectives not in colours.setdefault(each.noun, []):
+        small = each.share < 0.3 * max(other.share for other in facts.surfaces if other.noun == each.noun)
+        if adjectives and not small and "-and-" not in adjectives and adjectives not in colours.setdefault(each.noun, []):
             colours[each.noun].append(adjectives)
     if facts.subject:
         said = {facts.subject.on, facts.backdrop.noun if facts.backdrop else ""}
         colours = {noun: told for noun, told in colours.items() if noun not in said}
     parts = [
-        f"the {plural(noun) if len(told) > 1 else noun} {'are' if len(told) > 1 else 'is'} {listed(told[:2])}"
+        f"the walls are {listed(told[:2])}" if noun == "wall" and len(told) > 1 else f"the {noun} is {told[0]}"
         for noun, told in colours.items()
         if told
     ]
@@ -307,14 +347,14 @@ def _fillers(facts: Facts, random: Random) -> Iterator[str]:
         yield random.choice(("Everything is in plain shades of grey", "The whole picture is in shades of grey"))
     if facts.subject:
         yield f"It takes up {_fraction(facts.subject.share)} of the picture"
-        yield f"It is {_place(facts.subject)}"
+        if facts.backdrop or facts.subject.on:
+            yield f"It is {_place(facts.subject)}"
     if facts.nothing > 0.15:
         yield "The background is empty"
     if facts.distance == "close":
         yield "It is a close view"
-    nouns = list(dict.fromkeys(each.noun for each in facts.surfaces))
-    if nouns:
-        yield f"{_bare(facts)} {'are' if len(nouns) > 1 or nouns[0] == 'wall' else 'is'} visible around it" if facts.subject else f"{_bare(facts)} can be seen"
+    for each in facts.surfaces[:2]:
+        yield f"The {each.noun} takes up {_fraction(each.share)} of the picture"
 
 
 def _fraction(share: float) -> str:

@@ -48,13 +48,15 @@ class Picture:
 
 @dataclass(frozen=True, eq=False)
 class Thing:
-    """One thing in sight. Without a name its noun is "" and `shape` says what it looks like.
+    """One thing in sight. Without a name its noun is "" and `shape` says what it looks like; `proportion` is the first
+    word of that where it tells of size ("tall").
 
     `box` (2, 3) is its extent in the world, `frame` its left, top, right and bottom in the picture (0 to 1).
     """
 
     noun: str
     shape: str
+    proportion: str
     ids: frozenset[int]
     mask: Mask
     box: Array
@@ -178,10 +180,12 @@ def _thing(picture: Picture, noun: str, parts: Sequence[SceneObjectRecord]) -> T
         return None
     low, high = [each.bounds_min for each in parts], [each.bounds_max for each in parts]
     box = np.stack([np.min(low, axis=0), np.max(high, axis=0)])
+    proportion, kind = ("", "") if noun else shape_of(picture.normals[mask], box, picture.reach)
     depths = (picture.camera.position - picture.positions[mask]) @ picture.camera.rotation[:, 2]
     return Thing(
         noun=noun,
-        shape="" if noun else shape_of(picture.normals[mask], box, picture.reach),
+        shape=f"{proportion} {kind}".strip(),
+        proportion=proportion,
         ids=frozenset(each.id for each in parts),
         mask=mask,
         box=box,
@@ -257,28 +261,38 @@ def _faces(picture: Picture, each: SceneObjectRecord, low: float) -> Iterator[tu
 # ---- the shape of what has no name -----------------------------------------------------------------------------------
 
 
-def shape_of(normals: Array, box: Array, reach: float) -> str:
-    """What a nameless thing looks like, from the normals of its pixels (N, 3) and its box: "tall box-shaped object"."""
+def shape_of(normals: Array, box: Array, reach: float) -> tuple[str, str]:
+    """What a nameless thing looks like, from the normals of its pixels (N, 3) and its box: "tall", "box-shaped object".
+
+    `reach` is how far what is in sight extends; sizes are told by it.
+    """
     size = box[1] - box[0]
     wide, deep, high = float(size[:2].max()), float(size[:2].min()), float(size[2])
     longest = max(wide, high, 1e-9)
     middle = float(np.sort(size)[1])
     if middle < 0.2 * longest:
-        return "upright post" if high == longest else "long bar"
+        return "", "upright post" if high == longest else "long bar"
     if min(deep, high) < 0.06 * longest:
-        return "flat board" if high < deep else "flat panel"
+        return "", "flat board" if high < deep else "flat panel"
     flat = _flatness(normals)
     round_footprint = deep > 0.8 * wide
     sides = normals[np.abs(normals[:, 2]) < 0.3]
-    if flat > 0.8:
+    if flat > 0.65:
         kind = "box-shaped object"
-    elif round_footprint and len(sides) > 0.35 * len(normals) and _flatness(sides) < 0.7:
+    elif round_footprint and len(sides) > 0.35 * len(normals) and _go_round(sides):
         kind = "cylindrical object"
     elif np.mean((np.abs(normals[:, 2]) > 0.3) & (np.abs(normals[:, 2]) < 0.92)) > 0.35:
         kind = "rounded object"
     else:
-        kind = "object" if flat > 0.5 else "curved object"
-    return f"{_proportion(wide, high, float(np.linalg.norm(size)), reach)} {kind}".strip()
+        kind = "irregularly shaped object"
+    return _proportion(wide, high, float(np.linalg.norm(size)), reach), kind
+
+
+def _go_round(sides: Array) -> bool:
+    """Whether upright surfaces (N, 3) turn evenly, as a cylinder's do: no direction has much more than another."""
+    turns = np.degrees(np.arctan2(sides[:, 1], sides[:, 0])) % 360
+    shares = np.bincount((turns / 20).astype(int), minlength=18) / len(sides)
+    return bool(shares.max() < 0.3 and np.count_nonzero(shares > 0.05) >= 5)
 
 
 def _proportion(wide: float, high: float, diagonal: float, reach: float) -> str:
@@ -292,12 +306,14 @@ def _proportion(wide: float, high: float, diagonal: float, reach: float) -> str:
 
 
 def _flatness(normals: Array) -> float:
-    """Share of normals that keep to at most three directions."""
-    left = normals
+    """Share of normals that keep to at most three directions at right angles, as a box's do."""
+    left, found = normals, np.zeros((0, 3))
     for _ in range(3):
-        if not len(left):
+        free = left[(np.abs(left @ found.T) < 0.35).all(axis=1)]
+        if not len(free):
             break
-        cells, counts = np.unique(np.round(left / 0.2).astype(int), axis=0, return_counts=True)
+        cells, counts = np.unique(np.round(free / 0.2).astype(int), axis=0, return_counts=True)
         direction = cells[counts.argmax()] / max(float(np.linalg.norm(cells[counts.argmax()])), 1e-9)
+        found = np.vstack([found, direction])
         left = left[left @ direction < 0.96]
     return 1 - len(left) / max(len(normals), 1)

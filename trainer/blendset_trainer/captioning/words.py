@@ -41,7 +41,6 @@ CONTAINERS = frozenset(
     "basket bowl box bucket cabinet cage cart cupboard drawer jar pot shelf bookshelf bookcase rack sink tray vase wardrobe"
     .split()
 )
-SHELVES = frozenset("shelf bookshelf bookcase rack tray cart".split())
 
 UNREMARKABLE = frozenset(
     "baseboard bolt cable cord hinge molding moulding nail outlet screw skirting socket trim wire".split()
@@ -66,7 +65,8 @@ _MASS = frozenset(
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _TOKEN = re.compile(r"([^\W\d_]+)\d{0,3}")
 """Letters, perhaps with a number behind; anything more mixed is a catalogue code."""
-MANY = 13
+SEVERAL, MANY = 7, 13
+"""So many are no longer counted out."""
 _NUMBERS = "no one two three four five six".split()
 _english = inflect.engine()
 
@@ -145,7 +145,7 @@ def counted(noun: str, count: int, adjectives: str = "") -> str:
     """So many of a thing with its adjectives: "a red chair", "three red chairs", "several red chairs"."""
     if count == 1 or is_mass(noun) or is_plural(noun):
         return with_article(f"{adjectives} {noun}".strip(), noun)
-    number = _NUMBERS[count] if count < len(_NUMBERS) else "several" if count < MANY else "many"
+    number = _NUMBERS[count] if count < SEVERAL else "several" if count < MANY else "many"
     return " ".join(part for part in (number, adjectives, plural(noun)) if part)
 
 
