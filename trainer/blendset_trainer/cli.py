@@ -28,6 +28,7 @@ from blendset.jobs.scenes import Summary
 from blendset.jobs.supervisor import WHOLE, Shard, Supervisor, parse_shard
 from blendset.placement.plan import read_plan
 from blendset_trainer import private_blenders
+from blendset_trainer.captioning.command import add_caption
 from blendset_trainer.export.command import add_export, add_unpack
 from blendset_trainer.reporting import follow, print_funnels, print_json, print_summary, print_table
 from blendset_trainer.scoring.command import add_score
@@ -72,6 +73,7 @@ def parser() -> Parser:
     _add_plan(commands)
     _add_render(commands)
     _add_verify(commands)
+    add_caption(commands)
     add_score(commands)
     add_export(commands)
     add_unpack(commands)

@@ -40,14 +40,25 @@ _POINTS = np.array([point for points in EXAMPLES.values() for point in points], 
 _NAME_OF_POINT = np.repeat(np.arange(len(_NAMES)), [len(points) for points in EXAMPLES.values()])
 
 NEIGHBOURS = frozenset(
-    frozenset(pair.split())
-    for pair in (
-        "black grey", "grey white", "white cream", "cream beige", "beige brown", "beige grey", "grey brown", "brown orange",
-        "brown black", "orange yellow", "orange red", "red pink", "red brown", "pink purple", "purple blue", "blue teal",
-        "teal green", "green grey", "blue grey", "white beige", "yellow beige", "yellow cream", "yellow brown", "pink beige",
-        "green black", "blue black", "purple black", "teal grey", "purple grey", "pink white", "green beige", "pink orange",
-    )
-)  # fmt: skip
+    frozenset((name, other))
+    for name, others in {
+        "black": "grey",
+        "grey": "white brown",
+        "white": "cream beige",
+        "cream": "beige",
+        "beige": "brown grey",
+        "brown": "orange black",
+        "orange": "yellow red",
+        "red": "pink brown",
+        "pink": "purple beige white orange",
+        "purple": "blue black grey",
+        "blue": "teal grey black",
+        "teal": "green grey",
+        "green": "grey black beige",
+        "yellow": "beige cream brown",
+    }.items()
+    for other in others.split()
+)
 """Two that shading makes of one."""
 MOST, SECOND = 0.55, 0.25
 """The share of its pixels that gives a thing its colour, and what a second colour needs to be named beside it."""
@@ -56,7 +67,7 @@ WHITE_LIGHTNESS = 92
 
 
 def fair_lab(rgb: NDArray[np.uint8]) -> Lab:
-    """CIELAB (height, width, 3) of an 8-bit sRGB picture, with half of its colour cast and all of its dimness taken out.
+    """CIELAB (height, width, 3) of an 8-bit sRGB picture, freed of half its colour cast and of its dimness.
 
     White is what the brightest of the nearly grey pixels are: an eye adapts to the light in the same way.
     """
@@ -66,7 +77,7 @@ def fair_lab(rgb: NDArray[np.uint8]) -> Lab:
     neutral = (chroma < NEUTRAL_CHROMA) & (lightness > 0.75 * bright) & (lightness < 98)
     if neutral.mean() > 0.02:
         lab[..., 1:] -= 0.5 * np.median(lab[neutral][:, 1:], axis=0) * (lightness / bright)[..., None].clip(0, 1)
-    return lab * np.clip(WHITE_LIGHTNESS / max(bright, 1.0), 1.0, 1.6)
+    return np.asarray(lab * np.clip(WHITE_LIGHTNESS / max(bright, 1.0), 1.0, 1.6))
 
 
 def colour_of(pixels: Lab) -> str:
@@ -86,11 +97,11 @@ def colour_of(pixels: Lab) -> str:
 
 
 def _nearest(pixels: Lab) -> NDArray[Any]:
-    return np.argmin(((pixels[:, None] - _POINTS) ** 2).sum(axis=2), axis=1)
+    return np.asarray(np.argmin(((pixels[:, None] - _POINTS) ** 2).sum(axis=2), axis=1))
 
 
 def _shaded(name: str, pixels: Lab) -> str:
-    """"dark green" for a dark one; only where people say so."""
+    """ "dark green" for a dark one; only where people say so."""
     lightness = float(np.median(pixels[:, 0]))
     if name in ("green", "blue", "grey", "red", "brown") and lightness < 33:
         return f"dark {name}"

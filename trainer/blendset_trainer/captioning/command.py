@@ -1,39 +1,67 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`blendset caption`: run a captioner over a dataset and derive the index's `caption` column from what it wrote."""
+"""`blendset caption`: the captioners by name, and the command that runs one and puts its captions into the index."""
 
 from __future__ import annotations
 
 import argparse
+import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from blendset.dataset import Dataset
-from blendset_trainer.reporting import print_json
-from blendset_trainer.usage import Parser, command
+from blendset_trainer.executors.command import add_executor, executor_of
+from blendset_trainer.reporting import counting, print_json
+from blendset_trainer.run import run_stage
+from blendset_trainer.schemes import Scheme, names, stage_of
+from blendset_trainer.stages import Stage, StageFolder, keys, record_of
+from blendset_trainer.tables import index_table
+from blendset_trainer.usage import DONE, Parser, command
 
-CAPTIONERS = ("metadata",)
+CAPTIONERS = {"metadata": Scheme("blendset_trainer.captioning.metadata:Metadata")}
 
 
 def add_caption(commands: argparse._SubParsersAction[Parser]) -> None:
-    """Register the command."""
+    """Add `blendset caption`."""
     caption = command(
         commands,
         "caption",
         _caption,
-        "Say in words what each view shows; the same command again goes on where it was interrupted",
+        "Say in words what each view shows; only views that have no caption yet, or were changed, are looked at",
         "blendset caption kitchen-dataset --with metadata",
     )
     caption.add_argument("dataset", type=Path, metavar="DATASET", help="the dataset's folder")
-    caption.add_argument("--with", dest="captioner", choices=CAPTIONERS, default="metadata", help="(default %(default)s)")
-    caption.add_argument("--seed", type=int, default=0, help="chooses between equal ways to say it (default %(default)s)")
+    caption.add_argument("--with", required=True, dest="captioner", metavar="CAPTIONER", help=names(CAPTIONERS))
+    caption.add_argument(
+        "--seed", type=int, default=0, help="another one says the same otherwise (default %(default)s)"
+    )
+    add_executor(caption)
 
 
 def _caption(arguments: argparse.Namespace) -> int:
-    from blendset_trainer.captioning.metadata import Metadata  # the lexicon takes seconds to load
-    from blendset_trainer.executors.here import Here
-    from blendset_trainer.run import run_stage
+    dataset, stage, executor = Dataset(arguments.dataset), _stage(arguments), executor_of(arguments)
+    with counting(stage.name, quiet=arguments.json) as on_progress:
+        report = run_stage(dataset, stage, executor, on_progress)
+    captions = captions_of(dataset, stage)
+    dataset.rebuild_index(captions)
+    if arguments.json:
+        told = {"folder": str(report.folder), "made": report.made, "kept": report.kept, "unreadable": report.unreadable}
+        print_json(told | {"captions": captions})
+    else:
+        print(f"{stage.name}: {report.made} views captioned now, {report.kept} before")
+        for reason in report.unreadable.values():
+            print(f"{stage.name}: {reason}", file=sys.stderr)
+    return DONE
 
-    dataset = Dataset(arguments.dataset)
-    stage = Metadata(seed=arguments.seed)
-    report = run_stage(dataset, stage, Here())
-    ...
+
+def _stage(arguments: argparse.Namespace) -> Stage:
+    stage = stage_of(arguments.captioner, CAPTIONERS)
+    return cast(Stage, replace(cast(Any, stage), seed=arguments.seed)) if "seed" in stage.parameters else stage
+
+
+def captions_of(dataset: Dataset, stage: Stage) -> dict[str, str]:
+    """The dense captions that a stage gave to today's pictures, by view id."""
+    rows = StageFolder.of(dataset.root, stage).rows(["view_id", "key", "dense"])
+    current = set(keys(record_of(stage), index_table(dataset)))
+    found = zip(*(rows[name].to_pylist() for name in rows.column_names), strict=True) if rows is not None else ()
+    return {view_id: dense for view_id, key, dense in found if key in current and dense}

@@ -64,10 +64,11 @@ class SurfaceFact:
 
 @dataclass(frozen=True)
 class Facts:
-    """`angle` is where the camera looks from ("directly above", "above", "slightly above", "level", "below"),
-    `distance` "close", "wide" or "", `light` one or more of "bright", "dim", "warm", "cool", `palette` is "grey"
-    where nothing has a colour, `backdrop` the surface around the subject, `nothing` the share of the picture without any object; `nouns` is all that may be
-    named, singular.
+    """`angle` is where the camera looks from ("directly above", "above", "slightly above", "level", "below").
+
+    `distance` is "close", "wide" or ""; `light` holds what is clear of "bright", "dim", "warm" and "cool"; `palette` is
+    "grey" where nothing has a colour; `backdrop` is the surface around the subject; `nothing` is the share of the
+    picture without any object; `nouns` are all that may be named, singular.
     """
 
     subject: Mention | None
@@ -138,7 +139,9 @@ def _share_in_sight(each: Thing, picture: Picture) -> float:
     """How much of the place that its box takes in the picture and beyond is filled by the box of what is seen of it."""
     if each.share > CLEARLY_THERE:
         return 1.0
-    corners = np.array([[each.box[i, 0], each.box[j, 1], each.box[k, 2]] for i in (0, 1) for j in (0, 1) for k in (0, 1)])
+    corners = np.array(
+        [[each.box[i, 0], each.box[j, 1], each.box[k, 2]] for i in (0, 1) for j in (0, 1) for k in (0, 1)]
+    )
     pixels, depth = picture.camera.project(corners)
     if (depth <= 0).any():  # it runs past the camera
         return 0.0
@@ -176,7 +179,10 @@ def _backdrop(seen: Seen) -> SurfaceFact | None:
     around[:, :-reach] |= mask[:, reach:]
     around[:-reach] |= mask[reach:]
     around &= ~mask
-    behind = next((each for each in seen.surfaces if each.noun == "wall" and (each.mask & around).sum() > 0.4 * around.sum()), None)
+    behind = next(
+        (each for each in seen.surfaces if each.noun == "wall" and (each.mask & around).sum() > 0.4 * around.sum()),
+        None,
+    )
     return _surface_fact(behind) if behind else None
 
 
@@ -186,7 +192,7 @@ def _backdrop(seen: Seen) -> SurfaceFact | None:
 def _bearers(picture: Picture, things: Sequence[Thing], surfaces: Sequence[Surface]) -> dict[Thing, Thing | Surface]:
     """What each thing stands on: level pixels at the height of its foot, right below its lowest pixels.
 
-    Where the camera cannot see the surface: the container that it is in, or the thing whose top is at its foot's height.
+    Where the camera cannot see the surface: the container that it is in, or the thing whose top its foot is at.
     """
     areas: list[Thing | Surface] = [*things, *surfaces]
     owner = np.full(picture.ids.shape, -1)
@@ -259,7 +265,10 @@ def _mention(things: Sequence[Thing], relation: str, borne: dict[Thing, Thing | 
         colour="" if SEE_THROUGH & {*first.noun.split(), *materials} or len(colours) > 1 else colours.pop(),
         material=materials.pop() if len(materials) == 1 else "",
         share=sum(each.share for each in things),
-        place=(float(np.mean([each.centre[0] for each in things])), float(np.mean([each.centre[1] for each in things]))),
+        place=(
+            float(np.mean([each.centre[0] for each in things])),
+            float(np.mean([each.centre[1] for each in things])),
+        ),
         upright=all(_is_upright_panel(each) for each in things),
         relation=relation,
         on=bearers.pop() if len(bearers) == 1 else "",

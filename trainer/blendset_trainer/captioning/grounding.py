@@ -22,11 +22,15 @@ PICTURE_WORDS = frozenset(
     """.split()
 )
 """They name the picture itself, not a thing in it."""
-SHAPE_WORDS = frozenset("bar block board box cylinder form item object panel piece post shape sphere structure thing".split())
+SHAPE_WORDS = frozenset(
+    "bar block board box cylinder form item object panel piece post shape sphere structure thing".split()
+)
 """What may be said of anything."""
 ROOM_WORDS = frozenset("room interior space indoor indoors".split())
 """What floor and walls make."""
-_NO_NOUNS = COLOURS | OTHER_COLOURS | MATERIAL_OF.keys() | frozenset("round square face points leaps lit warm dim".split())
+_NO_NOUNS = (
+    COLOURS | OTHER_COLOURS | MATERIAL_OF.keys() | frozenset("round square face points leaps lit warm dim".split())
+)
 
 
 @dataclass(frozen=True)

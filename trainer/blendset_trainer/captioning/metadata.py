@@ -52,6 +52,9 @@ class Metadata:
         return [self._row(view) for view in views]
 
     def _row(self, view: View) -> dict[str, Any]:
+        """Nothing for a photograph or a synthetic view: there is no index pass to speak from."""
+        if not view.has_passes:
+            return dict.fromkeys(self.figures)
         facts = facts_of(view.record, view.scene, view.rgb, view.passes)
         texts = [
             compose(facts, Random(f"{self.seed} {view.record.view_id} {number}"))

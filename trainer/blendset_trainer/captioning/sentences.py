@@ -11,7 +11,15 @@ from random import Random
 
 from blendset_trainer.captioning.facts import Facts, Mention, SurfaceFact
 from blendset_trainer.captioning.words import (
-    COLOURS, MATERIAL_OF, SEVERAL, counted, is_mass, is_plural, listed, plural, singular, with_article,
+    COLOURS,
+    MATERIAL_OF,
+    SEVERAL,
+    counted,
+    is_mass,
+    is_plural,
+    listed,
+    plural,
+    with_article,
 )  # fmt: skip
 
 SHORT_WORDS, DENSE_WORDS = (8, 20), (40, 80)
@@ -99,7 +107,7 @@ def _adjectives(mention: Mention | SurfaceFact, facts: Facts) -> str:
 
 
 def _thing(mention: Mention, facts: Facts) -> str:
-    """"a yellow armchair", "three dining chairs", "a low grey box-shaped object", "another chair"."""
+    """ "a yellow armchair", "three dining chairs", "a low grey box-shaped object", "another chair"."""
     adjectives, noun = _adjectives(mention, facts), mention.noun
     first, _, rest = noun.partition(" ")
     if not mention.named and first in _SIZES:
@@ -107,7 +115,13 @@ def _thing(mention: Mention, facts: Facts) -> str:
     count = mention.count if mention.named or mention.count < 3 else SEVERAL  # others may be too small to be described
     phrase = counted(noun, count, adjectives)
     subject = facts.subject
-    if subject and mention is not subject and mention.noun == subject.noun and not is_mass(noun) and not is_plural(noun):
+    if (
+        subject
+        and mention is not subject
+        and mention.noun == subject.noun
+        and not is_mass(noun)
+        and not is_plural(noun)
+    ):
         return f"another {noun}" if mention.count == 1 else f"{phrase.split()[0]} more {plural(noun)}"
     return phrase
 
@@ -130,7 +144,7 @@ def _be(mentions: Sequence[Mention]) -> str:
 
 
 def _support(facts: Facts, random: Random) -> str:
-    """"on a brown wooden floor", "on a sideboard"; "" where it is not clear what bears the subject."""
+    """ "on a brown wooden floor", "on a sideboard"; "" where it is not clear what bears the subject."""
     assert facts.subject
     bearer = next((each for each in facts.others if each.relation == "under"), None)
     if bearer:
@@ -155,7 +169,9 @@ def _backdrop(facts: Facts, random: Random) -> str:
 
 def _closing(facts: Facts, random: Random) -> str:
     """Camera and light in passing: "seen from slightly above in warm light"."""
-    angle = "in close-up" if facts.distance == "close" and random.random() < 0.5 else random.choice(_ANGLES[facts.angle])
+    angle = (
+        "in close-up" if facts.distance == "close" and random.random() < 0.5 else random.choice(_ANGLES[facts.angle])
+    )
     return f"{angle} {_light(facts)}".strip()
 
 
@@ -239,7 +255,7 @@ def _place(mention: Mention) -> str:
 
 
 def _clause(relation: str, mentions: Sequence[Mention], facts: Facts, random: Random, known: Collection[str]) -> str:
-    """"behind it are a bookshelf and two chairs"."""
+    """ "behind it are a bookshelf and two chairs"."""
     where = random.choice(_WHERE[relation])
     return f"{where} {_be(_apart(mentions))} {_list(mentions, facts, known)}"
 
@@ -254,14 +270,14 @@ def _list(mentions: Sequence[Mention], facts: Facts, known: Collection[str]) -> 
     """Things, each with what stands on it ("a table with a bowl on it"), or with what it stands on itself."""
     bearers = {each.noun: each for each in mentions if each.count == 1}
     carried = [each for each in mentions if each.on in bearers and bearers[each.on] is not each]
-    phrases = []
+    alone, loaded = [], []
     for each in mentions:
         load = [_thing(other, facts) for other in carried if other.on == each.noun]
         if load and each not in carried:
-            phrases.append(f"{_located(each, facts, known)} with {listed(load)} on it")
+            loaded.append(f"{_located(each, facts, known)} with {listed(load)} on it")
         elif each not in carried:
-            phrases.append(_located(each, facts, known))
-    return listed(phrases)
+            alone.append(_located(each, facts, known))
+    return listed(alone + loaded)
 
 
 # ---- a view of the scene ---------------------------------------------------------------------------------------------
@@ -288,7 +304,10 @@ def _short_scene(facts: Facts, random: Random) -> tuple[str, list[str]]:
 
 
 def _bare(facts: Facts) -> str:
-    return listed([plural(each) if each == "wall" else f"a {each}" for each in dict.fromkeys(s.noun for s in facts.surfaces)] or ["an empty background"])
+    return listed(
+        [plural(each) if each == "wall" else f"a {each}" for each in dict.fromkeys(s.noun for s in facts.surfaces)]
+        or ["an empty background"]
+    )
 
 
 def _scene_paragraph(facts: Facts, random: Random) -> Iterator[str]:
@@ -296,7 +315,9 @@ def _scene_paragraph(facts: Facts, random: Random) -> Iterator[str]:
     place = random.choice(("a room", "an interior")) if _is_room(facts) else "a view"
     shown = [_thing(each, facts) for each in mentions[:3]]
     wide = random.choice(("A wide view of", "A view into")) if place != "a view" else "A view of"
-    yield f"{wide} {place + ' with ' if place != 'a view' else ''}{listed(shown)}" if shown else f"{wide} {_bare(facts)}"
+    yield (
+        f"{wide} {place + ' with ' if place != 'a view' else ''}{listed(shown)}" if shown else f"{wide} {_bare(facts)}"
+    )
     known = {each.noun for each in mentions[:3]}
     rest = mentions[3:9]
     clauses = []
@@ -317,12 +338,17 @@ def _by_side(mentions: Sequence[Mention]) -> Iterator[tuple[str, list[Mention]]]
 
 
 def _surfaces_sentence(facts: Facts, random: Random) -> str:
-    """"The floor is brown wood and the walls are green and white"; only of what was not said before."""
+    """ "The floor is brown wood and the walls are green and white"; only of what was not said before."""
     colours: dict[str, list[str]] = {}
     for each in facts.surfaces:
-        adjectives = _adjectives(each, facts).replace("wooden", "wood")
+        adjectives = _adjectives(each, facts).replace(" wooden", " wood")
         small = each.share < 0.3 * max(other.share for other in facts.surfaces if other.noun == each.noun)
-        if adjectives and not small and "-and-" not in adjectives and adjectives not in colours.setdefault(each.noun, []):
+        if (
+            adjectives
+            and not small
+            and "-and-" not in adjectives
+            and adjectives not in colours.setdefault(each.noun, [])
+        ):
             colours[each.noun].append(adjectives)
     if facts.subject:
         said = {facts.subject.on, facts.backdrop.noun if facts.backdrop else ""}

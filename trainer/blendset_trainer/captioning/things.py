@@ -119,7 +119,9 @@ def see(view: ViewRecord, scene: SceneRecord, rgb: NDArray[np.uint8], passes: Pa
     others = [each for each in visible if each.id not in own]
     walls = [each for each in others if _is_surface(each, scene)]
     rest = [each for each in others if each not in walls]
-    subject = _thing(picture, noun_of(view.subject_label), [each for each in visible if each.id in own]) if own else None
+    subject = (
+        _thing(picture, noun_of(view.subject_label), [each for each in visible if each.id in own]) if own else None
+    )
     things = [_thing(picture, noun_of(parts[0].label), parts) for parts in _joined(rest)]
     return Seen(
         picture,
@@ -161,7 +163,9 @@ def _touching(objects: Sequence[SceneObjectRecord]) -> Iterator[list[SceneObject
     low = np.array([each.bounds_min for each in objects])
     high = np.array([each.bounds_max for each in objects])
     diagonals = np.linalg.norm(high - low, axis=1)
-    slack = (0.3 * diagonals.max() if _is_asset(objects[0]) else 0.02 * diagonals.min()) + 1e-6  # a lamp's shade need not touch its foot
+    slack = (
+        0.3 * diagonals.max() if _is_asset(objects[0]) else 0.02 * diagonals.min()
+    ) + 1e-6  # a lamp's shade need not touch its foot
     touch = ((low[:, None] <= high[None] + slack) & (high[:, None] >= low[None] - slack)).all(axis=2)
     left = set(range(len(objects)))
     while left:
@@ -196,7 +200,7 @@ def _thing(picture: Picture, noun: str, parts: Sequence[SceneObjectRecord]) -> T
 
 
 def _material(picture: Picture, mask: Mask, parts: Iterable[SceneObjectRecord]) -> str:
-    """The adjective of the material that most of the pixels have, by what materials are called; "" where none is told."""
+    """The adjective of the material that most of the pixels have, by what materials are called; "" if none is told."""
     pixels: dict[str, int] = defaultdict(int)
     for each in parts:
         told = {MATERIAL_OF[word] for name in each.materials for word in noun_words(name) if word in MATERIAL_OF}
@@ -215,7 +219,7 @@ def noun_words(name: str) -> list[str]:
 
 
 def _is_surface(each: SceneObjectRecord, scene: SceneRecord) -> bool:
-    """Walls, floors and the like, by the scene's own word, by name, or as nameless boards that lie at the very bottom."""
+    """Walls, floors and the like: by the scene's own word, by name, or nameless but placed and shaped as they are."""
     if each.structural or noun_of(each.label).split(" ")[-1] in SURFACES:
         return True
     return not each.label and _is_nameless_surface(each, scene)

@@ -15,8 +15,9 @@ from textblob.en import lexicon, spelling
 
 COLOURS = frozenset("black grey white cream beige brown orange yellow red pink purple blue teal green".split())
 OTHER_COLOURS = frozenset(
-    "gray gold golden silver tan olive navy turquoise cyan magenta violet maroon mint ivory mustard colourful colorful"
-    .split()
+    """
+    gray gold golden silver tan olive navy turquoise cyan magenta violet maroon mint ivory mustard colourful colorful
+    """.split()
 )
 MATERIALS = {
     "wooden": "wood wooden oak walnut teak pine ash birch beech mahogany cherry maple bamboo plywood timber planks",
@@ -38,8 +39,10 @@ MATERIALS = {
 MATERIAL_OF = {word: material for material, words in MATERIALS.items() for word in words.split()}
 
 CONTAINERS = frozenset(
-    "basket bowl box bucket cabinet cage cart cupboard drawer jar pot shelf bookshelf bookcase rack sink tray vase wardrobe"
-    .split()
+    """
+    basket bowl box bucket cabinet cage cart cupboard drawer jar pot shelf bookshelf bookcase rack sink tray vase
+    wardrobe
+    """.split()
 )
 
 UNREMARKABLE = frozenset(
@@ -57,10 +60,14 @@ _NOISE = frozenset(
     """.split()
 )
 _POSITIONAL = frozenset("back front left right top bottom upper lower inner outer middle".split())
-_PREPOSITIONS = frozenset("above after at before behind below beneath beside by for from in near on over under with".split())
+_PREPOSITIONS = frozenset(
+    "above after at before behind below beneath beside by for from in near on over under with".split()
+)
 _MASS = frozenset(
-    "bedding cutlery dirt fabric fencing foliage furniture grass gravel hay ivy moss mud sand scaffolding skirting smoke snow soil "
-    "vegetation water".split()
+    """
+    bedding cutlery dirt fabric fencing foliage furniture grass gravel hay ivy moss mud sand scaffolding skirting smoke
+    snow soil vegetation water
+    """.split()
 )
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _TOKEN = re.compile(r"([^\W\d_]+)\d{0,3}")
@@ -74,7 +81,9 @@ _english = inflect.engine()
 @lru_cache(maxsize=4096)
 def noun_of(label: str) -> str:
     """The noun phrase in a label ("wooden chair" of "SM_Wooden_Chair_01_LOD0"), "" where there is none."""
-    tokens = (match[1].lower() for part in re.split(r"[\W_]+", _CAMEL.sub(" ", label)) if (match := _TOKEN.fullmatch(part)))
+    tokens = (
+        match[1].lower() for part in re.split(r"[\W_]+", _CAMEL.sub(" ", label)) if (match := _TOKEN.fullmatch(part))
+    )
     words = [word for word in tokens if word not in _NOISE and (len(word) > 1 or not word.isascii())]
     words = [word for word in _before_preposition(words) if word not in _POSITIONAL]
     words = [_corrected(word) for at, word in enumerate(words) if word not in words[:at]]
@@ -91,7 +100,9 @@ def _before_preposition(words: list[str]) -> list[str]:
 
 def _can_be_noun(word: str) -> bool:
     """What the lexicon does not know may be a name, or of another language."""
-    return word not in COLOURS and not str(lexicon.get(word, "NN")).startswith(("JJ", "RB", "IN", "DT", "CC", "VBN", "VBD"))
+    return word not in COLOURS and not str(lexicon.get(word, "NN")).startswith(
+        ("JJ", "RB", "IN", "DT", "CC", "VBN", "VBD")
+    )
 
 
 def _corrected(word: str) -> str:
@@ -150,5 +161,5 @@ def counted(noun: str, count: int, adjectives: str = "") -> str:
 
 
 def listed(phrases: Sequence[str]) -> str:
-    """"a", "a and b", "a, b and c"."""
+    """ "a", "a and b", "a, b and c"."""
     return phrases[0] if len(phrases) == 1 else f"{', '.join(phrases[:-1])} and {phrases[-1]}"
