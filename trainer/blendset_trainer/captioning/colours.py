@@ -62,7 +62,7 @@ NEIGHBOURS = frozenset(
 """Two that shading makes of one."""
 MOST, SECOND = 0.55, 0.25
 """The share of its pixels that gives a thing its colour, and what a second colour needs to be named beside it."""
-NEUTRAL_CHROMA = 22
+NEUTRAL_CHROMA = 14
 WHITE_LIGHTNESS = 92
 
 

@@ -379,8 +379,9 @@ def _fillers(facts: Facts, random: Random) -> Iterator[str]:
         yield "The background is empty"
     if facts.distance == "close":
         yield "It is a close view"
-    for each in facts.surfaces[:2]:
-        yield f"The {each.noun} takes up {_fraction(each.share)} of the picture"
+    for noun in list(dict.fromkeys(each.noun for each in facts.surfaces))[:2]:
+        share = sum(each.share for each in facts.surfaces if each.noun == noun)
+        yield f"The {noun} takes up {_fraction(share)} of the picture"
 
 
 def _fraction(share: float) -> str:

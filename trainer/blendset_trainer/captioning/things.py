@@ -184,7 +184,7 @@ def _thing(picture: Picture, noun: str, parts: Sequence[SceneObjectRecord]) -> T
         return None
     low, high = [each.bounds_min for each in parts], [each.bounds_max for each in parts]
     box = np.stack([np.min(low, axis=0), np.max(high, axis=0)])
-    proportion, kind = ("", "") if noun else shape_of(picture.normals[mask], box, picture.reach)
+    proportion, kind = ("", "") if noun else shape_of(picture.normals[mask], box, picture.reach, _fill(mask))
     depths = (picture.camera.position - picture.positions[mask]) @ picture.camera.rotation[:, 2]
     return Thing(
         noun=noun,
@@ -264,24 +264,36 @@ def _faces(picture: Picture, each: SceneObjectRecord, low: float) -> Iterator[tu
 
 # ---- the shape of what has no name -----------------------------------------------------------------------------------
 
+BOXY, SOLID = 0.65, 0.42
+"""The share of a box's normals that keep to its three directions, and how much of its rectangle it covers at least."""
 
-def shape_of(normals: Array, box: Array, reach: float) -> tuple[str, str]:
+
+def _fill(mask: Mask) -> float:
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return float(np.count_nonzero(mask) / ((rows[-1] - rows[0] + 1) * (columns[-1] - columns[0] + 1)))
+
+
+def shape_of(normals: Array, box: Array, reach: float, fill: float) -> tuple[str, str]:
     """What a nameless thing looks like, from the normals of its pixels (N, 3) and its box: "tall", "box-shaped object".
 
-    `reach` is how far what is in sight extends; sizes are told by it.
+    `reach` is how far what is in sight extends, by which sizes are told; `fill` is the share of the thing's rectangle in
+    the picture that it covers: a box with holes, such as a table, is none.
     """
     size = box[1] - box[0]
     wide, deep, high = float(size[:2].max()), float(size[:2].min()), float(size[2])
     longest = max(wide, high, 1e-9)
     middle = float(np.sort(size)[1])
+    flat = _flatness(normals)
     if middle < 0.2 * longest:
-        return "", "upright post" if high == longest else "long bar"
+        kind = "object" if flat < BOXY else "post" if high == longest else "bar"
+        return "tall" if high == longest else "long", kind
     if min(deep, high) < 0.06 * longest:
         return "", "flat board" if high < deep else "flat panel"
-    flat = _flatness(normals)
     round_footprint = deep > 0.8 * wide
     sides = normals[np.abs(normals[:, 2]) < 0.3]
-    if flat > 0.65:
+    if fill < SOLID:
+        kind = "irregularly shaped object"
+    elif flat > BOXY:
         kind = "box-shaped object"
     elif round_footprint and len(sides) > 0.35 * len(normals) and _go_round(sides):
         kind = "cylindrical object"
