@@ -276,7 +276,7 @@ def _fill(mask: Mask) -> float:
 def shape_of(normals: Array, box: Array, reach: float, fill: float) -> tuple[str, str]:
     """What a nameless thing looks like, from the normals of its pixels (N, 3) and its box: "tall", "box-shaped object".
 
-    `reach` is how far what is in sight extends, by which sizes are told; `fill` is the share of the thing's rectangle in
+    `reach` is how far all in sight extends, by which sizes are told; `fill` is the share of the thing's rectangle in
     the picture that it covers: a box with holes, such as a table, is none.
     """
     size = box[1] - box[0]
