@@ -13,6 +13,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from skimage.morphology import convex_hull_image
 
 from blendset.cameras import Array, Camera
 from blendset.exr import Passes
@@ -264,20 +265,23 @@ def _faces(picture: Picture, each: SceneObjectRecord, low: float) -> Iterator[tu
 
 # ---- the shape of what has no name -----------------------------------------------------------------------------------
 
-BOXY, SOLID = 0.65, 0.42
-"""The share of a box's normals that keep to its three directions, and how much of its rectangle it covers at least."""
+BOXY, SOLID = 0.65, 0.55
+"""The share of a box's normals that keep to its directions, and how much of its outline's hull it covers at least."""
 
 
 def _fill(mask: Mask) -> float:
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return float(np.count_nonzero(mask) / ((rows[-1] - rows[0] + 1) * (columns[-1] - columns[0] + 1)))
+    part = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    if min(part.shape) < 3:
+        return 1.0  # a line has no hull
+    return float(np.count_nonzero(part) / max(np.count_nonzero(convex_hull_image(part)), 1))
 
 
 def shape_of(normals: Array, box: Array, reach: float, fill: float) -> tuple[str, str]:
     """What a nameless thing looks like, from the normals of its pixels (N, 3) and its box: "tall", "box-shaped object".
 
-    `reach` is how far all in sight extends, by which sizes are told; `fill` is the share of the thing's rectangle in
-    the picture that it covers: a box with holes, such as a table, is none.
+    `reach` is how far all in sight extends, by which sizes are told; `fill` is the share of the hull of its
+    outline that it covers: a box with holes, such as a table, is none.
     """
     size = box[1] - box[0]
     wide, deep, high = float(size[:2].max()), float(size[:2].min()), float(size[2])
