@@ -204,14 +204,14 @@ def _material(picture: Picture, mask: Mask, parts: Iterable[SceneObjectRecord]) 
     """The adjective of the material that most of the pixels have, by what materials are called; "" if none is told."""
     pixels: dict[str, int] = defaultdict(int)
     for each in parts:
-        told = {MATERIAL_OF[word] for name in each.materials for word in noun_words(name) if word in MATERIAL_OF}
+        told = {MATERIAL_OF[word] for name in each.materials for word in _words(name) if word in MATERIAL_OF}
         if len(told) == 1 and len(each.materials) == 1:
             pixels[told.pop()] += int(np.count_nonzero(picture.ids[mask] == each.id))
     best = max(pixels, key=lambda name: pixels[name], default="")
     return best if best and pixels[best] > 0.6 * np.count_nonzero(mask) else ""
 
 
-def noun_words(name: str) -> list[str]:
+def _words(name: str) -> list[str]:
     """The words of a name, lower case, without numbers."""
     return "".join(letter if letter.isalpha() else " " for letter in name).lower().split()
 
@@ -274,7 +274,8 @@ def _fill(mask: Mask) -> float:
     part = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     if min(part.shape) < 3:
         return 1.0  # a line has no hull
-    return float(np.count_nonzero(part) / max(np.count_nonzero(convex_hull_image(part)), 1))
+    hull = int(np.count_nonzero(convex_hull_image(part)))
+    return float(np.count_nonzero(part)) / max(hull, 1)
 
 
 def shape_of(normals: Array, box: Array, reach: float, fill: float) -> tuple[str, str]:
