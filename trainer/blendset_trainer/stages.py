@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from blendset.dataset import INDEX, PASSES, RECORD_COLUMNS, RGB, VIEW_RECORD, Dataset
+from blendset.dataset import INDEX, PASSES, RGB, VIEW_RECORD, Dataset
 from blendset.errors import BlendsetError
 from blendset.exr import Passes, read_passes
 from blendset.records import (
@@ -38,13 +38,8 @@ from blendset.records import (
 )
 
 KINDS = ("captions", "scores")
-INPUTS = {
-    "rgb": ("rgb_sha256",),
-    "passes": ("passes_sha256",),
-    "record": RECORD_COLUMNS,
-    "caption": ("caption",),
-}
-"""Columns of the index that stand for what a stage reads. A record counts by what the index holds of it."""
+INPUTS = {"rgb": "rgb_sha256", "passes": "passes_sha256", "record": "record_sha256", "caption": "caption"}
+"""Columns of `tables.index_table` that stand for what a stage reads."""
 SHARD_VIEWS, BATCH_VIEWS = 256, 16
 """What a killed run loses at most, and what lies decoded in memory at a time; whole sets may make both larger."""
 
@@ -178,11 +173,9 @@ def keys(stage: StageRecord, index: pa.Table) -> list[str]:
     Where a stage reads whole sets, the inputs of all views of the set go into each of their keys.
     """
     identity = canonical_json(stage)
-    columns = ["view_id", *(column for read in stage.reads for column in INPUTS[read])]
+    columns = (index[name].to_pylist() for name in ("view_id", *map(INPUTS.__getitem__, stage.reads)))
     own = [
-        hashlib.sha256(identity + json.dumps(row).encode()).hexdigest()[:32]
-        for batch in index.select(columns).to_batches(max_chunksize=10_000)
-        for row in batch.to_pylist()
+        hashlib.sha256(identity + json.dumps(inputs).encode()).hexdigest()[:32] for inputs in zip(*columns, strict=True)
     ]
     if not stage.whole_sets:
         return own
@@ -266,6 +259,8 @@ def _scene(path: Path) -> SceneRecord:
 # --- the folder -------------------------------------------------------------------------------------------------------
 
 STAGE_RECORD, QUARANTINE = "stage.json", "quarantine.json"
+ROW_COLUMNS = ("view_id", "key", "scorer", "version", "revision")
+"""Of every row, before the stage's own figures."""
 
 
 class StageFolder:
@@ -321,7 +316,7 @@ class StageFolder:
 
 
 def _schema(stage: Stage) -> pa.Schema:
-    told = [pa.field(name, pa.string()) for name in ("view_id", "key", "scorer", "version", "revision")]
+    told = [pa.field(name, pa.string()) for name in ROW_COLUMNS]
     return pa.schema(
         told + [pa.field(name, each.type, metadata={"scale": each.scale}) for name, each in stage.figures.items()]
     )

@@ -7,6 +7,7 @@ Reads parquet and metadata.jsonl only, no view's folder, so that a million views
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterator
 
 import pyarrow as pa
@@ -14,10 +15,10 @@ import pyarrow.compute as pc
 import pyarrow.json
 import pyarrow.parquet as pq
 
-from blendset.dataset import COLUMNS, INDEX, Dataset
+from blendset.dataset import COLUMNS, INDEX, RECORD_COLUMNS, Dataset
 from blendset.errors import BlendsetError
-from blendset.records import atomic_write
-from blendset_trainer.stages import KINDS, StageFolder, keys
+from blendset.records import atomic_write, sha256_bytes
+from blendset_trainer.stages import KINDS, ROW_COLUMNS, StageFolder, keys
 
 CACHE = "cache"
 BLOCK_BYTES = 32 << 20
@@ -38,6 +39,8 @@ _TYPES = dict.fromkeys(COLUMNS, _TEXT) | {
 
 def index_table(dataset: Dataset) -> pa.Table:
     """The columns of metadata.jsonl, `caption` among them (null where there is none), one row per view.
+
+    And `record_sha256`, of all that it holds of a view's record.
 
     Kept as parquet in the cache for as long as metadata.jsonl does not change. Raises BlendsetError where there are no
     views.
@@ -64,9 +67,12 @@ def _parsed(dataset: Dataset) -> pa.Table:
     path = dataset.root / INDEX
     parse = pa.json.ParseOptions(explicit_schema=pa.schema(_TYPES))
     try:
-        return pa.json.read_json(path, pa.json.ReadOptions(block_size=BLOCK_BYTES), parse)
+        table = pa.json.read_json(path, pa.json.ReadOptions(block_size=BLOCK_BYTES), parse)
     except (OSError, pa.ArrowException) as error:
         raise BlendsetError(f"{path} cannot be read ({error}); delete it: the next command rebuilds it.") from error
+    rows = (row for batch in table.select(RECORD_COLUMNS).to_batches(max_chunksize=10_000) for row in batch.to_pylist())
+    hashes = [sha256_bytes(json.dumps(row).encode()) for row in rows]
+    return table.append_column("record_sha256", pa.array(hashes, _TEXT))
 
 
 def joined(dataset: Dataset) -> pa.Table:
@@ -82,7 +88,7 @@ def joined(dataset: Dataset) -> pa.Table:
             continue
         record = folder.record
         mine = rows.take(pc.index_in(pa.array(keys(record, table)), rows["key"].combine_chunks()))
-        for field in list(rows.schema)[5:]:
+        for field in list(rows.schema)[len(ROW_COLUMNS) :]:
             told = {**(field.metadata or {}), "folder": folder.path.name}
             named = pa.field(f"{record.name}.{field.name}", field.type, metadata=told)
             table = table.append_column(named, mine[field.name])
