@@ -16,7 +16,7 @@ import pyarrow as pa
 from PIL import Image
 from skimage.metrics import structural_similarity
 
-from blendset_trainer.scoring.greys import by_size, grey, sharpness
+from blendset_trainer.scoring.greys import grey, sharpness
 from blendset_trainer.stages import Figure, View
 
 SIDE = 336
@@ -51,16 +51,12 @@ class SsimRoundtrip:
         """There is no model."""
 
     def rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
-        return by_size(views, _rows)
+        return [_row(view) for view in views]
 
 
-def _rows(views: list[View]) -> list[dict[str, Any]]:
-    sharp = sharpness(grey(np.stack([view.rgb for view in views])))
-    scores = [ssim_roundtrip(view.rgb) for view in views]
-    return [
-        {"ssim": score, "ssim_of_sharp": score if each >= SHARPNESS_FLOOR else None, "sharpness": float(each)}
-        for score, each in zip(scores, sharp, strict=True)
-    ]
+def _row(view: View) -> dict[str, Any]:
+    score, sharp = ssim_roundtrip(view.rgb), sharpness(grey(view.rgb))
+    return {"ssim": score, "ssim_of_sharp": score if sharp >= SHARPNESS_FLOOR else None, "sharpness": sharp}
 
 
 def ssim_roundtrip(rgb: npt.NDArray[np.uint8], side: int = SIDE) -> float:
