@@ -28,7 +28,7 @@ SUBJECT_COLOURS = ("#3B6EA5", "#D08A2E", "#4C8C5A", "#A8516E", "#6A5FA0", "#2F8F
 
 def contact_sheet(dataset: Dataset, columns: int | None = None) -> Image.Image:
     """All views of a dataset, a heading for each scene; BlendsetError where there is none or one cannot be read."""
-    views = sorted(dataset.views(), key=_order)
+    views = sorted(dataset.views(), key=by_scene_and_subject)
     if not views:
         raise BlendsetError(f"{dataset.root} holds no views yet; render a scene into it first.")
     columns = columns or _columns(len(views))
@@ -63,7 +63,7 @@ def _positive(text: str) -> int:
     return number
 
 
-def _order(view: ViewRecord) -> tuple[str, bool, str, str, str, int, str]:
+def by_scene_and_subject(view: ViewRecord) -> tuple[str, bool, str, str, str, int, str]:
     """By scene, then subject, an ordered set in its order; views of the whole scene come last."""
     whole = not view.subject
     return view.scene, whole, view.subject_label, view.subject, view.view_set, view.view_index, view.view_id

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The way from proposed cameras to selected views, and what was left behind at each step for which reason."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.json
+
+from blendset.dataset import Dataset
+from blendset.errors import BlendsetError
+from blendset.records import ViewRecord
+
+_ROW = pyarrow.json.ParseOptions(
+    explicit_schema=pa.schema([("reason", pa.string())]), unexpected_field_behavior="ignore"
+)
+
+MEANINGS = {
+    "clearance": "something stands too near to the camera",
+    "truncated": "too much of the subject is outside the frame",
+    "blocked": "at first look, something hides the subject",
+    "hidden": "too little of the subject is in sight",
+    "inside solid": "the camera is inside an object",
+    "one surface": "one flat surface fills the picture",
+    "too little in frame": "the subject is too small in the picture",
+    "too much in frame": "the subject is too large in the picture",
+    "near occluder": "something near covers too much of the picture",
+    "outdoors": "seen from outside, and other views are from inside",
+    "wall side": "seen from the wall behind it, and other views are not",
+    "bare": "nothing but walls or sky",
+    "too close": "crowded by something near",
+    "texture missing": "a material of the subject lacks its image file",
+    "hidden in picture": "the rendered pixels show too little of the subject",
+    "too little in picture": "the rendered subject is too small",
+    "too much in picture": "the rendered subject is too large",
+    "truncated in picture": "the rendered subject is cut off by the frame",
+    "dark": "too dark at any exposure",
+    "dark subject": "the subject is too dark",
+    "blown out": "too many pixels are plain white",
+    "flat": "hardly any contrast in the picture",
+    "flat subject": "hardly any contrast on the subject",
+}
+"""Reason codes of planning and rendering in plain words."""
+
+
+@dataclass(frozen=True)
+class Reason:
+    name: str
+    count: int
+    meaning: str
+
+
+@dataclass(frozen=True)
+class RunCounts:
+    """One run: candidates and accepted are None where it kept no funnel."""
+
+    run: str
+    candidates: int | None
+    accepted: int | None
+    rendered: int
+    sound: int
+
+
+@dataclass(frozen=True)
+class Funnel:
+    """Counts over all runs that kept a funnel, and the reasons, the commonest first.
+
+    `turned_down` is about cameras, before anything was path traced; `failed` about finished pictures.
+    """
+
+    runs: tuple[RunCounts, ...]
+    turned_down: tuple[Reason, ...]
+    failed: tuple[Reason, ...]
+
+    @property
+    def candidates(self) -> int:
+        return sum(run.candidates or 0 for run in self.runs)
+
+    @property
+    def accepted(self) -> int:
+        return sum(run.accepted or 0 for run in self.runs)
+
+
+def funnel_of(dataset: Dataset, views: Sequence[ViewRecord]) -> Funnel:
+    """Read every funnel of a dataset beside the records of its views; BlendsetError names one that is damaged."""
+    read = {path.stem: _reasons(path) for path in sorted((dataset.root / "funnels").glob("*.jsonl"))}
+    rendered = Counter(view.run for view in views)
+    sound = Counter(view.run for view in views if not view.failed_checks)
+    runs = tuple(_counts(run, read.get(run), rendered[run], sound[run]) for run in sorted({*read, *rendered}))
+    turned_down = sum(read.values(), Counter[str]())
+    del turned_down[""]
+    return Funnel(runs, reasons(turned_down), reasons(Counter(code for view in views for code in view.failed_checks)))
+
+
+def reasons(counts: Mapping[str, int]) -> tuple[Reason, ...]:
+    """Counts by reason with what each means, the commonest first."""
+    order = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return tuple(Reason(name, count, MEANINGS.get(name, "")) for name, count in order)
+
+
+def _reasons(path: Path) -> Counter[str]:
+    """Candidates by reason, "" for the accepted."""
+    if not path.stat().st_size:
+        return Counter()
+    try:
+        column = pyarrow.json.read_json(path, parse_options=_ROW)["reason"].fill_null("")
+    except pa.ArrowException as error:
+        raise BlendsetError(f"{path} is damaged; delete it, and run the render that wrote it again.") from error
+    return Counter({row["values"].as_py(): row["counts"].as_py() for row in column.value_counts()})
+
+
+def _counts(run: str, funnel: Counter[str] | None, rendered: int, sound: int) -> RunCounts:
+    if funnel is None:
+        return RunCounts(run, None, None, rendered, sound)
+    return RunCounts(run, funnel.total(), funnel[""], rendered, sound)
