@@ -42,7 +42,7 @@ MEASURED = {
     "clipped_fraction": (LIGHT, "Blown out pixels", _SHARE),
     "subject_mean": (LIGHT, "Mean grey of the subject", _GREY),
     "subject_deviation": (LIGHT, "Contrast within the subject", _GREY),
-    "subject_contrast": (LIGHT, "Contrast against the background", _GREY),
+    "subject_contrast": (LIGHT, "Contrast with background", _GREY),
     "exposure_ev": (LIGHT, "Exposure", "stops"),
 }
 """What the records of rendered views measure: group, title and scale of each figure."""
