@@ -30,6 +30,7 @@ from blendset.placement.plan import read_plan
 from blendset_trainer import private_blenders
 from blendset_trainer.captioning.command import add_caption
 from blendset_trainer.export.command import add_export, add_unpack
+from blendset_trainer.report.command import add_report
 from blendset_trainer.reporting import follow, print_funnels, print_json, print_summary, print_table
 from blendset_trainer.scoring.command import add_score
 from blendset_trainer.usage import (
@@ -77,6 +78,7 @@ def parser() -> Parser:
     add_score(commands)
     add_export(commands)
     add_unpack(commands)
+    add_report(commands)
     _add_blender(commands)
     return top
 

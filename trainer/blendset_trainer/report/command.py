@@ -44,7 +44,11 @@ def add_report(commands: argparse._SubParsersAction[Parser]) -> None:
     parser.add_argument("dataset", type=Path, metavar="DATASET", help="the dataset's folder")
     parser.add_argument("--selection", metavar="NAME", help="the selection to show (default: the only one there is)")
     parser.add_argument(
-        "--out", type=Path, default=Path("report.html"), metavar="FILE.html", help="the page to write (default %(default)s)"
+        "--out",
+        type=Path,
+        default=Path("report.html"),
+        metavar="FILE.html",
+        help="the page to write (default %(default)s)",
     )
 
 

@@ -13,13 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet
+import pyarrow.parquet as pq
 
-from blendset.dataset import RGB, Dataset
+from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset.records import ViewRecord, read_json
 from blendset_trainer.contact_sheet import by_scene_and_subject
 from blendset_trainer.report.funnel import Funnel, Reason, funnel_of, reasons
+from blendset_trainer.selection.duplicates import alike_pairs, vectors_and_cosine
+from blendset_trainer.selection.files import drops_path
+from blendset_trainer.selection.groups import linked, view_sets
+from blendset_trainer.selection.rules import PRESET, RULES, load_preset
 
 CAMERA, LIGHT, CAPTIONS, SCORES = "Camera and framing", "Light", "Captions", "Scores"
 FORMS = ("dense", "short", "caption")
@@ -142,17 +146,16 @@ def report_of(
     rows = _aligned(table, records)
     captions = _captions(rows)
     unsupported = Counter(noun for of_view in captions for each in of_view for noun in each.unsupported)
-    duplicates, compared = _duplicates(records, rows)
+    duplicates, compared = _duplicates(rows)
+    views = [_view(dataset, record, of_view, selection) for record, of_view in zip(records, captions, strict=True)]
     return Report(
         name=dataset.record.name,
         folder=dataset.root.name,
         facts=tuple(_facts(dataset, records)),
         funnel=funnel_of(dataset, records),
-        selection=None if selection is None else _summary(selection),
+        selection=None if selection is None else _summary(selection, views),
         selections=selection_names(dataset),
-        views=[
-            _view(dataset, record, of_view, selection) for record, of_view in zip(records, captions, strict=True)
-        ],
+        views=views,
         figures=[*_scores(rows), *_caption_figures(rows), *_measured(records)],
         unsupported=sorted(unsupported.items(), key=lambda item: (-item[1], item[0])),
         duplicates=duplicates,
@@ -175,13 +178,14 @@ def read_selection(dataset: Dataset, name: str) -> Selection:
     if name not in names:
         there = f"it has {', '.join(names)}" if names else "make one with 'blendset select'"
         raise BlendsetError(f"{dataset.root} has no selection '{name}'; {there}.")
-    chosen = _read_parquet(dataset.root / "selections" / f"{name}.parquet")
-    drops = _read_parquet(dataset.root / "selections" / f"{name}.drops.parquet")
-    words = {key.decode(): value.decode() for key, value in (chosen.schema.metadata or {}).items()}
+    path = dataset.root / "selections" / f"{name}.parquet"
+    chosen = _read_parquet(path)
+    drops = _read_parquet(drops_path(path))
+    words = chosen.schema.metadata or {}
     return Selection(
         name=name,
-        rules=words.get("rules", ""),
-        preset=words.get("preset", ""),
+        rules=words.get(RULES, b"").decode(),
+        preset=words.get(PRESET, b"").decode(),
         chosen={row["view_id"]: row for row in chosen.to_pylist()},
         dropped=dict(zip(drops["view_id"].to_pylist(), drops["reason"].to_pylist(), strict=True)),
     )
@@ -189,14 +193,17 @@ def read_selection(dataset: Dataset, name: str) -> Selection:
 
 def _read_parquet(path: Path) -> pa.Table:
     try:
-        return pyarrow.parquet.read_table(path)
+        return pq.read_table(path, partitioning=None)
     except (OSError, pa.ArrowException) as error:
         raise BlendsetError(f"{path} cannot be read ({error}); make the selection again.") from error
 
 
-def _summary(selection: Selection) -> SelectionSummary:
-    dropped = reasons(Counter(selection.dropped.values()))
-    return SelectionSummary(selection.name, selection.rules, selection.preset, len(selection.chosen), dropped)
+def _summary(selection: Selection, views: Sequence[View]) -> SelectionSummary:
+    """Counts what the selection says of the views that there are today."""
+    dropped = reasons(Counter(view.drop for view in views if view.drop))
+    return SelectionSummary(
+        selection.name, selection.rules, selection.preset, sum(view.selected for view in views), dropped
+    )
 
 
 # --- the card ---------------------------------------------------------------------------------------------------------
@@ -232,9 +239,7 @@ def _listed(values: Any, most: int = 4) -> str:
 # --- views ------------------------------------------------------------------------------------------------------------
 
 
-def _view(
-    dataset: Dataset, record: ViewRecord, captions: Sequence[Caption], selection: Selection | None
-) -> View:
+def _view(dataset: Dataset, record: ViewRecord, captions: Sequence[Caption], selection: Selection | None) -> View:
     row = selection.chosen.get(record.view_id) if selection else None
     return View(
         id=record.view_id,
@@ -348,10 +353,25 @@ def _number(value: Any) -> float | None:
 # --- duplicates -------------------------------------------------------------------------------------------------------
 
 
-def _duplicates(records: Sequence[ViewRecord], rows: pa.Table) -> tuple[list[list[int]], str]:
-    """Groups of views that look the same, as places in the order of the records, and how they were compared."""
-    same: dict[str, list[int]] = {}
-    for place, record in enumerate(records):
-        if RGB in record.files:
-            same.setdefault(record.files[RGB].sha256, []).append(place)
-    return [group for group in same.values() if len(group) > 1], "byte for byte"
+def _duplicates(rows: pa.Table) -> tuple[list[list[int]], str]:
+    """Groups of rows whose pictures look the same, and how they were compared.
+
+    Views of one set are never duplicates: there likeness is wanted.
+    """
+    alike = next(rule for rule in load_preset("blendset").duplicates if rule.bits is not None)
+    if alike.column not in rows.column_names:
+        return _equal(rows["rgb_sha256"].to_pylist()), "byte for byte"
+    vectors, cosine = vectors_and_cosine(rows, alike)
+    sets = view_sets(rows)
+    pairs = [(one, other) for one, other in alike_pairs(vectors, cosine) if sets[one] != sets[other]]
+    linked_by = linked([], pairs, rows.num_rows).tolist()
+    return _equal(linked_by), f"by perceptual hash (at most {alike.bits} of its 64 bits differ)"
+
+
+def _equal(values: Sequence[Any]) -> list[list[int]]:
+    """The places of equal values, for those that are there more than once."""
+    places: dict[Any, list[int]] = {}
+    for place, value in enumerate(values):
+        if value is not None:
+            places.setdefault(value, []).append(place)
+    return [group for group in places.values() if len(group) > 1]

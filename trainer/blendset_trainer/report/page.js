@@ -32,7 +32,7 @@ function h(tag, attributes = {}, ...children) {
 const count = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
 const percent = (share) => `${(100 * share).toFixed(share < 0.0995 && share > 0 ? 1 : 0)} %`;
 const numeral = (value) =>
-  value == null ? "–" : Math.abs(value) >= 1000 ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(3)));
+  value == null ? "–" : (Math.abs(value) >= 1000 ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(3)))).replace("-", "−");
 
 // --- pictures --------------------------------------------------------------------------------------------------------
 
@@ -167,7 +167,7 @@ function tally(key) {
 
 function setUpBar() {
   const some = (all, entries) => [["", all], ...(entries.length > 1 ? entries : [])];
-  options(byId("scene"), [["", some("All", tally((view) => view.scene)).slice(0)]], (scene) => update({ scene }));
+  options(byId("scene"), [["", some("All", tally((view) => view.scene))]], (scene) => update({ scene }));
   options(byId("subject"), [["", some("All", tally((view) => view.label))]], (subject) => update({ subject }));
   const named = [["selected", "Selected"], ["dropped", "Not selected"], ["sound", "Passed the last check"], ["failed", "Failed the last check"],
     ["duplicate", "Duplicates"], ["captioned", "With a caption"], ["uncaptioned", "Without a caption"], ["unsupported", "Captions in doubt"]];

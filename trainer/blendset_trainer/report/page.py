@@ -16,9 +16,7 @@ BLOCK = 100
 
 def page_of(report: Report, pictures: Sequence[str]) -> str:
     """The page's HTML; `pictures` holds one line per view, in the order of the report's views."""
-    room = Environment(
-        loader=PackageLoader("blendset_trainer.report", "."), autoescape=True, undefined=StrictUndefined
-    )
+    room = Environment(loader=PackageLoader("blendset_trainer.report", "."), autoescape=True, undefined=StrictUndefined)
     data = json.dumps(report, default=vars, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     blocks = ["\n".join(pictures[start : start + BLOCK]) for start in range(0, len(pictures), BLOCK)]
     return room.get_template("page.html").render(

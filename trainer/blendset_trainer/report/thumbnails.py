@@ -57,7 +57,12 @@ def thumbnails(
 
 def _line(dataset: Dataset, view: ViewRecord, size: int) -> str:
     """The line of one view, from the cache or into it; one with a damaged file is never kept."""
-    shown = [LOOK, size, view.subject_objects, *(view.files[name].sha256 for name in (RGB, PASSES) if name in view.files)]
+    shown = [
+        LOOK,
+        size,
+        view.subject_objects,
+        *(view.files[name].sha256 for name in (RGB, PASSES) if name in view.files),
+    ]
     key = sha256_bytes(repr(shown).encode())
     cached = dataset.root / "cache" / "thumbnails" / key[:2] / f"{key}.txt"
     if cached.exists():
