@@ -452,23 +452,23 @@ function drawDuplicates() {
 
 function openView(index, among) {
   const dialog = byId("view");
-  const returnTo = dialog.open ? null : document.activeElement;
-  drawView(index, among);
-  if (dialog.open) return;
+  const returnTo = document.activeElement;
   dialog.showModal();
-  dialog.addEventListener("close", () => returnTo?.focus?.({ preventScroll: true }), { once: true });
+  dialog.addEventListener("close", () => returnTo.focus({ preventScroll: true }), { once: true });
+  drawView(index, among);
 }
 
-function drawView(index, among, kind = state.kind) {
+/** Draw a view into the dialog; the keyboard stays on the button that leads on in the direction of the last step. */
+function drawView(index, among, kind = state.kind, last = 1) {
   const view = views[index];
   const place = among.indexOf(index);
-  const turn = (step) => among[place + step] === undefined || drawView(among[place + step], among, kind);
+  const turn = (step) => among[place + step] === undefined || drawView(among[place + step], among, kind, step);
   const picture = h("div", {}, frame(index, kind));
   const pick = (chosen) => {
     kind = chosen;
     picture.replaceChildren(frame(index, kind));
   };
-  const button = (text, step, says) => h("button", { type: "button", "aria-label": says, disabled: among[place + step] === undefined, onclick: () => turn(step) }, text);
+  const button = (text, step, says) => h("button", { type: "button", "aria-label": says, "data-step": step, disabled: among[place + step] === undefined, onclick: () => turn(step) }, text);
   const pairs = (entries) => h("dl", { class: "pairs" }, entries.flatMap(([term, text]) => [h("dt", {}, term), h("dd", {}, text)]));
   const measured = figures.filter((figure) => figure.values[index] != null).map((figure) => [figure.title, numeral(figure.values[index])]);
   const part = (title, content) => (content ? [h("h3", {}, title), content] : []);
@@ -488,7 +488,8 @@ function drawView(index, among, kind = state.kind) {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
     if (step && event.target.type !== "radio") turn(step);
   };
-  byId("view").querySelector(".turn button:not(:disabled)").focus();
+  const enabled = (which) => byId("view").querySelector(`.turn ${which}:not(:disabled)`);
+  (enabled(`[data-step="${last}"]`) ?? enabled("button")).focus();
 }
 
 function fateOf(view) {

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The report in a real browser, by real clicks and keys: it sorts, filters, pages and opens views, and asks no network.
+
+Needs Chromium or Chrome (Debian: `chromium`).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from blendset_trainer.cli import main
+from blendset_trainer.report.command import write_report
+from blendset_trainer.selection.files import selection_path, write_selection
+from blendset_trainer.selection.rules import Keep, Rules
+from blendset_trainer.selection.select import select
+from blendset_trainer.tables import joined
+from tests.trainer.tiny_datasets import add_picture, add_scene, make_dataset
+
+VIEWS = 110
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        why = "there is no Chromium or Chrome on the path"
+        pytest.fail(why) if os.environ.get("BLENDSET_REQUIRE_BLENDERS") == "1" else pytest.skip(why)
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The pages of a dataset with scores and a selection, and of one with views only."""
+    folder = tmp_path_factory.mktemp("reports")
+    rich, bare = make_dataset(folder / "rich"), make_dataset(folder / "bare")
+    for scene in ("attic", "cellar"):
+        add_scene(rich, scene)
+    ids = np.repeat(np.array([[1, 2]], np.uint32), 16, axis=1).repeat(32, axis=0)
+    for number in range(VIEWS):
+        rgb = np.random.default_rng(number).integers(0, 60 + number, (32, 32, 3), np.uint8)
+        scene, subject = ("attic", "lamp") if number % 2 else ("cellar", "barrel")
+        checks = ("flat",) if number % 10 == 0 else ()
+        framed = {"subject_objects": (1,), "subject_share": number / 200, "failed_checks": checks}
+        add_picture(rich, scene, subject, number, rgb, ids, **framed)
+    add_picture(bare, "attic", "lamp", 1, np.zeros((8, 8, 3), np.uint8))
+    for dataset in (rich, bare):
+        dataset.rebuild_index()
+    assert main(["score", str(rich.root), "--with", "image-stats"]) == 0
+    rules = Rules(keep=(Keep(column="subject_share", at_least=0.25, reason="subject too small"),))
+    write_selection(selection_path(rich, "large"), select(joined(rich), rules))
+    for name, dataset in (("rich", rich), ("bare", bare)):
+        write_report(dataset, folder / f"{name}.html")
+    return {name: folder / f"{name}.html" for name in ("rich", "bare")}
+
+
+@pytest.fixture
+def page(browser: Browser, pages: dict[str, Path]) -> Iterator[Page]:
+    """The rich page, which must stay without errors and without requests."""
+    yield from opened(browser, pages["rich"])
+
+
+def opened(browser: Browser, path: Path) -> Iterator[Page]:
+    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: complaints.append(request.url[:80]))
+    page.goto(path.as_uri())
+    page.wait_for_selector(".sheet .tile")
+    yield page
+    allowed = (path.as_uri(), "data:image/webp;base64,")
+    assert [each for each in complaints if not each.startswith(allowed)] == []
+    page.close()
+
+
+def numbers(page: Page) -> list[int]:
+    """The numbers of the views on the sheet, in its order."""
+    ids = page.locator(".sheet .tile").evaluate_all("tiles => tiles.map(tile => tile.dataset.view)")
+    return [int(view.rpartition("-")[2]) for view in ids]
+
+
+def test_it_pages(page: Page) -> None:
+    expect(page.locator("#pager")).to_contain_text("1–100")
+    first = numbers(page)
+    page.get_by_role("button", name="Next").first.click()
+    expect(page.locator("#pager")).to_contain_text("101–110")
+    assert sorted(first + numbers(page)) == list(range(VIEWS))
+    expect(page.get_by_role("button", name="Next").first).to_be_disabled()
+
+
+def test_it_sorts_by_a_figure(page: Page) -> None:
+    page.get_by_role("button", name="Sort views by Subject's share of the picture").click()
+    assert numbers(page) == list(range(100))
+    page.get_by_role("button", name="Lowest first").click()
+    assert numbers(page) == list(range(VIEWS - 1, VIEWS - 101, -1))
+
+
+def test_it_filters_by_words_by_choice_and_by_a_bar(page: Page) -> None:
+    page.get_by_label("Search").click()
+    page.keyboard.type("barrel")
+    expect(page.locator("#count")).to_have_text("55 of 110 views")
+    page.get_by_role("combobox", name="Show").select_option(label="Failed the last check")
+    expect(page.locator("#count")).to_have_text("11 of 110 views")
+    page.get_by_role("button", name="Remove: Show all").click()
+    expect(page.locator("#count")).to_have_text("110 views")
+
+    page.locator("[data-figure=subject_share] .place").first.click()
+    bar = numbers(page)
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    assert sorted(numbers(page))[0] == sorted(bar)[-1] + 1
+    page.get_by_role("button", name="Remove: Subject's share of the picture").click()
+    expect(page.locator("#count")).to_have_text("110 views")
+
+
+def test_the_reasons_of_the_funnel_lead_to_their_views(page: Page) -> None:
+    expect(page.locator("#steps")).to_contain_text("selected by “large”")
+    page.locator("#reasons").get_by_role("button", name="subject too small").click()
+    assert sorted(numbers(page)) == list(range(50))
+    expect(page.locator(".sheet .tile").first).to_contain_text("subject too small")
+
+
+def test_passes_show_under_the_pointer(page: Page) -> None:
+    picture = page.locator(".sheet .tile .frame").first
+    source = picture.locator("img").get_attribute("src")
+    picture.scroll_into_view_if_needed()
+    picture.hover(position={"x": 60, "y": 50})
+    expect(picture.locator(".kind")).to_have_text("Objects")
+    assert picture.locator("img").get_attribute("src") != source
+    page.mouse.move(2, 2)
+    expect(picture.locator("img")).to_have_attribute("src", source or "")
+    page.locator("#kinds").get_by_text("Depth").click()
+    assert picture.locator("img").get_attribute("src") != source
+
+
+def test_a_view_opens_turns_and_closes_by_keyboard(page: Page) -> None:
+    page.locator(".sheet .tile").first.focus()
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog", name="lamp")
+    expect(dialog).to_contain_text("1 of 110")
+    expect(dialog).to_contain_text("Not selected: subject too small")
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("dialog")).to_contain_text("2 of 110")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(page.locator(".sheet .tile").first).to_be_focused()
+
+
+@pytest.mark.parametrize("width", [700, 1400])
+def test_nothing_sticks_out_sideways(page: Page, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
+def test_what_is_not_there_yet_is_a_command_and_no_empty_panel(browser: Browser, pages: dict[str, Path]) -> None:
+    for page in opened(browser, pages["bare"]):
+        for command in ("caption", "score", "select"):
+            expect(page.locator("main")).to_contain_text(f"blendset {command} bare")
+        empty = "cards => cards.filter(card => !card.innerText.trim()).map(card => card.outerHTML)"
+        assert page.locator("section, .group, #reasons > div, .figure").evaluate_all(empty) == []
