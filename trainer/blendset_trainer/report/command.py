@@ -19,7 +19,7 @@ from blendset_trainer.report.page import page_of
 from blendset_trainer.report.thumbnails import NONE, thumbnails
 from blendset_trainer.reporting import print_json
 from blendset_trainer.tables import joined
-from blendset_trainer.usage import Parser, command
+from blendset_trainer.usage import DONE, Parser, command
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,11 @@ def _run(arguments: argparse.Namespace) -> int:
         )
     if arguments.json:
         print_json(written)
-        return 0
+        return DONE
     if written.unreadable:
         print(f"{written.unreadable} pictures cannot be read; 'blendset verify' names them.", file=sys.stderr)
     print(f"{written.page}: {written.views:,} views, {written.bytes / 1e6:.1f} MB")
-    return 0
+    return DONE
 
 
 def write_report(

@@ -156,7 +156,7 @@ def report_of(
         selection=None if selection is None else _summary(selection, views),
         selections=selection_names(dataset),
         views=views,
-        figures=[*_scores(rows), *_caption_figures(rows), *_measured(records)],
+        figures=_figures(records, rows),
         unsupported=sorted(unsupported.items(), key=lambda item: (-item[1], item[0])),
         duplicates=duplicates,
         compared=compared,
@@ -307,6 +307,14 @@ def _caption_figures(rows: pa.Table) -> Iterator[Figure]:
 
 
 # --- figures ----------------------------------------------------------------------------------------------------------
+
+
+def _figures(records: Sequence[ViewRecord], rows: pa.Table) -> list[Figure]:
+    """Scores, captions, and what rendering has measured where no scorer has measured it again."""
+    scores = list(_scores(rows))
+    again = {figure.name.rpartition(".")[2] for figure in scores}
+    measured = [figure for figure in _measured(records) if figure.name not in again]
+    return [*scores, *_caption_figures(rows), *measured]
 
 
 def _scores(rows: pa.Table) -> Iterator[Figure]:
