@@ -19,58 +19,15 @@ from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset.records import ViewRecord, read_json
 from blendset_trainer.contact_sheet import by_scene_and_subject
+from blendset_trainer.report.figures import Caption, Figure, captions_of, figures_of, number
 from blendset_trainer.report.funnel import Funnel, Reason, funnel_of, reasons
 from blendset_trainer.selection.duplicates import alike_pairs, vectors_and_cosine
 from blendset_trainer.selection.files import drops_path
 from blendset_trainer.selection.groups import linked, view_sets
 from blendset_trainer.selection.rules import PRESET, RULES, load_preset
 
-CAMERA, LIGHT, CAPTIONS, SCORES = "Camera and framing", "Light", "Captions", "Scores"
-FORMS = ("dense", "short", "caption")
-"""Figures of a caption stage that hold a text, the one to read first in front."""
 SMALLEST_SHARE, MOST_OBJECTS = 0.005, 10
 """What is said of a view's objects: those that cover half a percent of it, up to ten."""
-
-_SHARE, _GREY = "share, 0 to 1", "grey levels, 0 to 255"
-MEASURED = {
-    "subject_share": (CAMERA, "Subject's share of the picture", _SHARE),
-    "visible_fraction": (CAMERA, "Visible part of the subject", _SHARE),
-    "truncation": (CAMERA, "Subject outside the frame", _SHARE),
-    "distance": (CAMERA, "Distance", "Blender units"),
-    "elevation_deg": (CAMERA, "Elevation", "degrees"),
-    "azimuth_deg": (CAMERA, "Azimuth", "degrees"),
-    "focal_length_mm": (CAMERA, "Focal length", "mm"),
-    "mean": (LIGHT, "Mean grey", _GREY),
-    "variance": (LIGHT, "Variance of grey", "grey levels squared"),
-    "dark_fraction": (LIGHT, "Dark pixels", _SHARE),
-    "clipped_fraction": (LIGHT, "Blown out pixels", _SHARE),
-    "subject_mean": (LIGHT, "Mean grey of the subject", _GREY),
-    "subject_deviation": (LIGHT, "Contrast within the subject", _GREY),
-    "subject_contrast": (LIGHT, "Contrast with background", _GREY),
-    "exposure_ev": (LIGHT, "Exposure", "stops"),
-}
-"""What the records of rendered views measure: group, title and scale of each figure."""
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A number per view, None where a view has none; `scale` says what it means."""
-
-    name: str
-    group: str
-    title: str
-    scale: str
-    values: Sequence[float | None]
-
-
-@dataclass(frozen=True)
-class Caption:
-    """What one stage says of one view; `unsupported` are its nouns that the picture does not show."""
-
-    stage: str
-    form: str
-    text: str
-    unsupported: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -144,7 +101,7 @@ def report_of(
 ) -> Report:
     """What is to be shown of these views; `table` is what `blendset_trainer.tables.joined` gives."""
     rows = _aligned(table, records)
-    captions = _captions(rows)
+    captions = captions_of(rows)
     unsupported = Counter(noun for of_view in captions for each in of_view for noun in each.unsupported)
     duplicates, compared = _duplicates(rows)
     views = [_view(dataset, record, of_view, selection) for record, of_view in zip(records, captions, strict=True)]
@@ -156,7 +113,7 @@ def report_of(
         selection=None if selection is None else _summary(selection, views),
         selections=selection_names(dataset),
         views=views,
-        figures=_figures(records, rows),
+        figures=figures_of(records, rows),
         unsupported=sorted(unsupported.items(), key=lambda item: (-item[1], item[0])),
         duplicates=duplicates,
         compared=compared,
@@ -255,7 +212,7 @@ def _view(dataset: Dataset, record: ViewRecord, captions: Sequence[Caption], sel
         captions=captions,
         selected=row is not None,
         split=str(row.get("split") or "") if row else "",
-        weight=_number(row.get("weight")) if row else None,
+        weight=number(row.get("weight")) if row else None,
         drop=(selection.dropped.get(record.view_id) or "made after the selection") if selection and not row else "",
     )
 
@@ -272,90 +229,6 @@ def _aligned(table: pa.Table, records: Sequence[ViewRecord]) -> pa.Table:
     """The table's rows in the order of the records; nulls for a view that it does not know."""
     place = {view_id: row for row, view_id in enumerate(table["view_id"].to_pylist())}
     return table.take(pa.array([place.get(record.view_id) for record in records], pa.int64()))
-
-
-# --- captions ---------------------------------------------------------------------------------------------------------
-
-
-def _text_columns(rows: pa.Table) -> list[tuple[str, str, str]]:
-    """Column, stage and form of every text; the index's own caption counts where no stage has written any."""
-    split = [(name, *name.rpartition(".")[::2]) for name in rows.column_names]
-    of_stages = [each for each in split if each[1] and each[2] in FORMS]
-    own = [("caption", "captions", "caption")] if "caption" in rows.column_names else []
-    return sorted(of_stages or own, key=lambda each: (each[1], FORMS.index(each[2])))
-
-
-def _captions(rows: pa.Table) -> list[list[Caption]]:
-    """All that the stages say of each view."""
-    said: list[list[Caption]] = [[] for _ in range(rows.num_rows)]
-    for column, stage, form in _text_columns(rows):
-        nouns = f"{stage}.unsupported"
-        doubts = rows[nouns].to_pylist() if nouns in rows.column_names and form == "dense" else [None] * rows.num_rows
-        for captions, text, unsupported in zip(said, rows[column].to_pylist(), doubts, strict=True):
-            if text:
-                captions.append(Caption(stage, form, text, unsupported or ()))
-    return said
-
-
-def _caption_figures(rows: pa.Table) -> Iterator[Figure]:
-    """Length of every caption, and what else its stage measures (the share that is grounded)."""
-    texts = _text_columns(rows)
-    for column, stage, form in texts:
-        lengths = [len(text.split()) if text else None for text in rows[column].to_pylist()]
-        yield Figure(f"{column}:words", CAPTIONS, f"Length, {form} ({stage})", "words", lengths)
-    yield from _numeric(rows, {stage for _, stage, _ in texts}, CAPTIONS)
-
-
-# --- figures ----------------------------------------------------------------------------------------------------------
-
-
-def _figures(records: Sequence[ViewRecord], rows: pa.Table) -> list[Figure]:
-    """Scores, captions, and what rendering has measured where no scorer has measured it again."""
-    scores = list(_scores(rows))
-    again = {figure.name.rpartition(".")[2] for figure in scores}
-    measured = [figure for figure in _measured(records) if figure.name not in again]
-    return [*scores, *_caption_figures(rows), *measured]
-
-
-def _scores(rows: pa.Table) -> Iterator[Figure]:
-    captioners = {stage for _, stage, _ in _text_columns(rows)}
-    stages = {name.rpartition(".")[0] for name in rows.column_names} - {""} - captioners
-    yield from _numeric(rows, stages, SCORES)
-
-
-def _numeric(rows: pa.Table, stages: set[str], group: str) -> Iterator[Figure]:
-    """The numeric columns of some stages, in the table's order."""
-    for field in rows.schema:
-        stage, _, name = field.name.rpartition(".")
-        if stage in stages and (pa.types.is_floating(field.type) or pa.types.is_integer(field.type)):
-            scale = (field.metadata or {}).get(b"scale", b"").decode()
-            values = [_number(value) for value in rows[field.name].to_pylist()]
-            yield Figure(field.name, group, f"{_words(name)} ({stage})", scale, values)
-
-
-def _measured(records: Sequence[ViewRecord]) -> Iterator[Figure]:
-    """What rendering itself has measured."""
-    for name, (group, title, scale) in MEASURED.items():
-        yield Figure(name, group, title, scale, [_number(_of_record(record, name)) for record in records])
-
-
-def _of_record(record: ViewRecord, name: str) -> Any:
-    for holder in (record, record.camera):
-        if hasattr(holder, name):
-            return getattr(holder, name)
-    return record.statistics.get(name)
-
-
-def _words(name: str) -> str:
-    text = name.replace("_", " ").replace("-", " ")
-    return text[:1].upper() + text[1:]
-
-
-def _number(value: Any) -> float | None:
-    """Six digits, which is more than a histogram shows; None for what is no finite number."""
-    if value is None or value != value or value in (float("inf"), float("-inf")):
-        return None
-    return float(f"{value:.6g}")
 
 
 # --- duplicates -------------------------------------------------------------------------------------------------------

@@ -76,14 +76,6 @@ class Funnel:
     turned_down: tuple[Reason, ...]
     failed: tuple[Reason, ...]
 
-    @property
-    def candidates(self) -> int:
-        return sum(run.candidates or 0 for run in self.runs)
-
-    @property
-    def accepted(self) -> int:
-        return sum(run.accepted or 0 for run in self.runs)
-
 
 def funnel_of(dataset: Dataset, views: Sequence[ViewRecord]) -> Funnel:
     """Read every funnel of a dataset beside the records of its views; BlendsetError names one that is damaged."""
