@@ -118,6 +118,13 @@ def test_scores_and_captions_come_with_their_scale_and_what_is_in_doubt(dataset:
     assert made.unsupported == [("cat", 1)]
 
 
+def test_the_caption_of_the_index_is_shown_where_no_stage_has_rows_for_it(dataset: Dataset) -> None:
+    table = joined(dataset).drop_columns("caption")
+    table = table.append_column("metadata.dense", pa.nulls(4, pa.string()))
+    made = report(dataset, table.append_column("caption", pa.array(["an attic"] * 4)))
+    assert [[caption.text for caption in view.captions] for view in made.views] == [["an attic"]] * 4
+
+
 def test_a_selection_gives_every_view_its_fate(dataset: Dataset) -> None:
     select(dataset, "first", ["lamp-0001", "long-gone"], {"lamp-0002": "too dark", "lamp-0003": "too dark"})
     made = report(dataset, selection="first")

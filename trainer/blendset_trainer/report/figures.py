@@ -61,10 +61,11 @@ class Caption:
 
 
 def _text_columns(rows: pa.Table) -> list[tuple[str, str, str]]:
-    """Column, stage and form of every text; the index's own caption counts where no stage has written any."""
-    split = [(name, *name.rpartition(".")[::2]) for name in rows.column_names]
+    """Column, stage and form of every text; the index's own caption counts where no stage says anything today."""
+    spoken = [name for name in rows.column_names if rows[name].null_count < rows.num_rows]
+    split = [(name, *name.rpartition(".")[::2]) for name in spoken]
     of_stages = [each for each in split if each[1] and each[2] in FORMS]
-    own = [("caption", "captions", "caption")] if "caption" in rows.column_names else []
+    own = [("caption", "captions", "caption")] if "caption" in spoken else []
     return sorted(of_stages or own, key=lambda each: (each[1], FORMS.index(each[2])))
 
 
