@@ -33,6 +33,7 @@ from blendset_trainer.export.command import add_export, add_unpack
 from blendset_trainer.report.command import add_report
 from blendset_trainer.reporting import follow, print_funnels, print_json, print_summary, print_table
 from blendset_trainer.scoring.command import add_score
+from blendset_trainer.selection.command import add_select
 from blendset_trainer.usage import (
     DONE,
     FAILED,
@@ -76,9 +77,10 @@ def parser() -> Parser:
     _add_verify(commands)
     add_caption(commands)
     add_score(commands)
+    add_select(commands)
+    add_report(commands)
     add_export(commands)
     add_unpack(commands)
-    add_report(commands)
     _add_blender(commands)
     return top
 
