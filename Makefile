@@ -71,7 +71,7 @@ addon: .venv/.ready
 
 # Versions are locked in constraints/, without the names of package indexes: those are the user's own affair.
 lock: .venv/.ready
-	$(call compile,trainer) trainer/pyproject.toml --no-emit-package blendset
+	$(call compile,trainer) trainer/pyproject.toml --all-extras --no-emit-package blendset
 	$(call compile,blender)
 compile = $(uv) pip compile --quiet --universal --upgrade --python-version 3.11 --no-header --no-annotate \
   --output-file constraints/$(1).txt --group $(1) shared/pyproject.toml
@@ -80,7 +80,7 @@ compile = $(uv) pip compile --quiet --universal --upgrade --python-version 3.11 
 	python="$$(.ci/find-python 3.11 3.13)" && "$$python" -m venv --clear .venv
 	$(python) -m pip install --quiet --constraint constraints/trainer.txt uv
 	$(uv) pip install --quiet --python $(python) --constraint constraints/trainer.txt \
-	  --editable shared --editable trainer --group trainer
+	  --editable shared --editable "trainer[models,ray]" --group trainer
 	@touch $@
 
 # Only bpy itself, the core's dependencies and the test tools: the core comes with the add-on, and no trainer is ever here.

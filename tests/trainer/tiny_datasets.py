@@ -49,15 +49,17 @@ def add_picture(
     subject: str,
     number: int,
     rgb: npt.NDArray[np.uint8],
-    ids: npt.NDArray[np.uint32] | None = None,
+    ids: npt.NDArray[np.uint32] | Passes | None = None,
     **changes: object,
 ) -> str:
-    """Adds a view with these pixels (height, width, 3) and, where there is an id image, passes; returns its id."""
+    """Adds a view with these pixels (height, width, 3) and, where given, an id image or passes; returns its id."""
     size = (rgb.shape[1], rgb.shape[0])
     png = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(rgb)).save(png, "PNG")
     payload = {RGB: png.getvalue()}
-    if ids is not None:
+    if isinstance(ids, Passes):
+        payload[PASSES] = write_passes(ids)
+    elif ids is not None:
         normal = np.broadcast_to(np.array([0, 0, 1], np.float32), rgb.shape)
         payload[PASSES] = write_passes(Passes(np.ones(ids.shape, np.float32), normal, ids.astype(np.uint32)))
     fields: dict[str, object] = {

@@ -138,8 +138,11 @@ class Stage(Protocol):
     def setup(self) -> None:
         """Once per process, before the first rows."""
 
-    def rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
-        """One row per view, in their order: a value for each figure, None where there is none."""
+    def rows(self, views: Sequence[View]) -> Sequence[dict[str, Any] | BlendsetError]:
+        """One row per view, in their order: a value for each figure, None where there is none.
+
+        BlendsetError in the place of a row says why there is none now; the next run tries that view again.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)

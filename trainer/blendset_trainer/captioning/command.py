@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,9 +16,13 @@ from blendset_trainer.run import run_stage
 from blendset_trainer.schemes import Scheme, names, stage_of
 from blendset_trainer.stages import Stage, StageFolder, keys, record_of
 from blendset_trainer.tables import index_table
-from blendset_trainer.usage import DONE, Parser, command
+from blendset_trainer.usage import DONE, Parser, UsageError, command
 
-CAPTIONERS = {"metadata": Scheme("blendset_trainer.captioning.metadata:Metadata")}
+CAPTIONERS = {
+    "metadata": Scheme("blendset_trainer.captioning.metadata:Metadata"),
+    "hf": Scheme("blendset_trainer.captioning.by_model:local_captioner", "MODEL"),
+    "openai": Scheme("blendset_trainer.captioning.by_model:server_captioner", "URL#MODEL"),
+}
 
 
 def add_caption(commands: argparse._SubParsersAction[Parser]) -> None:
@@ -32,8 +36,16 @@ def add_caption(commands: argparse._SubParsersAction[Parser]) -> None:
     )
     caption.add_argument("dataset", type=Path, metavar="DATASET", help="the dataset's folder")
     caption.add_argument("--with", required=True, dest="captioner", metavar="CAPTIONER", help=names(CAPTIONERS))
+    caption.add_argument("--seed", type=int, help="metadata: another one says the same otherwise (default 0)")
     caption.add_argument(
-        "--seed", type=int, default=0, help="another one says the same otherwise (default %(default)s)"
+        "--view-sets", action="store_true", default=None, help="hf, openai: one caption and a quality for each view set"
+    )
+    caption.add_argument(
+        "--no-facts",
+        action="store_false",
+        default=None,
+        dest="facts",
+        help="hf, openai: ask without saying what is in sight",
     )
     add_executor(caption)
 
@@ -55,8 +67,14 @@ def _caption(arguments: argparse.Namespace) -> int:
 
 
 def _stage(arguments: argparse.Namespace) -> Stage:
-    stage = stage_of(arguments.captioner, CAPTIONERS)
-    return cast(Stage, replace(cast(Any, stage), seed=arguments.seed)) if "seed" in stage.parameters else stage
+    """The captioner, with the options that were given; UsageError for one that it does not have."""
+    stage = cast(Any, stage_of(arguments.captioner, CAPTIONERS))
+    given = {name: getattr(arguments, name) for name in ("seed", "view_sets", "facts")}
+    given = {name: value for name, value in given.items() if value is not None}
+    if strange := [name for name in given if name not in {field.name for field in fields(stage)}]:
+        option = {"seed": "--seed", "view_sets": "--view-sets", "facts": "--no-facts"}[strange[0]]
+        raise UsageError(f"{option} is not for '{arguments.captioner}'; see 'blendset caption --help'.")
+    return cast(Stage, replace(stage, **given))
 
 
 def captions_of(dataset: Dataset, stage: Stage) -> dict[str, str]:

@@ -42,8 +42,13 @@ class Job:
         for batch in self._batches(shard):
             unreadable |= _unreadable(batch, self.stage.whole_sets)
             sound = {item: view for item, view in batch if isinstance(view, View) and item.view_id not in unreadable}
-            items += sound
-            rows += self.stage.rows(list(sound.values())) if sound else []
+            answers = self.stage.rows(list(sound.values())) if sound else []
+            for item, row in zip(sound, answers, strict=True):
+                if isinstance(row, BlendsetError):
+                    unreadable[item.view_id] = str(row)
+                else:
+                    items.append(item)
+                    rows.append(row)
         if items:
             StageFolder.of(self.dataset.root, self.stage).write_shard(self.stage, items, rows)
         return Done(len(shard), unreadable)

@@ -24,6 +24,13 @@ SCORERS = {
     "image-stats": Scheme("blendset_trainer.scoring.image_stats:ImageStats"),
     "ssim-roundtrip": Scheme("blendset_trainer.scoring.ssim:SsimRoundtrip"),
     "phash": Scheme("blendset_trainer.scoring.phash:Phash"),
+    "geometry": Scheme("blendset_trainer.scoring.geometry:GeometryScorer"),
+    "clip": Scheme("blendset_trainer.scoring.clip:clip_scorer", "MODEL"),
+    "aesthetic": Scheme("blendset_trainer.scoring.aesthetic:aesthetic_scorer", "HEAD"),
+    "dino": Scheme("blendset_trainer.scoring.dino:dino_scorer", "MODEL"),
+    "preference": Scheme("blendset_trainer.scoring.preference:preference_scorer", "MODEL"),
+    "vqa": Scheme("blendset_trainer.scoring.vqa:vqa_scorer", "MODEL"),
+    "vlm-quality": Scheme("blendset_trainer.scoring.vlm_quality:quality_scorer", "MODEL"),
 }
 
 

@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scorers with models: their figures mean what their scales say. Tiny random models go through the loaders that real
+ones go through.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from blendset.dataset import INDEX, Dataset
+from blendset.errors import BlendsetError
+from blendset_trainer.executors.here import Here
+from blendset_trainer.run import run_stage
+from blendset_trainer.scoring import vlm_quality
+from blendset_trainer.scoring.aesthetic import aesthetic_scorer, load_head
+from blendset_trainer.scoring.clip import SYNTHVLM_PREFIX, ClipScorer, clip_scorer, find_clip
+from blendset_trainer.scoring.dino import dino_scorer, set_figures, square_around
+from blendset_trainer.scoring.preference import preference_scorer
+from blendset_trainer.scoring.vlm_quality import quality_scorer
+from blendset_trainer.scoring.vqa import vqa_scorer
+from blendset_trainer.stages import Stage, StageFolder
+from blendset_trainer.vision_language.local import LocalModel
+from blendset_trainer.vision_language.questions import Question
+from blendset_trainer.weights import find_model
+from tests.trainer import tiny_models
+from tests.trainer.tiny_datasets import add_picture, add_scene, make_dataset
+
+Row = dict[str, Any]
+Make = Callable[[str], Path]
+SUBJECT = 7
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Make:
+    """Makes the tiny model of a kind on first use; returns its folder."""
+    folder = tmp_path_factory.mktemp("models")
+    return cache(lambda kind: getattr(tiny_models, f"{kind}_model")(folder / kind))
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    """A set of three views of a bright square (the first two alike but for their surroundings), and one view alone."""
+    made = make_dataset(tmp_path / "data")
+    add_scene(made, "attic")
+    patterns = np.random.default_rng(0).integers(0, 255, (2, 16, 16, 3), dtype=np.uint8)
+    for number, (pattern, around) in enumerate(zip(patterns[[0, 0, 1]], (0, 200, 90), strict=True)):
+        rgb, ids = np.full((48, 64, 3), around, np.uint8), np.zeros((48, 64), np.uint32)
+        rgb[20:36, 10:26], ids[20:36, 10:26] = pattern, SUBJECT
+        place: dict[str, Any] = {"view_set": "orbit", "view_index": number, "subject_objects": (SUBJECT,)}
+        add_picture(made, "attic", "chair", number, rgb, ids, **place)
+    add_picture(made, "attic", "lamp", 9, np.full((40, 40, 3), 30, np.uint8), np.zeros((40, 40), np.uint32))
+    made.rebuild_index()
+    captions = {"chair-0000": "a red chair", "chair-0001": "a blue lamp", "chair-0002": "a red chair " * 30}
+    with_captions(made, captions)
+    return made
+
+
+def with_captions(dataset: Dataset, captions: dict[str, str]) -> None:
+    path = dataset.root / INDEX
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(row | {"caption": captions.get(row["view_id"])}) + "\n" for row in rows))
+
+
+def rows_of(dataset: Dataset, stage: Stage) -> dict[str, Row]:
+    """What the stage leaves on disk, by view; the stage travels as it would to a worker."""
+    travelled: Stage = pickle.loads(pickle.dumps(stage))
+    report = run_stage(dataset, travelled, Here())
+    assert not report.unreadable
+    return {row["view_id"]: row for row in all_rows(dataset, stage)}
+
+
+def all_rows(dataset: Dataset, stage: Stage) -> list[Row]:
+    """Stale ones too."""
+    rows = StageFolder.of(dataset.root, stage).rows()
+    return [] if rows is None else list(rows.to_pylist())
+
+
+def test_clip_tells_pictures_and_captions_apart(dataset: Dataset, model: Make) -> None:
+    stage = clip_scorer(str(model("open_clip")))
+    rows = rows_of(dataset, stage)
+    assert stage.name == "clip-open-clip"
+    cosines = [rows[f"chair-000{number}"]["similarity"] for number in range(3)]
+    assert all(-1 <= cosine <= 1 for cosine in cosines)
+    assert len(set(cosines)) == 3
+    embeddings = {name: np.array(row["embedding"]) for name, row in rows.items()}
+    assert {len(each) for each in embeddings.values()} == {16}
+    assert all(np.linalg.norm(each) == pytest.approx(1, abs=1e-5) for each in embeddings.values())
+
+
+def test_clip_says_what_it_did_not_read(dataset: Dataset, model: Make) -> None:
+    rows = rows_of(dataset, clip_scorer(str(model("open_clip"))))
+    short, long, none = rows["chair-0000"], rows["chair-0002"], rows["lamp-0009"]
+    assert (short["tokens"], short["truncated"]) == (5, False)  # three words, a beginning and an end
+    assert (long["tokens"], long["truncated"]) == (92, True)
+    assert [none[name] for name in ("similarity", "tokens", "truncated")] == [None, None, None]
+
+
+def test_what_clip_cannot_read_does_not_change_its_answer(dataset: Dataset, model: Make) -> None:
+    stage = clip_scorer(str(model("open_clip")))
+    before = rows_of(dataset, stage)["chair-0002"]["similarity"]
+    with_captions(dataset, {"chair-0002": "a red chair " * 40})
+    run_stage(dataset, stage, Here())
+    assert [row["similarity"] for row in all_rows(dataset, stage) if row["tokens"] == 122] == [
+        pytest.approx(before, abs=1e-6)
+    ]
+
+
+def test_words_before_the_caption_are_another_stage(dataset: Dataset, model: Make) -> None:
+    weights = find_clip(str(model("open_clip")))
+    plain, prefixed = ClipScorer(weights), ClipScorer(weights, SYNTHVLM_PREFIX)
+    assert StageFolder.of(dataset.root, plain).path != StageFolder.of(dataset.root, prefixed).path
+    before, after = (rows_of(dataset, stage)["chair-0000"] for stage in (plain, prefixed))
+    assert after["tokens"] == before["tokens"] + 3
+    assert after["similarity"] != before["similarity"]
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "pth"])
+def test_an_aesthetic_head_is_its_linear_layers(dataset: Dataset, model: Make, tmp_path: Path, suffix: str) -> None:
+    """In the form of LAION's improved predictor: numbered layers with dropouts between that hold no weights."""
+    generator = torch.Generator().manual_seed(0)
+    widths = {0: (16, 8), 2: (8, 4), 4: (4, 1)}
+    state = {
+        f"layers.{number}.{name}": torch.randn(shape, generator=generator)
+        for number, (inside, out) in widths.items()
+        for name, shape in (("weight", (out, inside)), ("bias", (out,)))
+    }
+    path = tmp_path / f"head.{suffix}"
+    save_file(state, path) if suffix == "safetensors" else torch.save(state, path)
+    clip = str(model("open_clip"))
+    embeddings = rows_of(dataset, clip_scorer(clip))
+    for name, row in rows_of(dataset, aesthetic_scorer(f"{path}@{clip}")).items():
+        value = np.array(embeddings[name]["embedding"])
+        for number in widths:
+            value = state[f"layers.{number}.weight"].numpy() @ value + state[f"layers.{number}.bias"].numpy()
+        assert row["score"] == pytest.approx(value[0], abs=1e-4)
+
+
+def test_a_wrong_aesthetic_head_is_one_sentence(model: Make, tmp_path: Path) -> None:
+    wide, two, pickled = (tmp_path / name for name in ("wide.safetensors", "two.safetensors", "code.pth"))
+    save_file({"weight": torch.ones(1, 768), "bias": torch.ones(1)}, wide)
+    save_file({"weight": torch.ones(2, 16), "bias": torch.ones(2)}, two)
+    torch.save({"weight": Path("not a tensor")}, pickled)
+    with pytest.raises(BlendsetError, match="reads 768 numbers and open_clip gives 16"):
+        aesthetic_scorer(f"{wide}@{model('open_clip')}").setup()
+    with pytest.raises(BlendsetError, match="ends in one figure"):
+        load_head(two)
+    with pytest.raises(BlendsetError, match=r"code\.pth cannot be loaded"):
+        load_head(pickled)
+
+
+def test_dino_sees_the_subject_and_not_what_is_around_it(dataset: Dataset, model: Make) -> None:
+    rows = rows_of(dataset, dino_scorer(str(model("dino"))))
+    first, second, third, alone = (rows[name] for name in ("chair-0000", "chair-0001", "chair-0002", "lamp-0009"))
+    assert first["set_max"] == pytest.approx(1, abs=1e-5)
+    assert first["set_min"] < 0.98
+    assert first["set_mean"] == pytest.approx((first["set_max"] + 2 * first["set_min"]) / 3, abs=1e-5)
+    assert {row["set_mean"] for row in (first, second, third)} == {first["set_mean"]}
+    assert first["best_pair"] == pytest.approx(third["best_pair"], abs=1e-5)
+    assert [alone[name] for name in ("set_mean", "set_min", "set_max", "best_pair")] == [None] * 4
+    np.testing.assert_allclose(first["embedding"], second["embedding"], atol=1e-5)
+
+
+def test_best_pair_is_syncds_rule() -> None:
+    """An image stays where it is in a pair of 0.7 <= cosine <= 0.98 (SynCD's loader)."""
+    cosines = np.array([[1, 0.99, 0.8, 0.2], [0.99, 1, 0.5, 0.3], [0.8, 0.5, 1, 0.1], [0.2, 0.3, 0.1, 1]], np.float32)
+    figures = set_figures(cosines)
+    kept = [bool(each["best_pair"] and each["best_pair"] >= 0.7) for each in figures]
+    assert kept == [True, False, True, False]
+    assert figures[0]["set_mean"] == pytest.approx((0.99 + 0.8 + 0.2 + 0.5 + 0.3 + 0.1) / 6)
+    assert set_figures(np.full((2, 2), 0.99, np.float32))[0]["best_pair"] is None
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "square"),
+    [
+        (slice(20, 36), slice(10, 26), (10, 20, 26, 36)),
+        (slice(0, 4), slice(10, 30), (10, 0, 30, 20)),
+        (slice(30, 48), slice(60, 64), (46, 30, 64, 48)),
+        (slice(0, 48), slice(0, 64), (0, -8, 64, 56)),
+    ],
+)
+def test_crops_are_square_and_stay_inside(rows: slice, columns: slice, square: tuple[int, int, int, int]) -> None:
+    mask: npt.NDArray[np.bool_] = np.zeros((48, 64), bool)
+    mask[rows, columns] = True
+    assert square_around(mask) == square
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip"])
+def test_preference_is_a_cosine_times_the_models_scale(dataset: Dataset, model: Make, kind: str) -> None:
+    stage = preference_scorer(str(model(kind)))
+    rows = rows_of(dataset, stage)
+    first, other, long, none = (rows[name] for name in ("chair-0000", "chair-0001", "chair-0002", "lamp-0009"))
+    assert -1 <= first["cosine"] <= 1
+    assert first["cosine"] != other["cosine"]
+    assert first["score"] / first["cosine"] == pytest.approx(other["score"] / other["cosine"], rel=1e-4)
+    assert (first["tokens"], first["truncated"], long["truncated"]) == (5, False, True)
+    assert none["cosine"] is None
+
+
+@pytest.mark.parametrize("kind", ["llava", "qwen"])
+def test_vqa_is_the_probability_of_yes(dataset: Dataset, model: Make, kind: str) -> None:
+    rows = rows_of(dataset, vqa_scorer(str(model(kind))))
+    asked = [rows[f"chair-000{number}"] for number in range(3)]
+    assert all(row["p_yes"] >= 0 and row["p_no"] >= 0 and row["p_yes"] + row["p_no"] <= 1 for row in asked)
+    assert len({row["p_yes"] for row in asked}) == 3
+    assert rows["lamp-0009"]["p_yes"] is None
+
+
+@pytest.mark.parametrize("kind", ["llava", "qwen"])
+def test_a_batch_answers_as_each_question_alone(model: Make, kind: str) -> None:
+    """Padding must not leak into an answer: questions and pictures of different sizes share the batch."""
+    answerer = LocalModel(find_model(str(model(kind))))
+    answerer.setup()
+    pictures = np.random.default_rng(0).integers(0, 255, (3, 60, 90, 3), dtype=np.uint8)
+    asked = [Question([pictures[0]], "a red chair"), Question(list(pictures), "a red chair " * 30)]
+    together = answerer.probabilities(asked, ("yes", "no"))
+    alone = [answerer.probabilities([question], ("yes", "no"))[0] for question in asked]
+    np.testing.assert_allclose(together, alone, rtol=1e-4)
+    assert answerer.replies(asked, 8) == [answerer.replies([question], 8)[0] for question in asked]
+
+
+def test_quality_that_is_not_said_is_unparsable(dataset: Dataset, model: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vlm_quality, "TOKENS", 6)
+    rows = rows_of(dataset, quality_scorer(str(model("qwen"))))
+    assert {row["quality"] for row in rows.values()} == {"unparsable"}  # a random model speaks nonsense
+    assert {row["score"] for row in rows.values()} == {None}
+
+
+def test_wrong_models_are_one_sentence(model: Make, tmp_path: Path) -> None:
+    with pytest.raises(BlendsetError, match="cannot be loaded as a model that describes pictures"):
+        vqa_scorer(str(model("dino"))).setup()
+    with pytest.raises(BlendsetError, match="has no chat template"):
+        stage = vqa_scorer(str(model("blip")))
+        stage.setup()
+        stage.model.probabilities([], ("yes",))
+    with pytest.raises(BlendsetError, match="did you mean ViT-B-32"):
+        find_clip("ViT-B-23")
+    with pytest.raises(BlendsetError, match="one of its tags: openai"):
+        find_clip("ViT-B-32/opanai")
+    with pytest.raises(BlendsetError, match="does not exist"):
+        find_clip(str(tmp_path / "missing"))

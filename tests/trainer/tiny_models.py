@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tiny real models with random weights, saved to a folder as released ones are, so that the usual loaders read them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+import transformers
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+torch.set_num_threads(1)  # threads of models as small as these only wait for one another
+
+WORDS = "yes no Yes No a an the red green blue chair table lamp room does this figure show please answer or".split()
+SMALL: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+TEXT: dict[str, Any] = {**SMALL, "num_key_value_heads": 2, "max_position_embeddings": 4096, "pad_token_id": 0,
+        "bos_token_id": 1, "eos_token_id": 2}  # fmt: skip
+EYE: dict[str, Any] = {**SMALL, "image_size": 28, "patch_size": 14}
+SIZE = {"height": 28, "width": 28}
+CHAT = (
+    "{% for message in messages %}{{ message.role }} : {% for part in message.content %}"
+    "{% if part.type == 'image' %}PICTURE{% else %}{{ part.text }}{% endif %}{% endfor %}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant : {% endif %}"
+)
+
+
+def tokenizer(*special: str, limit: int | None = None) -> Any:
+    """Words, single characters for the rest, and a beginning and an end around each text if there is a `limit`."""
+    names = ["<pad>", "<s>", "</s>", "<unk>", *special, *WORDS, *map(chr, range(33, 127))]
+    inner = Tokenizer(models.WordLevel({name: number for number, name in enumerate(names)}, unk_token="<unk>"))
+    inner.pre_tokenizer = pre_tokenizers.Whitespace()
+    if limit:
+        inner.post_processor = processors.TemplateProcessing("<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)])
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=inner, pad_token="<pad>", bos_token="<s>", eos_token="</s>", unk_token="<unk>",
+        additional_special_tokens=list(special), model_max_length=limit or 4096,
+    )  # fmt: skip
+
+
+def open_clip_model(folder: Path, context_length: int = 16) -> Path:
+    folder.mkdir(parents=True)
+    vision = {"image_size": 32, "layers": 2, "width": 32, "patch_size": 8, "head_width": 16}
+    text = {"context_length": context_length, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
+    config = {"embed_dim": 16, "vision_cfg": vision, "text_cfg": text}
+    torch.manual_seed(0)
+    save_file(open_clip.CLIP(**config).state_dict(), folder / "open_clip_model.safetensors")
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
+    return folder
+
+
+def clip_model(folder: Path) -> Path:
+    words = tokenizer(limit=16)
+    text = {**SMALL, "vocab_size": len(words), "max_position_embeddings": 16, "bos_token_id": 1, "eos_token_id": 2}
+    config = transformers.CLIPConfig(text_config=text, vision_config=EYE, projection_dim=16)
+    eye = transformers.CLIPImageProcessor(size={"shortest_edge": 28}, crop_size=SIZE)
+    return _saved(folder, transformers.CLIPModel(config), transformers.CLIPProcessor(eye, words))
+
+
+def siglip_model(folder: Path) -> Path:
+    words = tokenizer(limit=16)
+    text = {**SMALL, "vocab_size": len(words), "max_position_embeddings": 16}
+    config = transformers.SiglipConfig(text_config=text, vision_config=EYE)
+    eye = transformers.SiglipImageProcessor(size=SIZE)
+    return _saved(folder, transformers.SiglipModel(config), transformers.SiglipProcessor(eye, words))
+
+
+def dino_model(folder: Path) -> Path:
+    eye = transformers.BitImageProcessor(size={"shortest_edge": 28}, crop_size=SIZE)
+    return _saved(folder, transformers.Dinov2Model(transformers.Dinov2Config(**EYE)), eye)
+
+
+def blip_model(folder: Path) -> Path:
+    words = tokenizer()
+    text = {**SMALL, "vocab_size": len(words), "encoder_hidden_size": 32, "projection_dim": 32, "bos_token_id": 1,
+            "pad_token_id": 0, "eos_token_id": 2, "sep_token_id": 2}  # fmt: skip
+    config = transformers.BlipConfig(text_config=text, vision_config=EYE, projection_dim=32)
+    processor = transformers.BlipProcessor(transformers.BlipImageProcessor(size=SIZE), words)
+    return _saved(folder, transformers.BlipForConditionalGeneration(config), processor)
+
+
+def llava_model(folder: Path) -> Path:
+    words = tokenizer("<image>")
+    config = transformers.LlavaConfig(
+        vision_config=transformers.CLIPVisionConfig(**EYE),
+        text_config=transformers.LlamaConfig(vocab_size=len(words), **TEXT),
+        image_token_index=words.convert_tokens_to_ids("<image>"),
+        vision_feature_layer=-1,
+    )
+    processor = transformers.LlavaProcessor(
+        transformers.CLIPImageProcessor(size={"shortest_edge": 28}, crop_size=SIZE),
+        words,
+        patch_size=14,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=CHAT.replace("PICTURE", "<image>"),
+    )
+    return _saved(folder, transformers.LlavaForConditionalGeneration(config), processor)
+
+
+def qwen_model(folder: Path) -> Path:
+    marks = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
+    words = tokenizer(*marks)
+    names = ("vision_start_token_id", "vision_end_token_id", "image_token_id", "video_token_id")
+    eye = {"depth": 2, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2, "out_hidden_size": 32,
+           "window_size": 56, "fullatt_block_indexes": [1]}  # fmt: skip
+    rope = {"type": "mrope", "rope_type": "default", "mrope_section": [2, 3, 3]}
+    config = transformers.Qwen2_5_VLConfig(
+        vision_config=eye,
+        text_config={**TEXT, "vocab_size": len(words), "rope_scaling": rope},
+        **dict(zip(names, words.convert_tokens_to_ids(list(marks)), strict=True)),
+    )
+    processor = transformers.Qwen2_5_VLProcessor(
+        transformers.Qwen2VLImageProcessor(min_pixels=56 * 56, max_pixels=112 * 112),
+        words,
+        transformers.Qwen2VLVideoProcessor(),
+        chat_template=CHAT.replace("PICTURE", "<|vision_start|><|image_pad|><|vision_end|>"),
+    )
+    return _saved(folder, transformers.Qwen2_5_VLForConditionalGeneration(config), processor)
+
+
+def _saved(folder: Path, model: Any, processor: Any) -> Path:
+    """Random weights of a fixed seed, far enough from zero that different pictures give different answers."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for matrix in (each for each in model.parameters() if each.ndim > 1):
+            matrix.normal_(0, 0.3, generator=generator)
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder

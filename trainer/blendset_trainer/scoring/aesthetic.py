@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`aesthetic:HEAD[@CLIP]`: LAION's aesthetic predictors, heads over the picture embedding of CLIP ViT-L/14.
+
+Thresholds do not carry over to renders: path-traced pictures have about 4.5 where photographs have 5 to 6.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import pyarrow as pa
+import torch
+from safetensors.torch import load_file
+
+from blendset.errors import BlendsetError
+from blendset.records import sha256_file, slug
+from blendset_trainer.models import best_device
+from blendset_trainer.scoring.clip import Clip, ClipWeights, find_clip
+from blendset_trainer.stages import Figure, View
+from blendset_trainer.weights import find_file, loading
+
+DEFAULT_CLIP = "ViT-L-14/openai"
+
+
+def load_head(path: Path) -> torch.nn.Sequential:
+    """The head in a state dict (safetensors or torch): linear layers in the order of their numbers, nothing between.
+
+    Both of LAION's are that: the linear `sa_0_4_vit_l_14` (768-1) and the improved predictor's
+    768-1024-128-64-16-1, whose dropouts are silent when it answers.
+    """
+    with loading(str(path), "a head of linear layers"):
+        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+        names = sorted((name for name in state if name.endswith("weight")), key=_layer_number)
+        layers = [torch.nn.Linear(state[name].shape[1], state[name].shape[0]) for name in names]
+        for name, layer in zip(names, layers, strict=True):
+            bias = name.removesuffix("weight") + "bias"
+            layer.load_state_dict({"weight": state[name], "bias": state[bias]})
+    widths = [layer.in_features for layer in layers] + [1]
+    if not layers or any(layer.out_features != width for layer, width in zip(layers, widths[1:], strict=True)):
+        raise BlendsetError(f"{path} is no head of linear layers that ends in one figure; give an aesthetic head.")
+    return torch.nn.Sequential(*layers).to(best_device()).eval()
+
+
+def _layer_number(name: str) -> int:
+    return int((re.findall(r"\d+", name) or ["0"])[-1])
+
+
+@dataclass
+class AestheticScorer:
+    """A predicted rating by LAION's raters."""
+
+    head: Path
+    clip: ClipWeights
+    _clip: Clip | None = field(default=None, init=False, repr=False, compare=False)
+    _head: torch.nn.Sequential | None = field(default=None, init=False, repr=False, compare=False)
+
+    version: ClassVar[str] = "1"
+    kind: ClassVar[Literal["scores"]] = "scores"
+    reads: ClassVar[frozenset[str]] = frozenset({"rgb"})
+    whole_sets: ClassVar[bool] = False
+    figures: ClassVar[Mapping[str, Figure]] = {"score": Figure(pa.float32(), "predicted rating, about 1 to 10")}
+
+    def __post_init__(self) -> None:
+        self.name = slug(f"aesthetic-{self.head.stem}")
+        self.parameters = {"clip": self.clip.title}
+        self.revision = f"{sha256_file(self.head)} over {self.clip.revision}"
+
+    def setup(self) -> None:
+        self._head, self._clip = load_head(self.head), Clip(self.clip)
+        if self._head[0].in_features != self.clip.width:
+            raise BlendsetError(
+                f"{self.head} reads {self._head[0].in_features} numbers and {self.clip.title} gives "
+                f"{self.clip.width}; name the CLIP model that it was trained on (aesthetic:HEAD@MODEL)."
+            )
+
+    @torch.inference_mode()
+    def rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
+        assert self._clip is not None and self._head is not None
+        scores = self._head(self._clip.pictures([view.rgb for view in views]))
+        return [{"score": score} for score in scores[:, 0].tolist()]
+
+
+def aesthetic_scorer(spec: str) -> AestheticScorer:
+    """The stage of `aesthetic:SPEC`: a head's file (or OWNER/REPOSITORY/FILE), and after @ its CLIP model."""
+    head, _, clip = spec.partition("@")
+    return AestheticScorer(find_file(head), find_clip(clip or DEFAULT_CLIP))

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`dino:MODEL`: whether the views of a set show one and the same subject, by DINOv2 or v3 features of its crops.
+
+SynCD (arXiv 2502.01720) keeps groups of mean >= 0.7 (paper); its loader keeps an image that has a pair of
+0.7 <= cosine <= 0.98 (code): `best_pair` is made for that rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+from PIL import Image
+from transformers import AutoConfig, AutoImageProcessor
+
+from blendset.records import slug
+from blendset_trainer.models import best_device, load_model, unit
+from blendset_trainer.scoring.view_sets import set_places
+from blendset_trainer.stages import Figure, View
+from blendset_trainer.weights import Weights, find_model, loading
+
+NEAR_DUPLICATE = 0.98
+"""Pairs above it teach nothing (SynCD's loader)."""
+
+
+def subject_crop(view: View) -> Image.Image:
+    """The square around the subject's own pixels, moved into the picture; all of it where there is no subject."""
+    picture = Image.fromarray(view.rgb)
+    if not view.record.subject_objects:
+        return picture
+    mask = np.isin(view.passes.id, view.record.subject_objects)
+    return picture.crop(square_around(mask)) if mask.any() else picture
+
+
+def square_around(mask: npt.NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of the smallest square over a mask (H, W); beyond the picture only if it must be."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    side = int(max(np.ptp(rows), np.ptp(columns))) + 1
+    left, top = (
+        _start(int(places[0]), int(places[-1]) + 1, side, length)
+        for places, length in ((columns, mask.shape[1]), (rows, mask.shape[0]))
+    )
+    return left, top, left + side, top + side
+
+
+def _start(first: int, end: int, side: int, length: int) -> int:
+    """Where an interval of length `side` begins that is centred on first..end and, if it fits, within 0..length."""
+    centred = (first + end - side) // 2
+    return min(max(centred, 0), length - side) if side <= length else (length - side) // 2
+
+
+def set_figures(cosines: npt.NDArray[np.float32]) -> list[dict[str, float | None]]:
+    """For each view of a set, from the cosines (N, N) between all: the set's mean, least and greatest pair, and the
+    view's own greatest pair that is no near duplicate; None where there is no pair."""
+    pairs = cosines[np.triu_indices(len(cosines), k=1)]
+    if not len(pairs):
+        return [dict.fromkeys(("set_mean", "set_min", "set_max", "best_pair")) for _ in cosines]
+    whole = {"set_mean": float(pairs.mean()), "set_min": float(pairs.min()), "set_max": float(pairs.max())}
+    own = [np.delete(row, place) for place, row in enumerate(cosines)]
+    distinct = [row[row <= NEAR_DUPLICATE] for row in own]
+    return [{**whole, "best_pair": float(row.max()) if len(row) else None} for row in distinct]
+
+
+@dataclass
+class DinoScorer:
+    """Cosines of subject crops within a view set, and the crop's embedding."""
+
+    weights: Weights
+    width: int
+    _loaded: tuple[Any, Any] | None = field(default=None, init=False, repr=False, compare=False)
+
+    version: ClassVar[str] = "1"
+    kind: ClassVar[Literal["scores"]] = "scores"
+    reads: ClassVar[frozenset[str]] = frozenset({"rgb", "passes", "record"})
+    whole_sets: ClassVar[bool] = True
+    parameters: ClassVar[Mapping[str, Any]] = {"near_duplicate": NEAR_DUPLICATE}
+
+    def __post_init__(self) -> None:
+        self.name = slug(f"dino-{Path(self.weights.source).name}")
+        self.revision = self.weights.revision
+
+    @property
+    def figures(self) -> Mapping[str, Figure]:
+        cosine = Figure(pa.float32(), "cosine, -1 to 1")
+        names = ("set_mean", "set_min", "set_max", "best_pair")
+        return {**dict.fromkeys(names, cosine), "embedding": Figure(pa.list_(pa.float32(), self.width), "unit vector")}
+
+    def setup(self) -> None:
+        self._loaded = load_model(self.weights, "a DINO image encoder", processor=AutoImageProcessor)
+
+    def rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
+        embeddings = self._embeddings([subject_crop(view) for view in views])
+        rows: list[dict[str, Any]] = [{"embedding": each} for each in embeddings]
+        for places in set_places(views):
+            members = embeddings[places]
+            for place, figures in zip(places, set_figures(members @ members.T), strict=True):
+                rows[place] |= figures
+        return rows
+
+    @torch.inference_mode()
+    def _embeddings(self, crops: list[Image.Image]) -> npt.NDArray[np.float32]:
+        assert self._loaded is not None
+        model, processor = self._loaded
+        features = model(**processor(images=crops, return_tensors="pt").to(best_device())).pooler_output
+        return np.asarray(unit(features).cpu().numpy())
+
+
+def dino_scorer(spec: str) -> DinoScorer:
+    """The stage of `dino:SPEC`, a transformers model such as facebook/dinov2-large."""
+    weights = find_model(spec)
+    with loading(spec, "a DINO image encoder"):
+        config = AutoConfig.from_pretrained(weights.source, revision=weights.commit, trust_remote_code=False)
+        return DinoScorer(weights, config.hidden_size)

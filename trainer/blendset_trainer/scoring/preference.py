@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`preference:MODEL`: which picture people would choose for a caption, by models in CLIP's form (PickScore, HPSv2).
+
+PickScore is the cosine times the model's logit scale, HPSv2 the cosine; both are given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import pyarrow as pa
+import torch
+from PIL import Image
+
+from blendset.records import slug
+from blendset_trainer.models import best_device, load_model, unit
+from blendset_trainer.stages import Figure, View
+from blendset_trainer.weights import Weights, find_model
+
+
+@dataclass
+class PreferenceScorer:
+    """How much a picture is preferred for its caption; None where there is no caption."""
+
+    weights: Weights
+    _loaded: tuple[Any, Any] | None = field(default=None, init=False, repr=False, compare=False)
+
+    version: ClassVar[str] = "1"
+    kind: ClassVar[Literal["scores"]] = "scores"
+    reads: ClassVar[frozenset[str]] = frozenset({"rgb", "caption"})
+    whole_sets: ClassVar[bool] = False
+    parameters: ClassVar[Mapping[str, Any]] = {}
+    figures: ClassVar[Mapping[str, Figure]] = {
+        "cosine": Figure(pa.float32(), "cosine, -1 to 1"),
+        "score": Figure(pa.float32(), "cosine times the model's logit scale"),
+        "tokens": Figure(pa.int32(), "tokens of the caption, beginning and end included"),
+        "truncated": Figure(pa.bool_(), "whether the model read only the caption's beginning"),
+    }
+
+    def __post_init__(self) -> None:
+        self.name = slug(f"preference-{Path(self.weights.source).name}")
+        self.revision = self.weights.revision
+
+    def setup(self) -> None:
+        self._loaded = load_model(self.weights, "a preference model in the form of CLIP")
+
+    def rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
+        captioned = [place for place, view in enumerate(views) if view.caption]
+        rows: list[dict[str, Any]] = [dict.fromkeys(self.figures) for _ in views]
+        for place, row in zip(captioned, self._captioned([views[place] for place in captioned]), strict=True):
+            rows[place] = row
+        return rows
+
+    @torch.inference_mode()
+    def _captioned(self, views: Sequence[View]) -> list[dict[str, Any]]:
+        if not views:
+            return []
+        assert self._loaded is not None
+        model, processor = self._loaded
+        limit = model.config.text_config.max_position_embeddings
+        captions = [view.caption for view in views]
+        counts = [len(ids) for ids in processor.tokenizer(captions).input_ids]
+        words = processor(text=captions, padding="max_length", truncation=True, max_length=limit, return_tensors="pt")
+        pictures = processor(images=[Image.fromarray(view.rgb) for view in views], return_tensors="pt")
+        seen = unit(model.get_image_features(**pictures.to(best_device())).pooler_output)
+        read = unit(model.get_text_features(**words.to(best_device())).pooler_output)
+        cosines = (seen * read).sum(dim=1)
+        scores = cosines * model.logit_scale.exp()
+        return [
+            {"cosine": cosine, "score": score, "tokens": tokens, "truncated": tokens > limit}
+            for cosine, score, tokens in zip(cosines.tolist(), scores.tolist(), counts, strict=True)
+        ]
+
+
+def preference_scorer(spec: str) -> PreferenceScorer:
+    """The stage of `preference:SPEC`, a transformers CLIPModel such as yuvalkirstain/PickScore_v1."""
+    return PreferenceScorer(find_model(spec))

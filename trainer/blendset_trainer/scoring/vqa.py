@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`vqa:MODEL`: VQAScore (Lin et al., arXiv 2404.01291), how probable a model finds "yes" when asked whether the picture
+shows its caption. Unlike CLIP's it has no limit of 77 tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import pyarrow as pa
+
+from blendset.records import slug
+from blendset_trainer.stages import Figure, View
+from blendset_trainer.vision_language.local import LocalModel
+from blendset_trainer.vision_language.questions import Question
+from blendset_trainer.weights import find_model
+
+QUESTION = 'Does this figure show "{caption}"? Please answer yes or no.'
+"""The paper's."""
+
+
+@dataclass
+class VqaScorer:
+    """P(yes), and P(no) beside it: where both are small, the model does not answer the question at all."""
+
+    model: LocalModel
+
+    version: ClassVar[str] = "1"
+    kind: ClassVar[Literal["scores"]] = "scores"
+    reads: ClassVar[frozenset[str]] = frozenset({"rgb", "caption"})
+    whole_sets: ClassVar[bool] = False
+    parameters: ClassVar[Mapping[str, Any]] = {"question": QUESTION}
+    figures: ClassVar[Mapping[str, Figure]] = {
+        "p_yes": Figure(pa.float32(), "probability, 0 to 1"),
+        "p_no": Figure(pa.float32(), "probability, 0 to 1"),
+    }
+
+    def __post_init__(self) -> None:
+        self.name = slug(f"vqa-{self.model.title}")
+        self.revision = self.model.revision
+
+    def setup(self) -> None:
+        self.model.setup()
+
+    def rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
+        asked = [Question([view.rgb], QUESTION.format(caption=view.caption)) for view in views if view.caption]
+        answers = iter(self.model.probabilities(asked, ("yes", "no")))
+        return [dict(zip(self.figures, next(answers) if view.caption else (None, None), strict=True)) for view in views]
+
+
+def vqa_scorer(spec: str) -> VqaScorer:
+    """The stage of `vqa:SPEC`, any chat model of transformers that sees."""
+    return VqaScorer(LocalModel(find_model(spec)))
