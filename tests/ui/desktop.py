@@ -83,7 +83,12 @@ class Desktop:
         self.move(500, 1200)
         self.key("Escape")
 
-    def quit_blender(self) -> None:
+    def leave_blender(self) -> None:
+        """Quit it as a person does."""
+        self.move(500, 1200)
+        self.run("xdotool key ctrl+q; for _ in $(seq 30); do kill -0 $BLENDER || break; sleep 0.5; done 2> /dev/null")
+
+    def crash_blender(self) -> None:
         """End it as a crash would."""
         self.run("kill -9 $BLENDER; wait $BLENDER")
 
@@ -96,6 +101,21 @@ class Desktop:
         self.run(f"xdotool mousemove {x - 4} {y - 3}; sleep 0.5; xdotool mousemove {x} {y}; sleep 0.5")
         self.run("xdotool mousedown 1; sleep 0.2; xdotool mouseup 1; sleep 1")
         self.move(500, 1200)
+
+    def choose(self, *places: tuple[int, int]) -> None:
+        """Go through a menu, which would close if the mouse left it, or press buttons of another window."""
+        for x, y in places:
+            self.run(f"xdotool mousemove {x} {y}; sleep 1; xdotool click 1; sleep 2")
+
+    def type(self, place: tuple[int, int], text: str) -> None:
+        """Write into a field."""
+        x, y = place
+        self.run(f"xdotool mousemove {x} {y}; sleep 1; xdotool click 1; sleep 1; xdotool key ctrl+a")
+        self.run(f"xdotool type --delay 80 {text}; sleep 1; xdotool key Return; sleep 2")
+
+    def move_window(self, title: str, x: int, y: int) -> None:
+        """Drag a window somewhere else: there is no window manager that would place it."""
+        self.run(f"sleep 4; xdotool search --name {title} windowmove {x} {y}; sleep 2")
 
     def press(
         self, place: tuple[int, int], until: Callable[[dict[str, Any]], object], seconds: float = 10

@@ -14,12 +14,15 @@ PATH = sys.argv[-1]
 
 def state() -> dict[str, object]:
     manager: Any = bpy.context.window_manager
+    if not hasattr(manager, "blendset"):
+        return {"file": bpy.data.filepath, "installed": False}
     shown = manager.blendset
     job = import_module("bl_ext.user_default.blendset.jobs").current()
     area = next(each for each in manager.windows[0].screen.areas if each.type == "VIEW_3D")
     sidebar = next(each for each in area.regions if each.type == "UI")
     return {
         "file": bpy.data.filepath,
+        "installed": True,
         "doing": shown.doing,
         "subjects": [(row.name, row.views, row.left_out) for row in shown.subjects],
         "views": [(row.name, row.number, row.turned_down) for row in shown.views],

@@ -6,6 +6,7 @@ Slow, for the window is drawn in software; screenshots of every step stay in bui
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,43 +22,69 @@ SECOND_REASON, SHOW_REJECTED = (1090, 655), (1054, 759)
 SECOND_VIEW, LOOK_THROUGH, REJECT = (1150, 902), (1174, 1007), (1174, 1032)
 RENDER, CONFIRM, CANCEL = (1174, 1321), (868, 884), (1225, 1381)
 RESUME = (1174, 823)
-PREPARE = """
+# Preferences, moved to (20, 20).
+EDIT, PREFERENCES, GET_EXTENSIONS = (83, 13), (135, 283), (80, 184)
+MENU, FROM_DISK, FILE_NAME, INSTALL = (688, 39), (580, 161), (350, 540), (633, 540)
+WITHOUT_SPLASH = """
 import bpy
-bpy.ops.preferences.addon_enable(module="bl_pkg")
-bpy.ops.extensions.package_install_files(repo="user_default", filepath={addon!r}, enable_on_install=True)
 bpy.context.preferences.view.show_splash = False
+bpy.context.preferences.view.filebrowser_display_type = "SCREEN"
 bpy.ops.wm.save_userpref()
+"""
+MODEST = """
+import bpy
 bpy.ops.wm.open_mainfile(filepath={scene!r})
 settings = bpy.context.scene.blendset
 settings.cameras.candidates, settings.cameras.views = 24, 12
 settings.preview.resolution, settings.preview.samples = 48, 4
 settings.render.resolution, settings.render.samples, settings.out = 192, 32, "//dataset"
-bpy.ops.wm.save_as_mainfile(filepath={saved!r})
+bpy.ops.wm.save_as_mainfile(filepath={scene!r})
 """
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A user's folder: the add-on installed from disk, and a scene that asks for little."""
+    """A user's folder: the add-on's zip in it, and a scene. Blender has just been installed."""
     require_window()
     folder = tmp_path_factory.mktemp("artist")
-    made = folder / "made.blend"
-    headless(folder, "--python", ROOT / "demo" / "room.py", "--", made)  # by this Blender: it reads no newer one's file
+    headless(folder, "--python", ROOT / "demo" / "room.py", "--", folder / "room.blend")  # readable by this Blender
     [addon] = (ROOT / "trainer" / "blendset_trainer" / "addon").glob("blendset-*.zip")
-    prepare = folder / "prepare.py"
-    prepare.write_text(PREPARE.format(addon=str(addon), scene=str(made), saved=str(folder / "room.blend")))
-    headless(folder, "--python", prepare)
+    shutil.copy(addon, folder / "blendset.zip")
+    run_script(folder, WITHOUT_SPLASH)
     return folder
+
+
+def run_script(home: Path, text: str) -> None:
+    """Have Blender run some lines without its window."""
+    script = home / "script.py"
+    script.write_text(text, encoding="utf-8")
+    headless(home, "--python", script)
+    script.unlink()
 
 
 @pytest.fixture(scope="module")
 def desktop(home: Path) -> Iterator[Desktop]:
     with Desktop(home, ROOT / "build" / "ui") as screen:
-        screen.start_blender(home / "room.blend")
         yield screen
 
 
+def test_it_is_installed_from_disk(desktop: Desktop, home: Path) -> None:
+    desktop.start_blender(home / "room.blend")
+    assert not desktop.state["installed"]
+    desktop.choose(EDIT, PREFERENCES)
+    desktop.move_window("Preferences", 20, 20)
+    desktop.choose(GET_EXTENSIONS, MENU, FROM_DISK)
+    desktop.type(FILE_NAME, "blendset.zip")
+    desktop.screenshot("0-install")
+    desktop.choose(INSTALL)
+    desktop.wait(lambda state: state["installed"], 60)
+    desktop.screenshot("0-installed")
+    desktop.leave_blender()  # which saves the preferences
+    run_script(home, MODEST.format(scene=str(home / "room.blend")))
+
+
 def test_an_afternoon(desktop: Desktop, home: Path) -> None:
+    desktop.start_blender(home / "room.blend")
     desktop.key("n")
     desktop.press(TAB, lambda state: state["category"] == "Blendset")
     desktop.screenshot("1-tab")
@@ -96,7 +123,7 @@ def test_an_afternoon(desktop: Desktop, home: Path) -> None:
     dataset = Dataset(home / "dataset")
     finished = {view.view_id for view in dataset.views()}
     assert len(finished) >= 2 and not dataset.verify().problems
-    desktop.quit_blender()
+    desktop.crash_blender()
 
     desktop.start_blender(home / "room.blend")  # the tab is open, as it was saved
     assert desktop.wait(lambda state: state["unfinished"], 30)
