@@ -18,7 +18,7 @@ from blendset.dataset import Dataset
 from blendset.placement.plan import planned_view
 from blendset.records import sha256_file
 from tests.addon import scenes
-from tests.addon.runs import SMALL, everything_in, installed, opened, picture, settings_of
+from tests.addon.runs import SMALL, everything_in, installed, opened, picture, settings_of, varied
 
 OPS: Any = bpy.ops.blendset
 CHANGED = "The scene has changed since"
@@ -101,12 +101,26 @@ def test_the_machine_decides_where_the_scene_does_not() -> None:
 # ---- planning --------------------------------------------------------------------------------------------------------
 
 
-def test_the_window_plans_what_the_command_line_plans(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "config",
+    [
+        SMALL,
+        varied(SMALL, "cameras", preset="orbit-4", views=8, focal_length_mm=(28.0,), fill=(0.3, 0.5)),
+        varied(varied(SMALL, "gates", visible_fraction=0.7, clearance=0.02), "subjects", exclude=("red*",), copies=2),
+        replace(varied(SMALL, "cameras", elevation_deg=(10.0, 30.0), per_subject=2), seed=5, frame=3),
+    ],
+    ids=["default", "view sets", "gates and subjects", "seed, frame and angles"],
+)
+def test_the_window_plans_what_the_command_line_plans(config: Config, tmp_path: Path) -> None:
+    """With its settings as TOML."""
     path = open_tidy(tmp_path)
+    installed("properties").from_config(bpy.context.scene, config)
+    OPS.settings_export(filepath=str(tmp_path / "settings.toml"))
     views = plan().views
-    with opened(path, tmp_path / "headless") as (run, _):
+    with opened(path, tmp_path / "headless", load_config(tmp_path / "settings.toml")) as (run, _):
         headless = run.plan(previews=False)
-        ours = [planned_view(run.scene_id, view, SMALL.seed) for view in views]
+        ours = [planned_view(run.scene_id, view, config.seed) for view in views]
+    assert len(ours) > 1
     assert [view.view_id for view in ours] == [view.view_id for view in headless.views]
     assert [view.camera.world_from_camera.tolist() for view in ours] == [
         view.camera.world_from_camera.tolist() for view in headless.views

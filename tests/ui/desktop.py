@@ -118,10 +118,20 @@ class Desktop:
         self.run(f"sleep 4; xdotool search --name {title} windowmove {x} {y}; sleep 2")
 
     def press(
-        self, place: tuple[int, int], until: Callable[[dict[str, Any]], object], seconds: float = 10
+        self,
+        place: tuple[int, int],
+        until: Callable[[dict[str, Any]], object],
+        seconds: float = 10,
+        again: tuple[int, int] | None = None,
     ) -> dict[str, Any]:
-        """Click until it has had its effect: a busy machine swallows clicks, and a person clicks again."""
-        for _ in range(3):
+        """Click until it has had its effect: a busy machine swallows clicks, and a person clicks again.
+
+        `again` is clicked first from the second time on, for what has to be opened once more.
+        """
+        for attempt in range(4):
+            if attempt and again:
+                self.key("Escape")
+                self.click(again)
             self.click(place)
             end = time.monotonic() + seconds
             while time.monotonic() < end:

@@ -115,7 +115,7 @@ def test_an_afternoon(desktop: Desktop, home: Path) -> None:
 
     desktop.click(RENDER)  # the plan is no change of the file, but what is left out is
     desktop.screenshot("6-save-and-render")
-    desktop.press(CONFIRM, lambda state: state["job"], 30)
+    desktop.press(CONFIRM, lambda state: state["job"], 20, again=RENDER)
     desktop.wait(lambda state: state["done"] >= 2, 300)
     desktop.screenshot("7-rendering")
     assert desktop.press(CANCEL, lambda state: state["ended"])["reason"] == "cancelled"
