@@ -233,6 +233,7 @@ def test_facts_are_in_the_prompt_when_asked_for(dataset: Dataset, desk: Desk) ->
     [
         (429, b"{}", {"Retry-After": "0"}),
         (429, b"", {"Retry-After": formatdate(usegmt=True)}),
+        (429, b"", {"Retry-After": formatdate()}),
         (503, b"busy", {"Retry-After": "soon"}),
         (500, b"<html>"),
         (200, b"garbage"),

@@ -177,7 +177,8 @@ def _retry_after(text: str | None) -> float | None:
 
 
 def _seconds_until(date: str) -> float:
-    return (parsedate_to_datetime(date) - datetime.now(UTC)).total_seconds()
+    then = parsedate_to_datetime(date)
+    return (then.replace(tzinfo=then.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
 
 
 def _answer(reply: Any) -> str:
