@@ -354,6 +354,7 @@ def test_what_hangs_together_cannot_be_split() -> None:
         ({"duplicates": [{"column": "subject", "bits": 3}]}, "no hashes"),
         ({"diversity": {"column": "view_id", "method": "kcenter"}}, "'k-center'"),
         ({"sources": {"render": {"wieght": 2}}}, "'weight'"),
+        ({"diversity": {"column": "x", "method": "parallel-fps", "parts": [2, 1]}, "splits": {}}, "diversity.parts"),
     ],
 )
 def test_a_mistake_is_one_sentence_that_names_its_cure(rules: dict[str, Any], named: str) -> None:

@@ -133,6 +133,8 @@ def rules_from_dict(values: Mapping[str, Any], where: str) -> Rules:
     for each in rules.duplicates:
         if (each.bits is None) == (each.cosine is None):
             raise BlendsetError(f"{where}: duplicates by '{each.column}' need either bits or cosine.")
+    if rules.splits and rules.diversity and len(rules.diversity.parts) > 1:
+        raise BlendsetError(f"{where}: diversity.parts and [splits] both hold views out; give one of them.")
     if not rules.other_scorers:
         _refuse_other_scorers(rules, where)
     return rules
