@@ -305,9 +305,8 @@ class StageFolder:
         return path
 
     def begin(self, stage: Stage) -> None:
-        """Say whose folder this is."""
-        if not (self.path / STAGE_RECORD).exists():
-            write_json(self.path / STAGE_RECORD, record_of(stage))
+        """Say whose folder this is, and that its stage is the one of its name that was asked for last."""
+        write_json(self.path / STAGE_RECORD, record_of(stage))
 
     def quarantine(self, reasons: Mapping[str, str]) -> None:
         """List the views that could not be read, with the reasons; the next run tries them again."""

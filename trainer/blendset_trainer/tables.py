@@ -9,6 +9,8 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,7 +20,7 @@ import pyarrow.parquet as pq
 from blendset.dataset import COLUMNS, INDEX, RECORD_COLUMNS, Dataset
 from blendset.errors import BlendsetError
 from blendset.records import atomic_write, sha256_bytes
-from blendset_trainer.stages import KINDS, ROW_COLUMNS, StageFolder, keys
+from blendset_trainer.stages import KINDS, ROW_COLUMNS, STAGE_RECORD, StageFolder, keys
 
 CACHE = "cache"
 BLOCK_BYTES = 32 << 20
@@ -42,8 +44,8 @@ def index_table(dataset: Dataset) -> pa.Table:
 
     And `record_sha256`, of all that it holds of a view's record.
 
-    Kept as parquet in the cache for as long as metadata.jsonl does not change. Raises BlendsetError where there are no
-    views.
+    Kept as parquet in the cache, where there can be one, for as long as metadata.jsonl does not change. Raises
+    BlendsetError where there are no views.
     """
     index = dataset.root / INDEX
     if not index.exists():
@@ -55,12 +57,17 @@ def index_table(dataset: Dataset) -> pa.Table:
     if cached.exists():
         return pq.read_table(cached, partitioning=None)
     table = _parsed(dataset)
+    with suppress(BlendsetError, OSError):  # a dataset on a disk that is read-only is read all the same
+        _keep(table, cached)
+    return table
+
+
+def _keep(table: pa.Table, cached: Path) -> None:
     data = io.BytesIO()
     pq.write_table(table, data)
     for old in cached.parent.glob("index-*.parquet"):
         old.unlink(missing_ok=True)
     atomic_write(cached, data.getvalue())
-    return table
 
 
 def _parsed(dataset: Dataset) -> pa.Table:
@@ -79,7 +86,7 @@ def joined(dataset: Dataset) -> pa.Table:
     """The index, and a column `<stage>.<figure>` for every stage of scores and captions; null where a view has no row.
 
     Only rows made from today's pictures and captions count. Where a stage was run with several versions, parameters or
-    revisions, the newest folder counts; the metadata of a column's field names it, beside the figure's scale.
+    revisions, the last run counts; the metadata of a column's field names its folder, beside the figure's scale.
     """
     table = index_table(dataset)
     for folder in _newest_folders(dataset):
@@ -96,9 +103,9 @@ def joined(dataset: Dataset) -> pa.Table:
 
 
 def _newest_folders(dataset: Dataset) -> Iterator[StageFolder]:
-    """The folder of each stage that was last written to, by kind and name."""
+    """The folder of each stage in which it ran last, by kind and name."""
     for kind in KINDS:
-        newest: dict[str, StageFolder] = {}
-        for path in sorted((dataset.root / kind).glob("*/stage.json"), key=lambda path: path.parent.stat().st_mtime_ns):
-            newest[path.parent.name.rpartition("-")[0]] = StageFolder(path.parent)
+        records = (dataset.root / kind).glob(f"*/{STAGE_RECORD}")
+        in_time = sorted(records, key=lambda path: (path.stat().st_mtime_ns, path))
+        newest = {path.parent.name.rpartition("-")[0]: StageFolder(path.parent) for path in in_time}
         yield from (newest[name] for name in sorted(newest))
