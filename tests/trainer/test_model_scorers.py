@@ -171,6 +171,15 @@ def test_dino_sees_the_subject_and_not_what_is_around_it(dataset: Dataset, model
     np.testing.assert_allclose(first["embedding"], second["embedding"], atol=1e-5)
 
 
+def test_dino_takes_the_whole_picture_where_no_pass_tells_the_subject(dataset: Dataset, model: Make) -> None:
+    """As of a generated view that stands in for a rendered one."""
+    picture = np.full((48, 64, 3), 90, np.uint8)
+    add_picture(dataset, "attic", "chair", 5, picture, source="synthetic", subject_objects=(SUBJECT,))
+    dataset.rebuild_index()
+    row = rows_of(dataset, dino_scorer(str(model("dino"))))["chair-0005"]
+    assert len(row["embedding"]) == 32
+
+
 def test_best_pair_is_syncds_rule() -> None:
     """An image stays where it is in a pair of 0.7 <= cosine <= 0.98 (SynCD's loader)."""
     cosines = np.array([[1, 0.99, 0.8, 0.2], [0.99, 1, 0.5, 0.3], [0.8, 0.5, 1, 0.1], [0.2, 0.3, 0.1, 1]], np.float32)

@@ -79,6 +79,13 @@ class View:
         """Whether it was rendered; photographs and synthetic views may have colour only."""
         return PASSES in self.record.files
 
+    @property
+    def subject_mask(self) -> npt.NDArray[np.bool_] | None:
+        """The subject's own pixels (height, width); None without a subject or without passes."""
+        if not self.record.subject or not self.has_passes:
+            return None
+        return np.isin(self.passes.id, self.record.subject_objects)
+
     def _sound_bytes(self, name: str) -> bytes:
         path, entry = self.folder / name, self.record.files.get(name)
         if entry is None:

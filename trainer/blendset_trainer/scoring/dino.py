@@ -30,12 +30,9 @@ NEAR_DUPLICATE = 0.98
 
 
 def subject_crop(view: View) -> Image.Image:
-    """The square around the subject's own pixels, moved into the picture; all of it where there is no subject."""
-    picture = Image.fromarray(view.rgb)
-    if not view.record.subject_objects:
-        return picture
-    mask = np.isin(view.passes.id, view.record.subject_objects)
-    return picture.crop(square_around(mask)) if mask.any() else picture
+    """The square around the subject's own pixels, moved into the picture; all of it where none are known."""
+    picture, mask = Image.fromarray(view.rgb), view.subject_mask
+    return picture if mask is None or not mask.any() else picture.crop(square_around(mask))
 
 
 def square_around(mask: npt.NDArray[np.bool_]) -> tuple[int, int, int, int]:

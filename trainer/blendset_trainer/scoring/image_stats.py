@@ -59,7 +59,7 @@ class ImageStats:
 
 
 def _row(view: View) -> dict[str, Any]:
-    picture, mask = grey(view.rgb), subject_mask(view)
+    picture, mask = grey(view.rgb), view.subject_mask
     return asdict(measure(picture, mask)) | {
         "subject_pixels": None if mask is None else int(mask.sum()),
         "sharpness": sharpness(picture),
@@ -67,13 +67,6 @@ def _row(view: View) -> dict[str, Any]:
         "magenta": magenta(view.rgb),
         "entropy": entropy(picture),
     }
-
-
-def subject_mask(view: View) -> npt.NDArray[np.bool_] | None:
-    """The subject's own pixels (height, width); None without a subject or without passes."""
-    if not view.record.subject or not view.has_passes:
-        return None
-    return np.isin(view.passes.id, view.record.subject_objects)
 
 
 def fireflies(picture: Grey) -> float:
