@@ -25,7 +25,8 @@ from blendset_trainer.executors.processes import Processes
 from blendset_trainer.run import run_stage
 from blendset_trainer.scoring.image_stats import ImageStats
 from blendset_trainer.scoring.ssim import SsimRoundtrip
-from blendset_trainer.stages import Stage, StageFolder, View
+from blendset_trainer.stage_folders import StageFolder
+from blendset_trainer.stages import Stage, View
 
 SHARD_VIEWS = 32
 """Small, that workers end together: with the usual shards a benchmark would need thousands of views for that."""

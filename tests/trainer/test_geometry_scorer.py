@@ -15,7 +15,7 @@ from blendset.records import CameraRecord
 from blendset_trainer.executors.here import Here
 from blendset_trainer.run import run_stage
 from blendset_trainer.scoring.geometry import GeometryScorer, compared
-from blendset_trainer.stages import StageFolder
+from blendset_trainer.stage_folders import StageFolder
 from tests.trainer.tiny_datasets import add_picture, add_scene, make_dataset
 
 SIZE = 96

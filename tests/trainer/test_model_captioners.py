@@ -28,7 +28,8 @@ from blendset_trainer.captioning.by_model import ModelCaptioner, local_captioner
 from blendset_trainer.cli import main
 from blendset_trainer.executors.here import Here
 from blendset_trainer.run import StageReport, run_stage
-from blendset_trainer.stages import Stage, StageFolder
+from blendset_trainer.stage_folders import StageFolder
+from blendset_trainer.stages import Stage
 from blendset_trainer.tables import joined
 from blendset_trainer.vision_language.server import Server, find_server
 from tests.trainer import tiny_models

@@ -29,7 +29,8 @@ from blendset_trainer.scoring.dino import dino_scorer, set_figures, square_aroun
 from blendset_trainer.scoring.preference import preference_scorer
 from blendset_trainer.scoring.vlm_quality import quality_scorer
 from blendset_trainer.scoring.vqa import vqa_scorer
-from blendset_trainer.stages import Stage, StageFolder
+from blendset_trainer.stage_folders import StageFolder
+from blendset_trainer.stages import Stage
 from blendset_trainer.vision_language.local import LocalModel
 from blendset_trainer.vision_language.questions import Question
 from blendset_trainer.weights import find_model

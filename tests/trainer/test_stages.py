@@ -13,7 +13,8 @@ from blendset.dataset import INDEX, RGB, Dataset
 from blendset.errors import BlendsetError
 from blendset_trainer.executors.here import Here
 from blendset_trainer.run import StageReport, run_stage
-from blendset_trainer.stages import QUARANTINE, StageFolder, View
+from blendset_trainer.stage_folders import QUARANTINE, StageFolder
+from blendset_trainer.stages import View
 from blendset_trainer.tables import index_table, joined
 from tests.trainer.tiny_datasets import add_scene, add_view, files, make_dataset, thirty_views
 from tests.trainer.tiny_stages import Redness
@@ -145,6 +146,15 @@ def test_the_index_as_a_table(dataset: Dataset) -> None:
 def test_a_dataset_that_cannot_be_written_to_opens_too(dataset: Dataset) -> None:
     (dataset.root / "cache").write_bytes(b"no folder")
     assert index_table(dataset).num_rows == 30
+
+
+def test_a_damaged_shard_is_named(dataset: Dataset) -> None:
+    shards = sorted(run(dataset, Redness()).folder.glob("*.parquet"))
+    shards[2].write_bytes(shards[2].read_bytes()[:-9])
+    with pytest.raises(BlendsetError, match=f"{shards[2].name} is damaged; delete it"):
+        joined(dataset)
+    shards[2].unlink()
+    assert run(dataset, Redness()).made == 4
 
 
 def test_an_empty_dataset_is_one_sentence(tmp_path: Path) -> None:

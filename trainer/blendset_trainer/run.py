@@ -9,7 +9,9 @@ from pathlib import Path
 
 from blendset.dataset import Dataset
 from blendset_trainer.executors.job import Executor, Job
-from blendset_trainer.stages import SHARD_VIEWS, Stage, StageFolder, missing_shards, record_of
+from blendset_trainer.shards import SHARD_VIEWS, missing_shards
+from blendset_trainer.stage_folders import StageFolder
+from blendset_trainer.stages import Stage, record_of
 from blendset_trainer.tables import index_table
 
 

@@ -20,7 +20,9 @@ import pyarrow.parquet as pq
 from blendset.dataset import COLUMNS, INDEX, RECORD_COLUMNS, Dataset
 from blendset.errors import BlendsetError
 from blendset.records import atomic_write, sha256_bytes
-from blendset_trainer.stages import KINDS, ROW_COLUMNS, STAGE_RECORD, StageFolder, keys
+from blendset_trainer.shards import keys
+from blendset_trainer.stage_folders import ROW_COLUMNS, STAGE_RECORD, StageFolder
+from blendset_trainer.stages import KINDS
 
 CACHE = "cache"
 BLOCK_BYTES = 32 << 20
@@ -90,16 +92,24 @@ def joined(dataset: Dataset) -> pa.Table:
     """
     table = index_table(dataset)
     for folder in _newest_folders(dataset):
-        rows = folder.rows()
-        if rows is None:
-            continue
-        record = folder.record
-        mine = rows.take(pc.index_in(pa.array(keys(record, table)), rows["key"].combine_chunks()))
-        for field in list(rows.schema)[len(ROW_COLUMNS) :]:
+        figures = figures_today(folder, table)
+        for field in () if figures is None else figures.schema:
             told = {**(field.metadata or {}), "folder": folder.path.name}
-            named = pa.field(f"{record.name}.{field.name}", field.type, metadata=told)
-            table = table.append_column(named, mine[field.name])
+            named = pa.field(f"{folder.record.name}.{field.name}", field.type, metadata=told)
+            table = table.append_column(named, figures[field.name])
     return table
+
+
+def figures_today(folder: StageFolder, index: pa.Table) -> pa.Table | None:
+    """The figures of a stage, a row per view of the index; null where none was made from the view's inputs of today.
+
+    None before the first row.
+    """
+    rows = folder.rows()
+    if rows is None:
+        return None
+    place = pc.index_in(pa.array(keys(folder.record, index)), rows["key"].combine_chunks())
+    return rows.drop_columns(list(ROW_COLUMNS)).take(place)
 
 
 def _newest_folders(dataset: Dataset) -> Iterator[StageFolder]:

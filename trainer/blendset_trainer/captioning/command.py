@@ -14,8 +14,9 @@ from blendset_trainer.executors.command import add_executor, executor_of
 from blendset_trainer.reporting import counting, print_json
 from blendset_trainer.run import run_stage
 from blendset_trainer.schemes import Scheme, names, stage_of
-from blendset_trainer.stages import Stage, StageFolder, keys, record_of
-from blendset_trainer.tables import index_table
+from blendset_trainer.stage_folders import StageFolder
+from blendset_trainer.stages import Stage
+from blendset_trainer.tables import figures_today, index_table
 from blendset_trainer.usage import DONE, Parser, UsageError, command
 
 CAPTIONERS = {
@@ -79,7 +80,7 @@ def _stage(arguments: argparse.Namespace) -> Stage:
 
 def captions_of(dataset: Dataset, stage: Stage) -> dict[str, str]:
     """The dense captions that a stage gave to today's pictures, by view id."""
-    rows = StageFolder.of(dataset.root, stage).rows(["view_id", "key", "dense"])
-    current = set(keys(record_of(stage), index_table(dataset)))
-    found = zip(*(rows[name].to_pylist() for name in rows.column_names), strict=True) if rows is not None else ()
-    return {view_id: dense for view_id, key, dense in found if key in current and dense}
+    index = index_table(dataset)
+    figures = figures_today(StageFolder.of(dataset.root, stage), index)
+    said = zip(index["view_id"].to_pylist(), figures["dense"].to_pylist(), strict=True) if figures is not None else ()
+    return {view_id: dense for view_id, dense in said if dense}

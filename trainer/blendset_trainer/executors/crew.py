@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 
 from blendset.errors import BlendsetError
 from blendset_trainer.executors.job import Done
-from blendset_trainer.stages import Shard
+from blendset_trainer.shards import Shard
 
 MOST_DEATHS = 3
 """A shard whose workers die this often is what kills them."""

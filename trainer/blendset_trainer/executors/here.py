@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from blendset_trainer.executors.job import Done, Job
-from blendset_trainer.stages import Shard
+from blendset_trainer.shards import Shard
 
 
 class Here:

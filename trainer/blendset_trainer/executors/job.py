@@ -11,7 +11,9 @@ from typing import Protocol
 
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
-from blendset_trainer.stages import BATCH_VIEWS, Item, Shard, Stage, StageFolder, View, cut, read_view
+from blendset_trainer.shards import BATCH_VIEWS, Item, Shard, cut, read_view
+from blendset_trainer.stage_folders import StageFolder
+from blendset_trainer.stages import Stage, View
 
 DECODERS = 2
 """Threads that read and decode the next batch while the stage is at work on this one."""

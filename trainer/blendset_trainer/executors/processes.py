@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection, wait
 
 from blendset_trainer.executors.crew import pull
 from blendset_trainer.executors.job import Done, Job
-from blendset_trainer.stages import Shard
+from blendset_trainer.shards import Shard
 
 _spawn = multiprocessing.get_context("spawn")
 

@@ -14,7 +14,7 @@ from typing import Any
 from blendset.errors import BlendsetError
 from blendset_trainer.executors.crew import pull
 from blendset_trainer.executors.job import Done, Job
-from blendset_trainer.stages import Shard
+from blendset_trainer.shards import Shard
 
 
 class Ray:
