@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from blendset.records import CameraRecord
+
 Array = NDArray[np.float64]
 
 SENSOR_MM = 36.0
@@ -43,6 +45,14 @@ class Camera:
         shift = ((width / 2 - principal_point[0]) / longer, (principal_point[1] - height / 2) / longer)
         matrix = np.asarray(world_from_camera, dtype=np.float64).reshape(4, 4)
         return cls(matrix, width, height, focal_px * SENSOR_MM / longer, shift)
+
+    @classmethod
+    def from_record(cls, record: CameraRecord) -> Camera:
+        """The camera that a view's record describes."""
+        principal_point = record.cx, record.cy
+        return cls.from_intrinsics(
+            np.array(record.world_from_camera), record.width, record.height, record.fx, principal_point
+        )
 
     @property
     def position(self) -> Array:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blendset.cameras import Camera, angles, direction, facing, framing_position, pixel_centres, pose
+from blendset.records import CameraRecord
 
 CUBE = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
 RUG = CUBE * [3.0, 2.0, 0.02]
@@ -91,5 +92,14 @@ def test_a_camera_comes_back_from_its_intrinsics() -> None:
     again = Camera.from_intrinsics(
         original.world_from_camera, 640, 480, original.focal_length_px, original.principal_point
     )
+    points = np.array([[0.0, 0.0, 0.0], [0.5, -1.0, 1.0]])
+    np.testing.assert_allclose(again.project(points)[0], original.project(points)[0], atol=1e-9)
+
+
+def test_a_camera_comes_back_from_its_record() -> None:
+    original = Camera(pose(facing(np.array([1.0, 2.0, 0.5])), np.array([3.0, 1.0, 2.0])), 480, 640, 35.0, (0.1, -0.05))
+    focal, (cx, cy) = original.focal_length_px, original.principal_point
+    matrix = tuple(original.world_from_camera.ravel().tolist())
+    again = Camera.from_record(CameraRecord(480, 640, focal, focal, cx, cy, matrix, 35.0, 36.0))
     points = np.array([[0.0, 0.0, 0.0], [0.5, -1.0, 1.0]])
     np.testing.assert_allclose(again.project(points)[0], original.project(points)[0], atol=1e-9)

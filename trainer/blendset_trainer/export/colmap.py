@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from blendset.cameras import Array, pixel_centres
+from blendset.cameras import Array, Camera, pixel_centres
 from blendset.records import CameraRecord, ViewRecord, sha256_bytes
-from blendset_trainer.export.geometry import camera_of, opencv_from_world, quaternion
+from blendset_trainer.export.geometry import opencv_from_world, quaternion
 from blendset_trainer.export.source import Source, by_scene, has_passes, with_passes, write
 
 POINTS = 100_000
@@ -88,7 +88,7 @@ def _seen(source: Source, views: Sequence[ViewRecord]) -> tuple[_Points, list[_S
 
 def _sample(source: Source, view: ViewRecord, count: int) -> _Points:
     """Points behind pixel centres, the same ones whenever the view is exported."""
-    passes, camera = source.dataset.passes(view), camera_of(view.camera)
+    passes, camera = source.dataset.passes(view), Camera.from_record(view.camera)
     solid = np.flatnonzero(np.isfinite(passes.depth) & (passes.id > 0))
     random = np.random.default_rng(int(sha256_bytes(view.view_id.encode()), 16))
     chosen = np.sort(random.choice(solid, min(count, len(solid)), replace=False))
@@ -100,7 +100,7 @@ def _sample(source: Source, view: ViewRecord, count: int) -> _Points:
 
 def _sightings(source: Source, view: ViewRecord, points: _Points) -> _Sightings:
     """The points that the view's own depth and ids confirm, to within what one pixel covers of the surface."""
-    passes, camera = source.dataset.passes(view), camera_of(view.camera)
+    passes, camera = source.dataset.passes(view), Camera.from_record(view.camera)
     pixels, depth = camera.project(points.positions)
     size = camera.width, camera.height
     inside = np.flatnonzero((depth > 0) & (pixels >= 0).all(axis=1) & (pixels < size).all(axis=1))

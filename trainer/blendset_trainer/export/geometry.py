@@ -13,23 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from blendset.cameras import SENSOR_MM, Array, Camera
+from blendset.cameras import Array, Camera
 from blendset.records import CameraRecord
 
 OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
 
 
-def camera_of(record: CameraRecord) -> Camera:
-    """The camera that a record describes."""
-    longer = max(record.width, record.height)
-    shift = (record.width / 2 - record.cx) / longer, (record.cy - record.height / 2) / longer
-    world_from_camera = np.array(record.world_from_camera).reshape(4, 4)
-    return Camera(world_from_camera, record.width, record.height, record.fx * SENSOR_MM / longer, shift)
-
-
 def opencv_from_world(record: CameraRecord) -> Array:
     """The 4x4 matrix that takes world points into the camera's space with OpenCV's axes."""
-    return np.asarray(OPENCV_FROM_OPENGL @ np.linalg.inv(camera_of(record).world_from_camera))
+    return np.asarray(OPENCV_FROM_OPENGL @ np.linalg.inv(Camera.from_record(record).world_from_camera))
 
 
 def quaternion(rotation: Array) -> Array:

@@ -7,6 +7,7 @@ Rendered sets agree nearly everywhere; what a generator or a moved object made d
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import permutations
 from typing import Any, ClassVar, Literal
 
@@ -27,10 +28,13 @@ Counts = npt.NDArray[np.int64]
 """Points of one view in another: those that agree with its depth, those that it sees through, all that there are."""
 
 
+@dataclass(frozen=True)
 class GeometryScorer:
     """Shares of each view's points, taken into the other views of its set (see `compared`)."""
 
-    name, version, revision = "geometry", "1", ""
+    name: ClassVar[str] = "geometry"
+    version: ClassVar[str] = "1"
+    revision: ClassVar[str] = ""
     kind: ClassVar[Literal["scores"]] = "scores"
     reads: ClassVar[frozenset[str]] = frozenset({"passes", "record"})
     whole_sets: ClassVar[bool] = True
@@ -41,7 +45,7 @@ class GeometryScorer:
     }
 
     def setup(self) -> None:
-        pass
+        """There is no model."""
 
     def rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
         seen = [_Seen(view) if view.has_passes else None for view in views]
@@ -56,11 +60,8 @@ class GeometryScorer:
 
 class _Seen:
     def __init__(self, view: View) -> None:
-        record = view.record.camera
         self.depth = view.passes.depth
-        self.camera = Camera.from_intrinsics(
-            np.array(record.world_from_camera), record.width, record.height, record.fx, (record.cx, record.cy)
-        )
+        self.camera = Camera.from_record(view.record.camera)
         steps = [slice(None, None, max(1, length // POINTS_ACROSS)) for length in self.depth.shape]
         finite = np.isfinite(self.depth)
         positions = self.camera.unproject(np.where(finite, self.depth, 0.0))
