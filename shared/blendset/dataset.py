@@ -132,6 +132,10 @@ class Dataset:
     def funnel_path(self, run: str) -> Path:
         return self.root / "funnels" / f"{run}.jsonl"
 
+    def funnel_paths(self) -> list[Path]:
+        """The funnels of all runs that kept one."""
+        return sorted((self.root / "funnels").glob("*.jsonl"))
+
     def run_path(self, run: str) -> Path:
         return self.root / "runs" / f"{run}.json"
 

@@ -75,7 +75,7 @@ def test_the_funnel_counts_candidates_renders_and_checks(dataset: Dataset) -> No
 def test_a_damaged_funnel_is_named(dataset: Dataset) -> None:
     dataset.funnel_path("run").parent.mkdir()
     dataset.funnel_path("run").write_text('{"reason": "hid')
-    with pytest.raises(BlendsetError, match=r"run\.jsonl is damaged"):
+    with pytest.raises(BlendsetError, match=r"run\.jsonl cannot be read"):
         report(dataset)
 
 

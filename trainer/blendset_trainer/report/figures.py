@@ -10,27 +10,27 @@ from typing import Any
 import pyarrow as pa
 
 from blendset.records import ViewRecord
+from blendset_trainer.stages import GREY_LEVELS, SHARE
 
 CAMERA, LIGHT, CAPTIONS, SCORES = "Camera and framing", "Light", "Captions", "Scores"
 FORMS = ("dense", "short", "caption")
 """Figures of a caption stage that hold a text, the one to read first in front."""
 
-_SHARE, _GREY = "share, 0 to 1", "grey levels, 0 to 255"
 MEASURED = {
-    "subject_share": (CAMERA, "Subject's share of the picture", _SHARE),
-    "visible_fraction": (CAMERA, "Visible part of the subject", _SHARE),
-    "truncation": (CAMERA, "Subject outside the frame", _SHARE),
+    "subject_share": (CAMERA, "Subject's share of the picture", SHARE),
+    "visible_fraction": (CAMERA, "Visible part of the subject", SHARE),
+    "truncation": (CAMERA, "Subject outside the frame", SHARE),
     "distance": (CAMERA, "Distance", "Blender units"),
     "elevation_deg": (CAMERA, "Elevation", "degrees"),
     "azimuth_deg": (CAMERA, "Azimuth", "degrees"),
     "focal_length_mm": (CAMERA, "Focal length", "mm"),
-    "mean": (LIGHT, "Mean grey", _GREY),
+    "mean": (LIGHT, "Mean grey", GREY_LEVELS),
     "variance": (LIGHT, "Variance of grey", "grey levels squared"),
-    "dark_fraction": (LIGHT, "Dark pixels", _SHARE),
-    "clipped_fraction": (LIGHT, "Blown out pixels", _SHARE),
-    "subject_mean": (LIGHT, "Mean grey of the subject", _GREY),
-    "subject_deviation": (LIGHT, "Contrast within the subject", _GREY),
-    "subject_contrast": (LIGHT, "Contrast with background", _GREY),
+    "dark_fraction": (LIGHT, "Dark pixels", SHARE),
+    "clipped_fraction": (LIGHT, "Blown out pixels", SHARE),
+    "subject_mean": (LIGHT, "Mean grey of the subject", GREY_LEVELS),
+    "subject_deviation": (LIGHT, "Contrast within the subject", GREY_LEVELS),
+    "subject_contrast": (LIGHT, "Contrast with background", GREY_LEVELS),
     "exposure_ev": (LIGHT, "Exposure", "stops"),
 }
 """What the records of rendered views measure: group, title and scale of each figure."""

@@ -6,18 +6,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-
-import pyarrow as pa
-import pyarrow.json
 
 from blendset.dataset import Dataset
-from blendset.errors import BlendsetError
+from blendset.placement.plan import read_funnel
 from blendset.records import ViewRecord
-
-_ROW = pyarrow.json.ParseOptions(
-    explicit_schema=pa.schema([("reason", pa.string())]), unexpected_field_behavior="ignore"
-)
 
 MEANINGS = {
     "clearance": "something stands too near to the camera",
@@ -79,12 +71,12 @@ class Funnel:
 
 def funnel_of(dataset: Dataset, views: Sequence[ViewRecord]) -> Funnel:
     """Read every funnel of a dataset beside the records of its views; BlendsetError names one that is damaged."""
-    read = {path.stem: _reasons(path) for path in sorted((dataset.root / "funnels").glob("*.jsonl"))}
+    read = {path.stem: read_funnel(path) for path in dataset.funnel_paths()}
     rendered = Counter(view.run for view in views)
     sound = Counter(view.run for view in views if not view.failed_checks)
     runs = tuple(_counts(run, read.get(run), rendered[run], sound[run]) for run in sorted({*read, *rendered}))
     turned_down = sum(read.values(), Counter[str]())
-    del turned_down[""]
+    del turned_down["candidates"], turned_down["accepted"]
     return Funnel(runs, reasons(turned_down), reasons(Counter(code for view in views for code in view.failed_checks)))
 
 
@@ -94,18 +86,7 @@ def reasons(counts: Mapping[str, int]) -> tuple[Reason, ...]:
     return tuple(Reason(name, count, MEANINGS.get(name, "")) for name, count in order)
 
 
-def _reasons(path: Path) -> Counter[str]:
-    """Candidates by reason, "" for the accepted."""
-    if not path.stat().st_size:
-        return Counter()
-    try:
-        column = pyarrow.json.read_json(path, parse_options=_ROW)["reason"].fill_null("")
-    except pa.ArrowException as error:
-        raise BlendsetError(f"{path} is damaged; delete it, and run the render that wrote it again.") from error
-    return Counter({row["values"].as_py(): row["counts"].as_py() for row in column.value_counts()})
-
-
 def _counts(run: str, funnel: Counter[str] | None, rendered: int, sound: int) -> RunCounts:
     if funnel is None:
         return RunCounts(run, None, None, rendered, sound)
-    return RunCounts(run, funnel.total(), funnel[""], rendered, sound)
+    return RunCounts(run, funnel["candidates"], funnel["accepted"], rendered, sound)

@@ -22,6 +22,7 @@ from blendset.dataset import PASSES, RGB, Dataset
 from blendset.errors import BlendsetError
 from blendset.exr import Passes
 from blendset.records import ViewRecord, atomic_write, sha256_bytes
+from blendset_trainer.tables import CACHE
 
 KINDS = ("Picture", "Objects", "Depth", "Normals")
 NONE = "-"
@@ -64,7 +65,7 @@ def _line(dataset: Dataset, view: ViewRecord, size: int) -> str:
         *(view.files[name].sha256 for name in (RGB, PASSES) if name in view.files),
     ]
     key = sha256_bytes(repr(shown).encode())
-    cached = dataset.root / "cache" / "thumbnails" / key[:2] / f"{key}.txt"
+    cached = dataset.root / CACHE / "thumbnails" / key[:2] / f"{key}.txt"
     if cached.exists():
         return cached.read_text(encoding="ascii")
     picture = _rgb(dataset.rgb_path(view))

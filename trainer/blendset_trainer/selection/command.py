@@ -96,7 +96,7 @@ def _summary(path: Path, views: int, selection: Selection) -> dict[str, Any]:
 
 def _funnel(dataset: Dataset, views: int, selection: Selection) -> Iterator[tuple[str, int]]:
     """What came in and what each reason took, from the first camera to the last view."""
-    planned = sum((read_funnel(path) for path in sorted(dataset.root.glob("funnels/*.jsonl"))), Counter[str]())
+    planned = sum(map(read_funnel, dataset.funnel_paths()), Counter[str]())
     if planned:
         yield "candidates", planned.pop("candidates")
         accepted = planned.pop("accepted", 0)
