@@ -5,12 +5,12 @@ when it is asked for, so that nobody waits for torch who does not need it.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import cast
 
+from blendset.options import nearest
 from blendset_trainer.stages import Stage
 from blendset_trainer.usage import UsageError
 
@@ -30,9 +30,9 @@ def stage_of(word: str, schemes: Mapping[str, Scheme]) -> Stage:
     name, colon, argument = word.partition(":")
     scheme = schemes.get(name)
     if scheme is None:
-        near = difflib.get_close_matches(name, schemes, n=1)
+        near = nearest(name, list(schemes))
         raise UsageError(
-            f"There is no '{name}'; {f'did you mean {near[0]}?' if near else f'choose from {names(schemes)}.'}"
+            f"There is no '{name}'; {f'did you mean {near}?' if near else f'choose from {names(schemes)}.'}"
         )
     if bool(argument) != bool(scheme.argument) or (colon and not argument):
         raise UsageError(f"'{word}' is no stage; write {_spelled(name, scheme)}.")

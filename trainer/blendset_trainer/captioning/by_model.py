@@ -19,14 +19,15 @@ from blendset_trainer.captioning.facts import facts_of
 from blendset_trainer.captioning.grounding import ground
 from blendset_trainer.captioning.wording import QUALITIES, caption, facts_prompt, labelled, prompt, quality
 from blendset_trainer.scoring.view_sets import set_places
-from blendset_trainer.stages import Figure, View
-from blendset_trainer.vision_language.questions import Answerer, Question, find_answerer
+from blendset_trainer.stages import SHARE, Figure, View
+from blendset_trainer.vision_language.answerers import find_answerer
+from blendset_trainer.vision_language.questions import Answerer, Question
 
 VIEW_PROMPTS, SET_PROMPTS = {"short": ["short"], "dense": ["dense"]}, {"set": ["view-set", "quality"]}
 """The files that each question is made of."""
 TOKENS = {"short": 64, "dense": 192, "set": 768}
 """Room for the words that are asked for, and for thoughts where there are any."""
-GROUNDING = {"grounded_share": Figure(pa.float32(), "share, 0 to 1"), "unsupported": Figure(pa.list_(pa.string()))}
+GROUNDING = {"grounded_share": Figure(pa.float32(), SHARE), "unsupported": Figure(pa.list_(pa.string()))}
 
 Row = dict[str, Any] | BlendsetError
 

@@ -6,7 +6,6 @@ Raw cosines, never clamped or scaled: a threshold belongs to the model that it w
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,9 +19,10 @@ import torch
 from PIL import Image
 
 from blendset.errors import BlendsetError
+from blendset.options import nearest
 from blendset.records import slug
 from blendset_trainer.models import best_device, unit
-from blendset_trainer.stages import Figure, View
+from blendset_trainer.stages import COSINE, Figure, View
 from blendset_trainer.weights import fetching, hub_file, loading, local_path, revision_of
 
 Picture = npt.NDArray[np.uint8]
@@ -62,8 +62,8 @@ def find_clip(spec: str) -> ClipWeights:
         return _named_clip(name, pretrained or DEFAULT_TAG)
     folder = local_path(spec)
     if folder is None:
-        near = difflib.get_close_matches(name, open_clip.list_models(), n=1)
-        cure = f"did you mean {near[0]}?" if near else "see open_clip.list_models(), or give a folder."
+        near = nearest(name, open_clip.list_models())
+        cure = f"did you mean {near}?" if near else "see open_clip.list_models(), or give a folder."
         raise BlendsetError(f"open_clip knows no model {name} and there is no such folder; {cure}")
     return ClipWeights(f"local-dir:{folder}", None, revision_of(folder), folder.name)
 
@@ -148,7 +148,7 @@ class ClipScorer:
     @property
     def figures(self) -> Mapping[str, Figure]:
         return {
-            "similarity": Figure(pa.float32(), "cosine, -1 to 1"),
+            "similarity": Figure(pa.float32(), COSINE),
             "tokens": Figure(pa.int32(), "tokens of the caption, beginning and end included"),
             "truncated": Figure(pa.bool_(), "whether the model read only the caption's beginning"),
             "embedding": Figure(pa.list_(pa.float32(), self.weights.width), "unit vector"),

@@ -22,7 +22,7 @@ from transformers import AutoConfig, AutoImageProcessor
 from blendset.records import slug
 from blendset_trainer.models import best_device, load_model, unit
 from blendset_trainer.scoring.view_sets import set_places
-from blendset_trainer.stages import Figure, View
+from blendset_trainer.stages import COSINE, Figure, View
 from blendset_trainer.weights import Weights, find_model, loading
 
 NEAR_DUPLICATE = 0.98
@@ -84,7 +84,7 @@ class DinoScorer:
 
     @property
     def figures(self) -> Mapping[str, Figure]:
-        cosine = Figure(pa.float32(), "cosine, -1 to 1")
+        cosine = Figure(pa.float32(), COSINE)
         names = ("set_mean", "set_min", "set_max", "best_pair")
         return {**dict.fromkeys(names, cosine), "embedding": Figure(pa.list_(pa.float32(), self.width), "unit vector")}
 

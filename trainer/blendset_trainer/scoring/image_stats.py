@@ -17,12 +17,10 @@ from scipy import ndimage
 
 from blendset.imaging import CLIPPED, DARK, measure
 from blendset_trainer.scoring.greys import Grey, grey, sharpness
-from blendset_trainer.stages import Figure, View
+from blendset_trainer.stages import GREY_LEVELS, SHARE, Figure, View
 
 SPECK = 64
 """Grey levels by which a firefly outshines everything two pixels away from it."""
-
-_GREY, _SHARE = "grey levels, 0 to 255", "share, 0 to 1"
 
 
 @dataclass(frozen=True)
@@ -37,17 +35,17 @@ class ImageStats:
     reads: ClassVar[frozenset[str]] = frozenset({"rgb", "passes", "record"})
     whole_sets: ClassVar[bool] = False
     figures: ClassVar[Mapping[str, Figure]] = {
-        "mean": Figure(pa.float64(), _GREY),
+        "mean": Figure(pa.float64(), GREY_LEVELS),
         "variance": Figure(pa.float64(), "grey levels squared"),
-        "dark_fraction": Figure(pa.float64(), _SHARE),
-        "clipped_fraction": Figure(pa.float64(), _SHARE),
-        "subject_mean": Figure(pa.float64(), _GREY),
-        "subject_deviation": Figure(pa.float64(), _GREY),
-        "subject_contrast": Figure(pa.float64(), _GREY),
+        "dark_fraction": Figure(pa.float64(), SHARE),
+        "clipped_fraction": Figure(pa.float64(), SHARE),
+        "subject_mean": Figure(pa.float64(), GREY_LEVELS),
+        "subject_deviation": Figure(pa.float64(), GREY_LEVELS),
+        "subject_contrast": Figure(pa.float64(), GREY_LEVELS),
         "subject_pixels": Figure(pa.int64(), "pixels"),
         "sharpness": Figure(pa.float64(), "grey levels squared"),
-        "fireflies": Figure(pa.float64(), _SHARE),
-        "magenta": Figure(pa.float64(), _SHARE),
+        "fireflies": Figure(pa.float64(), SHARE),
+        "magenta": Figure(pa.float64(), SHARE),
         "entropy": Figure(pa.float64(), "bits, 0 to 8"),
     }
 

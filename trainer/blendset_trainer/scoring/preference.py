@@ -17,7 +17,7 @@ from PIL import Image
 
 from blendset.records import slug
 from blendset_trainer.models import best_device, load_model, unit
-from blendset_trainer.stages import Figure, View
+from blendset_trainer.stages import COSINE, Figure, View
 from blendset_trainer.weights import Weights, find_model
 
 
@@ -34,7 +34,7 @@ class PreferenceScorer:
     whole_sets: ClassVar[bool] = False
     parameters: ClassVar[Mapping[str, Any]] = {}
     figures: ClassVar[Mapping[str, Figure]] = {
-        "cosine": Figure(pa.float32(), "cosine, -1 to 1"),
+        "cosine": Figure(pa.float32(), COSINE),
         "score": Figure(pa.float32(), "cosine times the model's logit scale"),
         "tokens": Figure(pa.int32(), "tokens of the caption, beginning and end included"),
         "truncated": Figure(pa.bool_(), "whether the model read only the caption's beginning"),

@@ -17,7 +17,8 @@ from blendset.records import slug
 from blendset_trainer.captioning.wording import QUALITIES, labelled, prompt, quality
 from blendset_trainer.scoring.view_sets import set_places
 from blendset_trainer.stages import Figure, View
-from blendset_trainer.vision_language.questions import Answerer, Question, find_answerer
+from blendset_trainer.vision_language.answerers import find_answerer
+from blendset_trainer.vision_language.questions import Answerer, Question
 
 TOKENS = 384
 

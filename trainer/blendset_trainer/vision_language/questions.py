@@ -41,15 +41,3 @@ class Answerer(Protocol):
 
     def replies(self, questions: Sequence[Question], max_tokens: int) -> list[str | BlendsetError]:
         """An answer to each question, or why there is none."""
-
-
-def find_answerer(scheme: str, spec: str) -> Answerer:
-    """A model by `hf` (a folder or a hub id) or `openai` (URL[#MODEL]); BlendsetError where there is none."""
-    if scheme == "openai":
-        from blendset_trainer.vision_language.server import find_server
-
-        return find_server(spec)
-    from blendset_trainer.vision_language.local import LocalModel
-    from blendset_trainer.weights import find_model
-
-    return LocalModel(find_model(spec))
