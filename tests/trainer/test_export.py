@@ -29,9 +29,10 @@ from blendset.errors import BlendsetError
 from blendset_trainer.export import command
 from blendset_trainer.export.coco import run_lengths
 from blendset_trainer.export.geometry import depth_png, quaternion
-from blendset_trainer.export.source import HELD_OUT, Source, new_folder, open_source
+from blendset_trainer.export.source import Source, new_folder, open_source
 from blendset_trainer.export.webdataset import contents
 from blendset_trainer.export.webdataset import export as pack
+from blendset_trainer.selection.splits import HELD_OUT
 from blendset_trainer.usage import Parser
 from tests.trainer.boxes import BOXES, CHAIR, add_scene, add_view, camera_at, surface
 from tests.trainer.tiny_datasets import make_dataset
@@ -461,5 +462,5 @@ def test_a_changed_picture_is_named_and_nothing_is_left(tmp_path: Path) -> None:
 
 
 def test_an_unknown_selection_names_those_there_are(dataset: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(BlendsetError, match=r"fwe.parquet does not exist; there are few\."):
+    with pytest.raises(BlendsetError, match=r"has no selection 'fwe'; it has few\."):
         run("export", dataset.root, "--to", "coco", "--out", tmp_path / "out", "--selection", "fwe")

@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from blendset.errors import BlendsetError
-from blendset_trainer.export.source import HELD_OUT, Source, write
+from blendset_trainer.export.source import Source, write
+from blendset_trainer.selection.splits import HELD_OUT
 
 
 def export(source: Source, out: Path) -> int:

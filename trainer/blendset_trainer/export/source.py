@@ -15,16 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from blendset.dataset import PASSES, RGB, Dataset
 from blendset.errors import BlendsetError
 from blendset.records import ViewRecord, disk_errors, sha256_bytes
+from blendset_trainer.selection.files import read_chosen
+from blendset_trainer.selection.splits import HELD_OUT
 from blendset_trainer.tables import index_table
-
-HELD_OUT = "held-out"
-"""In the `split` column of a selection; every other view is to train with."""
 
 
 @dataclass(frozen=True)
@@ -61,28 +57,22 @@ def open_source(dataset: Dataset, selection: str = "") -> Source:
     captions = {row["view_id"]: row["caption"] for row in index if row["caption"]}
     if not selection:
         return Source(dataset, tuple(dataset.views()), captions)
-    path = dataset.root / "selections" / f"{selection}.parquet"
-    splits = _splits(path)
+    splits = _splits(dataset, selection)
     known = {view.view_id: view for view in dataset.views() if view.view_id in splits}
     if lost := [view_id for view_id in splits if view_id not in known]:
-        raise BlendsetError(f"{path} names {lost[0]}, which the dataset does not hold; make the selection again.")
+        raise BlendsetError(
+            f"Selection '{selection}' names {lost[0]}, which {dataset.root} does not hold; make the selection again."
+        )
     held_out = frozenset(view_id for view_id, split in splits.items() if split == HELD_OUT)
     return Source(dataset, tuple(known[view_id] for view_id in splits), captions, held_out)
 
 
-def _splits(path: Path) -> dict[str, str]:
+def _splits(dataset: Dataset, selection: str) -> dict[str, str]:
     """The split of each view of a selection, in order of choice."""
-    if not path.is_file():
-        names = sorted(each.stem for each in path.parent.glob("*.parquet") if not each.stem.endswith(".drops"))
-        have = f"there are {', '.join(names)}" if names else "make one with 'blendset select'"
-        raise BlendsetError(f"{path} does not exist; {have}.")
-    try:
-        rows = pq.read_table(path, columns=["view_id", "split"]).to_pylist()
-    except (OSError, pa.ArrowException) as error:
-        raise BlendsetError(f"{path} cannot be read ({error}); make the selection again.") from error
-    if not rows:
-        raise BlendsetError(f"{path} selects no view; make it again with looser rules.")
-    return {row["view_id"]: row["split"] for row in rows}
+    chosen = read_chosen(dataset, selection)
+    if not chosen.num_rows:
+        raise BlendsetError(f"Selection '{selection}' chose no view; make it again with looser rules.")
+    return dict(zip(chosen["view_id"].to_pylist(), chosen["split"].to_pylist(), strict=True))
 
 
 def read_bytes(path: Path) -> bytes:

@@ -20,7 +20,8 @@ import pyarrow.parquet as pq
 from blendset.dataset import INDEX, VIEW_RECORD
 from blendset.errors import BlendsetError
 from blendset.records import ViewRecord
-from blendset_trainer.export.source import HELD_OUT, Source, parts, read_bytes
+from blendset_trainer.export.source import Source, parts, read_bytes
+from blendset_trainer.selection.splits import HELD_OUT
 from blendset_trainer.tables import CACHE
 
 SHARD_BYTES = 512_000_000

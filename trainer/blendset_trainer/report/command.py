@@ -14,10 +14,11 @@ from rich.progress import Progress
 
 from blendset.dataset import Dataset
 from blendset.records import atomic_write
-from blendset_trainer.report.data import Selection, in_order, read_selection, report_of, selection_names
+from blendset_trainer.report.data import Selection, in_order, read_selection, report_of
 from blendset_trainer.report.page import page_of
 from blendset_trainer.report.thumbnails import NONE, thumbnails
 from blendset_trainer.reporting import print_json
+from blendset_trainer.selection.files import selection_names
 from blendset_trainer.tables import joined
 from blendset_trainer.usage import DONE, Parser, command
 

@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
@@ -22,7 +20,7 @@ from blendset_trainer.contact_sheet import by_scene_and_subject
 from blendset_trainer.report.figures import Caption, Figure, captions_of, figures_of, number
 from blendset_trainer.report.funnel import Funnel, Reason, funnel_of, reasons
 from blendset_trainer.selection.duplicates import alike_pairs, vectors_and_cosine
-from blendset_trainer.selection.files import drops_path
+from blendset_trainer.selection.files import read_chosen, read_drops, selection_names
 from blendset_trainer.selection.groups import linked, view_sets
 from blendset_trainer.selection.rules import PRESET, RULES, load_preset
 
@@ -123,21 +121,9 @@ def report_of(
 # --- selections -------------------------------------------------------------------------------------------------------
 
 
-def selection_names(dataset: Dataset) -> list[str]:
-    """The selections of a dataset."""
-    paths = (dataset.root / "selections").glob("*.parquet")
-    return sorted(path.stem for path in paths if not path.stem.endswith(".drops"))
-
-
 def read_selection(dataset: Dataset, name: str) -> Selection:
     """Read a selection with its drops; BlendsetError names those that there are."""
-    names = selection_names(dataset)
-    if name not in names:
-        there = f"it has {', '.join(names)}" if names else "make one with 'blendset select'"
-        raise BlendsetError(f"{dataset.root} has no selection '{name}'; {there}.")
-    path = dataset.root / "selections" / f"{name}.parquet"
-    chosen = _read_parquet(path)
-    drops = _read_parquet(drops_path(path))
+    chosen, drops = read_chosen(dataset, name), read_drops(dataset, name)
     words = chosen.schema.metadata or {}
     return Selection(
         name=name,
@@ -146,13 +132,6 @@ def read_selection(dataset: Dataset, name: str) -> Selection:
         chosen={row["view_id"]: row for row in chosen.to_pylist()},
         dropped=dict(zip(drops["view_id"].to_pylist(), drops["reason"].to_pylist(), strict=True)),
     )
-
-
-def _read_parquet(path: Path) -> pa.Table:
-    try:
-        return pq.read_table(path, partitioning=None)
-    except (OSError, pa.ArrowException) as error:
-        raise BlendsetError(f"{path} cannot be read ({error}); make the selection again.") from error
 
 
 def _summary(selection: Selection, views: Sequence[View]) -> SelectionSummary:

@@ -13,17 +13,26 @@ from blendset.errors import BlendsetError
 from blendset.records import atomic_write, slug
 from blendset_trainer.selection.select import Selection
 
+SELECTIONS = "selections"
+DROPS_SUFFIX = ".drops.parquet"
+
+
+def selection_names(dataset: Dataset) -> list[str]:
+    """The selections of a dataset."""
+    paths = (dataset.root / SELECTIONS).glob("*.parquet")
+    return sorted(path.stem for path in paths if not path.name.endswith(DROPS_SUFFIX))
+
 
 def selection_path(dataset: Dataset, name: str) -> Path:
     """Where a selection lies; BlendsetError for a name that is not legal everywhere."""
     if slug(name) != name:
         raise BlendsetError(f"'{name}' cannot name a selection; call it '{slug(name)}', say.")
-    return dataset.root / "selections" / f"{name}.parquet"
+    return dataset.root / SELECTIONS / f"{name}.parquet"
 
 
 def drops_path(path: Path) -> Path:
     """Where the drops of the selection at `path` lie."""
-    return path.with_suffix(".drops.parquet")
+    return path.with_suffix(DROPS_SUFFIX)
 
 
 def write_selection(path: Path, selection: Selection) -> None:
@@ -33,6 +42,27 @@ def write_selection(path: Path, selection: Selection) -> None:
         raise BlendsetError(f"{path} holds another selection; choose another --name, or delete it first.")
     atomic_write(drops_path(path), drops)
     atomic_write(path, chosen)
+
+
+def read_chosen(dataset: Dataset, name: str) -> pa.Table:
+    """The views that a selection chose, in order; BlendsetError names the selections that there are."""
+    names = selection_names(dataset)
+    if name not in names:
+        there = f"it has {', '.join(names)}" if names else "make one with 'blendset select'"
+        raise BlendsetError(f"{dataset.root} has no selection '{name}'; {there}.")
+    return _read(selection_path(dataset, name))
+
+
+def read_drops(dataset: Dataset, name: str) -> pa.Table:
+    """The views that a selection left out, with the reasons."""
+    return _read(drops_path(selection_path(dataset, name)))
+
+
+def _read(path: Path) -> pa.Table:
+    try:
+        return pq.read_table(path, partitioning=None)
+    except (OSError, pa.ArrowException) as error:
+        raise BlendsetError(f"{path} cannot be read ({error}); make the selection again.") from error
 
 
 def _parquet(table: pa.Table) -> bytes:
