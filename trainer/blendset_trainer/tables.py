@@ -93,7 +93,9 @@ def joined(dataset: Dataset) -> pa.Table:
     table = index_table(dataset)
     for folder in _newest_folders(dataset):
         figures = figures_today(folder, table)
-        for field in () if figures is None else figures.schema:
+        if figures is None:
+            continue
+        for field in figures.schema:
             told = {**(field.metadata or {}), "folder": folder.path.name}
             named = pa.field(f"{folder.record.name}.{field.name}", field.type, metadata=told)
             table = table.append_column(named, figures[field.name])
