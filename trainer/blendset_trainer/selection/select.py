@@ -17,7 +17,7 @@ from blendset_trainer.selection.budgets import Allowance, allowance
 from blendset_trainer.selection.columns import Figures, column, directions, figures, texts
 from blendset_trainer.selection.diversity import k_center, parallel_farthest_points
 from blendset_trainer.selection.duplicates import duplicate_of, vectors_and_cosine
-from blendset_trainer.selection.groups import view_sets
+from blendset_trainer.selection.groups import KEYS, view_sets
 from blendset_trainer.selection.ranking import best_first, scores
 from blendset_trainer.selection.rules import PRESET, RULES, Diversity, Keep, Rules, Source, columns_read, rules_to_toml
 from blendset_trainer.selection.splits import HELD_OUT, TRAIN, split
@@ -198,7 +198,7 @@ def _drop_unchosen(
 ) -> None:
     left = verdicts.open.copy()
     left[chosen] = False
-    for kind in ("scene", "subject", "label"):
+    for kind in KEYS:
         if (allowed.spent == kind).any():
             verdicts.drop(left & (allowed.spent == kind), f"enough of its {kind}", score)
     if left.any():
