@@ -235,6 +235,7 @@ CURES = {
     errno.EROFS: "choose an output folder on a disk that is not read-only",
     errno.EACCES: "choose an output folder that you may write to",
     errno.EPERM: "choose an output folder that you may write to",
+    errno.EISDIR: "choose the name of a file, for this is a folder",
     errno.ENAMETOOLONG: "choose an output folder with a shorter path",
     errno.ENOENT: "choose an output folder that exists, with a path that is not too long for this system",
 }

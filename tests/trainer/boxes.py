@@ -9,9 +9,10 @@ import numpy as np
 from PIL import Image
 
 from blendset.cameras import SENSOR_MM, Array, Camera, direction, facing, pixel_centres, pose
+from blendset.config import Config
 from blendset.dataset import PASSES, RGB, Dataset
 from blendset.exr import Passes, write_passes
-from blendset.records import CameraRecord, SceneObjectRecord, SceneRecord, ViewRecord, write_json
+from blendset.records import CameraRecord, SceneObjectRecord, SceneRecord, ViewRecord, as_plain, write_json
 
 BOXES = {
     "floor": ((-4.0, -4.0, -0.1), (4.0, 4.0, 0.0)),
@@ -48,7 +49,7 @@ def add_scene(dataset: Dataset, scene: str, metres_per_unit: float = 1.0) -> Non
         metres_per_unit=metres_per_unit, objects=objects, missing_files=(), notes=(),
     )  # fmt: skip
     write_json(dataset.scene_path(scene), record)
-    facts = {"scene": scene, "blender": "4.5.1 LTS", "build_hash": "abc", "device": "CPU"}
+    facts = {"scene": scene, "blender": "4.5.1 LTS", "build_hash": "abc", "device": "CPU", "config": as_plain(Config())}
     write_json(dataset.run_path(f"{scene}-run"), facts)
 
 

@@ -46,17 +46,17 @@ def index_table(dataset: Dataset) -> pa.Table:
 
     And `record_sha256`, of all that it holds of a view's record.
 
-    Kept as parquet in the cache, where there can be one, for as long as metadata.jsonl does not change. Raises
-    BlendsetError where there are no views.
+    Kept as parquet in the cache, where there can be one, for as long as metadata.jsonl does not change. One that an
+    older Blendset wrote with fewer columns is written again first. Raises BlendsetError where there are no views.
     """
     index = dataset.root / INDEX
-    if not index.exists():
-        dataset.rebuild_index()
+    if not _has_every_column(index):
+        dataset.rebuild_index()  # now, not after keys were made from what it lacks
     now = index.stat()
     if not now.st_size:
         raise BlendsetError(f"{dataset.root} holds no views yet; render a scene into it first.")
     cached = dataset.root / CACHE / f"index-{now.st_size}-{now.st_mtime_ns}.parquet"
-    if cached.exists():
+    with suppress(OSError, pa.ArrowException):
         return pq.read_table(cached, partitioning=None)
     table = _parsed(dataset)
     with suppress(BlendsetError, OSError):  # a dataset on a disk that is read-only is read all the same
@@ -67,9 +67,21 @@ def index_table(dataset: Dataset) -> pa.Table:
 def _keep(table: pa.Table, cached: Path) -> None:
     data = io.BytesIO()
     pq.write_table(table, data)
-    for old in cached.parent.glob("index-*.parquet"):
-        old.unlink(missing_ok=True)
     atomic_write(cached, data.getvalue())
+    for old in set(cached.parent.glob("index-*.parquet")) - {cached}:
+        old.unlink(missing_ok=True)
+
+
+def _has_every_column(index: Path) -> bool:
+    """Whether it is there with today's columns; its first row tells, for all rows have the same."""
+    if not index.exists():
+        return False
+    with index.open("rb") as rows:
+        first = rows.readline()
+    try:
+        return not first or set(COLUMNS) <= set(json.loads(first))
+    except ValueError:
+        return True  # damaged, which its reader will say
 
 
 def _parsed(dataset: Dataset) -> pa.Table:

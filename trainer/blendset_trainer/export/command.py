@@ -60,6 +60,8 @@ def _export(arguments: argparse.Namespace) -> int:
     source = open_source(dataset, arguments.selection)
     with new_folder(arguments.out) as folder:
         views = FORMATS[arguments.to](source, folder)
+        if not views:
+            raise BlendsetError(f"No view of {dataset.root} has passes, which {arguments.to} needs; export to another.")
     left_out = len(source.views) - views
     if arguments.json:
         print_json({"out": str(arguments.out), "format": arguments.to, "views": views, "left_out": left_out})

@@ -116,6 +116,8 @@ def unpack(shards: Path, out: Path) -> int:
 
 def _read_contents(path: Path) -> list[dict[str, Any]]:
     try:
+        if not path.is_file():
+            raise pa.ArrowInvalid("it is missing")
         table = pq.read_table(path, partitioning=None)
         if not table.schema.equals(SCHEMA):
             raise pa.ArrowInvalid("it has other columns")

@@ -9,15 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import Progress
-
 from blendset.dataset import Dataset
 from blendset.records import atomic_write
 from blendset_trainer.report.data import Selection, in_order, read_selection, report_of
 from blendset_trainer.report.page import page_of
 from blendset_trainer.report.thumbnails import NONE, thumbnails
-from blendset_trainer.reporting import print_json
+from blendset_trainer.reporting import counting, print_json
 from blendset_trainer.selection.files import selection_names
 from blendset_trainer.tables import joined
 from blendset_trainer.usage import DONE, Parser, command
@@ -54,14 +51,8 @@ def add_report(commands: argparse._SubParsersAction[Parser]) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    with Progress(console=Console(stderr=True), transient=True, disable=arguments.json) as bar:
-        task = bar.add_task("pictures", total=None)
-        written = write_report(
-            Dataset(arguments.dataset),
-            arguments.out,
-            arguments.selection,
-            lambda done, total: bar.update(task, completed=done, total=total),
-        )
+    with counting("pictures", quiet=arguments.json) as on_progress:
+        written = write_report(Dataset(arguments.dataset), arguments.out, arguments.selection, on_progress)
     if arguments.json:
         print_json(written)
         return DONE

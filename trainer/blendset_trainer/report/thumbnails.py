@@ -11,6 +11,7 @@ import io
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from blendset.dataset import PASSES, RGB, Dataset
-from blendset.errors import BlendsetError
+from blendset.errors import BlendsetError, DiskError
 from blendset.exr import Passes
 from blendset.records import ViewRecord, atomic_write, sha256_bytes
 from blendset_trainer.tables import CACHE
@@ -72,7 +73,8 @@ def _line(dataset: Dataset, view: ViewRecord, size: int) -> str:
     passes = _passes(dataset, view, size)
     line = " ".join(_webp(pixels, size) for pixels in (picture, *passes))
     if NONE not in line.split(" ")[: 4 if PASSES in view.files else 1]:
-        atomic_write(cached, line.encode(), sync_folder=False)
+        with suppress(DiskError):  # a report of a dataset on a read-only disk only takes longer
+            atomic_write(cached, line.encode(), sync_folder=False)
     return line
 
 

@@ -49,7 +49,7 @@ def add_score(commands: argparse._SubParsersAction[Parser]) -> None:
 
 
 def _score(arguments: argparse.Namespace) -> int:
-    stages = [stage_of(word, SCORERS) for word in arguments.scorers.split(",")]
+    stages = [stage_of(word.strip(), SCORERS) for word in arguments.scorers.split(",")]
     dataset, executor = Dataset(arguments.dataset), executor_of(arguments)
     reports: dict[str, StageReport] = {}
     for stage in stages:
@@ -68,10 +68,12 @@ def _plain(report: StageReport) -> dict[str, Any]:
 
 
 def _figures(table: pa.Table, columns: list[str]) -> dict[str, dict[str, float | None]]:
-    """Over all views that have it: how many, the lowest, the mean and the highest of each number."""
+    """Over all views that have it: how many, the lowest, the mean and the highest of each number; NaN is none."""
     summary: dict[str, dict[str, float | None]] = {}
     for name in columns:
         column = table[name] if name in table.column_names else pa.array([], pa.float64())
+        if pa.types.is_floating(column.type):
+            column = column.filter(pc.is_finite(column))
         if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
             ends = pc.min_max(column).as_py()
             summary[name] = {
