@@ -16,7 +16,7 @@ projects := pyproject.toml shared/pyproject.toml trainer/pyproject.toml
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make demo           render a dataset from a room made on the spot"
+	@echo "make demo           a room made on the spot becomes a dataset, and that a training set"
 	@echo "make test           the tests, in the trainer's environment and in Blender's"
 	@echo "make test-blenders  the add-on in the oldest and the newest Blender ($(oldest), $(newest))"
 	@echo "make test-acceptance  slow suites: twenty kills at random moments"
@@ -31,8 +31,16 @@ demo: addon build/demo/room.blend
 	$(blendset) render build/demo/room.blend --out build/demo/dataset --views 16 --resolution 256 --samples 32 --blender $(blender)
 	$(blendset) verify build/demo/dataset
 	$(python) -m blendset_trainer.contact_sheet build/demo/dataset build/demo/contact_sheet.png
+	$(blendset) caption build/demo/dataset --with metadata
+	$(blendset) score build/demo/dataset --with image-stats,ssim-roundtrip,phash >/dev/null
+	rm -rf build/demo/dataset/selections build/demo/pairs
+	$(blendset) select build/demo/dataset --preset blendset --name demo >/dev/null
+	$(blendset) report build/demo/dataset --selection demo --out build/demo/report.html
+	$(blendset) export build/demo/dataset --selection demo --to image-text --out build/demo/pairs
 	@echo
-	@echo "Look at build/demo/contact_sheet.png; the dataset is build/demo/dataset, its scene build/demo/room.blend."
+	@echo "Open build/demo/report.html in a browser: pictures, captions, figures, and why each camera or view was left out."
+	@echo "build/demo/pairs is what trainers of diffusion models read, build/demo/contact_sheet.png all views at a glance;"
+	@echo "the dataset is build/demo/dataset, its scene build/demo/room.blend."
 
 build/demo/room.blend: $(wildcard demo/*.py) | .venv-blender/.ready
 	rm -rf build/demo
