@@ -20,9 +20,12 @@ import pytest
 
 from blendset.dataset import INDEX, Dataset
 from blendset_trainer.cli import main, parser
+from blendset_trainer.schemes import Scheme
+from blendset_trainer.scoring.command import SCORERS
 from blendset_trainer.tables import index_table, joined
 from tests.trainer.boxes import add_scene, add_view
 from tests.trainer.tiny_datasets import add_picture, make_dataset
+from tests.trainer.tiny_stages import Redness
 
 ROOT = Path(__file__).parents[2]
 VIEWS = 8
@@ -102,6 +105,21 @@ def test_a_new_view_is_all_that_is_done_when_there_is_one(dataset: Dataset, caps
     said = capsys.readouterr().out
     assert f"metadata: 1 views captioned now, {VIEWS} before" in said
     assert f"image-stats: 1 views scored now, {VIEWS} before" in said
+
+
+def interrupted() -> Redness:
+    return Redness(dies_after=0)
+
+
+def test_an_interrupted_command_says_how_to_go_on(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(SCORERS, "interrupted", Scheme(f"{__name__}:interrupted"))
+    assert main(["score", "DATASET", "--with", "phash,interrupted"]) == 130
+    assert capsys.readouterr().err == (
+        "blendset: interrupted; what is finished is kept, and the same command goes on.\n"
+    )
+    assert joined(dataset)["phash.hash"].null_count == 0
 
 
 # --- what may be wrong ------------------------------------------------------------------------------------------------

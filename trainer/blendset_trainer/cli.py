@@ -65,6 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         return WRONG_USAGE if isinstance(error, UsageError) else FAILED
     except KeyboardInterrupt:
+        print("blendset: interrupted; what is finished is kept, and the same command goes on.", file=sys.stderr)
         return INTERRUPTED
 
 
