@@ -24,6 +24,14 @@ class Scheme:
     maker: str
     argument: str = ""
 
+    def spelled(self, name: str) -> str:
+        """How a stage of this scheme is asked for."""
+        return f"{name}:{self.argument}" if self.argument else name
+
+    def makes(self, name: str, stage: str) -> bool:
+        """Whether a stage of this scheme can be called so; a model's name follows the scheme's."""
+        return stage == name or (bool(self.argument) and stage.startswith(f"{name}-"))
+
 
 def stage_of(word: str, schemes: Mapping[str, Scheme]) -> Stage:
     """The stage that a word names; UsageError for one that names none."""
@@ -35,7 +43,7 @@ def stage_of(word: str, schemes: Mapping[str, Scheme]) -> Stage:
             f"There is no '{name}'; {f'did you mean {near}?' if near else f'choose from {names(schemes)}.'}"
         )
     if bool(argument) != bool(scheme.argument) or (colon and not argument):
-        raise UsageError(f"'{word}' is no stage; write {_spelled(name, scheme)}.")
+        raise UsageError(f"'{word}' is no stage; write {scheme.spelled(name)}.")
     module, _, maker = scheme.maker.partition(":")
     make = getattr(import_module(module), maker)
     return cast(Stage, make(argument) if argument else make())
@@ -43,8 +51,4 @@ def stage_of(word: str, schemes: Mapping[str, Scheme]) -> Stage:
 
 def names(schemes: Mapping[str, Scheme]) -> str:
     """All that can be asked for, as it is written."""
-    return ", ".join(_spelled(name, scheme) for name, scheme in schemes.items())
-
-
-def _spelled(name: str, scheme: Scheme) -> str:
-    return f"{name}:{scheme.argument}" if scheme.argument else name
+    return ", ".join(scheme.spelled(name) for name, scheme in schemes.items())

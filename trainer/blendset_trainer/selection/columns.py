@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from blendset.errors import BlendsetError
 from blendset.options import nearest
+from blendset_trainer.captioning.command import CAPTIONERS
+from blendset_trainer.scoring.command import SCORERS
 
 Figures = NDArray[np.float64]
 Vectors = NDArray[np.float32]
@@ -57,12 +59,22 @@ def column(table: pa.Table, name: str) -> pa.ChunkedArray:
     stage, _, figure = name.partition(".")
     alike = next((each for each in table.column_names if figure and each.endswith(f".{figure}")), "")
     if figure and not any(each.startswith(f"{stage}.") for each in table.column_names):
-        cure = f"run 'blendset score' with {stage}"
+        cure = f"run {_maker(stage)}"
         cure += f", or use another scorer with --scorer {stage}={alike.split('.')[0]}" if alike else ""
     else:
         near = nearest(name, table.column_names)
         cure = f"did you mean '{near}'" if near else f"there are {', '.join(sorted(table.column_names))}"
     raise BlendsetError(f"No view has a column '{name}'; {cure}{'?' if cure.startswith('did') else '.'}")
+
+
+def _maker(stage: str) -> str:
+    """The command that gives a stage's columns, as far as its name tells."""
+    for command, schemes in (("score", SCORERS), ("caption", CAPTIONERS)):
+        for name, scheme in schemes.items():
+            if scheme.makes(name, stage):
+                here = f" (here {stage})" if scheme.argument else ""
+                return f"'blendset {command} --with {scheme.spelled(name)}'{here}"
+    return f"'blendset score' with {stage}"
 
 
 def _embedding(array: pa.Array, name: str) -> Vectors:
