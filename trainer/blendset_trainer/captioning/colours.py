@@ -89,7 +89,8 @@ def colour_of(pixels: Lab) -> str:
     shares = np.bincount(_NAME_OF_POINT[nearest], minlength=len(_NAMES)) / len(lit)
     first, second = (int(each) for each in np.argsort(-shares, kind="stable")[:2])
     near = frozenset((_NAMES[first], _NAMES[second])) in NEIGHBOURS
-    if shares[first] >= MOST or (near and shares[first] + shares[second] >= 0.7):
+    kin = sum(shares[at] for at, name in enumerate(_NAMES) if frozenset((_NAMES[first], name)) in NEIGHBOURS)
+    if shares[first] >= MOST or (near and shares[first] + shares[second] >= 0.7) or shares[first] + kin >= 0.85:
         return _shaded(_NAMES[first], lit[_NAME_OF_POINT[nearest] == first])
     if not near and shares[second] >= SECOND and shares[first] + shares[second] >= 0.75:
         return f"{_NAMES[first]} and {_NAMES[second]}"

@@ -16,14 +16,17 @@ from blendset_trainer.captioning.words import COLOURS, MATERIAL_OF, OTHER_COLOUR
 
 PICTURE_WORDS = frozenset(
     """
-    angle background bottom camera caption center centre close-up composition corner distance edge everything eye
+    angle background bottom camera caption center centre close-up colour composition corner distance edge everything eye
     foreground frame front half image left level light lighting middle number part photo photograph picture quarter
     rear render rendering right row scene shade shadow shot side space tenth third top tone view viewer
     """.split()
 )
 """They name the picture itself, not a thing in it."""
 SHAPE_WORDS = frozenset(
-    "bar block board box cylinder form item object panel piece post shape sphere structure thing".split()
+    """
+    ball bar block board box cone cylinder disc form item kind leg object panel piece post rod row shape slab sphere
+    stack structure thing
+    """.split()
 )
 """What may be said of anything."""
 ROOM_WORDS = frozenset("room interior space indoor indoors".split())
