@@ -65,7 +65,7 @@ def _one(picture: Picture, mask: Mask, box: Array) -> Shape:
     if low < 0.06 * longest or (high > low and low < 0.25 * middle):
         return Shape("panel", "flat") if high > low else Shape("board", "flat")
     return _solid(normals, deep > 0.8 * wide, (low, middle, longest), flat, manner) or _compound(
-        picture, mask, manner, high < 0.2 * wide
+        picture, mask, manner, high < 0.25 * wide
     )
 
 

@@ -39,17 +39,23 @@ def is_surface(each: SceneObjectRecord, scene: SceneRecord) -> bool:
 
 
 def _is_nameless_surface(each: SceneObjectRecord, scene: SceneRecord) -> bool:
-    """Boards that lie at the very bottom, slabs as wide as the floor, and panels that stand as long as much of it."""
+    """Boards at the very bottom, slabs that bear most of the scene, and panels as long as much of the floor."""
     floors = [other for other in scene.objects if other.structural]
     if not floors:
         return False
     size = np.subtract(each.bounds_max, each.bounds_min)
     widest = max(max(np.subtract(other.bounds_max, other.bounds_min)[:2]) for other in floors)
-    bottom = min(other.bounds_max[2] for other in floors)
     lies = size[2] < 0.03 * size.max() and each.bounds_max[2] < min(f.bounds_min[2] for f in floors) + 0.05 * size.max()
     stands = size[:2].min() < 0.03 * size.max() and size[2] > 0.1 * size.max() and size[:2].max() > 0.5 * widest
-    bears = size[2] < 0.15 * size.max() and size[:2].min() > 0.8 * widest and each.bounds_min[2] <= bottom
-    return bool(lies or stands or bears)
+    return bool(lies or stands or (size[2] < 0.15 * size.max() and _bears_most(each, scene)))
+
+
+def _bears_most(each: SceneObjectRecord, scene: SceneRecord) -> bool:
+    """Whether most of the scene stands over it, as over a base plate."""
+    low, high = np.array([each.bounds_min, each.bounds_max])
+    centres = np.mean([(other.bounds_min, other.bounds_max) for other in scene.objects], axis=1)
+    over = ((centres[:, :2] > low[:2]) & (centres[:, :2] < high[:2])).all(axis=1) & (centres[:, 2] > high[2])
+    return bool(over.mean() > 0.5)
 
 
 def surfaces_of(picture: Picture, objects: Sequence[SceneObjectRecord]) -> Iterator[Surface]:
