@@ -217,7 +217,7 @@ class _Kinds:
 
     def bearer(self, each: Thing) -> str:
         bearer = self.borne.get(each)
-        return "" if bearer is None else bearer.noun or bearer.shape.noun
+        return (bearer.noun or bearer.shape.noun) if isinstance(bearer, Thing) else bearer.noun if bearer else ""
 
     def alike(self, each: Thing) -> bool:
         """Without a name, and of the size and shape of the subject; in a view of the scene, of several others."""

@@ -28,7 +28,7 @@ class Metadata:
     seed: int = 0
 
     name: ClassVar[str] = "metadata"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     revision: ClassVar[str] = ""
     kind: ClassVar[Literal["captions", "scores"]] = "captions"
     reads: ClassVar[frozenset[str]] = frozenset({"rgb", "passes", "record"})
