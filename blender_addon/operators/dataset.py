@@ -24,6 +24,7 @@ class BLENDSET_OT_verify(Button, bpy.types.Operator):
 
     bl_idname = "blendset.verify"
     bl_label = "Verify"
+    bl_options = {"REGISTER"}
 
     def act(self, context: bpy.types.Context) -> None:
         report = Dataset(dataset_folder(context.scene)).verify()

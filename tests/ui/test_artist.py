@@ -21,7 +21,7 @@ SECOND_SUBJECT, LEAVE_OUT = (1150, 278), (1223, 382)
 SECOND_REASON, SHOW_REJECTED = (1090, 655), (1054, 759)
 SECOND_VIEW, LOOK_THROUGH, REJECT = (1150, 902), (1174, 1007), (1174, 1032)
 RENDER, CONFIRM, CANCEL = (1174, 1321), (868, 884), (1225, 1381)
-RESUME = (1174, 823)
+RESUME, DATASET, VERIFY = (1174, 823), (1090, 1078), (1115, 1207)
 # Preferences, moved to (20, 20).
 EDIT, PREFERENCES, GET_EXTENSIONS = (83, 13), (135, 283), (80, 184)
 MENU, FROM_DISK, FILE_NAME, INSTALL = (688, 39), (580, 161), (350, 540), (633, 540)
@@ -132,6 +132,9 @@ def test_an_afternoon(desktop: Desktop, home: Path) -> None:
     ended = desktop.wait(lambda state: state["ended"], 300)
     assert ended["ended"] == "done", ended
     desktop.screenshot("10-done")
+    desktop.click(DATASET)
+    desktop.press(VERIFY, lambda state: state["last"] == "BLENDSET_OT_verify")
+    desktop.screenshot("11-verified")
     views = {view.view_id for view in dataset.views()}
     assert finished < views and not dataset.verify().problems
     assert not any(view.startswith(f"{out}-") for view in views)
