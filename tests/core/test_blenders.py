@@ -18,6 +18,7 @@ import pytest
 
 from blendset.errors import BlendsetError
 from blendset.jobs.blenders import (
+    Blender,
     blendset_command,
     data_folder,
     environments_folder,
@@ -157,9 +158,7 @@ def test_an_addon_is_installed_once_and_its_command_runs(tmp_path: Path) -> None
     done = subprocess.run(argv, env=environment, capture_output=True, text=True)
     assert done.returncode == 7, done.stderr
     assert done.stdout.splitlines()[-1].endswith("['check', '--events', 'a b'] None")
-    held, _ = worker_command(blender, profile, tmp_path / "job.json", tmp_path / "events.jsonl", threads=3)
     argv, _ = worker_command(blender, profile, tmp_path / "job.json", tmp_path / "events.jsonl")
-    assert held == [argv[0], "-t", "3", *argv[1:]]
     assert argv[-5:] == ["work", "--job", str(tmp_path / "job.json"), "--events", str(tmp_path / "events.jsonl")]
 
 
@@ -201,3 +200,13 @@ def test_an_installation_killed_half_way_is_made_again(tmp_path: Path) -> None:
     assert (profile / "extensions/user_default/blendset/blender_manifest.toml").exists()
     argv, environment = blendset_command(find_blender(sys.executable, environ), profile, environ=environ)
     assert subprocess.run(argv, env=environment, capture_output=True).returncode == 7
+
+
+def test_a_worker_may_be_held_to_some_threads(tmp_path: Path) -> None:
+    blender = Blender(tmp_path / "blender", "executable", (4, 2, 0))
+    files = tmp_path / "job.json", tmp_path / "events.jsonl"
+    (all_of_them, _), (three, _) = (
+        worker_command(blender, None, *files),
+        worker_command(blender, None, *files, threads=3),
+    )
+    assert three == [all_of_them[0], "-t", "3", *all_of_them[1:]]
