@@ -325,6 +325,8 @@ def test_a_cancelled_job_goes_on_where_it_was_also_after_reopening(tmp_path: Pat
     bpy.ops.wm.save_mainfile()
     OPS.render()
     job = installed("jobs").current()
+    assert OPS.job_pause() == {"FINISHED"} and job.supervisor.paused
+    assert OPS.job_pause() == {"FINISHED"} and not job.supervisor.paused
     while not job.picture:
         installed("jobs")._pump()
         time.sleep(0.02)

@@ -35,6 +35,7 @@ def state() -> dict[str, object]:
         "category": getattr(sidebar, "active_panel_category", ""),
         "sidebar": sidebar.width,
         "eye": [round(each, 3) for row in area.spaces.active.region_3d.view_matrix for each in row],
+        "plan": id(import_module("bl_ext.user_default.blendset.planning").plan_of(bpy.context.scene)),
         "last": manager.operators[-1].bl_idname if manager.operators else "",
         "job": job is not None,
         "done": job.supervisor.done if job else 0,

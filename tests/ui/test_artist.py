@@ -92,6 +92,9 @@ def test_an_afternoon(desktop: Desktop, home: Path) -> None:
     planned = desktop.wait(lambda state: state["views"] and not state["doing"], 180)
     assert len(planned["views"]) == 12
     desktop.screenshot("2-planned")
+    desktop.press(PLAN, lambda state: state["doing"])
+    desktop.key("Escape")
+    assert desktop.wait(lambda state: not state["doing"], 60)["plan"] == planned["plan"]
 
     out = planned["subjects"][1][0]
     desktop.press(SECOND_SUBJECT, lambda state: state["subject"] == 1)
