@@ -105,7 +105,8 @@ def look_at_dataset(context: bpy.types.Context) -> None:
         if (root / "dataset.json").is_file():
             index = root / INDEX
             rendered = len(index.read_text(encoding="utf-8").splitlines()) if index.is_file() else 0
-            shown.there = f"{rendered} views, {len(list((root / 'scenes').glob('*.json')))} scenes"
+            scenes = len(list((root / "scenes").glob("*.json")))
+            shown.there = f"{rendered} views of {scenes} scene{'s' * (scenes != 1)}"
             if bpy.data.filepath:
                 shown.unfinished = str(jobs.unfinished(context.scene, Path(bpy.data.filepath), root) or "")
     except (BlendsetError, OSError) as error:

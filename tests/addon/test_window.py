@@ -332,7 +332,7 @@ def test_a_cancelled_job_goes_on_where_it_was_also_after_reopening(tmp_path: Pat
         time.sleep(0.02)
     OPS.job_cancel()
     assert wait_for_job().ended.reason == "cancelled"
-    assert shown().unfinished and "views, 1 scenes" in shown().there
+    assert shown().unfinished and "views of 1 scene" in shown().there
     bpy.ops.wm.open_mainfile(filepath=str(path))
     assert shown().unfinished and not shown().views
     assert OPS.resume() == {"FINISHED"}
