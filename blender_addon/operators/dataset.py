@@ -62,14 +62,14 @@ class BLENDSET_OT_open_contact_sheet(Button, bpy.types.Operator):
 
 
 class BLENDSET_OT_copy_command(Button, bpy.types.Operator):
-    """Copy the command that verifies this dataset with the companion package"""
+    """Copy the command that the companion package goes on with: captions for every view"""
 
     bl_idname = "blendset.copy_command"
     bl_label = "Copy Next Command"
 
     def act(self, context: bpy.types.Context) -> None:
         folder = dataset_folder(context.scene)
-        context.window_manager.clipboard = f'blendset verify "{folder}"'
+        context.window_manager.clipboard = f'blendset caption "{folder}" --with metadata'
         self.report({"INFO"}, f"Copied: {context.window_manager.clipboard}")
 
 

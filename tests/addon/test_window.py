@@ -311,6 +311,7 @@ def test_a_job_renders_the_plan_with_what_was_changed_by_hand(tmp_path: Path) ->
     assert OPS.verify() == {"FINISHED"}
     assert "MB on disk" in job.disk and "more than is free" not in job.disk
     assert OPS.open_contact_sheet() == {"FINISHED"}
+    assert OPS.copy_command() == {"FINISHED"}
     page = (tmp_path / "dataset" / "cache" / "contact.html").read_text(encoding="utf-8")
     assert all((tmp_path / "dataset" / "cache" / each).exists() for each in re.findall(r'src="([^"]+)"', page))
     assert page.count("<img") == len(views)
