@@ -37,22 +37,13 @@ class Camera:
     shift: tuple[float, float] = (0.0, 0.0)
 
     @classmethod
-    def from_intrinsics(
-        cls, world_from_camera: Array, width: int, height: int, focal_px: float, principal_point: tuple[float, float]
-    ) -> Camera:
-        """The camera with this pose (4, 4) or 16 numbers in rows, focal length and principal point in pixels."""
-        longer = max(width, height)
-        shift = ((width / 2 - principal_point[0]) / longer, (principal_point[1] - height / 2) / longer)
-        matrix = np.asarray(world_from_camera, dtype=np.float64).reshape(4, 4)
-        return cls(matrix, width, height, focal_px * SENSOR_MM / longer, shift)
-
-    @classmethod
     def from_record(cls, record: CameraRecord) -> Camera:
         """The camera that a view's record describes."""
-        principal_point = record.cx, record.cy
-        return cls.from_intrinsics(
-            np.array(record.world_from_camera), record.width, record.height, record.fx, principal_point
-        )
+        width, height = record.width, record.height
+        longer = max(width, height)
+        shift = ((width / 2 - record.cx) / longer, (record.cy - height / 2) / longer)
+        matrix = np.array(record.world_from_camera).reshape(4, 4)
+        return cls(matrix, width, height, record.fx * SENSOR_MM / longer, shift)
 
     @property
     def position(self) -> Array:

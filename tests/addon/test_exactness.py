@@ -68,19 +68,6 @@ def balls(path: Path, shape: tuple[int, int, float, float] = (96, 96, 1.0, 1.0))
     return seen
 
 
-def camera_of(view: ViewRecord) -> Camera:
-    """The camera of a record, from nothing but what the record says."""
-    record = view.camera
-    longer = max(record.width, record.height)
-    return Camera(
-        world_from_camera=np.reshape(record.world_from_camera, (4, 4)),
-        width=record.width,
-        height=record.height,
-        focal_length_mm=record.fx / longer * 36.0,
-        shift=((record.width / 2 - record.cx) / longer, (record.cy - record.height / 2) / longer),
-    )
-
-
 def projected(view: ViewRecord, points: Array) -> Array:
     """Pixels (N, 2) of world points, by the textbook from the numbers of the record."""
     record = view.camera
@@ -102,7 +89,7 @@ def found(outcome: Outcome, view: ViewRecord, name: str) -> Array | None:
 def positions(outcome: Outcome, view: ViewRecord) -> Array:
     """What depth and camera give: the place (H, W, 3) that each pixel shows; the camera's where there is nothing."""
     depth = outcome.passes(view).depth
-    return camera_of(view).unproject(np.where(np.isfinite(depth), depth, 0.0))
+    return Camera.from_record(view.camera).unproject(np.where(np.isfinite(depth), depth, 0.0))
 
 
 def position(view: ViewRecord) -> Array:

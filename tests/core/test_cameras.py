@@ -87,19 +87,11 @@ def test_framed_points_touch_the_fill_and_never_pass_it(
     assert held_off or reach.max() == pytest.approx(fill, abs=1e-6)
 
 
-def test_a_camera_comes_back_from_its_intrinsics() -> None:
-    original = Camera(pose(facing(np.array([1.0, 2.0, 0.5])), np.array([3.0, 1.0, 2.0])), 640, 480, 35.0, (0.1, -0.05))
-    again = Camera.from_intrinsics(
-        original.world_from_camera, 640, 480, original.focal_length_px, original.principal_point
-    )
-    points = np.array([[0.0, 0.0, 0.0], [0.5, -1.0, 1.0]])
-    np.testing.assert_allclose(again.project(points)[0], original.project(points)[0], atol=1e-9)
-
-
-def test_a_camera_comes_back_from_its_record() -> None:
-    original = Camera(pose(facing(np.array([1.0, 2.0, 0.5])), np.array([3.0, 1.0, 2.0])), 480, 640, 35.0, (0.1, -0.05))
+@pytest.mark.parametrize("size", [(640, 480), (480, 640)])
+def test_a_camera_comes_back_from_its_record(size: tuple[int, int]) -> None:
+    original = Camera(pose(facing(np.array([1.0, 2.0, 0.5])), np.array([3.0, 1.0, 2.0])), *size, 35.0, (0.1, -0.05))
     focal, (cx, cy) = original.focal_length_px, original.principal_point
     matrix = tuple(original.world_from_camera.ravel().tolist())
-    again = Camera.from_record(CameraRecord(480, 640, focal, focal, cx, cy, matrix, 35.0, 36.0))
+    again = Camera.from_record(CameraRecord(*size, focal, focal, cx, cy, matrix, 35.0, 36.0))
     points = np.array([[0.0, 0.0, 0.0], [0.5, -1.0, 1.0]])
     np.testing.assert_allclose(again.project(points)[0], original.project(points)[0], atol=1e-9)

@@ -44,10 +44,7 @@ class Picture:
 
 def picture_of(view: ViewRecord, rgb: NDArray[np.uint8], passes: Passes) -> Picture:
     """`rgb` is (height, width, 3), of the same size as the passes."""
-    record = view.camera
-    camera = Camera.from_intrinsics(
-        np.array(record.world_from_camera), record.width, record.height, record.fx, (record.cx, record.cy)
-    )
+    camera = Camera.from_record(view.camera)
     positions = camera.unproject(np.where(np.isfinite(passes.depth), passes.depth, 0.0))
     towards = np.sign(((camera.position - positions) * passes.normal).sum(axis=2))[..., None]
     return Picture(camera, passes.id, fair_lab(rgb), positions, passes.normal * towards)
