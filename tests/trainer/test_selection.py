@@ -357,6 +357,7 @@ def test_what_hangs_together_cannot_be_split() -> None:
         ({"diversity": {"column": "view_id", "method": "kcenter"}}, "'k-center'"),
         ({"sources": {"render": {"wieght": 2}}}, "'weight'"),
         ({"diversity": {"column": "x", "method": "parallel-fps", "parts": [2, 1]}, "splits": {}}, "diversity.parts"),
+        ({"diversity": {"column": "x", "method": "parallel-fps", "parts": [2, 0]}}, "parts"),
     ],
 )
 def test_a_mistake_is_one_sentence_that_names_its_cure(rules: dict[str, Any], named: str) -> None:

@@ -75,7 +75,9 @@ class Diversity:
     method: str = option("k-center", "how views are chosen", choices=("k-center", "parallel-fps"))
     quality: float = option(1.0, "of k-center: exponent of the quality, 0 ignores it", at_least=0)
     parts: tuple[float, ...] = option(
-        (1.0,), "of parallel-fps: sizes of its splits to one another; the first trains, the others are held out"
+        (1.0,),
+        "of parallel-fps: sizes of its splits to one another; the first trains, the others are held out",
+        at_least=0.001,
     )
 
 

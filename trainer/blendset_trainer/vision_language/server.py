@@ -131,7 +131,7 @@ def find_server(spec: str) -> Server:
     url = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
     if parts.scheme not in ("http", "https") or not parts.netloc or not {*options} <= {"concurrency", "per_minute"}:
         raise BlendsetError(f"{spec} is no URL of a server; give one such as {EXAMPLE}.")
-    numbers = {name: int(value) for name, value in options.items() if value.isdigit() and int(value)}
+    numbers = {name: int(value) for name, value in options.items() if value.isdecimal() and int(value)}
     if len(numbers) < len(options):
         raise BlendsetError(f"{spec} holds no number where one should be; give a URL such as {EXAMPLE}.")
     return Server(url, parts.fragment or _only_model(url), **numbers)
@@ -171,7 +171,7 @@ def _retry_after(text: str | None) -> float | None:
     if not text:
         return None
     try:
-        return max(0.0, float(text) if text.strip().isdigit() else _seconds_until(text))
+        return max(0.0, float(text) if text.strip().isdecimal() else _seconds_until(text))
     except ValueError:
         return None
 
