@@ -37,6 +37,7 @@ from blendset.placement.plan import (
 )
 from blendset.placement.scene import Snapshot
 from blendset.placement.subjects import find_subjects
+from blendset.reasons import MEANINGS
 from blendset.records import SPLIT_WORDS
 from tests.core.analytic import FURNITURE, BruteForce, ball, box, config, furnished_room, snapshot, subject_of
 
@@ -222,6 +223,15 @@ def test_a_plan_comes_back_exactly(tmp_path: Path) -> None:
     assert as_values(back) == as_values(example())
     write_plan(tmp_path / "again.json", back)
     assert (tmp_path / "again.json").read_bytes() == (tmp_path / "plan.json").read_bytes()
+
+
+def test_every_reason_has_a_meaning_and_stands_in_the_documents(furnished: Planned) -> None:
+    assert furnished.counts().keys() - {"candidates", "accepted"} <= MEANINGS.keys()
+    guide = (Path(__file__).parents[2] / "docs" / "rendering.md").read_text(encoding="utf-8")
+    table = guide.split("## Gates and reason codes")[1].split("\n## ")[0]
+    cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    told = {code for cell in cells for code in re.findall(r"`([^`]+)`", cell)}
+    assert told == MEANINGS.keys()
 
 
 def test_a_plan_without_views_is_a_plan(tmp_path: Path) -> None:

@@ -107,9 +107,10 @@ def joined(dataset: Dataset) -> pa.Table:
         figures = figures_today(folder, table)
         if figures is None:
             continue
+        name = folder.record.name
         for field in figures.schema:
             told = {**(field.metadata or {}), "folder": folder.path.name}
-            named = pa.field(f"{folder.record.name}.{field.name}", field.type, metadata=told)
+            named = pa.field(f"{name}.{field.name}", field.type, metadata=told)
             table = table.append_column(named, figures[field.name])
     return table
 
