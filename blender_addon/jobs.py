@@ -78,18 +78,21 @@ class RenderJob:
         self.said = update.event.get("view") or update.text
         if update.kind == "planned":
             self._view_s = update.event["previews_s"] / max(update.event["previews"], 1) * self._effort
+            self.disk = self._disk_needed(update.event["bytes"])
         if update.kind == "view":
             self._first = self._first or (time.monotonic(), self.supervisor.done)
             folder = self.root / update.event["path"]
             self.picture = str(folder / RGB)
             self._sizes.append(sum(each.stat().st_size for each in folder.iterdir()))
-            self.disk = self._disk_needed()
+            self.disk = self._disk_needed(sum(self._sizes) / len(self._sizes) * self.supervisor.total)
 
-    def _disk_needed(self) -> str:
-        """What all views will take on the disk, with a warning where that is not free."""
-        view = sum(self._sizes) / len(self._sizes)
-        rest = view * (self.supervisor.total - self.supervisor.done)
-        text = f"{view * self.supervisor.total / 1e6:,.1f} MB on disk"
+    def _disk_needed(self, size: float) -> str:
+        """That all views will take so many bytes on the disk, with a warning where those are not free; none is known
+        where no preview was made."""
+        if not size:
+            return ""
+        rest = size * (1 - self.share)
+        text = f"{size / 1e6:,.1f} MB on disk"
         return text if rest < shutil.disk_usage(self.root).free else f"{text}, more than is free"
 
     @property

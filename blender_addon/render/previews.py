@@ -12,6 +12,7 @@ import numpy as np
 
 from blendset.cameras import Camera
 from blendset.config import Config
+from blendset.exr import Passes, write_passes
 from blendset.imaging import PREVIEW, Exposure, as_figures, choose_exposure, framing_faults, framing_in, stops
 from blendset.placement.gates import Verdict
 from blendset.placement.plan import Planned, view_id
@@ -50,7 +51,13 @@ class Previewer:
         self._magenta = [each.id for each in opened.snapshot.objects if each.lacks_texture]
         self._exposures = stops(config.render.exposure_ev)
         self._known: dict[str, Preview] = {}
+        self._pixel_bytes: list[float] = []
         self.rendered, self.seconds = 0, 0.0
+
+    @property
+    def pixel_bytes(self) -> float:
+        """What a pixel of a good view takes in a dataset's files; 0 before the first."""
+        return float(np.mean(self._pixel_bytes)) if self._pixel_bytes else 0.0
 
     def forget(self) -> None:
         """The light has changed."""
@@ -85,6 +92,9 @@ class Previewer:
         if not self._session.can_denoise:
             halves.append(self._session.render(camera, samples, seed ^ 1, denoise=False).colour)
         exposure = choose_exposure(halves, mine, self._session.transform, self._exposures)
+        if not exposure.faults:
+            files = self._session.png(exposure.ev)[0], write_passes(Passes(first.depth, first.normal, first.ids))
+            self._pixel_bytes.append(sum(map(len, files)) / first.ids.size)
         return _answer(exposure, as_figures(framing))
 
 

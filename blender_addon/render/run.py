@@ -64,6 +64,7 @@ class SceneRun:
         self.opened: OpenScene = open_scene(self.scene, self.layer)
         self.found = find_subjects(self.opened.snapshot, config.subjects, config.seed)
         self.lighting = "scene"
+        self._pixel_bytes = 0.0
         self._timings = {"opening_s": time.perf_counter() - started}
         self._session: RenderSession | None = None
         self._subjects: dict[str, Subject] = {each.id: each for each in self.found.subjects}
@@ -156,7 +157,7 @@ class SceneRun:
             list({view.subject: shot for view, shot in zip(plan.views, shots, strict=True)}.values()),
         )
         answers = [previewer.preview(*shot) for shot in shots]
-        self._timings["previews_s"] = previewer.seconds
+        self._learn(previewer)
         views = tuple(
             dataclasses.replace(view, exposure_ev=answer.exposure_ev)
             for view, answer in zip(plan.views, answers, strict=True)
@@ -172,6 +173,10 @@ class SceneRun:
     def _previewer(self, session: RenderSession) -> Previewer:
         return Previewer(session, self.opened, self.scene_id, self.config)
 
+    def _learn(self, previewer: Previewer) -> None:
+        """Keep what the previews tell of the views' cost."""
+        self._timings["previews_s"], self._pixel_bytes = previewer.seconds, previewer.pixel_bytes
+
     def _tell_planned(self, plan: PlanFile, funnel: dict[str, int], subjects: dict[str, int], previews: int) -> None:
         chosen = {view.subject for view in plan.views if view.subject}
         self._emit(
@@ -185,6 +190,7 @@ class SceneRun:
             notes=self.notes + ([f"light added: {plan.lighting}"] if plan.lighting != "scene" else []),
             previews=previews,
             previews_s=self._timings.get("previews_s", 0.0),
+            bytes=round(self._pixel_bytes * sum(view.camera.width * view.camera.height for view in plan.views)),
         )
 
     def _geometric_plan(self) -> Planned:
@@ -218,7 +224,7 @@ class SceneRun:
             lambda done, total: self._emit("progress", what="previews", done=done, total=total, text=""),
         )
         views = [self._planned_view(view, ev) for unit, stops in chosen for view, ev in zip(unit, stops, strict=True)]
-        self._timings["previews_s"] = previewer.seconds
+        self._learn(previewer)
         return views, previewer.rendered
 
     def _planned_view(self, verdict: Verdict, exposure_ev: float | None) -> PlannedView:

@@ -270,10 +270,10 @@ def atomic_write(path: Path, data: bytes, sync_folder: bool = True) -> None:
             with suppress(OSError):
                 temporary.unlink()
         if sync_folder:
-            _sync_folder(path.parent)
+            sync_directory(path.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_directory(folder: Path) -> None:
     """Make a rename survive a power cut, where the system lets a folder be opened (Windows does not)."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)

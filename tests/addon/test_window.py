@@ -293,6 +293,22 @@ def wait_for_job(seconds: float = 240) -> Any:
     return jobs.current()
 
 
+def until_planned(seconds: float = 240) -> str:
+    """Pump the job until its previews are made; what it then says of the disk."""
+    jobs = installed("jobs")
+    until = time.monotonic() + seconds
+    while not jobs.current().disk:
+        assert jobs._pump() is not None and time.monotonic() < until, jobs.current().said
+        time.sleep(0.01)
+    assert not jobs.current().supervisor.done
+    return str(jobs.current().disk)
+
+
+def megabytes(text: str) -> float:
+    """The number that a line about the disk begins with."""
+    return float(text.split(" MB")[0].replace(",", ""))
+
+
 def test_a_job_renders_the_plan_with_what_was_changed_by_hand(tmp_path: Path) -> None:
     path = open_tidy(tmp_path)
     made = plan()
@@ -300,8 +316,10 @@ def test_a_job_renders_the_plan_with_what_was_changed_by_hand(tmp_path: Path) ->
     bpy.ops.wm.save_mainfile()
     before = path.read_bytes()
     assert OPS.render() == {"FINISHED"}
+    expected = until_planned()
     job = wait_for_job()
     assert job.ended.status == "done", job.ended
+    assert 0.4 < megabytes(expected) / megabytes(job.disk) < 2.5
     views = list(Dataset(tmp_path / "dataset").views())
     assert 0 < len(views) <= len(made.views) and Path(job.picture).exists()
     wanted = {planned_view(views[0].scene, view, SMALL.seed).view_id for view in made.views}

@@ -75,6 +75,7 @@ class Stub:
             notes=["a texture is missing"],
             previews=0,
             previews_s=0.0,
+            bytes=0,
         )
 
     def render(self, view: str) -> None:

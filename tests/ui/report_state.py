@@ -18,7 +18,9 @@ def state() -> dict[str, object]:
         return {"file": bpy.data.filepath, "installed": False}
     shown = manager.blendset
     job = import_module("bl_ext.user_default.blendset.jobs").current()
-    area = next(each for each in manager.windows[0].screen.areas if each.type == "VIEW_3D")
+    area = next((each for each in manager.windows[0].screen.areas if each.type == "VIEW_3D"), None)
+    if area is None:  # the file browser fills the window
+        return {"file": bpy.data.filepath, "installed": True}
     sidebar = next(each for each in area.regions if each.type == "UI")
     return {
         "file": bpy.data.filepath,

@@ -69,7 +69,7 @@ def desktop(home: Path) -> Iterator[Desktop]:
 
 
 def test_it_is_installed_from_disk(desktop: Desktop, home: Path) -> None:
-    desktop.start_blender(home / "room.blend")
+    desktop.start_blender()
     assert not desktop.state["installed"]
     desktop.choose(EDIT, PREFERENCES)
     desktop.move_window("Preferences", 20, 20)
@@ -84,7 +84,8 @@ def test_it_is_installed_from_disk(desktop: Desktop, home: Path) -> None:
 
 
 def test_an_afternoon(desktop: Desktop, home: Path) -> None:
-    desktop.start_blender(home / "room.blend")
+    desktop.start_blender()
+    desktop.open_scene(home / "room.blend")
     desktop.key("n")
     desktop.press(TAB, lambda state: state["category"] == "Blendset")
     desktop.screenshot("1-tab")
@@ -119,7 +120,7 @@ def test_an_afternoon(desktop: Desktop, home: Path) -> None:
     desktop.click(RENDER)  # the plan is no change of the file, but what is left out is
     desktop.screenshot("6-save-and-render")
     desktop.press(CONFIRM, lambda state: state["job"], 20, again=RENDER)
-    desktop.wait(lambda state: state["done"] >= 2, 300)
+    desktop.wait(lambda state: state["done"] >= 2, 600)
     desktop.screenshot("7-rendering")
     assert desktop.press(CANCEL, lambda state: state["ended"])["reason"] == "cancelled"
     desktop.screenshot("8-cancelled")
@@ -128,11 +129,12 @@ def test_an_afternoon(desktop: Desktop, home: Path) -> None:
     assert len(finished) >= 2 and not dataset.verify().problems
     desktop.crash_blender()
 
-    desktop.start_blender(home / "room.blend")  # the tab is open, as it was saved
+    desktop.start_blender()
+    desktop.open_scene(home / "room.blend")  # the tab is open, as it was saved
     assert desktop.wait(lambda state: state["unfinished"], 30)
     desktop.screenshot("9-resume")
     desktop.press(RESUME, lambda state: state["job"])
-    ended = desktop.wait(lambda state: state["ended"], 300)
+    ended = desktop.wait(lambda state: state["ended"], 900)
     assert ended["ended"] == "done", ended
     desktop.screenshot("10-done")
     desktop.click(DATASET)
