@@ -6,7 +6,6 @@ everywhere.
 from __future__ import annotations
 
 import json
-import os
 import random
 import re
 import subprocess
@@ -40,6 +39,7 @@ from blendset.records import (
     slug,
     write_json,
 )
+from tests.disks import mounted
 
 CAMERA = CameraRecord(8, 6, 9.5, 9.5, 4.0, 3.0, tuple(map(float, range(16))), 50.0, 36.0)
 VIEW = ViewRecord(
@@ -190,15 +190,8 @@ def test_a_killed_writer_leaves_a_whole_file(tmp_path: Path) -> None:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 256 kB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if not sys.platform.startswith("linux") or os.geteuid() != 0:
-        pytest.skip("mounting a small disk takes root on Linux")
-    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)]
-    if subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("this machine does not let a disk be mounted")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
+    with mounted(tmp_path / "disk", 256_000) as disk:
+        yield disk
 
 
 def test_a_full_disk_is_one_sentence_and_spoils_nothing(small_disk: Path) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from blendset.dataset import PASSES, RGB, VIEW_RECORD, Dataset
+from tests.disks import mounted
 from tests.real_runs import (
     assert_same,
     assert_sound,
@@ -212,15 +213,10 @@ def assert_one_sentence(said: str, about: str) -> None:
 @pytest.fixture
 def small_disk(desk: Path, tmp_path: Path) -> Iterator[Path]:
     """A disk that all but half of the views fits on."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
     pages = {path: path.stat().st_size // 4096 + 1 for path in (desk / "calm").rglob("*")}
     size = 4096 * sum(count if "views" not in path.parts else count / 2 for path, count in pages.items())
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size:.0f}", "blendset-test", str(disk)]
-    if sys.platform != "linux" or subprocess.run(mount, capture_output=True).returncode != 0:
-        pytest.skip("a small disk can be mounted only by root on Linux")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
+    with mounted(tmp_path / "disk", round(size)) as disk:
+        yield disk
 
 
 def test_a_full_disk_is_one_sentence_and_finished_views_stay(desk: Path, small_disk: Path, tmp_path: Path) -> None:

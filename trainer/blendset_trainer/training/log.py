@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run says of itself while it trains: JSON lines and TensorBoard, in pictures seen, by source and noise band."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from blendset.errors import BlendsetError
+from blendset_trainer.training.feed import Batch
+from blendset_trainer.training.timesteps import TimestepPlan
+
+LOG = "log.jsonl"
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What this process did in an optimizer step: losses and levels by sample (N,), and seconds."""
+
+    step: int
+    batches: Sequence[Batch]
+    losses: Tensor
+    levels: Tensor
+    gradient_norm: Tensor | float
+    seconds: float
+    waited_s: float
+
+
+class TrainLog:
+    """Means over every `every` steps, over all processes; what an earlier session logged after `step` is forgotten."""
+
+    def __init__(
+        self, folder: Path, accelerator: Accelerator, plan: TimestepPlan, step: int, batch: int, every: int
+    ) -> None:
+        self._accelerator, self._plan, self._batch, self._every = accelerator, plan, batch, every
+        self._sources = list(plan.shares())
+        self._path = folder / LOG
+        self._reports: list[tuple[Tensor, float, float]] = []
+        self._writer: SummaryWriter | None = None
+        if accelerator.is_main_process:
+            rows = [row for row in read_log(self._path) if row["step"] <= step]
+            self._path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+            self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step * batch + 1)
+
+    def add(self, report: StepReport) -> None:
+        """Take a step in; every so many, write a line."""
+        sources = [self._sources.index(name) for batch in report.batches for name in batch.sources]
+        bands = self._plan.band_of(report.levels)
+        rows = torch.stack([torch.tensor(sources), bands.cpu(), report.losses.double().cpu()], dim=1)
+        gathered = self._accelerator.gather(rows.to(self._accelerator.device)).cpu()
+        self._reports.append((gathered, report.seconds, report.waited_s))
+        if len(self._reports) == self._every:
+            self._write(report)
+
+    def validated(self, step: int, held_out: Mapping[str, float]) -> None:
+        """Write what the held-out samples lose, by source and band."""
+        self._line(step, {"held_out": dict(held_out)})
+
+    def close(self) -> None:
+        """Flush what TensorBoard has not written."""
+        if self._writer:
+            self._writer.close()
+
+    def _write(self, report: StepReport) -> None:
+        gathered, seconds, waited = zip(*self._reports, strict=True)
+        self._reports = []
+        rows, groups = torch.cat(gathered), defaultdict(list)
+        for source, band, loss in rows.tolist():
+            groups[f"{self._sources[int(source)]}/{self._plan.band_names[int(band)]}"].append(loss)
+        self._line(
+            report.step,
+            {
+                "loss": rows[:, 2].mean().item(),
+                "loss_by": {name: sum(losses) / len(losses) for name, losses in sorted(groups.items())},
+                "gradient_norm": float(report.gradient_norm),
+                "samples_per_second": len(rows) / sum(seconds),
+                "waiting_share": sum(waited) / sum(seconds),
+            },
+        )
+
+    def _line(self, step: int, figures: Mapping[str, Any]) -> None:
+        if self._writer is None:
+            return
+        samples = step * self._batch
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, "samples": samples} | dict(figures)) + "\n")
+        for name, value in figures.items():
+            for inner, number in value.items() if isinstance(value, dict) else [("", value)]:
+                self._writer.add_scalar(f"{name}/{inner}".rstrip("/"), number, samples)
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The lines of a run's log, without one that a crash cut short; empty where there is no log."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise BlendsetError(f"{path} cannot be read ({error}); check the disk.") from error
+    rows = []
+    for line in lines:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Optimizers by name; the rarer ones come with packages of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import torch
+from torch import nn
+
+from blendset.errors import BlendsetError
+from blendset_trainer.training.settings import OptimizerSettings
+
+EXTRAS = {
+    "adamw-8bit": ("bitsandbytes", "bitsandbytes.optim", "AdamW8bit"),
+    "prodigy": ("prodigyopt", "prodigyopt", "Prodigy"),
+}
+"""Package to install, module, class."""
+
+
+def make_optimizer(parameters: Sequence[nn.Parameter], settings: OptimizerSettings) -> torch.optim.Optimizer:
+    """The optimizer that the settings name; BlendsetError where its package is missing."""
+    kind: Any = torch.optim.AdamW if settings.name == "adamw" else _extra(settings.name)
+    return kind(  # type: ignore[no-any-return]
+        list(parameters),
+        lr=settings.learning_rate,
+        betas=tuple(settings.betas),
+        eps=settings.epsilon,
+        weight_decay=settings.weight_decay,
+    )
+
+
+def _extra(name: str) -> Any:
+    package, module, kind = EXTRAS[name]
+    try:
+        return getattr(import_module(module), kind)
+    except ImportError as error:
+        raise BlendsetError(f"optimizer.name is '{name}', which needs a package: pip install {package}.") from error

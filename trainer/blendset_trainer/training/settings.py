@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A training run as TOML: the model, the sources and the noise that each trains, the optimizer, the run itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from blendset.errors import BlendsetError
+from blendset.options import REQUIRED, is_section, option, read_toml, structure
+from blendset_trainer.training.plan_settings import PlanSettings
+from blendset_trainer.training.samples import SourceSettings
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """What is trained, and which of its parameters."""
+
+    path: str = option(REQUIRED, "a diffusers model: a folder, or its id on the Hugging Face Hub")
+    revision: str = option("", "of a model on the hub: the commit")
+    method: str = option("lora", "train a low-rank adapter, or all of the denoiser", choices=("lora", "full"))
+    rank: int = option(16, "of the adapter", at_least=1)
+    alpha: float = option(16.0, "of the adapter: its weight is alpha / rank", at_least=0)
+    precision: str = option("bf16", "of the arithmetic on an accelerator", choices=("fp32", "bf16", "fp16"))
+    gradient_checkpointing: bool = option(False, "compute activations twice to save memory")
+
+
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """How parameters move."""
+
+    name: str = option("adamw", "the optimizer; the last two are extras", choices=("adamw", "adamw-8bit", "prodigy"))
+    learning_rate: float = option(1e-4, "at its highest; of prodigy, a factor (1 is usual)", at_least=0)
+    schedule: str = option("constant", "of the learning rate after the warm-up", choices=("constant", "cosine"))
+    warmup_steps: int = option(0, "optimizer steps until the learning rate is reached", at_least=0)
+    betas: tuple[float, float] = option((0.9, 0.999), "decay of the moments", at_least=0, at_most=1)
+    epsilon: float = option(1e-8, "added to the second moment's root", at_least=0)
+    weight_decay: float = option(0.01, "decoupled", at_least=0)
+    clip: float = option(1.0, "largest gradient norm; 0 leaves gradients alone", at_least=0)
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """How much, how large, and what is kept; pictures seen are the unit."""
+
+    samples: int = option(REQUIRED, "pictures to see in all", at_least=1)
+    batch: int = option(4, "pictures of an optimizer step, over all processes", at_least=1)
+    micro_batch: int = option(1, "pictures of a forward pass; `batch` is a multiple of it", at_least=1)
+    resolution: int = option(512, "side of a square picture in pixels; other shapes have its area", at_least=8)
+    ema: float = option(0.0, "decay of the averaged weights per optimizer step; 0 keeps none", at_least=0, at_most=1)
+    cache: bool = option(True, "encode pictures and captions once, before the first step")
+    checkpoint_every: int = option(2000, "pictures between checkpoints", at_least=1)
+    keep: int = option(2, "checkpoints that stay", at_least=1)
+    log_every: int = option(10, "optimizer steps between lines of the log", at_least=1)
+
+
+@dataclass(frozen=True)
+class ValidationSettings:
+    """What is looked at on the way."""
+
+    every: int = option(2000, "pictures between validations", at_least=1)
+    prompts: tuple[str, ...] = option((), "sampled with fixed seeds each time")
+    steps: int = option(30, "of the sampler", at_least=1)
+    cfg_scale: float = option(5.0, "classifier-free guidance", at_least=0)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A whole run."""
+
+    model: ModelSettings
+    train: RunSettings
+    out: str = option(REQUIRED, "the run's folder: checkpoints, log, validation, the model at the end")
+    seed: int = option(0, "everything random follows from it", at_least=0)
+    optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+    plan: PlanSettings = field(default_factory=PlanSettings)
+    validation: ValidationSettings = field(default_factory=ValidationSettings)
+    source: tuple[SourceSettings, ...] = ()
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps; the last batch is whole too."""
+        return -(-self.train.samples // self.train.batch)
+
+
+def load_train_config(path: Path, changes: Sequence[str] = ()) -> TrainConfig:
+    """Read a run's TOML, with `section.key=value` changes on top; BlendsetError names what cannot be meant."""
+    return train_config(with_changes(read_toml(path), changes), str(path))
+
+
+def train_config(values: Mapping[str, Any], where: str) -> TrainConfig:
+    """Build a run's configuration from nested tables."""
+    config = structure(TrainConfig, values, where)
+    if config.train.batch % config.train.micro_batch:
+        raise BlendsetError(
+            f"{where}: train.batch is {config.train.batch}, no multiple of train.micro_batch "
+            f"({config.train.micro_batch}); change one of them."
+        )
+    if not config.source:
+        raise BlendsetError(f"{where} names no source; give each dataset a [[source]] table.")
+    names = [source.name for source in config.source]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise BlendsetError(f"{where}: two sources are called '{min(twice)}'; give each a name of its own.")
+    return config
+
+
+def with_changes(values: Mapping[str, Any], changes: Sequence[str]) -> dict[str, Any]:
+    """A table with `section.key=value` changes; a value is written as in TOML, or is plain text."""
+    changed = {**values}
+    for change in changes:
+        place, equals, text = change.partition("=")
+        *sections, key = place.split(".")
+        if not equals or not all(sections + [key]):
+            raise BlendsetError(f"'{change}' is no change; write section.key=value.")
+        inner = changed
+        for section in sections:
+            if not isinstance(inner.get(section, {}), Mapping):
+                raise BlendsetError(f"'{change}' is no change; '{section}' is no section.")
+            inner[section] = {**inner.get(section, {})}
+            inner = inner[section]
+        inner[key] = _value(text)
+    return changed
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def explained(
+    config: TrainConfig, given: Mapping[str, Any], where: str, changes: Sequence[str]
+) -> list[tuple[str, str, str]]:
+    """Every option's name, value, and where the value comes from."""
+    changed = {change.partition("=")[0] for change in changes}
+    return [
+        (name, str(value), "command line" if name in changed else where if there else "default")
+        for name, value, there in _leaves(config, given, "")
+    ]
+
+
+def _leaves(section: Any, given: Any, prefix: str) -> Iterator[tuple[str, Any, bool]]:
+    for each in dataclasses.fields(section):
+        value, there = getattr(section, each.name), isinstance(given, Mapping) and each.name in given
+        inner = given[each.name] if there else {}
+        name = f"{prefix}{each.name}"
+        if is_section(type(value)):
+            yield from _leaves(value, inner, f"{name}.")
+        elif isinstance(value, tuple) and value and is_section(type(value[0])):
+            for number, part in enumerate(value):
+                yield from _leaves(part, inner[number] if there else {}, f"{name}[{number}].")
+        else:
+            yield name, value, there
