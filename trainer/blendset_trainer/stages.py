@@ -20,7 +20,7 @@ from blendset.errors import BlendsetError
 from blendset.exr import Passes, read_passes
 from blendset.records import FORMAT_VERSION, SceneRecord, ViewRecord, as_plain, sha256_bytes
 
-KINDS = ("captions", "scores")
+CAPTIONS, SCORES = KINDS = ("captions", "scores")
 INPUTS = {"rgb": "rgb_sha256", "passes": "passes_sha256", "record": "record_sha256", "caption": "caption"}
 """Columns of `tables.index_table` that stand for what a stage reads."""
 COSINE, SHARE, GREY_LEVELS = "cosine, -1 to 1", "share, 0 to 1", "grey levels, 0 to 255"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from blendset.errors import BlendsetError
 from blendset.records import atomic_write, sha256_bytes
 from blendset_trainer.shards import keys
 from blendset_trainer.stage_folders import ROW_COLUMNS, STAGE_RECORD, StageFolder
-from blendset_trainer.stages import KINDS
+from blendset_trainer.stages import CAPTIONS, KINDS
 
 CACHE = "cache"
 BLOCK_BYTES = 32 << 20
@@ -127,10 +127,29 @@ def figures_today(folder: StageFolder, index: pa.Table) -> pa.Table | None:
     return rows.drop_columns(list(ROW_COLUMNS)).take(place)
 
 
+def captions(dataset: Dataset, index: pa.Table, forms: Sequence[str]) -> dict[str, pa.ChunkedArray]:
+    """The captions of each form ("short", "dense"), by form; null where no captioner said anything of today's view.
+
+    Where several captioners did, the one that ran last counts.
+    """
+    said = {form: pa.chunked_array([pa.nulls(index.num_rows, _TEXT)]) for form in forms}
+    for folder in reversed(_by_last_run(dataset, CAPTIONS)):
+        figures = figures_today(folder, index)
+        for form in forms:
+            if figures is not None and form in figures.column_names:
+                said[form] = pc.coalesce(said[form], figures[form])
+    return said
+
+
 def _newest_folders(dataset: Dataset) -> Iterator[StageFolder]:
     """The folder of each stage in which it ran last, by kind and name."""
     for kind in KINDS:
-        records = (dataset.root / kind).glob(f"*/{STAGE_RECORD}")
-        in_time = sorted(records, key=lambda path: (path.stat().st_mtime_ns, path))
-        newest = {path.parent.name.rpartition("-")[0]: StageFolder(path.parent) for path in in_time}
+        newest = {folder.path.name.rpartition("-")[0]: folder for folder in _by_last_run(dataset, kind)}
         yield from (newest[name] for name in sorted(newest))
+
+
+def _by_last_run(dataset: Dataset, kind: str) -> list[StageFolder]:
+    """All folders of stages of a kind, the one that ran last at the end."""
+    records = (dataset.root / kind).glob(f"*/{STAGE_RECORD}")
+    in_time = sorted(records, key=lambda path: (path.stat().st_mtime_ns, path))
+    return [StageFolder(path.parent) for path in in_time]

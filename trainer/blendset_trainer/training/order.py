@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which sample comes when: an endless stream that is a function of the seed, the sources and their shares.
+
+Nothing in it knows processes, steps or where a run stopped; those only say which part of the stream to take.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blendset.errors import BlendsetError
+from blendset_trainer.training.draws import philox_key
+
+Integers = NDArray[np.int64]
+CHUNK = 1 << 16
+"""Draws made at a time. The stream does not depend on it."""
+
+
+class Draw(NamedTuple):
+    """A sample by the numbers of its source and of itself in it, and how often the source had been gone through."""
+
+    source: int
+    sample: int
+    visit: int
+
+
+def sources_in_turn(shares: Sequence[float], start: int, stop: int) -> tuple[Integers, Integers]:
+    """The source of each draw from `start` to `stop`, and which of its source's draws it is, counted from 0.
+
+    The j-th draw of source k is due at (j + 1/2) / share_k and draws come as they are due, the first source first. Of n
+    draws source k has n * share_k, give or take half of the number of the other sources, and never more than 1 off
+    where there are at most three. Shares add up to 1; one that is 0 has no draws.
+    """
+    live = np.flatnonzero(shares)
+    share = np.asarray(shares, dtype=np.float64)[live]
+    margin = len(live) + 1  # how far from n the due time of the n-th draw can be
+    first = np.floor(np.maximum(share * (start - margin) - 0.5, 0)).astype(np.int64)
+    last = np.ceil(share * (stop + margin) + 1).astype(np.int64)
+    turns = [np.arange(low, high) for low, high in zip(first, last, strict=True)]
+    due = np.concatenate([(turn + 0.5) / each for turn, each in zip(turns, share, strict=True)])
+    window = np.argsort(due, kind="stable")[start - first.sum() : stop - first.sum()]
+    return np.repeat(live, last - first)[window], np.concatenate(turns)[window]
+
+
+def permutation(size: int, seed: int, *identity: str | int) -> Integers:
+    """The numbers below `size`, shuffled in a way that no version of NumPy changes."""
+    raw = np.random.Philox(key=philox_key(seed, *identity)).random_raw(size)
+    return np.argsort(raw, kind="stable")
+
+
+class Order:
+    """The stream of draws for these sources, cut into micro-batches of one bucket (picture size) each.
+
+    `buckets` has for each source, by name, the bucket of each of its samples; `shares` how much of the stream is the
+    source's. Source and visit alone decide in which order a source's samples come: each once before any comes again. A
+    micro-batch is complete when its bucket has gathered enough draws; the rest waits. Raises BlendsetError where a
+    source with a share has no samples.
+    """
+
+    def __init__(
+        self, buckets: Mapping[str, Integers], shares: Mapping[str, float], *, micro_batch: int, seed: int
+    ) -> None:
+        for name, share in shares.items():
+            if share > 0 and not len(buckets[name]):
+                raise BlendsetError(f"Source '{name}' has a share of the training but no samples; choose more views.")
+        self.names = tuple(buckets)
+        self._buckets = tuple(buckets.values())
+        self._shares = [shares[name] for name in self.names]
+        self._micro_batch, self._seed = micro_batch, seed
+        self._shuffled: dict[int, tuple[int, Integers]] = {}
+
+    def micro_batches(self, start: int = 0) -> Iterator[tuple[Draw, ...]]:
+        """The micro-batches from number `start` on, without end."""
+        passed, position = 0, 0
+        waiting = np.zeros((0, 4), dtype=np.int64)
+        while True:
+            drawn = np.concatenate([waiting, self._draws(position, position + CHUNK)])
+            complete, waiting = _cut(drawn, self._micro_batch)
+            for rows in complete[max(start - passed, 0) :]:
+                yield tuple(Draw(*row) for row in rows[:, :3].tolist())
+            passed += len(complete)
+            position += CHUNK
+
+    def _draws(self, start: int, stop: int) -> Integers:
+        """Rows of source, sample, visit and bucket."""
+        sources, turns = sources_in_turn(self._shares, start, stop)
+        rows = np.stack([sources, turns, turns, turns], axis=1)
+        for source in np.unique(sources).tolist():
+            mine = sources == source
+            visits, places = np.divmod(turns[mine], len(self._buckets[source]))
+            samples = self._samples(source, visits, places)
+            rows[mine, 1:] = np.stack([samples, visits, self._buckets[source][samples]], axis=1)
+        return rows
+
+    def _samples(self, source: int, visits: Integers, places: Integers) -> Integers:
+        """The samples at these places of a source's permutations; `visits` ascends."""
+        starts = np.flatnonzero(np.diff(visits, prepend=-1))
+        parts = np.split(places, starts[1:])
+        return np.concatenate(
+            [self._shuffle(source, visit)[part] for visit, part in zip(visits[starts].tolist(), parts, strict=True)]
+        )
+
+    def _shuffle(self, source: int, visit: int) -> Integers:
+        """A source's order in one visit; the last is kept, for most chunks go on where the one before ended."""
+        kept = self._shuffled.get(source)
+        if kept is None or kept[0] != visit:
+            size, name = len(self._buckets[source]), self.names[source]
+            kept = self._shuffled[source] = visit, permutation(size, self._seed, "order", name, visit)
+        return kept[1]
+
+
+def _cut(drawn: Integers, size: int) -> tuple[Integers, Integers]:
+    """Micro-batches (count, size, columns) in the order in which they fill up, and the draws that wait."""
+    bucket = drawn[:, 3].astype(np.int16)  # which NumPy sorts several times as fast
+    together = np.argsort(bucket, kind="stable")
+    begins = np.flatnonzero(np.diff(bucket[together], prepend=-1))
+    counts = np.diff(begins, append=len(bucket))
+    rank = np.arange(len(bucket)) - np.repeat(begins, counts)
+    full = rank < np.repeat(counts // size * size, counts)
+    places = together[full].reshape(-1, size)
+    return drawn[places[np.argsort(places[:, -1])]], drawn[np.sort(together[~full])]
