@@ -130,7 +130,7 @@ def test_an_empty_source_with_a_share_is_refused() -> None:
 
 def test_draws_are_even_and_differ_by_every_part_of_their_identity() -> None:
     drawn = np.array([uniform(0, "level", f"view-{number}", 3) for number in range(4000)])
-    assert 0 <= drawn.min() and drawn.max() < 1
+    assert drawn.min() >= 0 and drawn.max() < 1
     assert np.abs(np.histogram(drawn, 10, (0, 1))[0] - 400).max() < 100
     alike = [uniform(0, "a", 1), uniform(1, "a", 1), uniform(0, "a", 2), uniform(0, "a", "1"), uniform(0, "a1")]
     assert len(set(alike)) == len(alike)

@@ -7,7 +7,7 @@ A source keeps its rows as a table, and a sample is made when it is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -120,6 +120,9 @@ class Source:
             highest=min(row["highest"] for row in rows),
         )
 
+    def __iter__(self) -> Iterator[Sample]:
+        return map(self.__getitem__, range(len(self)))
+
     def text(self, sample: Sample, seed: int, visit: int) -> str:
         """The words that go with a sample this time: a function of the seed, the sample and the visit."""
         said = self.settings.captions
@@ -184,8 +187,8 @@ def _kept(rows: pa.Table, good: Any, why: str, left_out: dict[str, int]) -> pa.T
 
 
 def _grids(rows: pa.Table) -> tuple[NDArray[np.int64], int]:
-    """Four rows a quarter turn apart for each view set that has them, from its smallest azimuth on; and how many view
-    sets have not. Shape (sets, 4).
+    """Four rows a quarter turn apart for each view set that has them, from its smallest azimuth on, shape (sets, 4);
+    and how many rows are of no such set.
     """
     code = rows["set"].combine_chunks().dictionary_encode().indices
     group = pc.fill_null(code, -1).to_numpy(zero_copy_only=False).astype(np.int64)
@@ -194,16 +197,17 @@ def _grids(rows: pa.Table) -> tuple[NDArray[np.int64], int]:
     ordered = ordered[group[ordered] >= 0]
     begins = np.flatnonzero(np.diff(group[ordered], prepend=-1))
     counts = np.diff(begins, append=len(ordered))
+    begins, counts = begins[counts >= 4], counts[counts >= 4]
     quarters = begins[:, None] + np.rint(np.arange(4) * counts[:, None] / 4).astype(np.int64)
-    grids = ordered[quarters[counts >= 4]]
+    grids = ordered[quarters]
     turns = np.diff(azimuth[grids], append=azimuth[grids[:, :1]]) % 360
     even = (np.abs(turns - 90) <= UNEVEN_DEG).all(axis=1)
     in_order = np.argsort(grids[even].min(axis=1), kind="stable")
-    return grids[even][in_order], len(begins) - int(even.sum())
+    return grids[even][in_order], rows.num_rows - int(counts[even].sum())
 
 
-def _nothing_left(settings: SourceSettings, root: Path, left_out: Mapping[str, int]) -> BlendsetError:
-    why, count = max(left_out.items(), key=lambda item: item[1])
+def _nothing_left(settings: SourceSettings, root: Path, left_out: dict[str, int]) -> BlendsetError:
+    why, count = next(item for item in reversed(left_out.items()) if item[1])
     cure = {
         "unreadable": "check the files",
         "held out": "make the selection again with a smaller share held out",
