@@ -51,14 +51,22 @@ class Weights:
 
 def find_model(name: str) -> Weights:
     """The transformers model in a local folder or on the hub; BlendsetError where there is none or no network."""
+    source, index = model_index(name, "config.json")
+    local = Path(source).is_dir()
+    return Weights(source, revision_of(Path(source) if local else index), local)
+
+
+def model_index(name: str, index: str, revision: str = "") -> tuple[str, Path]:
+    """Where a model is (a folder or a hub id), and the file that says what it is: `index` names it.
+
+    Raises BlendsetError where there is none, or no network.
+    """
     folder = local_path(name)
     if folder is None:
-        return Weights(name, revision_of(hub_file(name, "config.json")), local=False)
-    if not (folder / "config.json").is_file():
-        raise BlendsetError(
-            f"{folder} holds no model (it has no config.json); give a folder that save_pretrained made."
-        )
-    return Weights(str(folder), revision_of(folder), local=True)
+        return name, hub_file(name, index, revision)
+    if not (folder / index).is_file():
+        raise BlendsetError(f"{folder} holds no model (it has no {index}); give a folder that save_pretrained made.")
+    return str(folder), folder / index
 
 
 def find_file(name: str) -> Path:
@@ -83,10 +91,10 @@ def local_path(name: str) -> Path | None:
     return None
 
 
-def hub_file(repository: str, file: str) -> Path:
+def hub_file(repository: str, file: str, revision: str = "") -> Path:
     """A file of a hub repository, from the cache where it is there."""
     with fetching(repository):
-        return Path(hf_hub_download(repository, file))
+        return Path(hf_hub_download(repository, file, revision=revision or None))
 
 
 @contextmanager
