@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from blendset.errors import BlendsetError
+from blendset.records import atomic_write
 from blendset_trainer.training.feed import Batch
 from blendset_trainer.training.timesteps import TimestepPlan
 
@@ -48,7 +49,7 @@ class TrainLog:
         self._writer: SummaryWriter | None = None
         if accelerator.is_main_process:
             rows = [row for row in read_log(self._path) if row["step"] <= step]
-            self._path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+            atomic_write(self._path, "".join(json.dumps(row) + "\n" for row in rows).encode())
             self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step * batch + 1)
 
     def add(self, report: StepReport) -> None:

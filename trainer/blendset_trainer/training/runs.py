@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,9 @@ from blendset_trainer.training.checkpoints import (
     save_checkpoint,
 )
 from blendset_trainer.training.families import Family
-from blendset_trainer.training.feed import Feed
+from blendset_trainer.training.feed import Batch, Feed
 from blendset_trainer.training.log import TrainLog
+from blendset_trainer.training.losses import Texts
 from blendset_trainer.training.optimizers import make_optimizer
 from blendset_trainer.training.settings import TrainConfig
 from blendset_trainer.training.timesteps import TimestepPlan
@@ -42,31 +43,35 @@ MAY_CHANGE = (
 
 
 class Run:
-    """What the loop works on. Parameters that are trained are `parameters`; `step` counts optimizer steps taken."""
+    """What the loop works on. Parameters that are trained are `parameters`; `step` counts optimizer steps taken.
+
+    `feed_from` makes the feed that begins with a micro-batch; `digest` stands for the pictures and captions of all
+    sources; `held_out` are batches that are never trained on.
+    """
 
     def __init__(
         self,
         config: TrainConfig,
         accelerator: Accelerator,
         family: Family,
+        texts: Texts,
         plan: TimestepPlan,
-        feed: Feed,
-        held_out: Feed | None,
+        feed_from: Callable[[int], Feed],
+        held_out: Sequence[Batch],
+        digest: str,
     ) -> None:
-        self.config, self.accelerator = config, accelerator
-        self.family, self.plan, self.feed, self.held_out = family, plan, feed, held_out
-        self.folder = Path(config.out)
+        self.config, self.accelerator, self.folder = config, accelerator, Path(config.out)
+        self.family, self.texts, self.plan, self.held_out, self._digest = family, texts, plan, held_out, digest
         self.micro_batches = config.train.batch // config.train.micro_batch // accelerator.num_processes
         self.named = {name: each for name, each in family.module.named_parameters() if each.requires_grad}
         self.parameters = list(self.named.values())
-        self.optimizer: torch.optim.Optimizer = make_optimizer(self.parameters, config.optimizer)
+        optimizer = make_optimizer(self.parameters, config.optimizer)
+        family.denoiser, self.optimizer = accelerator.prepare(family.module, optimizer)
         self._averaged = [each.detach().clone() for each in self.parameters] if config.train.ema else []
         self.step = 0
-        found = newest_checkpoint(self.folder / CHECKPOINTS)
-        if found:
+        if found := newest_checkpoint(self.folder / CHECKPOINTS):
             self._restore(found)
-        family.denoiser, self.optimizer = accelerator.prepare(family.denoiser, self.optimizer)
-        feed.start(self.step * config.train.batch // config.train.micro_batch)
+        self.feed = feed_from(self.step * config.train.batch // config.train.micro_batch)
         self.log = TrainLog(self.folder, accelerator, plan, self.step, config.train.batch, config.train.log_every)
 
     def due(self, every: int) -> bool:
@@ -94,13 +99,15 @@ class Run:
 
     @contextmanager
     def averaged_weights(self) -> Iterator[None]:
-        """Have the model wear the averaged weights, where a run keeps them."""
+        """Have the model wear the averaged weights, where a run keeps them, in this process alone."""
         trained = [each.detach().clone() for each in self.parameters] if self._averaged else []
+        wrapped, self.family.denoiser = self.family.denoiser, self.family.module
         self._wear(self._averaged)
         try:
             yield
         finally:
             self._wear(trained)
+            self.family.denoiser = wrapped
 
     @torch.no_grad()
     def _wear(self, values: list[Tensor]) -> None:
@@ -112,11 +119,11 @@ class Run:
     def save(self) -> None:
         """Write a checkpoint of the step just taken; the main process does, the others wait."""
         if self.accelerator.is_main_process:
-            tensors, rest = optimizer_parts(self.optimizer)
+            tensors, rest = optimizer_parts(self.optimizer.optimizer)
             parts = {"weights": self.named, "optimizer": tensors}
             if self._averaged:
                 parts["averaged"] = dict(zip(self.named, self._averaged, strict=True))
-            facts = {"config": unstructure(self.config), "samples": self.feed.digest, "optimizer": rest}
+            facts = {"config": unstructure(self.config), "samples": self._digest, "optimizer": rest}
             if self.accelerator.scaler is not None:
                 facts["scaler"] = self.accelerator.scaler.state_dict()
             save_checkpoint(self.folder / CHECKPOINTS, self.step, parts, facts, self.config.train.keep)
@@ -125,13 +132,12 @@ class Run:
     @torch.no_grad()
     def _restore(self, found: Checkpoint) -> None:
         self._refuse_another_run(found)
-        for tensors, into in ((found.tensors("weights"), self.parameters),):
-            for name, value in zip(self.named, into, strict=True):
-                value.copy_(tensors[name])
+        weights = found.tensors("weights")
+        self._wear([weights[name] for name in self.named])
         if self._averaged:
             averaged = found.tensors("averaged")
             self._averaged = [averaged[name].to(each.device) for name, each in self.named.items()]
-        load_optimizer(self.optimizer, found.tensors("optimizer"), found.facts["optimizer"])
+        load_optimizer(self.optimizer.optimizer, found.tensors("optimizer"), found.facts["optimizer"])
         if self.accelerator.scaler is not None and "scaler" in found.facts:
             self.accelerator.scaler.load_state_dict(found.facts["scaler"])
         self.step = found.step
@@ -144,7 +150,7 @@ class Run:
             for name in sorted(before.keys() | now.keys())
             if before.get(name) != now.get(name) and not name.startswith(MAY_CHANGE)
         ]
-        if found.facts["samples"] != self.feed.digest:
+        if found.facts["samples"] != self._digest:
             changed.append("the sources hold other pictures or captions")
         if changed:
             raise BlendsetError(

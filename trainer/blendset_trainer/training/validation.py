@@ -7,31 +7,32 @@ from collections import defaultdict
 
 import torch
 
+from blendset_trainer.training.draws import uniform
 from blendset_trainer.training.losses import sample_losses
 from blendset_trainer.training.runs import Run
-from blendset_trainer.training.sampling import SampleSettings, sample_to
 
 SEED = 0
 """Of validation, the same in every run, so that runs compare."""
 
 
 def validate(run: Run) -> None:
-    """Log the held-out losses and write the pictures of the validation prompts, with the averaged weights if any."""
-    with run.averaged_weights():
-        run.log.validated(run.step, held_out_losses(run))
-        settings = run.config.validation
-        if settings.prompts and run.accelerator.is_main_process:
-            folder = run.folder / "validation" / f"step-{run.step:08d}"
-            sample_to(run.family.pipeline, settings.prompts, SampleSettings(...), folder)
+    """Log the held-out losses, with the averaged weights where a run keeps them; the main process does, others wait."""
+    if run.accelerator.is_main_process:
+        with run.averaged_weights(), torch.no_grad(), run.accelerator.autocast():
+            run.log.validated(run.step, held_out_losses(run))
     run.accelerator.wait_for_everyone()
 
 
-@torch.no_grad()
 def held_out_losses(run: Run) -> dict[str, float]:
-    """Mean loss by "source/band" over the held-out samples, each at the middle of the band's levels that its source
-    trains; noise is the same at every validation."""
+    """Mean loss by "source/band" over the held-out samples, each at its own place in the noise that its source trains
+    there; levels and noise are the same at every validation."""
     losses = defaultdict(list)
     for batch in run.held_out:
-        for band, name in enumerate(run.plan.band_names):
-            ...
-    return {}
+        source = batch.sources[0]  # held-out batches have one
+        mass = run.plan.by_band(run.plan.pdf(source))
+        places = torch.tensor([uniform(SEED, "held-out", name) for name in batch.ids], dtype=torch.float64)
+        for name, low, size in zip(run.plan.band_names, (mass.cumsum(0) - mass).tolist(), mass.tolist(), strict=True):
+            if size > 0:
+                levels = run.plan.level(source, low + size * places)
+                losses[f"{source}/{name}"].append(sample_losses(run.family, run.texts, batch, levels, SEED))
+    return {name: torch.cat(each).mean().item() for name, each in sorted(losses.items())}

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training runs of a few steps on tiny models and pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from blendset_trainer.training.loop import train
+from blendset_trainer.training.preparing import prepare
+from blendset_trainer.training.runs import Run
+from blendset_trainer.training.settings import TrainConfig, train_config
+
+
+def run_of(config: TrainConfig) -> Run:
+    """A run, trained to its end."""
+    run = prepare(config, Accelerator(cpu=True))
+    train(run)
+    return run
+
+
+def config_of(model: Path, dataset: Path, out: Path, **changes: Any) -> TrainConfig:
+    """Eight steps of four pictures; `changes` are sections of the TOML."""
+    sections: dict[str, Any] = {
+        "out": str(out),
+        "model": {"path": str(model), "method": "full"},
+        "train": {"samples": 32, "batch": 4, "micro_batch": 2, "resolution": 32, "log_every": 1, "cache": False},
+        "source": [{"name": "render", "dataset": str(dataset)}],
+    }
+    for name, change in changes.items():
+        sections[name] = sections.get(name, {}) | change if isinstance(change, dict) else change
+    return train_config(sections, "run.toml")
+
+
+def weights_of(run: Run) -> dict[str, torch.Tensor]:
+    return {name: each.detach().clone() for name, each in run.named.items()}
