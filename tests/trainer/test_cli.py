@@ -23,7 +23,7 @@ from blendset_trainer.usage import scenes_of
 
 STUB = Path(__file__).parents[1] / "core" / "stub_worker.py"
 COMMANDS = [
-    *("plan", "render", "verify", "caption", "score", "select", "report", "export", "unpack"),
+    *("plan", "render", "verify", "caption", "score", "select", "report", "export", "unpack", "calibrate"),
     *("blender", "blender install", "blender list", "blender check"),
 ]
 

@@ -34,6 +34,7 @@ from blendset_trainer.report.command import add_report
 from blendset_trainer.reporting import follow, print_funnels, print_json, print_summary, print_table
 from blendset_trainer.scoring.command import add_score
 from blendset_trainer.selection.command import add_select
+from blendset_trainer.training.calibrate_command import add_calibrate
 from blendset_trainer.usage import (
     DONE,
     FAILED,
@@ -87,6 +88,7 @@ def parser() -> Parser:
     add_report(commands)
     add_export(commands)
     add_unpack(commands)
+    add_calibrate(commands)
     _add_blender(commands)
     return top
 

@@ -130,7 +130,8 @@ class TimestepPlan:
             usual, here = float(base[start:stop].sum()), float(marginal[start:stop].sum())
             if max(usual, here) >= WORTH_A_WORD:
                 where = _named(self.base, *self.edges[[start, stop]].tolist())
-                yield f"{where} is trained {here / usual:.2g} times as often as the model's own density would."
+                often = f"{here / usual:.2g} times as often as" if here else "not at all where"
+                yield f"{where} is trained {often} the model's own density would."
 
     @cached_property
     def _below(self) -> Tensor:
