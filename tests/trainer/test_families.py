@@ -21,7 +21,10 @@ from tests.trainer.tiny_pipelines import PIXELS
 
 Make = Callable[[str], Path]
 CAPTIONS = ["a red chair", "the blue lamp"]
-KINDS = ["stable_diffusion", "stable_diffusion_2"]
+KINDS = [
+    "stable_diffusion", "stable_diffusion_2", "stable_diffusion_xl", "pixart_alpha", "pixart_sigma",
+    "stable_diffusion_3", "stable_diffusion_3_without_t5", "flux", "flux_schnell",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="session")

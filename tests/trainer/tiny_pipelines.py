@@ -36,6 +36,80 @@ def stable_diffusion_2(folder: Path) -> Path:
     return stable_diffusion(folder, "v_prediction", rescale_betas_zero_snr=True, timestep_spacing="trailing")
 
 
+def stable_diffusion_xl(folder: Path) -> Path:
+    torch.manual_seed(0)
+    time_ids, told, pooled = 6, 8, 16
+    unet = diffusers.UNet2DConditionModel(
+        **_unet(32 + pooled, addition_embed_type="text_time", addition_time_embed_dim=told,
+                projection_class_embeddings_input_dim=time_ids * told + pooled, use_linear_projection=True)
+    )  # fmt: skip
+    second = _clip(transformers.CLIPTextModelWithProjection, pooled)
+    words = tokenizer(limit=16)
+    scheduler = diffusers.EulerDiscreteScheduler(
+        **{key: value for key, value in SCALED_LINEAR.items() if key != "clip_sample"}
+    )
+    pipeline = diffusers.StableDiffusionXLPipeline(_vae(), _clip(), second, words, words, unet, scheduler)
+    return _saved(pipeline, folder)
+
+
+def pixart_alpha(folder: Path) -> Path:
+    """Of 1024 pixels, by its sample size: it is told of size and shape."""
+    return _pixart(folder, diffusers.PixArtAlphaPipeline, sample_size=128)
+
+
+def pixart_sigma(folder: Path) -> Path:
+    return _pixart(folder, diffusers.PixArtSigmaPipeline, sample_size=PIXELS // 2)
+
+
+def _pixart(folder: Path, kind: Any, sample_size: int) -> Path:
+    torch.manual_seed(0)
+    heads, width = 2, 12
+    transformer = diffusers.PixArtTransformer2DModel(
+        num_attention_heads=heads, attention_head_dim=width, cross_attention_dim=heads * width, in_channels=4,
+        out_channels=8, num_layers=2, sample_size=sample_size, caption_channels=32,
+    )  # fmt: skip
+    scheduler = diffusers.DPMSolverMultistepScheduler(beta_start=1e-4, beta_end=0.02, beta_schedule="linear")
+    return _saved(kind(_words(), _t5(), _vae(), transformer, scheduler), folder)
+
+
+def stable_diffusion_3(folder: Path, with_t5: bool = True) -> Path:
+    torch.manual_seed(0)
+    heads, width, pooled = 2, 8, 16
+    transformer = diffusers.SD3Transformer2DModel(
+        sample_size=PIXELS // 2, patch_size=2, in_channels=16, out_channels=16, num_layers=2, attention_head_dim=width,
+        num_attention_heads=heads, joint_attention_dim=32, caption_projection_dim=heads * width,
+        pooled_projection_dim=2 * pooled, pos_embed_max_size=PIXELS // 2,
+    )  # fmt: skip
+    clips = [_clip(transformers.CLIPTextModelWithProjection, pooled) for _ in range(2)]
+    words = tokenizer(limit=16)
+    pipeline = diffusers.StableDiffusion3Pipeline(
+        transformer, diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0), _vae(16, shift_factor=0.0609),
+        clips[0], words, clips[1], words, _t5() if with_t5 else None, _words() if with_t5 else None,
+    )  # fmt: skip
+    return _saved(pipeline, folder)
+
+
+def stable_diffusion_3_without_t5(folder: Path) -> Path:
+    return stable_diffusion_3(folder, with_t5=False)
+
+
+def flux(folder: Path, guided: bool = True) -> Path:
+    torch.manual_seed(0)
+    transformer = diffusers.FluxTransformer2DModel(
+        in_channels=64, num_layers=1, num_single_layers=1, attention_head_dim=16, num_attention_heads=2,
+        joint_attention_dim=32, pooled_projection_dim=32, guidance_embeds=guided, axes_dims_rope=(4, 6, 6),
+    )  # fmt: skip
+    scheduler = diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=guided)
+    pipeline = diffusers.FluxPipeline(
+        scheduler, _vae(16, shift_factor=0.1159), _clip(), tokenizer(limit=16), _t5(), _words(), transformer
+    )
+    return _saved(pipeline, folder)
+
+
+def flux_schnell(folder: Path) -> Path:
+    return flux(folder, guided=False)
+
+
 def _unet(text_width: int, **more: Any) -> dict[str, Any]:
     return {
         "sample_size": PIXELS // 2, "block_out_channels": BLOCKS, "layers_per_block": 1, "norm_num_groups": 8,
@@ -65,6 +139,18 @@ def _clip(kind: Any = transformers.CLIPTextModel, width: int = 32) -> Any:
         bos_token_id=1, eos_token_id=2, pad_token_id=0,
     )  # fmt: skip
     return kind(config)
+
+
+def _t5() -> Any:
+    config = transformers.T5Config(
+        vocab_size=len(_words()), d_model=32, d_kv=16, d_ff=64, num_layers=2, num_heads=2,
+        feed_forward_proj="gated-gelu",
+    )  # fmt: skip
+    return transformers.T5EncoderModel(config)
+
+
+def _words() -> Any:
+    return tokenizer(limit=512)
 
 
 def _saved(pipeline: Any, folder: Path) -> Path:

@@ -35,6 +35,7 @@ from blendset_trainer.reporting import follow, print_funnels, print_json, print_
 from blendset_trainer.scoring.command import add_score
 from blendset_trainer.selection.command import add_select
 from blendset_trainer.training.calibrate_command import add_calibrate
+from blendset_trainer.training.sample_command import add_sample
 from blendset_trainer.usage import (
     DONE,
     FAILED,
@@ -89,6 +90,7 @@ def parser() -> Parser:
     add_export(commands)
     add_unpack(commands)
     add_calibrate(commands)
+    add_sample(commands)
     _add_blender(commands)
     return top
 

@@ -11,7 +11,11 @@ from transformers.utils import logging as transformers_logging
 from blendset.errors import BlendsetError
 from blendset.records import read_json
 from blendset_trainer.training.families.family import Conditions, Family
+from blendset_trainer.training.families.flux import Flux
+from blendset_trainer.training.families.pixart import PixArtAlpha, PixArtSigma
 from blendset_trainer.training.families.stable_diffusion import StableDiffusion
+from blendset_trainer.training.families.stable_diffusion_3 import StableDiffusion3
+from blendset_trainer.training.families.stable_diffusion_xl import StableDiffusionXL
 from blendset_trainer.weights import loading, model_index
 
 __all__ = ["Conditions", "Family", "load_family"]
@@ -21,7 +25,12 @@ for each in (logging, transformers_logging):
     each.set_verbosity_error()  # and says itself that a caption is too long
 
 FAMILIES: dict[str, type[Family]] = {
+    "FluxPipeline": Flux,
+    "PixArtAlphaPipeline": PixArtAlpha,
+    "PixArtSigmaPipeline": PixArtSigma,
     "StableDiffusionPipeline": StableDiffusion,
+    "StableDiffusion3Pipeline": StableDiffusion3,
+    "StableDiffusionXLPipeline": StableDiffusionXL,
 }
 """By the pipeline's class in diffusers."""
 
@@ -32,7 +41,9 @@ def load_family(model: str, *, dtype: torch.dtype, revision: str = "", full: boo
     A VAE that overflows in half precision is kept in float32. Raises BlendsetError for what is no such pipeline.
     """
     source, index = model_index(model, "model_index.json", revision)
-    family = _family_of(read_json(index).get("_class_name"), model)
+    parts = read_json(index)
+    family = _family_of(parts.get("_class_name"), model)
+    absent = [name for name, kind in parts.items() if isinstance(kind, list) and kind[0] is None]
     denoiser = torch.float32 if full else dtype
     with loading(model, f"a {family.name} pipeline"):
         pipeline = DiffusionPipeline.from_pretrained(
@@ -41,7 +52,7 @@ def load_family(model: str, *, dtype: torch.dtype, revision: str = "", full: boo
             dtype={family.part: denoiser, "default": dtype},
             use_safetensors=True,
             trust_remote_code=False,
-            **dict.fromkeys(family.left_out),
+            **dict.fromkeys([*absent, *family.left_out]),
         )
     pipeline.set_progress_bar_config(disable=True)
     if dtype == torch.float16 and pipeline.vae.config.get("force_upcast"):

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from blendset.records import sha256_bytes
-from blendset_trainer.training.noise import NoiseAxis, Prediction, axis_of
+from blendset_trainer.training.noise import FlowAxis, NoiseAxis, Prediction, axis_of
 from blendset_trainer.weights import revision_of
 
 ATTENTION = "to_q", "to_k", "to_v", "to_out.0"
@@ -60,7 +60,9 @@ class Family(ABC):
         self.model = model
         self.folder = folder
         self.dtype = dtype
-        self.axis: NoiseAxis = axis_of(self.pipeline.scheduler)
+        self.axis: NoiseAxis = axis_of(pipeline.scheduler)
+        flows = isinstance(self.axis, FlowAxis)
+        self.prediction: Prediction = "flow" if flows else pipeline.scheduler.config.prediction_type
         for part in self.parts.values():
             part.requires_grad_(False).eval()
         self.denoiser: nn.Module = self.module
@@ -77,11 +79,6 @@ class Family(ABC):
         return {name: part for name, part in self.pipeline.components.items() if isinstance(part, nn.Module)}
 
     @property
-    def prediction(self) -> Prediction:
-        """What the denoiser predicts."""
-        return self.pipeline.scheduler.config.prediction_type  # type: ignore[no-any-return]
-
-    @property
     def multiple(self) -> int:
         """What the sides of pictures, in pixels, must be multiples of."""
         return int(self.pixels_per_latent * self.module.config.patch_size)
@@ -90,6 +87,11 @@ class Family(ABC):
     def pixels_per_latent(self) -> int:
         """How many pixels of a side the VAE puts into one latent."""
         return int(2 ** (len(self.pipeline.vae.config.block_out_channels) - 1))
+
+    @property
+    def own_size(self) -> int:
+        """The side of a picture, in pixels, that the denoiser was made for."""
+        return int(self.module.config.sample_size * self.pixels_per_latent)
 
     @cached_property
     def vae_revision(self) -> str:
@@ -114,6 +116,14 @@ class Family(ABC):
         mean, deviation = moments.float().chunk(2, dim=1)
         shift = config.get("shift_factor") or 0.0
         return (mean + deviation * noise - shift) * float(config.scaling_factor)
+
+    @torch.no_grad()
+    def pictures(self, latents: Tensor) -> Tensor:
+        """Pictures (B, 3, H, W) in -1..1 of latents (B, C, h, w)."""
+        vae = self.pipeline.vae
+        shift = vae.config.get("shift_factor") or 0.0
+        inner = latents.to(vae.device, vae.dtype) / vae.config.scaling_factor + shift
+        return vae.decode(inner).sample.float().clamp(-1, 1)  # type: ignore[no-any-return]
 
     @abstractmethod
     def texts(self, captions: Sequence[str]) -> dict[str, Tensor]:
@@ -143,6 +153,10 @@ class Family(ABC):
     def sampling_options(self, cfg_scale: float | None) -> dict[str, Any]:
         """Arguments of the pipeline's call: classifier-free guidance, where it is not left to the pipeline."""
         return {} if cfg_scale is None else {"guidance_scale": cfg_scale}
+
+    def unpacked(self, latents: Tensor, height: int, width: int) -> Tensor:
+        """Latents (B, C, h, w) of what the pipeline samples for pictures of this size."""
+        return latents
 
     def _denoise(self, noisy: Tensor, timestep: Tensor, texts: Mapping[str, Tensor], **more: Any) -> Tensor:
         """Call the denoiser: all it is given in its own number format, the time and its answer in float32."""
