@@ -23,7 +23,8 @@ from blendset_trainer.usage import scenes_of
 
 STUB = Path(__file__).parents[1] / "core" / "stub_worker.py"
 COMMANDS = [
-    *("plan", "render", "verify", "caption", "score", "select", "report", "export", "unpack", "calibrate"),
+    *("plan", "render", "verify", "caption", "score", "select", "report", "export", "unpack"),
+    *("calibrate", "sample", "cache", "cache info", "cache gc"),
     *("blender", "blender install", "blender list", "blender check"),
 ]
 

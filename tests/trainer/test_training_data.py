@@ -162,7 +162,7 @@ def test_captions_are_short_and_dense_and_none_as_often_as_asked(tmp_path: Path)
     only_dense = source_of(dataset, captions=CaptionSettings(), prefix="A render: ")
     sample = only_dense[0]
     said = [only_dense.text(sample, 0, visit) for visit in range(2000)]
-    assert set(said) == {"", f"A render: the dense words of {sample.id}"} == only_dense.texts(sample)
+    assert set(said) == {"", f"A render: the dense words of {sample.id}"} == set(only_dense.texts(sample))
     assert abs(said.count("") / 2000 - 0.1) < 0.03
     assert said == [only_dense.text(sample, 0, visit) for visit in range(2000)]
     assert said != [only_dense.text(sample, 1, visit) for visit in range(2000)]
@@ -188,7 +188,7 @@ def test_captions_come_from_the_rows_of_the_captioner_that_ran_last(tmp_path: Pa
     sample = source[4]
     assert sample.captions == {"short": f"then {sample.id}", "dense": f"then {sample.id} at length"}
     said = [source.text(sample, 0, visit) for visit in range(500)]
-    assert set(said) == {*sample.captions.values(), ""} == source.texts(sample)
+    assert set(said) == {*sample.captions.values(), ""} == set(source.texts(sample))
     assert abs(said.count(sample.captions["short"]) - 225) < 60
 
 

@@ -36,6 +36,7 @@ from blendset_trainer.scoring.command import add_score
 from blendset_trainer.selection.command import add_select
 from blendset_trainer.training.calibrate_command import add_calibrate
 from blendset_trainer.training.sample_command import add_sample
+from blendset_trainer.training.cache_command import add_cache
 from blendset_trainer.usage import (
     DONE,
     FAILED,
@@ -91,6 +92,7 @@ def parser() -> Parser:
     add_unpack(commands)
     add_calibrate(commands)
     add_sample(commands)
+    add_cache(commands)
     _add_blender(commands)
     return top
 

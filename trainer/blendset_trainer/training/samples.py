@@ -132,12 +132,12 @@ class Source:
         form, other = FORMS if at < said.short else FORMS[::-1]
         return self.settings.prefix + sample.captions.get(form, sample.captions.get(other, ""))
 
-    def texts(self, sample: Sample) -> set[str]:
-        """All words that can go with a sample."""
+    def texts(self, sample: Sample) -> dict[str, str]:
+        """All words that can go with a sample, and the caption that each is made of."""
         said = self.settings.captions
         forms = [form for form in FORMS if getattr(said, form) > 0]
-        either = {sample.captions.get(form) or next(iter(sample.captions.values())) for form in forms}
-        return {self.settings.prefix + words for words in either} | ({""} if said.none > 0 else set())
+        captions = {sample.captions.get(form) or next(iter(sample.captions.values())) for form in forms}
+        return {self.settings.prefix + words: words for words in sorted(captions)} | ({"": ""} if said.none > 0 else {})
 
 
 def load_source(settings: SourceSettings, base: Path = Path(), *, held_out: bool = False) -> Source:

@@ -30,15 +30,15 @@ FORMS = "short", "dense"
 """Of captions."""
 
 
-def view_rows(root: Path, kind: str, selection: str = "") -> pa.Table:
-    """The views of a dataset whose source is `kind`, all or those of a selection in its order, with the schema ROWS.
+def view_rows(root: Path, kind: str = "", selection: str = "") -> pa.Table:
+    """The views of a dataset whose source is `kind` (or any), all or those of a selection in its order; schema ROWS.
 
     Raises BlendsetError where there are none, or where the selection does not fit the dataset.
     """
     dataset = Dataset(root)
     views = _with_captions(dataset, index_table(dataset))
     views = _chosen(dataset, views, selection) if selection else _all(views)
-    rows = views.filter(pc.equal(views["source"], kind))
+    rows = views.filter(pc.equal(views["source"], kind)) if kind else views
     if not rows.num_rows:
         there = " and ".join(sorted(pc.unique(views["source"]).to_pylist()))
         what = f"Selection '{selection}' of {root}" if selection else f"{root}"
