@@ -24,7 +24,7 @@ from blendset_trainer.usage import scenes_of
 STUB = Path(__file__).parents[1] / "core" / "stub_worker.py"
 COMMANDS = [
     *("plan", "render", "verify", "caption", "score", "select", "report", "export", "unpack"),
-    *("calibrate", "sample", "cache", "cache info", "cache gc"),
+    *("train", "calibrate", "sample", "cache", "cache info", "cache gc"),
     *("blender", "blender install", "blender list", "blender check"),
 ]
 

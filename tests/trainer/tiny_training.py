@@ -17,9 +17,14 @@ from blendset_trainer.training.settings import TrainConfig, train_config
 
 def run_of(config: TrainConfig) -> Run:
     """A run, trained to its end."""
-    run = prepare(config, Accelerator(cpu=True))
+    run = prepared(config)
     train(run)
     return run
+
+
+def prepared(config: TrainConfig) -> Run:
+    """A run, ready for its next step."""
+    return prepare(config, Accelerator(cpu=True), tell=print, progress=lambda what, done, total: None)
 
 
 def config_of(model: Path, dataset: Path, out: Path, **changes: Any) -> TrainConfig:

@@ -34,9 +34,10 @@ from blendset_trainer.report.command import add_report
 from blendset_trainer.reporting import follow, print_funnels, print_json, print_summary, print_table
 from blendset_trainer.scoring.command import add_score
 from blendset_trainer.selection.command import add_select
-from blendset_trainer.training.calibrate_command import add_calibrate
-from blendset_trainer.training.sample_command import add_sample
 from blendset_trainer.training.cache_command import add_cache
+from blendset_trainer.training.calibrate_command import add_calibrate
+from blendset_trainer.training.command import add_train
+from blendset_trainer.training.sample_command import add_sample
 from blendset_trainer.usage import (
     DONE,
     FAILED,
@@ -90,9 +91,10 @@ def parser() -> Parser:
     add_report(commands)
     add_export(commands)
     add_unpack(commands)
+    add_train(commands)
     add_calibrate(commands)
-    add_sample(commands)
     add_cache(commands)
+    add_sample(commands)
     _add_blender(commands)
     return top
 

@@ -109,7 +109,7 @@ def _read(path: Path) -> Checkpoint | None:
     return None
 
 
-# --- optimizers ---------------------------------------------------------------------------------------------------------
+# --- optimizers -------------------------------------------------------------------------------------------------------
 
 
 def optimizer_parts(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -18,7 +18,6 @@ from blendset_trainer.training.feed import Batch
 from blendset_trainer.training.noise import mixed, target
 from blendset_trainer.training.timesteps import TimestepPlan
 
-
 Texts = Callable[[Sequence[str]], dict[str, Tensor]]
 """From captions to what the denoiser reads of them."""
 

@@ -182,6 +182,11 @@ def axis_of(scheduler: Any) -> NoiseAxis:
     return DdpmAxis(type(scheduler).__name__, scheduler.alphas_cumprod.double().cpu())
 
 
+def prediction_of(scheduler: Any) -> Prediction:
+    """What the denoiser of a diffusers scheduler predicts."""
+    return "flow" if isinstance(axis_of(scheduler), FlowAxis) else scheduler.config.prediction_type
+
+
 def _double(values: Tensor) -> Tensor:
     return values.to("cpu", torch.float64)
 

@@ -7,14 +7,22 @@ import hashlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import islice
+from typing import Any
 
 import torch
 from accelerate import Accelerator
+from torch import Tensor
 
 from blendset.errors import BlendsetError
+from blendset_trainer.training.cache_filling import cached_latents, fill_latents, fill_texts
+from blendset_trainer.training.caches import FeatureCache, text_key
+from blendset_trainer.training.densities import shift_of
 from blendset_trainer.training.families import Family, load_family
 from blendset_trainer.training.feed import Batch, Feed
-from blendset_trainer.training.pictures import aspect_buckets
+from blendset_trainer.training.lora import add_lora
+from blendset_trainer.training.losses import Texts
+from blendset_trainer.training.noise import axis_of, prediction_of
+from blendset_trainer.training.pictures import Bucket, aspect_buckets
 from blendset_trainer.training.plan_settings import plan_from_settings
 from blendset_trainer.training.runs import Run
 from blendset_trainer.training.samples import Source, load_source
@@ -23,11 +31,19 @@ from blendset_trainer.training.timesteps import TimestepPlan
 
 HELD_OUT_SAMPLES = 64
 """Of each source, most that a validation looks at."""
+TOKEN_PIXELS = 16
+"""Side of what is one token to FLUX and SD3, whose shift grows with the tokens."""
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
+Tell = Callable[[str], None]
+Progress = Callable[[str, int, int], None]
 
-def prepare(config: TrainConfig, accelerator: Accelerator) -> Run:
-    """Everything that a run needs, where its last checkpoint left it; BlendsetError says what is missing."""
+
+def prepare(config: TrainConfig, accelerator: Accelerator, tell: Tell, progress: Progress) -> Run:
+    """Everything that a run needs, where its last checkpoint left it; BlendsetError says what is missing.
+
+    `tell` hears what a person should know, `progress` what is being done, how much of it and of how much.
+    """
     settings = config.train
     if settings.batch % (settings.micro_batch * accelerator.num_processes):
         raise BlendsetError(
@@ -36,26 +52,99 @@ def prepare(config: TrainConfig, accelerator: Accelerator) -> Run:
         )
     sources = [load_source(each) for each in config.source]
     held_out = [load_source(each, held_out=True) for each in config.source]
-    precise = DTYPES[config.model.precision] if accelerator.device.type != "cpu" else torch.float32
-    family = load_family(
-        config.model.path, dtype=precise, revision=config.model.revision, full=config.model.method == "full"
-    )
-    family.pipeline.to(accelerator.device)
-    make_trainable(family, config.model)
-    plan = plan_of(config, family)
+    family = loaded(config.model, accelerator)
+    plan = plan_of(config, family.base, family.pipeline.scheduler)
     buckets = aspect_buckets(settings.resolution, family.multiple)
+    texts: Texts = family.texts
     feed = partial(Feed, buckets=buckets, micro_batch=settings.micro_batch, seed=config.seed)
+    if settings.cache:
+        caches = filled_caches(sources + held_out, family, buckets, accelerator, tell, progress)
+        texts = partial(cached_texts, list(caches.values()), family.text_revision)
+        feed = partial(feed, cached=cached_latents(caches, family.vae_revision, family.dtype))
     here = {"rank": accelerator.process_index, "processes": accelerator.num_processes}
     return Run(
         config,
         accelerator,
         family,
-        family.texts,
+        texts,
         plan,
         lambda start: feed(sources, plan.shares(), start=start, **here),
         held_out_batches(held_out, feed, settings.micro_batch),
         digest_of(sources),
     )
+
+
+def loaded(settings: ModelSettings, accelerator: Accelerator) -> Family:
+    """The model on this process's device, with the parameters freed that are trained and all others frozen."""
+    here = accelerator.device
+    dtype = torch.float32 if here.type == "cpu" else DTYPES[settings.precision]
+    family = load_family(settings.path, dtype=dtype, revision=settings.revision, full=settings.method == "full")
+    if settings.method == "full":
+        family.module.requires_grad_(True)
+    else:
+        add_lora(family, settings.rank, settings.alpha)
+    if settings.gradient_checkpointing:
+        family.module.enable_gradient_checkpointing()
+    family.pipeline.to(here)
+    family.module.train()
+    return family
+
+
+def plan_of(config: TrainConfig, base: str, scheduler: Any) -> TimestepPlan:
+    """The run's plan on the axis of a model's scheduler; `base` is the density that its family is trained with."""
+    bands = {source.name: source.bands for source in config.source}
+    shift = shift_of(scheduler, tokens=(config.train.resolution // TOKEN_PIXELS) ** 2)
+    return plan_from_settings(config.plan, bands, axis_of(scheduler), prediction_of(scheduler), base, shift)
+
+
+def filled_caches(
+    sources: Sequence[Source],
+    family: Family,
+    buckets: Sequence[Bucket],
+    accelerator: Accelerator,
+    tell: Tell,
+    progress: Progress,
+) -> dict[str, FeatureCache]:
+    """The caches of sources by name, with all that their samples need; each process makes its part."""
+    caches: dict[str, FeatureCache] = {}
+    here = {"rank": accelerator.process_index, "processes": accelerator.num_processes}
+    for source in sources:
+        cache = FeatureCache(source.root)
+        failures = fill_latents(
+            cache,
+            source,
+            buckets,
+            lambda pixels: family.moments(pixels / 127.5 - 1).cpu(),
+            revision=family.vae_revision,
+            made_by=f"{family.model} (VAE)",
+            dtype=family.dtype,
+            on_progress=partial(progress, f"pictures of {source.name}"),
+            **here,
+        )
+        fill_texts(
+            cache,
+            source,
+            lambda texts: {name: values.cpu() for name, values in family.texts(texts).items()},
+            revision=family.text_revision,
+            made_by=f"{family.model} (text)",
+            on_progress=partial(progress, f"captions of {source.name}"),
+            **here,
+        )
+        for reason in failures.values():
+            tell(f"left out: {reason}")
+    accelerator.wait_for_everyone()
+    for source in sources:  # opened once more, with what the other processes made
+        caches[source.name] = FeatureCache(source.root)
+    return caches
+
+
+def cached_texts(caches: Sequence[FeatureCache], revision: str, captions: Sequence[str]) -> dict[str, Tensor]:
+    """What the denoiser reads of captions, from the caches."""
+    rows = []
+    for caption in captions:
+        key = text_key(caption, revision)
+        rows.append(next((cache for cache in caches if key in cache), caches[0]).get(key))
+    return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
 
 
 def held_out_batches(sources: Sequence[Source], feed: Callable[..., Feed], micro_batch: int) -> list[Batch]:
@@ -66,23 +155,6 @@ def held_out_batches(sources: Sequence[Source], feed: Callable[..., Feed], micro
             with feed([source], {source.name: 1.0}) as alone:
                 batches += islice(alone, -(-min(len(source), HELD_OUT_SAMPLES) // micro_batch))
     return batches
-
-
-def plan_of(config: TrainConfig, family: Family) -> TimestepPlan:
-    """The run's plan on the model's own axis."""
-    bands = {source.name: source.bands for source in config.source}
-    return plan_from_settings(config.plan, bands, family.axis, family.prediction, family.base)
-
-
-def make_trainable(family: Family, settings: ModelSettings) -> None:
-    """Free the parameters that are trained; all others are frozen."""
-    if settings.method == "full":
-        family.module.requires_grad_(True)
-    else:
-        add_lora(family, settings.rank, settings.alpha)
-    family.module.train()
-    if settings.gradient_checkpointing:
-        family.module.enable_gradient_checkpointing()
 
 
 def digest_of(sources: Sequence[Source]) -> str:

@@ -114,7 +114,7 @@ def with_changes(values: Mapping[str, Any], changes: Sequence[str]) -> dict[str,
     for change in changes:
         place, equals, text = change.partition("=")
         *sections, key = place.split(".")
-        if not equals or not all(sections + [key]):
+        if not equals or not all((*sections, key)):
             raise BlendsetError(f"'{change}' is no change; write section.key=value.")
         inner = changed
         for section in sections:

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import diffusers
 import torch
 from diffusers import DiffusionPipeline
 from diffusers.utils import logging
@@ -18,7 +21,7 @@ from blendset_trainer.training.families.stable_diffusion_3 import StableDiffusio
 from blendset_trainer.training.families.stable_diffusion_xl import StableDiffusionXL
 from blendset_trainer.weights import loading, model_index
 
-__all__ = ["Conditions", "Family", "load_family"]
+__all__ = ["Conditions", "Family", "load_family", "scheduler_of"]
 
 for each in (logging, transformers_logging):
     each.disable_progress_bar()  # a command has a bar of its own
@@ -58,6 +61,16 @@ def load_family(model: str, *, dtype: torch.dtype, revision: str = "", full: boo
     if dtype == torch.float16 and pipeline.vae.config.get("force_upcast"):
         pipeline.vae.to(torch.float32)
     return family(pipeline, model, index.parent, denoiser)
+
+
+def scheduler_of(model: str, revision: str = "") -> tuple[type[Family], Any]:
+    """A model's family and scheduler, for which no weights are needed."""
+    source, index = model_index(model, "model_index.json", revision)
+    parts = read_json(index)
+    family = _family_of(parts.get("_class_name"), model)
+    with loading(model, f"a {family.name} pipeline"):
+        kind = getattr(diffusers, parts["scheduler"][1])
+        return family, kind.from_pretrained(source, subfolder="scheduler", revision=revision or None)
 
 
 def _family_of(kind: str | None, model: str) -> type[Family]:

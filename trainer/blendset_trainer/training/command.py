@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`blendset train`: fine-tunes a model as a TOML says; the same command again goes on where it was interrupted."""
+
+from __future__ import annotations
+
+import argparse
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from blendset.errors import BlendsetError
+from blendset.options import read_toml
+from blendset_trainer.reporting import counting, print_json, print_table
+from blendset_trainer.usage import DONE, Parser, UsageError, command
+
+if TYPE_CHECKING:
+    from blendset_trainer.training.settings import TrainConfig
+
+
+def add_train(commands: argparse._SubParsersAction[Parser]) -> None:
+    """Add `blendset train`."""
+    train = command(
+        commands,
+        "train",
+        _train,
+        "Fine-tune a diffusion model; the same command again goes on where it was interrupted",
+        "blendset train kitchen.toml --dry-run",
+    )
+    train.add_argument("config", type=Path, metavar="CONFIG.toml", help="the run; see docs/training.md")
+    train.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="train.batch=8, over the file")
+    train.add_argument("--dry-run", action="store_true", help="show which source trains which noise, and train nothing")
+    train.add_argument("--explain", action="store_true", help="show every option, and where its value comes from")
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    if not find_spec("diffusers"):
+        raise BlendsetError("Training needs diffusers; install 'blendset-trainer[train]'.")
+    config = _config(arguments)
+    if arguments.explain:
+        return _explain(arguments, config)
+    if arguments.dry_run:
+        return _show_plan(arguments, config)
+    from accelerate import Accelerator
+
+    from blendset_trainer.training.finishing import finish
+    from blendset_trainer.training.loop import train
+    from blendset_trainer.training.preparing import prepare
+
+    precision = "no" if config.model.precision == "fp32" else config.model.precision
+    accelerator = Accelerator()
+    if accelerator.device.type != "cpu":
+        accelerator = Accelerator(mixed_precision=precision)
+    quiet = arguments.json or not accelerator.is_main_process
+    with counting("features", quiet=quiet) as count:
+        run = prepare(config, accelerator, print, lambda what, done, total: count(done, total))
+    train(run)
+    made = finish(run)
+    if accelerator.is_main_process:
+        print_json({"out": config.out, "step": run.step, "files": made}) if arguments.json else print(
+            f"{run.step * config.train.batch} pictures seen; {made[0]} is what was trained"
+        )
+    return DONE
+
+
+def _config(arguments: argparse.Namespace) -> TrainConfig:
+    from blendset_trainer.training.settings import load_train_config
+
+    try:
+        return load_train_config(arguments.config, arguments.set)
+    except BlendsetError as error:
+        raise UsageError(str(error)) from error
+
+
+def _explain(arguments: argparse.Namespace, config: TrainConfig) -> int:
+    from blendset_trainer.training.settings import explained
+
+    rows = explained(config, read_toml(arguments.config), str(arguments.config), arguments.set)
+    if arguments.json:
+        print_json([dict(zip(("option", "value", "from"), row, strict=True)) for row in rows])
+    else:
+        print_table(("option", "value", "from"), rows)
+    return DONE
+
+
+def _show_plan(arguments: argparse.Namespace, config: TrainConfig) -> int:
+    from blendset_trainer.training.families import scheduler_of
+    from blendset_trainer.training.plan_files import PLAN_PNG, plan_record, print_plan, write_plan
+    from blendset_trainer.training.preparing import plan_of
+    from blendset_trainer.training.samples import load_source
+
+    family, scheduler = scheduler_of(config.model.path, config.model.revision)
+    plan = plan_of(config, family.base, scheduler)
+    sizes = {source.name: len(load_source(source)) for source in config.source}
+    write_plan(Path(config.out), plan, sizes, config.train.samples)
+    if arguments.json:
+        print_json(plan_record(plan, sizes, config.train.samples))
+        return DONE
+    print_plan(plan, sizes, config.train.samples)
+    for warning in plan.warnings():
+        print(f"\n{warning}")
+    print(f"\n{Path(config.out) / PLAN_PNG}")
+    return DONE
