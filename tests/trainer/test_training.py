@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -70,3 +68,59 @@ def test_an_interrupted_run_is_the_same_run(configured: Any, cache: bool) -> Non
     assert same(found[0].tensors("averaged"), found[1].tensors("averaged"))
     logs = [[row.get("loss") for row in read_log(run.folder / "log.jsonl")] for run in (whole, again)]
     assert [each for each in logs[0] if each] == [each for each in logs[1] if each]
+
+
+def test_stopped_politely_it_saves_and_goes_on(configured: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = run_of(configured("whole"))
+    run = prepared(configured("parts"))
+    add = run.log.add
+    monkeypatch.setattr(run.log, "add", lambda report: (add(report), os.kill(os.getpid(), signal.SIGINT)))
+    with pytest.raises(KeyboardInterrupt):
+        train(run)
+    assert run.step == 1
+    again = prepared(configured("parts"))
+    assert again.step == 1
+    train(again)
+    assert same(weights_of(whole), weights_of(again))
+
+
+def test_a_loss_that_is_no_number_ends_it_before_the_weights_and_names_the_pictures(configured: Any) -> None:
+    run = prepared(configured())
+    before = weights_of(run)
+    with torch.no_grad():
+        run.parameters[0].fill_(torch.nan)
+    before = weights_of(run)
+    with pytest.raises(BlendsetError, match=r"The loss is not finite for .*; look at those pictures"):
+        train(run)
+    assert all(torch.equal(before[name].nan_to_num(), now.nan_to_num()) for name, now in weights_of(run).items())
+    assert newest_checkpoint(run.folder / "checkpoints") is None
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"seed": 5}, r"seed was 0 and is 5"),
+        ({"optimizer": {"learning_rate": 0.5}}, r"optimizer\.learning_rate was 0\.0001 and is 0\.5"),
+    ],
+)
+def test_a_run_does_not_go_on_as_another(configured: Any, change: dict[str, Any], says: str) -> None:
+    run_of(configured(train={"samples": 8}))
+    with pytest.raises(BlendsetError, match=rf"began differently \({says}\); change it back, or give another out"):
+        prepared(configured(**change))
+
+
+def test_settings_that_cannot_be_meant(configured: Any) -> None:
+    with pytest.raises(BlendsetError, match=r"names no source; give each dataset a \[\[source\]\] table"):
+        configured(source=[])
+    with pytest.raises(BlendsetError, match=r"batch is 4, no multiple of train\.micro_batch \(3\); change one"):
+        configured(train={"micro_batch": 3})
+    with pytest.raises(BlendsetError, match=r"section \[train\].*'sampels'.*samples"):
+        configured(train={"sampels": 3})
+
+
+def test_the_learning_rate_warms_up_in_optimizer_steps_and_falls() -> None:
+    settings = OptimizerSettings(warmup_steps=4, schedule="cosine")
+    factors = [learning_rate_factor(settings, step, 12) for step in range(12)]
+    assert factors[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
+    assert all(one > other for one, other in zip(factors[4:], factors[5:], strict=False)) and factors[-1] < 0.05
+    assert learning_rate_factor(OptimizerSettings(), 7, 12) == 1.0

@@ -27,7 +27,7 @@ def prepared(config: TrainConfig) -> Run:
     return prepare(config, Accelerator(cpu=True), tell=print, progress=lambda what, done, total: None)
 
 
-def config_of(model: Path, dataset: Path, out: Path, **changes: Any) -> TrainConfig:
+def config_of(model: Path, dataset: Path, out: Path, /, **changes: Any) -> TrainConfig:
     """Eight steps of four pictures; `changes` are sections of the TOML."""
     sections: dict[str, Any] = {
         "out": str(out),
