@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 from pathlib import Path
@@ -122,5 +123,5 @@ def test_the_learning_rate_warms_up_in_optimizer_steps_and_falls() -> None:
     settings = OptimizerSettings(warmup_steps=4, schedule="cosine")
     factors = [learning_rate_factor(settings, step, 12) for step in range(12)]
     assert factors[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
-    assert all(one > other for one, other in zip(factors[4:], factors[5:], strict=False)) and factors[-1] < 0.05
+    assert all(one > other for one, other in itertools.pairwise(factors[4:])) and factors[-1] < 0.05
     assert learning_rate_factor(OptimizerSettings(), 7, 12) == 1.0
