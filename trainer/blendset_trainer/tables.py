@@ -41,10 +41,10 @@ _TYPES = dict.fromkeys(COLUMNS, _TEXT) | {
 }
 
 
-def index_table(dataset: Dataset) -> pa.Table:
+def index_table(dataset: Dataset, columns: Sequence[str] | None = None) -> pa.Table:
     """The columns of metadata.jsonl, `caption` among them (null where there is none), one row per view.
 
-    And `record_sha256`, of all that it holds of a view's record.
+    And `record_sha256`, of all that it holds of a view's record. `columns` are those wanted; None wants all.
 
     Kept as parquet in the cache, where there can be one, for as long as metadata.jsonl does not change. One that an
     older Blendset wrote with fewer columns is written again first. Raises BlendsetError where there are no views.
@@ -57,11 +57,11 @@ def index_table(dataset: Dataset) -> pa.Table:
         raise BlendsetError(f"{dataset.root} holds no views yet; render a scene into it first.")
     cached = dataset.root / CACHE / f"index-{now.st_size}-{now.st_mtime_ns}.parquet"
     with suppress(OSError, pa.ArrowException):
-        return pq.read_table(cached, partitioning=None)
+        return pq.read_table(cached, columns=columns, partitioning=None)
     table = _parsed(dataset)
     with suppress(BlendsetError, OSError):  # a dataset on a disk that is read-only is read all the same
         _keep(table, cached)
-    return table
+    return table if columns is None else table.select(columns)
 
 
 def _keep(table: pa.Table, cached: Path) -> None:

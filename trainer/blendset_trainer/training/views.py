@@ -17,6 +17,7 @@ from blendset.dataset import CAPTION, Dataset
 from blendset.errors import BlendsetError
 from blendset_trainer.selection.files import read_chosen
 from blendset_trainer.selection.splits import HELD_OUT
+from blendset_trainer.stages import INPUTS
 from blendset_trainer.tables import captions, index_table
 
 ROWS = pa.schema(
@@ -26,6 +27,11 @@ ROWS = pa.schema(
      "highest": pa.float64(), "held_out": pa.bool_()}
 )  # fmt: skip
 """Of a source, one per picture. Paths are relative to its folder; `lowest` and `highest` bound log SNR."""
+NEEDED = {
+    *("view_id", "scene", "view_set", "azimuth_deg", "source", "rgb_file_name", "width", "height", "passes_path"),
+    *("subject_objects", *INPUTS.values()),
+}
+"""Columns of the index; the last are what captions are keyed by."""
 FORMS = "short", "dense"
 """Of captions."""
 
@@ -36,7 +42,7 @@ def view_rows(root: Path, kind: str = "", selection: str = "") -> pa.Table:
     Raises BlendsetError where there are none, or where the selection does not fit the dataset.
     """
     dataset = Dataset(root)
-    views = _with_captions(dataset, index_table(dataset))
+    views = _with_captions(dataset, index_table(dataset, sorted(NEEDED)))
     views = _chosen(dataset, views, selection) if selection else _all(views)
     rows = views.filter(pc.equal(views["source"], kind)) if kind else views
     if not rows.num_rows:
