@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,7 @@ class Source:
         return size[self.members[:, 0]]
 
     def __getitem__(self, number: int) -> Sample:
-        rows = [self.rows.slice(row, 1).to_pylist()[0] for row in self.members[number].tolist()]
+        rows = [{name: values[row].as_py() for name, values in self._read.items()} for row in self.members[number]]
         first = rows[0]
         return Sample(
             id=first["set"] if len(rows) > 1 else first["id"],
@@ -119,6 +120,11 @@ class Source:
             lowest=max(row["lowest"] for row in rows),
             highest=min(row["highest"] for row in rows),
         )
+
+    @cached_property
+    def _read(self) -> dict[str, pa.ChunkedArray]:
+        """The columns that a sample is made of."""
+        return {name: self.rows[name] for name in self.rows.column_names if name not in ("azimuth", "held_out")}
 
     def __iter__(self) -> Iterator[Sample]:
         return map(self.__getitem__, range(len(self)))
