@@ -1,114 +1,121 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many views a second are scored through the runner, against the obvious loop over one picture after another.
+"""How many views a second `blendset score` does, against the obvious loop of `one_by_one.py` in the same run.
 
-.venv/bin/python benchmarks/scoring.py DATASET [--views 512] [--workers 2]
+Each way is a command of its own and timed from start to end: imports, starting workers and writing rows are in it.
+
+.venv/bin/python benchmarks/scoring.py DATASET [--views 2000] [--workers 2] [--repeats 3]
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import statistics
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import cycle, islice
 from pathlib import Path
 
+import open_clip
+import torch
 from report import keep, table
+from safetensors.torch import save_file
 
 from blendset.dataset import Dataset
-from blendset.records import SceneRecord
-from blendset_trainer.executors.here import Here
-from blendset_trainer.executors.job import Executor
-from blendset_trainer.executors.processes import Processes
-from blendset_trainer.run import run_stage
-from blendset_trainer.scoring.image_stats import ImageStats
-from blendset_trainer.scoring.ssim import SsimRoundtrip
-from blendset_trainer.stage_folders import StageFolder
-from blendset_trainer.stages import Stage, View
 
-SHARD_VIEWS = 32
-"""Small, that workers end together: with the usual shards a benchmark would need thousands of views for that."""
+Figures = dict[str, float]
+PYTHON = (sys.executable, "-m", "blendset_trainer.cli", "score")
+LOOP = (sys.executable, str(Path(__file__).with_name("one_by_one.py")))
 
 
 def main() -> None:
     options = parsed()
-    stages: Sequence[Stage] = (ImageStats(), SsimRoundtrip())
     with tempfile.TemporaryDirectory(prefix="blendset-scoring-") as folder:
         dataset = grown(Dataset(options.dataset), Path(folder) / "dataset", options.views)
-        results = {stage.name: rates(dataset, stage, options.workers) for stage in stages}
+        model = tiny_clip(Path(folder) / "tiny-clip")
+        results = {
+            name: compared(dataset, name, argument, options)
+            for name, argument in {"image-stats": (), "ssim-roundtrip": (), "clip": (str(model),)}.items()
+            if name in options.only
+        }
     keep("scoring", {"views": options.views, "workers": options.workers, "results": results})
     rows = [
-        (stage, way, f"{each['rate']:.1f}", f"{each['rate'] / ways['loop']['rate']:.2f}", f"{each['cpu_ms']:.1f}")
-        for stage, ways in results.items()
+        (scorer, way, f"{each['rate']:.0f}", f"{each['times_the_loop']:.2f}", f"{each['cpu_ms']:.1f}")
+        for scorer, ways in results.items()
         for way, each in ways.items()
     ]
-    print(table(("stage", "way", "views per second", "times the loop", "CPU ms per view"), rows))
+    print(table(("scorer", "way", "views per second", "times the loop", "CPU ms per view"), rows))
 
 
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset", type=Path, metavar="DATASET", help="a rendered one; its views are repeated")
-    parser.add_argument("--views", type=int, default=512, metavar="N")
+    parser.add_argument("--views", type=int, default=2000, metavar="N")
     parser.add_argument("--workers", type=int, default=2, metavar="N")
+    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="of all ways in turn; medians are shown")
+    parser.add_argument("--only", nargs="+", default=["image-stats", "ssim-roundtrip", "clip"], metavar="SCORER")
     return parser.parse_args()
 
 
 def grown(small: Dataset, root: Path, count: int) -> Dataset:
     """A dataset of as many views as asked for: those of a small one again and again, each with an id of its own."""
     large = Dataset.create_or_open(root, small.record)
+    captions: dict[str, str] = {}
     for number, view in enumerate(islice(cycle(list(small.views())), count)):
         folder = small.rgb_path(view).parent
         payload = {name: (folder / name).read_bytes() for name in view.files}
-        large.write_view(replace(view, view_id=f"{view.view_id}-{number:06d}"), payload)
+        copy = large.write_view(replace(view, view_id=f"{view.view_id}-{number:06d}"), payload)
+        captions[copy.view_id] = f"a {view.subject_label or 'room'} in the light of morning, number {number}"
         if not large.scene_path(view.scene).exists():
             large.scene_path(view.scene).parent.mkdir(exist_ok=True)
             large.scene_path(view.scene).write_bytes(small.scene_path(view.scene).read_bytes())
-    large.rebuild_index()
+    large.rebuild_index(captions)
     return large
 
 
-def rates(dataset: Dataset, stage: Stage, workers: int) -> dict[str, dict[str, float]]:
-    """Views per second, and CPU milliseconds per view on all cores, by way; the files are in the page cache for all.
-
-    The second hardly depends on what else the machine does, and tells what the runner itself costs.
-    """
-    views = list(dataset.views())
-    scenes = {name: dataset.scene(name) for name in {view.scene for view in views}}
-    for view in views:
-        for name in view.files:
-            (dataset.rgb_path(view).parent / name).read_bytes()
-
-    def loop() -> None:
-        one_by_one(dataset, stage, scenes)
-
-    def through(executor: Executor) -> Callable[[], None]:
-        return lambda: run_afresh(dataset, stage, executor)
-
-    ways = {"loop": loop, "here": through(Here()), f"{workers} processes": through(Processes(workers))}
-    return {name: measured(way, len(views)) for name, way in ways.items()}
+def tiny_clip(folder: Path) -> Path:
+    """A CLIP that sees 224 pixels as released ones do, of two narrow layers with random weights."""
+    vision = {"image_size": 224, "layers": 2, "width": 64, "patch_size": 32, "head_width": 32}
+    text = {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 2}
+    config = {"embed_dim": 32, "vision_cfg": vision, "text_cfg": text}
+    torch.manual_seed(0)
+    folder.mkdir()
+    save_file(open_clip.CLIP(**config).state_dict(), folder / "open_clip_model.safetensors")
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
+    return folder
 
 
-def one_by_one(dataset: Dataset, stage: Stage, scenes: dict[str, SceneRecord]) -> None:
-    """What one would write first: each view read, decoded and scored before the next, nothing written."""
-    stage.setup()
-    for view in dataset.views():
-        stage.rows([View(view, dataset.rgb_path(view).parent, scenes[view.scene])])
+def compared(dataset: Dataset, name: str, argument: tuple[str, ...], options: argparse.Namespace) -> dict[str, Figures]:
+    """The figures of each way, which take turns: what else the machine does meets them all alike."""
+    score = (*PYTHON, str(dataset.root), "--with", ":".join((name, *argument)))
+    ways = {
+        "loop": (*LOOP, str(dataset.root), name, *argument),
+        "here": score,
+        f"{options.workers} processes": (*score, "--executor", "processes", "--workers", str(options.workers)),
+    }
+    runs = [
+        {way: measured(dataset, command, options.views) for way, command in ways.items()}
+        for _ in range(options.repeats)
+    ]
+    for run in runs:
+        for each in run.values():
+            each["times_the_loop"] = each["rate"] / run["loop"]["rate"]
+        print(name, run, file=sys.stderr)
+    return {way: {key: statistics.median(run[way][key] for run in runs) for key in runs[0][way]} for way in ways}
 
 
-def run_afresh(dataset: Dataset, stage: Stage, executor: Executor) -> None:
-    """The whole of what `blendset score` does, rows written and workers started."""
-    for path in StageFolder.of(dataset.root, stage).path.glob("*.parquet"):
+def measured(dataset: Dataset, command: tuple[str, ...], views: int) -> Figures:
+    """Views per second, and CPU milliseconds per view on all cores, of a command that finds no rows made."""
+    for path in dataset.root.glob("scores/*/*.parquet"):
         path.unlink()
-    run_stage(dataset, stage, executor, shard_views=SHARD_VIEWS)
-
-
-def measured(way: Callable[[], None], views: int) -> dict[str, float]:
     started, before = time.perf_counter(), os.times()
-    way()
-    rate, after = views / (time.perf_counter() - started), os.times()
-    return {"rate": rate, "cpu_ms": 1000 * (sum(after[:4]) - sum(before[:4])) / views}
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    seconds, after = time.perf_counter() - started, os.times()
+    return {"rate": views / seconds, "cpu_ms": 1000 * (sum(after[2:4]) - sum(before[2:4])) / views}
 
 
 if __name__ == "__main__":

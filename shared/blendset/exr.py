@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from blendset.errors import BlendsetError
 
 Plane = npt.NDArray[Any]
 """One channel, (height, width), of dtype float16, float32 or uint32."""
+Bytes = npt.NDArray[np.uint8]
 
 MAGIC = b"\x76\x2f\x31\x01"
 TILED, DEEP, MULTIPART = 0x200, 0x800, 0x1000
@@ -59,8 +61,9 @@ class _UnsupportedError(Exception):
     """A sound file of a kind that is not read here."""
 
 
-def read_exr(source: Path | bytes) -> dict[str, Plane]:
-    """Return every channel by name, each (height, width) of the data window, in its own pixel type.
+def read_exr(source: Path | bytes, only: Collection[str] | None = None) -> dict[str, Plane]:
+    """Return every channel by name (or `only` some of them), each (height, width) of the data window, in its own
+    pixel type.
 
     Raises BlendsetError for a file that is damaged, truncated or of another kind.
     """
@@ -68,7 +71,7 @@ def read_exr(source: Path | bytes) -> dict[str, Plane]:
     try:
         data = source if isinstance(source, bytes) else source.read_bytes()
         header = _read_header(data)
-        return _split_channels(_read_lines(data, header), header)
+        return _read_planes(data, header, only)
     except OSError as error:
         raise BlendsetError(f"{name} cannot be read ({error.strerror}); check the path and its permissions.") from error
     except _UnsupportedError as error:
@@ -133,9 +136,24 @@ def _read_channels(chlist: bytes) -> Iterator[tuple[str, np.dtype[Any]]]:
         position += 16
 
 
-def _read_lines(data: bytes, header: _Header) -> npt.NDArray[np.uint8]:
-    """Return the uncompressed bytes, (height, bytes per line), top line first."""
-    lines = np.empty((header.height, header.bytes_per_line), np.uint8)
+def _read_planes(data: bytes, header: _Header, only: Collection[str] | None) -> dict[str, Plane]:
+    planes: dict[str, Plane] = {}
+    places: list[tuple[Bytes, slice]] = []
+    start = 0
+    for name, pixel in header.channels:
+        end = start + header.width * pixel.itemsize
+        if only is None or name in only:
+            planes[name] = np.empty((header.height, header.width), pixel)
+            places.append((planes[name].view(np.uint8), slice(start, end)))
+        start = end
+    for first, lines, columns in _read_chunks(data, header):
+        for target, place in places:
+            target[first : first + lines] = columns(place)
+    return planes
+
+
+def _read_chunks(data: bytes, header: _Header) -> Iterator[tuple[int, int, Callable[[slice], Bytes]]]:
+    """Yield each chunk's first line, the number of its lines, and what gives some columns of its bytes."""
     offsets = struct.unpack_from(f"<{header.chunk_count}Q", data, header.end)
     seen = set()
     for offset in offsets:
@@ -143,30 +161,44 @@ def _read_lines(data: bytes, header: _Header) -> npt.NDArray[np.uint8]:
         first = y - header.first_line
         if first % header.lines_per_chunk or not 0 <= first < header.height or size < 0:
             raise ValueError("misplaced lines")
-        target = lines[first : first + header.lines_per_chunk]
-        target[:] = _unpack(data[offset + 8 : offset + 8 + size], target.size, header.compression).reshape(target.shape)
+        lines = min(header.lines_per_chunk, header.height - first)
+        packed = data[offset + 8 : offset + 8 + size]
+        yield first, lines, _unpack(packed, lines, header.bytes_per_line, header.compression)
         seen.add(first)
     if len(seen) != header.chunk_count:
         raise ValueError("missing lines")
-    return lines
 
 
-def _unpack(packed: bytes, size: int, compression: int) -> npt.NDArray[np.uint8]:
-    """Return `size` bytes; a chunk that compression could not shrink is stored as it is."""
+def _unpack(packed: bytes, lines: int, bytes_per_line: int, compression: int) -> Callable[[slice], Bytes]:
+    """Return what gives some columns of bytes; a chunk that compression could not shrink is stored as it is."""
+    size = lines * bytes_per_line
     if len(packed) == size or compression == 0:
         if len(packed) != size:
             raise ValueError("incomplete lines")
-        return np.frombuffer(packed, np.uint8)
+        stored = np.frombuffer(packed, np.uint8).reshape(lines, -1)
+        return lambda columns: stored[:, columns]
     stream = zlib.decompressobj()
     unzipped = stream.decompress(packed, size + 1)
     if len(unzipped) != size or not stream.eof:
         raise ValueError("incomplete lines")
     deltas = np.frombuffer(unzipped, np.uint8) - np.uint8(128)
     deltas[0] ^= 128
-    halves = np.add.accumulate(deltas, dtype=np.uint8)
-    whole = np.empty(size, np.uint8)
-    whole[0::2], whole[1::2] = halves[: (size + 1) // 2], halves[(size + 1) // 2 :]
-    return whole
+    halves = deltas.reshape(2, lines, -1)  # the even bytes of every line, then the odd ones
+    sums = halves.sum(axis=2, dtype=np.uint8)
+    return partial(_summed, halves, np.add.accumulate(sums.ravel(), dtype=np.uint8).reshape(sums.shape) - sums)
+
+
+def _summed(deltas: Bytes, before: Bytes, columns: slice) -> Bytes:
+    """Return some columns of lines, of which `deltas` (2, lines, columns) hold the difference of each byte from the one
+    before, and `before` (2, lines) what every line begins with.
+
+    To sum up what lies between the columns is far cheaper than to add it up byte after byte. Columns begin and end at
+    pixels, whose sizes are even.
+    """
+    start, end = columns.start // 2, columns.stop // 2
+    first = before + deltas[..., :start].sum(axis=2, dtype=np.uint8)
+    even, odd = np.add.accumulate(deltas[..., start:end], axis=2, dtype=np.uint8) + first[..., None]
+    return (even + (odd.astype("<u2") << 8)).view(np.uint8)
 
 
 def _pack(raw: npt.NDArray[np.uint8]) -> bytes:
@@ -176,16 +208,6 @@ def _pack(raw: npt.NDArray[np.uint8]) -> bytes:
     halves[1:] ^= 128
     packed = zlib.compress(halves.tobytes(), ZLIB_LEVEL)
     return packed if len(packed) < raw.size else raw.tobytes()
-
-
-def _split_channels(lines: npt.NDArray[np.uint8], header: _Header) -> dict[str, Plane]:
-    planes: dict[str, Plane] = {}
-    start = 0
-    for name, pixel in header.channels:
-        end = start + header.width * pixel.itemsize
-        planes[name] = np.ascontiguousarray(lines[:, start:end]).view(pixel)
-        start = end
-    return planes
 
 
 def write_exr(channels: Mapping[str, Plane]) -> bytes:
@@ -247,9 +269,19 @@ def write_passes(passes: Passes) -> bytes:
 
 def read_passes(source: Path | bytes) -> Passes:
     """Return the passes of a view, from passes.exr or its bytes."""
-    planes = read_exr(source)
-    missing = [name for name in ("depth", "id", *NORMAL_CHANNELS) if name not in planes]
+    planes = _wanted_channels(source, "depth", "id", *NORMAL_CHANNELS)
+    return Passes(planes["depth"], np.stack([planes[name] for name in NORMAL_CHANNELS], axis=2), planes["id"])
+
+
+def read_ids(source: Path | bytes) -> npt.NDArray[np.uint32]:
+    """Return the object ids (height, width) alone, in about half the time of all passes."""
+    return _wanted_channels(source, "id")["id"]
+
+
+def _wanted_channels(source: Path | bytes, *names: str) -> dict[str, Plane]:
+    planes = read_exr(source, names)
+    missing = [name for name in names if name not in planes]
     if missing:
         name = "EXR data" if isinstance(source, bytes) else source
         raise BlendsetError(f"{name} has no channel {missing[0]}; give a passes.exr that Blendset wrote.")
-    return Passes(planes["depth"], np.stack([planes[name] for name in NORMAL_CHANNELS], axis=2), planes["id"])
+    return planes

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blendset.errors import BlendsetError
-from blendset.exr import Passes, read_exr, read_passes, write_exr, write_passes
+from blendset.exr import Passes, read_exr, read_ids, read_passes, write_exr, write_passes
 
 SIZES = [(1, 1), (1, 7), (15, 3), (16, 16), (17, 5), (33, 64)]
 
@@ -182,3 +182,14 @@ def test_an_exr_without_passes_is_named(tmp_path: Path) -> None:
     (tmp_path / "other.exr").write_bytes(write_exr({"depth": smooth((2, 2), "float32")}))
     with pytest.raises(BlendsetError, match=r"other\.exr has no channel id"):
         read_passes(tmp_path / "other.exr")
+
+
+def test_ids_alone_are_the_ids_of_all_passes() -> None:
+    chance = np.random.default_rng(0)
+    for height, width in ((1, 1), (16, 7), (37, 64)):  # chunks that are whole, cut short, and stored as they are
+        ids = chance.integers(0, 2**32, (height, width), dtype=np.uint32)
+        ids[: height // 2] = 70_000
+        normal = chance.random((height, width, 3), dtype=np.float32)
+        data = write_passes(Passes(chance.random((height, width), dtype=np.float32), normal, ids))
+        np.testing.assert_array_equal(read_ids(data), ids)
+        np.testing.assert_array_equal(read_passes(data).id, ids)

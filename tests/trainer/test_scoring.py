@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, ImageFilter
 from skimage import data
+from skimage.metrics import structural_similarity
 
 from blendset.dataset import Dataset
 from blendset.imaging import FINISHED
@@ -23,7 +24,7 @@ from blendset_trainer.run import run_stage
 from blendset_trainer.scoring.greys import grey, sharpness
 from blendset_trainer.scoring.image_stats import ImageStats, fireflies, magenta
 from blendset_trainer.scoring.phash import perceptual_hash
-from blendset_trainer.scoring.ssim import SHARPNESS_FLOOR, ssim_roundtrip
+from blendset_trainer.scoring.ssim import SHARPNESS_FLOOR, ssim, ssim_roundtrip
 from blendset_trainer.tables import joined
 from tests.trainer.tiny_datasets import add_picture, add_scene, make_dataset
 
@@ -143,6 +144,14 @@ def test_the_round_trip_rewards_missing_detail_as_was_measured(photograph: Pictu
     assert ssim_roundtrip(np.clip(photograph + noise, 0, 255).astype(np.uint8)) < score - 0.04
     assert ssim_roundtrip(photograph, 224) < score - 0.02
     assert score == pytest.approx(0.9687, abs=0.003)
+
+
+def test_ssim_is_scikit_images(photograph: Picture) -> None:
+    picture = photograph[:, :300, 0]
+    black, white = np.zeros_like(picture), np.full_like(picture, 255)
+    for other in (picture, blurred(picture, 2), 255 - picture, black, white):
+        assert ssim(picture, other) == pytest.approx(structural_similarity(picture, other), abs=1e-12)
+    assert ssim(black, white) == pytest.approx(structural_similarity(black, white), abs=1e-12)
 
 
 def test_hashes_tell_pictures_apart_and_copies_not(photograph: Picture) -> None:

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +17,19 @@ from PIL import Image
 
 from blendset.dataset import PASSES, RGB
 from blendset.errors import BlendsetError
-from blendset.exr import Passes, read_passes
+from blendset.exr import Passes, read_ids, read_passes
 from blendset.records import FORMAT_VERSION, SceneRecord, ViewRecord, as_plain, sha256_bytes
 
+Decoded = TypeVar("Decoded")
+
 CAPTIONS, SCORES = KINDS = ("captions", "scores")
-INPUTS = {"rgb": "rgb_sha256", "passes": "passes_sha256", "record": "record_sha256", "caption": "caption"}
+INPUTS = {
+    "rgb": "rgb_sha256",
+    "passes": "passes_sha256",
+    "ids": "passes_sha256",
+    "record": "record_sha256",
+    "caption": "caption",
+}
 """Columns of `tables.index_table` that stand for what a stage reads."""
 COSINE, SHARE, GREY_LEVELS = "cosine, -1 to 1", "share, 0 to 1", "grey levels, 0 to 255"
 """Scales that several stages have."""
@@ -51,11 +59,12 @@ class View:
 
     @cached_property
     def passes(self) -> Passes:
-        data = self._sound_bytes(PASSES)
-        try:
-            return read_passes(data)
-        except BlendsetError as error:
-            raise BlendsetError(f"{self.folder / PASSES}: {error}") from error
+        return self._sound_passes(read_passes)
+
+    @cached_property
+    def ids(self) -> npt.NDArray[np.uint32]:
+        """The object ids of the passes (height, width), for a stage that needs no more of them."""
+        return self._sound_passes(read_ids)
 
     @property
     def has_passes(self) -> bool:
@@ -67,7 +76,14 @@ class View:
         """The subject's own pixels (height, width); None without a subject or without passes."""
         if not self.record.subject or not self.has_passes:
             return None
-        return np.isin(self.passes.id, self.record.subject_objects)
+        return np.isin(self.ids, self.record.subject_objects)
+
+    def _sound_passes(self, read: Callable[[bytes], Decoded]) -> Decoded:
+        data = self._sound_bytes(PASSES)
+        try:
+            return read(data)
+        except BlendsetError as error:
+            raise BlendsetError(f"{self.folder / PASSES}: {error}") from error
 
     def _sound_bytes(self, name: str) -> bytes:
         path, entry = self.folder / name, self.record.files.get(name)

@@ -71,8 +71,8 @@ class Job:
             view = read_view(self.dataset, item)
             if "rgb" in self.stage.reads:
                 view.rgb  # noqa: B018 (decoded here, in a thread)
-            if "passes" in self.stage.reads and view.has_passes:
-                view.passes  # noqa: B018
+            for planes in {"passes", "ids"} & self.stage.reads if view.has_passes else ():
+                getattr(view, planes)
         except BlendsetError as error:
             return item, error
         return item, view

@@ -74,7 +74,7 @@ class DinoScorer:
 
     version: ClassVar[str] = "1"
     kind: ClassVar[Literal["scores"]] = "scores"
-    reads: ClassVar[frozenset[str]] = frozenset({"rgb", "passes", "record"})
+    reads: ClassVar[frozenset[str]] = frozenset({"rgb", "ids", "record"})
     whole_sets: ClassVar[bool] = True
     parameters: ClassVar[Mapping[str, Any]] = {"near_duplicate": NEAR_DUPLICATE}
 
