@@ -251,7 +251,7 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise DiskError(f"{path} could not be written ({error.strerror}); {cure}.") from error
 
 
-def atomic_write(path: Path, data: bytes, sync_folder: bool = True) -> None:
+def atomic_write(path: Path, data: bytes | memoryview, sync_folder: bool = True) -> None:
     """Write a file whole or not at all, whatever happens in between; its folders are made.
 
     Syncing the folder, which makes the name survive a power cut too, takes longer than all the rest: of several files

@@ -143,6 +143,41 @@ def test_the_index_as_a_table(dataset: Dataset) -> None:
         index_table(dataset)
 
 
+def test_the_record_is_the_same_however_the_index_is_spelled(dataset: Dataset) -> None:
+    add_view(dataset, "attic", "lamp", 50, subject_label='Stehlampe "Grün"')
+    dataset.rebuild_index()
+    before, index = index_table(dataset)["record_sha256"].to_pylist(), dataset.root / INDEX
+    rows = [json.loads(line) for line in index.read_text(encoding="utf-8").splitlines()]
+    assert len(set(before)) == len(rows)
+    spellings = {
+        "as ASCII": [json.dumps(row) for row in rows],
+        "compact": [json.dumps(row, separators=(",", ":")) for row in rows],
+        "in another order": [json.dumps(dict(sorted(row.items()))) for row in rows],
+        "with a caption": [json.dumps(row | {"caption": "a lamp"}) for row in rows],
+    }
+    for name, lines in spellings.items():
+        index.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        assert index_table(dataset)["record_sha256"].to_pylist() == before, name
+    rows[3]["exposure_ev"] += 0.5
+    index.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    after = index_table(dataset)["record_sha256"].to_pylist()
+    assert [place for place, (one, other) in enumerate(zip(before, after, strict=True)) if one != other] == [3]
+
+
+def test_figures_are_kept_in_the_cache_for_as_long_as_they_hold(dataset: Dataset) -> None:
+    folder = run(dataset, Redness()).folder
+    first = joined(dataset)
+    assert joined(dataset).equals(first, check_metadata=True)
+    kept = list((dataset.root / "cache").glob(f"scores-{folder.name}-*.parquet"))
+    assert len(kept) == 1
+    shard = next(folder.glob("*.parquet"))
+    shard.unlink()
+    assert joined(dataset)["redness.red"].null_count == 4
+    run(dataset, Redness())
+    assert joined(dataset).equals(first)
+    assert len(list((dataset.root / "cache").glob(f"scores-{folder.name}-*.parquet"))) == 1
+
+
 def test_a_dataset_that_cannot_be_written_to_opens_too(dataset: Dataset) -> None:
     (dataset.root / "cache").write_bytes(b"no folder")
     assert index_table(dataset).num_rows == 30

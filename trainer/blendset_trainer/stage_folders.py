@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.dataset
 import pyarrow.parquet as pq
 
 from blendset.errors import BlendsetError
@@ -38,16 +37,20 @@ class StageFolder:
     def record(self) -> StageRecord:
         return read_record(self.path / STAGE_RECORD, StageRecord)
 
+    def shards(self) -> list[Path]:
+        """The files of rows that there are."""
+        return sorted(self.path.glob("*.parquet"))
+
+    def stamp(self) -> str:
+        """Changes with the stage and with any file of rows."""
+        states = [(path.name, path.stat()) for path in (self.path / STAGE_RECORD, *self.shards())]
+        told = [[name, state.st_size, state.st_mtime_ns] for name, state in states]
+        return sha256_bytes(canonical_json(told))
+
     def rows(self, columns: list[str] | None = None) -> pa.Table | None:
         """Every row that there is, stale ones too; None before the first shard."""
-        shards = sorted(self.path.glob("*.parquet"))
-        if not shards:
-            return None
-        try:
-            schema = pq.read_schema(shards[0])
-            return pa.dataset.dataset(list(map(str, shards)), schema, format="parquet").to_table(columns)
-        except (OSError, pa.ArrowException) as error:
-            raise _damaged(shards) from error
+        shards = self.shards()
+        return pa.concat_tables([_shard(path, columns) for path in shards]) if shards else None
 
     def have(self) -> set[str]:
         """The keys of all rows."""
@@ -86,11 +89,14 @@ def _schema(stage: Stage) -> pa.Schema:
     )
 
 
-def _damaged(shards: Sequence[Path]) -> BlendsetError:
-    """What to say of the shard that cannot be read."""
-    for path in shards:
-        try:
-            pq.read_table(path, partitioning=None)
-        except (OSError, pa.ArrowException):
-            break
-    return BlendsetError(f"{path} is damaged; delete it and run the command that wrote it again.")
+def _shard(path: Path, columns: list[str] | None) -> pa.Table:
+    try:
+        return read_parquet(path, columns)
+    except (OSError, pa.ArrowException) as error:
+        raise BlendsetError(f"{path} is damaged; delete it and run the command that wrote it again.") from error
+
+
+def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """The table in one file; not `pyarrow.parquet.read_table`, which imports what takes longer than small files do."""
+    with pq.ParquetFile(path) as file:
+        return file.read(None if columns is None else list(columns))

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,12 +23,16 @@ from blendset.dataset import COLUMNS, INDEX, RECORD_COLUMNS, Dataset
 from blendset.errors import BlendsetError
 from blendset.records import atomic_write, sha256_bytes
 from blendset_trainer.shards import keys
-from blendset_trainer.stage_folders import ROW_COLUMNS, STAGE_RECORD, StageFolder
+from blendset_trainer.stage_folders import ROW_COLUMNS, STAGE_RECORD, StageFolder, read_parquet
 from blendset_trainer.stages import CAPTIONS, KINDS
 
 CACHE = "cache"
 BLOCK_BYTES = 32 << 20
 """Of metadata.jsonl, read at a time; a row must fit."""
+
+_BEGIN, _END = f'"{RECORD_COLUMNS[0]}": '.encode(), f', "{COLUMNS[COLUMNS.index(RECORD_COLUMNS[-1]) + 1]}": '.encode()
+"""What stands before and behind the record's columns in a line; neither can be within a string, whose quotes have
+backslashes."""
 
 _TEXT, _WHOLE, _NUMBER = pa.string(), pa.int64(), pa.float64()
 _SEEN = pa.struct({"id": _WHOLE, "label": _TEXT, "pixels": _WHOLE, "share": _NUMBER})
@@ -49,26 +55,39 @@ def index_table(dataset: Dataset, columns: Sequence[str] | None = None) -> pa.Ta
     Kept as parquet in the cache, where there can be one, for as long as metadata.jsonl does not change. One that an
     older Blendset wrote with fewer columns is written again first. Raises BlendsetError where there are no views.
     """
+    return _stamped_index(dataset, columns)[1]
+
+
+def _stamped_index(dataset: Dataset, columns: Sequence[str] | None = None) -> tuple[str, pa.Table]:
+    """The index, and the stamp of the file that it was read from."""
     index = dataset.root / INDEX
     if not _has_every_column(index):
         dataset.rebuild_index()  # now, not after keys were made from what it lacks
     now = index.stat()
     if not now.st_size:
         raise BlendsetError(f"{dataset.root} holds no views yet; render a scene into it first.")
-    cached = dataset.root / CACHE / f"index-{now.st_size}-{now.st_mtime_ns}.parquet"
+    stamp = f"{now.st_size}-{now.st_mtime_ns}"
+    return stamp, _cached(dataset, "views", stamp, lambda: _parsed(index), columns)
+
+
+def _cached(
+    dataset: Dataset, name: str, stamp: str, make: Callable[[], pa.Table], columns: Sequence[str] | None = None
+) -> pa.Table:
+    """A table from the cache, where it lies under the stamp of all that it is made from; else made, and kept there."""
+    cached = dataset.root / CACHE / f"{name}-{stamp}.parquet"
     with suppress(OSError, pa.ArrowException):
-        return pq.read_table(cached, columns=columns, partitioning=None)
-    table = _parsed(dataset)
+        return read_parquet(cached, columns)
+    table = make()
     with suppress(BlendsetError, OSError):  # a dataset on a disk that is read-only is read all the same
-        _keep(table, cached)
+        _keep(table, cached, f"{name}-*.parquet")
     return table if columns is None else table.select(columns)
 
 
-def _keep(table: pa.Table, cached: Path) -> None:
+def _keep(table: pa.Table, cached: Path, older: str) -> None:
     data = io.BytesIO()
     pq.write_table(table, data)
-    atomic_write(cached, data.getvalue())
-    for old in set(cached.parent.glob("index-*.parquet")) - {cached}:
+    atomic_write(cached, data.getbuffer())
+    for old in set(cached.parent.glob(older)) - {cached}:
         old.unlink(missing_ok=True)
 
 
@@ -84,16 +103,39 @@ def _has_every_column(index: Path) -> bool:
         return True  # damaged, which its reader will say
 
 
-def _parsed(dataset: Dataset) -> pa.Table:
-    path = dataset.root / INDEX
+def _parsed(index: Path) -> pa.Table:
     parse = pa.json.ParseOptions(explicit_schema=pa.schema(_TYPES))
     try:
-        table = pa.json.read_json(path, pa.json.ReadOptions(block_size=BLOCK_BYTES), parse)
+        table = pa.json.read_json(index, pa.json.ReadOptions(block_size=BLOCK_BYTES), parse)
     except (OSError, pa.ArrowException) as error:
-        raise BlendsetError(f"{path} cannot be read ({error}); delete it: the next command rebuilds it.") from error
-    rows = (row for batch in table.select(RECORD_COLUMNS).to_batches(max_chunksize=10_000) for row in batch.to_pylist())
-    hashes = [sha256_bytes(json.dumps(row).encode()) for row in rows]
-    return table.append_column("record_sha256", pa.array(hashes, _TEXT))
+        raise BlendsetError(f"{index} cannot be read ({error}); delete it: the next command rebuilds it.") from error
+    return table.append_column("record_sha256", pa.array(_record_hashes(index), _TEXT))
+
+
+def _record_hashes(index: Path) -> list[str]:
+    """Of what each line says of a view's record, in the spelling of `Dataset.rebuild_index`.
+
+    A line in that spelling is hashed as it stands, thirty times faster than it is parsed; the first tells whether the
+    columns of all are in their order.
+    """
+    with index.open("rb") as rows:
+        lines = (line for line in rows if not line.isspace())
+        first = next(lines)
+        in_order = tuple(json.loads(first))[: len(COLUMNS)] == COLUMNS
+        return [sha256_bytes((in_order and _as_it_stands(line)) or _spelled(line)) for line in chain([first], lines)]
+
+
+def _as_it_stands(line: bytes) -> bytes:
+    """The part of a line that is of the record; empty where another spelling is possible."""
+    begin = line.find(_BEGIN)
+    end = line.find(_END, begin)
+    return b"" if min(begin, end) < 0 or b"\\" in line[begin:end] else line[begin:end]
+
+
+def _spelled(line: bytes) -> bytes:
+    row = json.loads(line)
+    spelled = json.dumps({column: row.get(column) for column in RECORD_COLUMNS}, ensure_ascii=False)
+    return spelled[1:-1].encode(errors="replace")
 
 
 def joined(dataset: Dataset) -> pa.Table:
@@ -101,18 +143,22 @@ def joined(dataset: Dataset) -> pa.Table:
 
     Only rows made from today's pictures and captions count. Where a stage was run with several versions, parameters or
     revisions, the last run counts; the metadata of a column's field names its folder, beside the figure's scale.
+
+    Figures are kept in the cache in the index's order, for as long as neither it nor the stage's folder changes.
     """
-    table = index_table(dataset)
+    stamp, index = _stamped_index(dataset)
+    fields, columns = list(index.schema), list(index.columns)
     for folder in _newest_folders(dataset):
-        figures = figures_today(folder, table)
-        if figures is None:
+        if not folder.shards():
             continue
-        name = folder.record.name
+        made_from = f"{stamp} {folder.stamp()}".encode()
+        name = f"{folder.path.parent.name}-{folder.path.name}"
+        figures = _cached(dataset, name, sha256_bytes(made_from)[:16], partial(figures_today, folder, index))
         for field in figures.schema:
             told = {**(field.metadata or {}), "folder": folder.path.name}
-            named = pa.field(f"{name}.{field.name}", field.type, metadata=told)
-            table = table.append_column(named, figures[field.name])
-    return table
+            fields.append(pa.field(f"{folder.record.name}.{field.name}", field.type, metadata=told))
+        columns += figures.columns
+    return pa.table(columns, pa.schema(fields))
 
 
 def figures_today(folder: StageFolder, index: pa.Table) -> pa.Table | None:
@@ -124,7 +170,7 @@ def figures_today(folder: StageFolder, index: pa.Table) -> pa.Table | None:
     if rows is None:
         return None
     place = pc.index_in(pa.array(keys(folder.record, index)), rows["key"].combine_chunks())
-    return rows.drop_columns(list(ROW_COLUMNS)).take(place)
+    return rows.drop_columns(list(ROW_COLUMNS)).combine_chunks().take(place)
 
 
 def captions(dataset: Dataset, index: pa.Table, forms: Sequence[str]) -> dict[str, pa.ChunkedArray]:
