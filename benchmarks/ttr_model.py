@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A diffusion model of small patches, trained by a timestep plan and sampled; and what a linear one would give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice, pairwise
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from blendset.options import REQUIRED, option
+from blendset_trainer.training.draws import generator
+from blendset_trainer.training.noise import NoiseAxis, mixed
+from blendset_trainer.training.order import Draw, Order
+from blendset_trainer.training.timesteps import TimestepPlan
+
+
+@dataclass(frozen=True)
+class Model:
+    width: int = option(REQUIRED, "channels")
+    blocks: int = option(REQUIRED, "residual blocks of two convolutions")
+    steps: int = option(REQUIRED, "of the optimizer")
+    batch: int = option(REQUIRED, "patches in each")
+    learning_rate: float = option(REQUIRED, "the highest; it rises for three tenths of the steps, then falls to zero")
+    ema: float = option(REQUIRED, "decay of the running average of the weights")
+
+
+class Block(nn.Module):
+    """A residual block of two convolutions; the noise level shifts the features between them."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.before = nn.Sequential(nn.GroupNorm(8, width), nn.Conv2d(width, width, 3, padding=1))
+        self.level = nn.Linear(width, 2 * width)
+        self.after = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x: Tensor, level: Tensor) -> Tensor:
+        scale, shift = self.level(level)[..., None, None].chunk(2, dim=1)
+        return x + self.after(functional.silu(self.before(x) * (1 + scale) + shift))
+
+
+class Denoiser(nn.Module):
+    """Predicts the noise in patches (B, 1, side, side), at half their resolution and four times the channels."""
+
+    def __init__(self, width: int, blocks: int) -> None:
+        super().__init__()
+        self.register_buffer("frequencies", torch.linspace(0.1, 2.5, width // 2))
+        self.embed = nn.Sequential(nn.Linear(width, width), nn.SiLU())
+        self.enter = nn.Conv2d(4, width, 3, padding=1)
+        self.blocks = nn.ModuleList(Block(width) for _ in range(blocks))
+        self.leave = nn.Sequential(nn.GroupNorm(8, width), nn.SiLU(), nn.Conv2d(width, 4, 3, padding=1))
+
+    def forward(self, noisy: Tensor, log_snr: Tensor) -> Tensor:
+        phase = log_snr.float()[:, None] * self.frequencies
+        level = self.embed(torch.cat([phase.sin(), phase.cos()], dim=1))
+        x = self.enter(functional.pixel_unshuffle(noisy, 2))
+        for block in self.blocks:
+            x = block(x, level)
+        return functional.pixel_shuffle(self.leave(x), 2)
+
+
+def batches(
+    images: Mapping[str, Tensor], plan: TimestepPlan, size: int, seed: int
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Images (B, 1, side, side), noise and levels (B,); of these the plan decides the levels only."""
+    buckets = {name: np.zeros(len(images[name]), np.int64) for name in plan.sources}
+    for draws in Order(buckets, plan.shares(), micro_batch=size, seed=seed).micro_batches():
+        names = [plan.sources[draw.source] for draw in draws]
+        randoms = [generator(seed, name, draw.sample, draw.visit) for name, draw in zip(names, draws, strict=True)]
+        clean = torch.stack([images[name][draw.sample] for name, draw in zip(names, draws, strict=True)])
+        u = torch.stack([torch.rand((), generator=random) for random in randoms])
+        noise = torch.stack([torch.randn(clean.shape[1:], generator=random) for random in randoms])
+        yield clean, noise, levels_of(plan, draws, u)
+
+
+def levels_of(plan: TimestepPlan, draws: Sequence[Draw], u: Tensor) -> Tensor:
+    source = torch.tensor([draw.source for draw in draws])
+    level = torch.empty(len(draws), dtype=torch.int64)
+    for number, name in enumerate(plan.sources):
+        level[source == number] = plan.level(name, u[source == number])
+    return level
+
+
+def trained(images: Mapping[str, Tensor], plan: TimestepPlan, settings: Model, seed: int) -> nn.Module:
+    """The running average of a model's weights after all steps."""
+    torch.manual_seed(seed)
+    axis, model = plan.base.axis, Denoiser(settings.width, settings.blocks)
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema))
+    optimizer = torch.optim.AdamW(model.parameters())
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, settings.steps)
+    for clean, noise, level in islice(batches(images, plan, settings.batch, seed), settings.steps):
+        predicted = model(mixed(axis, clean, noise, level), axis.log_snr(level))
+        functional.mse_loss(predicted, noise).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        schedule.step()
+        average.update_parameters(model)
+    return average.eval()
+
+
+def ddim(predict: Callable[[Tensor, Tensor], Tensor], noise: Tensor, axis: NoiseAxis, steps: int) -> Tensor:
+    """Deterministic DDIM (arXiv 2010.02502, eq. 12 with sigma 0), in equal steps of log-SNR; what it predicts last.
+
+    Steps of equal timesteps are too coarse near the clean end, and cost high frequencies.
+    """
+    ends = axis.log_snr(axis.level(torch.tensor([-torch.inf, torch.inf])))
+    levels = axis.level(torch.linspace(*ends.tolist(), steps, dtype=torch.float64)).unique().flip(0)
+    noisy = noise
+    for level, cleaner in pairwise([*levels, None]):
+        predicted = predict(noisy, level)
+        alpha, sigma = (float(each) for each in axis.alpha_sigma(level))
+        clean = (noisy - sigma * predicted) / alpha
+        if cleaner is not None:
+            alpha, sigma = (float(each) for each in axis.alpha_sigma(cleaner))
+            noisy = alpha * clean + sigma * predicted
+    return clean
+
+
+def predicted(plan: TimestepPlan, sources: Mapping[str, Tensor], steps: int) -> Tensor:
+    """The power that the best linear denoiser generates at each frequency from the power of the sources, (F,) each.
+
+    At each level it learns the mixture of the sources that train it; DDIM then multiplies each frequency's noise.
+    """
+    axis, responsibility = plan.base.axis, plan.responsibility()
+    each = torch.stack([sources[name].double() for name in plan.sources])
+
+    def predict(noisy: Tensor, level: Tensor) -> Tensor:
+        alpha, sigma = axis.alpha_sigma(level)
+        mixture = responsibility[:, level] @ each
+        return sigma / (alpha**2 * mixture + sigma**2) * noisy
+
+    return ddim(predict, torch.ones_like(each[0]), axis, steps) ** 2
