@@ -14,14 +14,16 @@ import torch
 
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
+from blendset.options import read_toml
 from blendset_trainer.training.checkpoints import newest_checkpoint
 from blendset_trainer.training.log import read_log
 from blendset_trainer.training.loop import learning_rate_factor, train
-from blendset_trainer.training.settings import OptimizerSettings
-from tests.trainer.tiny_datasets import thirty_views
+from blendset_trainer.training.settings import OptimizerSettings, explained, load_train_config
+from tests.trainer.tiny_datasets import choose, thirty_views
 from tests.trainer.tiny_pipelines import stable_diffusion
 from tests.trainer.tiny_training import config_of, prepared, run_of, weights_of
 
+CONFIGURATIONS = Path(__file__).parents[2] / "docs" / "training"
 UNCAPTIONED = {"captions": {"short": 0.0, "dense": 0.0, "none": 1.0}}
 
 
@@ -56,6 +58,20 @@ def test_a_run_learns_and_says_how(configured: Any) -> None:
     losses = [row["loss"] for row in rows]
     assert sum(losses[-8:]) < 0.8 * sum(losses[:8])
     assert set(rows[-1]["loss_by"]) <= {f"render/{band}" for band in run.plan.band_names}
+
+
+def test_validation_looks_at_what_is_held_out_and_at_prompts(configured: Any, dataset: Dataset) -> None:
+    splits = ["held-out" if number % 5 == 0 else "train" for number in range(30)]
+    views = zip(dataset.views(), splits, strict=True)
+    choose(dataset, "most", [{"view_id": view.view_id, "split": split} for view, split in views])
+    source = {"name": "render", "dataset": str(dataset.root), "selection": "most", **UNCAPTIONED}
+    run = run_of(configured(source=[source], validation={"prompts": ["a chair", "a lamp"], "every": 16, "steps": 2}))
+    rows = [row for row in read_log(run.folder / "log.jsonl") if "held_out" in row]
+    assert [row["samples"] for row in rows] == [16, 32]
+    assert set(rows[0]["held_out"]) == {f"render/{band}" for band in run.plan.band_names}
+    assert rows[0]["held_out"] != rows[1]["held_out"]
+    pictures = sorted(path.name for path in (run.folder / "validation").iterdir())
+    assert pictures == ["step-00000004.png", "step-00000008.png"]
 
 
 @pytest.mark.parametrize("cache", [False, True])
@@ -125,3 +141,15 @@ def test_the_learning_rate_warms_up_in_optimizer_steps_and_falls() -> None:
     assert factors[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
     assert all(one > other for one, other in itertools.pairwise(factors[4:])) and factors[-1] < 0.05
     assert learning_rate_factor(OptimizerSettings(), 7, 12) == 1.0
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGURATIONS.glob("*.toml")), ids=lambda path: path.stem)
+def test_the_configurations_to_begin_with_are_read_as_written(path: Path) -> None:
+    config = load_train_config(path, ["train.batch=16", "model.path=elsewhere"])
+    assert config.train.batch == 16 and config.model.path == "elsewhere"
+    told = {
+        name: (value, origin) for name, value, origin in explained(config, read_toml(path), "file", ["train.batch=16"])
+    }
+    assert told["train.batch"] == ("16", "command line")
+    assert told["source[1].bands[0].lo"] == ("200.0", "file")
+    assert told["optimizer.clip"] == ("1.0", "default")

@@ -15,7 +15,6 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -24,15 +23,13 @@ from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset_trainer.executors.here import Here
 from blendset_trainer.run import run_stage
-from blendset_trainer.selection.files import selection_path
-from blendset_trainer.selection.select import CHOSEN
 from blendset_trainer.stages import Figure, View
 from blendset_trainer.training.ahead import ahead
 from blendset_trainer.training.feed import Batch, Feed
 from blendset_trainer.training.pictures import aspect_buckets, loss_weights, nearest_buckets, pixels, placed
 from blendset_trainer.training.samples import CaptionSettings, Source, SourceSettings, load_source
 from blendset_trainer.training.views import noise_band
-from tests.trainer.tiny_datasets import add_picture, add_scene, add_view, make_dataset, thirty_views
+from tests.trainer.tiny_datasets import add_picture, add_scene, add_view, choose, make_dataset, thirty_views
 from tests.trainer.tiny_stages import Redness
 
 WORDLESS = CaptionSettings(short=0, dense=0, none=1)
@@ -61,13 +58,6 @@ def feed_of(sources: list[Source], **changes: Any) -> Feed:
 def first_batches(feed: Feed, count: int) -> list[Batch]:
     with feed:
         return list(islice(feed, count))
-
-
-def select(dataset: Dataset, name: str, rows: list[dict[str, Any]]) -> None:
-    full = [{"weight": 1.0, "source": "render", "noise_band": "", "split": "train"} | row for row in rows]
-    path = selection_path(dataset, name)
-    path.parent.mkdir(exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(full, CHOSEN), path)
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +119,7 @@ def test_a_selection_says_which_views_what_they_count_and_what_noise_they_train(
         {"view_id": ids[3]},
         {"view_id": ids[5], "split": "held-out"},
     ]
-    select(thirty, "few", chosen)
+    choose(thirty, "few", chosen)
     source = source_of(thirty, selection="few")
     assert [source[number].id for number in range(len(source))] == [ids[7], ids[3]]
     assert (source[0].weight, source[0].highest, source[1].highest) == (0.5, 0.647, math.inf)
@@ -151,7 +141,7 @@ def test_noise_bands(text: str, bounds: tuple[float, float]) -> None:
 
 
 def test_a_noise_band_that_says_nothing_is_refused(thirty: Dataset) -> None:
-    select(thirty, "vague", [{"view_id": source_of(thirty)[0].id, "noise_band": "t > 200"}])
+    choose(thirty, "vague", [{"view_id": source_of(thirty)[0].id, "noise_band": "t > 200"}])
     with pytest.raises(BlendsetError, match=r"'t > 200' is no noise band; write it as 'log_snr <= 0.647'"):
         source_of(thirty, selection="vague")
 
@@ -211,9 +201,9 @@ def test_captions_come_from_the_rows_of_the_captioner_that_ran_last(tmp_path: Pa
 def test_what_cannot_be_trained_on_is_said_in_one_sentence(
     thirty: Dataset, settings: dict[str, Any], sentence: str
 ) -> None:
-    select(thirty, "nil", [])
-    select(thirty, "strange", [{"view_id": "nobody-0001"}])
-    select(thirty, "kept-back", [{"view_id": source_of(thirty)[0].id, "split": "held-out"}])
+    choose(thirty, "nil", [])
+    choose(thirty, "strange", [{"view_id": "nobody-0001"}])
+    choose(thirty, "kept-back", [{"view_id": source_of(thirty)[0].id, "split": "held-out"}])
     with pytest.raises(BlendsetError, match=sentence) as error:
         load_source(settings_of(thirty, **settings))
     assert "\n" not in str(error.value)

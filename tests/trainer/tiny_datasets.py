@@ -6,14 +6,19 @@ from __future__ import annotations
 import colorsys
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
 from PIL import Image
 
 from blendset.dataset import PASSES, RGB, Dataset
 from blendset.exr import Passes, write_passes
 from blendset.records import CameraRecord, DatasetRecord, SceneRecord, ViewRecord, write_json
+from blendset_trainer.selection.files import selection_path
+from blendset_trainer.selection.select import CHOSEN
 
 Colour = tuple[int, ...]
 IDENTITY = tuple(float(index % 5 == 0) for index in range(16))
@@ -90,3 +95,11 @@ def thirty_views(root: Path) -> Dataset:
 def files(folder: Path) -> dict[str, bytes]:
     """What lies in a folder, by name."""
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def choose(dataset: Dataset, name: str, rows: list[dict[str, Any]]) -> None:
+    """Write a selection of rows with at least `view_id`."""
+    full = [{"weight": 1.0, "source": "render", "noise_band": "", "split": "train"} | row for row in rows]
+    path = selection_path(dataset, name)
+    path.parent.mkdir(exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(full, CHOSEN), path)

@@ -7,20 +7,34 @@ from collections import defaultdict
 
 import torch
 
+from blendset.records import atomic_write
 from blendset_trainer.training.draws import uniform
 from blendset_trainer.training.losses import sample_losses
 from blendset_trainer.training.runs import Run
+from blendset_trainer.training.sampling import SamplingSettings, grid, png_of, sample
 
 SEED = 0
 """Of validation, the same in every run, so that runs compare."""
 
 
 def validate(run: Run) -> None:
-    """Log the held-out losses, with the averaged weights where a run keeps them; the main process does, others wait."""
+    """Log the held-out losses and write pictures of the prompts, with the averaged weights where a run keeps them; the
+    main process does, others wait."""
     if run.accelerator.is_main_process:
-        with run.averaged_weights(), torch.no_grad(), run.accelerator.autocast():
-            run.log.validated(run.step, held_out_losses(run))
+        with run.averaged_weights(), torch.no_grad():
+            with run.accelerator.autocast():
+                run.log.validated(run.step, held_out_losses(run))
+            write_pictures(run)
     run.accelerator.wait_for_everyone()
+
+
+def write_pictures(run: Run) -> None:
+    """A grid of the validation prompts, from the same noise at every validation."""
+    settings, side = run.config.validation, run.config.train.resolution
+    if settings.prompts:
+        how = SamplingSettings(SEED, settings.steps, side, side, settings.cfg_scale)
+        sheet = grid(list(sample(run.family, settings.prompts, how)))
+        atomic_write(run.folder / "validation" / f"step-{run.step:08d}.png", png_of(sheet))
 
 
 def held_out_losses(run: Run) -> dict[str, float]:
