@@ -198,7 +198,7 @@ def _summed(deltas: Bytes, before: Bytes, columns: slice) -> Bytes:
     start, end = columns.start // 2, columns.stop // 2
     first = before + deltas[..., :start].sum(axis=2, dtype=np.uint8)
     even, odd = np.add.accumulate(deltas[..., start:end], axis=2, dtype=np.uint8) + first[..., None]
-    return (even + (odd.astype("<u2") << 8)).view(np.uint8)
+    return np.asarray((even + (odd.astype("<u2") << 8)).view(np.uint8))
 
 
 def _pack(raw: npt.NDArray[np.uint8]) -> bytes:

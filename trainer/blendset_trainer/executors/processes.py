@@ -30,17 +30,20 @@ class Processes:
 
     def run(self, job: Job, shards: Sequence[Shard]) -> Iterator[Done]:
         """Raises what the stage raises, and BlendsetError for a shard that kills its workers."""
-        return pull(shards, self.workers, partial(_Worker, job), _ready)
+        threads = max(1, (os.cpu_count() or 1) // self.workers)
+        return pull(shards, self.workers, partial(_Worker, job, threads), _ready)
 
 
 class _Worker:
     """A process at the other end of a pipe."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, threads: int) -> None:
         self.pipe, theirs = _spawn.Pipe()
-        self._process = _spawn.Process(target=_work, args=(job, theirs), daemon=True)
+        self._process = _spawn.Process(target=_work, args=(theirs, threads), daemon=True)
         self._process.start()
         theirs.close()  # so that its death is the end of the pipe
+        with suppress(ConnectionError):
+            self.pipe.send(job)
 
     def give(self, shard: Shard) -> None:
         with suppress(ConnectionError):  # it died since it answered, which `answer` will tell
@@ -67,11 +70,13 @@ def _ready(workers: list[_Worker]) -> list[_Worker]:
     return [worker for worker in workers if worker.pipe in pipes]
 
 
-def _work(job: Job, pipe: Connection) -> None:
-    """The life of a worker: shards in, answers out, until it is ended or its parent is gone."""
+def _work(pipe: Connection, threads: int) -> None:
+    """The life of a worker: a job and its shards in, answers out, until it is ended or its parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
-    failure = _attempt(job.stage.setup)
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # read by torch when it is imported, which the job does
     with suppress(EOFError, ConnectionError):
+        job: Job = pipe.recv()
+        failure = _attempt(job.stage.setup)
         while True:
             shard = pipe.recv()
             pipe.send(failure or _attempt(partial(job.compute, shard)))
