@@ -16,12 +16,12 @@ from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset.options import read_toml
 from blendset_trainer.training.checkpoints import newest_checkpoint
-from blendset_trainer.training.log import read_log
+from blendset_trainer.training.log import StepReport, read_log
 from blendset_trainer.training.loop import learning_rate_factor, train
 from blendset_trainer.training.settings import OptimizerSettings, explained, load_train_config
 from tests.trainer.tiny_datasets import choose, thirty_views
 from tests.trainer.tiny_pipelines import stable_diffusion
-from tests.trainer.tiny_training import config_of, prepared, run_of, weights_of
+from tests.trainer.tiny_runs import config_of, prepared, run_of, weights_of
 
 CONFIGURATIONS = Path(__file__).parents[2] / "docs" / "training"
 UNCAPTIONED = {"captions": {"short": 0.0, "dense": 0.0, "none": 1.0}}
@@ -91,7 +91,12 @@ def test_stopped_politely_it_saves_and_goes_on(configured: Any, monkeypatch: pyt
     whole = run_of(configured("whole"))
     run = prepared(configured("parts"))
     add = run.log.add
-    monkeypatch.setattr(run.log, "add", lambda report: (add(report), os.kill(os.getpid(), signal.SIGINT)))
+
+    def add_and_interrupt(report: StepReport) -> None:
+        add(report)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(run.log, "add", add_and_interrupt)
     with pytest.raises(KeyboardInterrupt):
         train(run)
     assert run.step == 1

@@ -117,7 +117,8 @@ def optimizer_parts(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor]
     state = optimizer.state_dict()
     tables = {f"state/{index}": values for index, values in state["state"].items()}
     tables |= {f"group/{index}": values for index, values in enumerate(state["param_groups"])}
-    tensors, rest = {}, {}
+    tensors: dict[str, Tensor] = {}
+    rest: dict[str, Any] = {}
     for place, values in tables.items():
         tensors |= {f"{place}/{name}": value for name, value in values.items() if isinstance(value, Tensor)}
         rest[place] = {name: value for name, value in values.items() if not isinstance(value, Tensor)}

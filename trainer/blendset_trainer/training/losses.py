@@ -41,7 +41,8 @@ def loss_weights(plan: TimestepPlan, batch: Batch, levels: Tensor) -> Tensor:
 
 def sample_losses(family: Family, texts: Texts, batch: Batch, levels: Tensor, seed: int) -> Tensor:
     """The mean squared error of each sample's prediction at its noise level, (B,); masked where the batch has masks."""
-    moments = family.moments(batch.pixels / 127.5 - 1) if batch.latents is None else batch.latents
+    moments = batch.latents if batch.pixels is None else family.moments(batch.pixels / 127.5 - 1)
+    assert moments is not None  # a batch has either
     device, (channels, *size) = moments.device, moments.shape[1:]  # channels: means and deviations
     latents = family.latents(moments, drawn(seed, "posterior", batch, (channels // 2, *size)).to(device))
     noise, levels = drawn(seed, "noise", batch, latents.shape[1:]).to(device), levels.to(device)

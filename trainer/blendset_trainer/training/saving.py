@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What training leaves for other programs: a pipeline that diffusers loads, or a LoRA that diffusers and ComfyUI load."""
+"""What training leaves for others: a pipeline that diffusers loads, or a LoRA that diffusers and ComfyUI load."""
 
 from __future__ import annotations
 
