@@ -84,9 +84,9 @@ def _from_spectra(clean: Array, source: Array, tolerance: float) -> tuple[float,
 
 
 def _fall(spectra: Array) -> Array:
-    """How power falls with frequency, (RINGS,): the geometric mean over pictures, each relative to its own contrast,
-    so that a few glaring ones decide nothing."""
-    return np.asarray(np.exp(np.log(spectra / spectra.sum(1, keepdims=True)).mean(0)))
+    """How power falls from the coarsest ring on, (RINGS,), whatever the contrast: the geometric mean over pictures, so
+    that a few glaring ones decide nothing."""
+    return np.asarray(np.exp(np.log(spectra / spectra[:, :1]).mean(0)))
 
 
 def _again(spectra: Array, random: np.random.Generator) -> Array:

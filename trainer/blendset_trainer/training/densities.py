@@ -7,9 +7,8 @@ A density is read through its quantiles: the fraction of its mass with less nois
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -22,85 +21,51 @@ UNIFORM, LOGIT_NORMAL, LOG_NORMAL = "uniform", "logit-normal", "log-normal"
 BASES = (UNIFORM, LOGIT_NORMAL, LOG_NORMAL)
 _BELL = {LOGIT_NORMAL: (0.0, 1.0), LOG_NORMAL: (-1.2, 1.2)}
 """Mean and deviation of ln(sigma/alpha): SD3's (arXiv 2403.03206, 3.1) and EDM's (arXiv 2206.00364, table 1)."""
-_FINEST = 1e-12
-"""Fractions keep this far from 0 and 1, where levels would be infinite."""
-
-
-class BaseDensity(ABC):
-    """A density over the levels of an axis. Fractions grow with the noise."""
-
-    axis: NoiseAxis
-
-    @abstractmethod
-    def cells(self) -> Tensor:
-        """Fractions that cut the axis into cells, ascending from 0 to 1; of timesteps, one cell each."""
-
-    @abstractmethod
-    def fraction(self, log_snr: Tensor) -> Tensor:
-        """The mass with less noise than this, continuous."""
-
-    @abstractmethod
-    def cut(self, log_snr: Tensor) -> Tensor:
-        """`fraction`, moved to the nearest place between two levels where levels are discrete."""
-
-    @abstractmethod
-    def log_snr(self, fraction: Tensor) -> Tensor:
-        """The inverse of `fraction`."""
-
-    @abstractmethod
-    def level(self, fraction: Tensor) -> Tensor:
-        """The level there: a timestep (int64) or a sigma (float64)."""
 
 
 @dataclass(frozen=True, eq=False)
-class SmoothDensity(BaseDensity):
-    """Of sigmas. `below` is the distribution of x = ln(sigma/alpha) when it is centred, `at` the inverse."""
+class BaseDensity:
+    """A density over the levels of an axis, as a table: `below` (N + 1,) is the mass with less noise than `edges`.
 
-    axis: NoiseAxis
-    below: Callable[[Tensor], Tensor]
-    at: Callable[[Tensor], Tensor]
-    mean: float
-    deviation: float
-
-    def cells(self) -> Tensor:
-        log_snr = torch.linspace(30, -30, 3001, dtype=torch.float64)
-        return ascending(torch.tensor([0.0, 1.0], dtype=torch.float64), self.fraction(log_snr))
-
-    def fraction(self, log_snr: Tensor) -> Tensor:
-        return self.below((-log_snr / 2 - self.mean) / self.deviation)
-
-    def cut(self, log_snr: Tensor) -> Tensor:
-        return self.fraction(log_snr)
-
-    def log_snr(self, fraction: Tensor) -> Tensor:
-        return -2 * (self.mean + self.deviation * self.at(fraction))
-
-    def level(self, fraction: Tensor) -> Tensor:
-        return self.axis.level(self.log_snr(fraction.clamp(_FINEST, 1 - _FINEST)))
-
-
-@dataclass(frozen=True, eq=False)
-class SteppedDensity(BaseDensity):
-    """Of timesteps: `edges` (T + 1,) are -log-SNR half way between them, `below` (T + 1,) the mass before each."""
+    `edges` are -log-SNR; of timesteps, those half way between one and the next, so that each has one cell. Reading the
+    table takes nothing but the four operations, whose results do not depend on what else is computed beside them.
+    """
 
     axis: NoiseAxis
     edges: Tensor
     below: Tensor
 
-    def cells(self) -> Tensor:
-        return self.below
-
     def fraction(self, log_snr: Tensor) -> Tensor:
+        """The mass with less noise than this."""
         return interpolated(-log_snr, self.edges, self.below)
 
-    def cut(self, log_snr: Tensor) -> Tensor:
-        return self.below[torch.searchsorted(self.edges[1:], -log_snr, right=True)]
-
     def log_snr(self, fraction: Tensor) -> Tensor:
+        """The inverse of `fraction`."""
         return -interpolated(fraction, self.below, self.edges)
 
+    def cut(self, log_snr: Tensor) -> Tensor:
+        """`fraction`, of timesteps moved to the nearest edge between two cells."""
+        if self.axis.discrete:
+            return self.below[torch.searchsorted(self.edges[1:], -log_snr, right=True)]
+        return self.fraction(log_snr)
+
     def level(self, fraction: Tensor) -> Tensor:
-        return (torch.searchsorted(self.below, fraction, right=True) - 1).clamp(0, len(self.below) - 2)
+        """The timestep (int64) or the sigma (float64) at which this much of the mass has less noise."""
+        if self.axis.discrete:
+            return (torch.searchsorted(self.below, fraction, right=True) - 1).clamp(0, len(self.below) - 2)
+        return interpolated(fraction, self.below, self._levels)
+
+    @cached_property
+    def _levels(self) -> Tensor:
+        return self.axis.level(-self.edges)
+
+    def with_edges(self, log_snr: Tensor) -> BaseDensity:
+        """The same density with edges there too, exact where levels are continuous; timesteps have all they can."""
+        if self.axis.discrete:
+            return self
+        inside = log_snr[(-log_snr > self.edges[0]) & (-log_snr < self.edges[-1])]
+        edges = ascending(self.edges, -inside)
+        return BaseDensity(self.axis, edges, interpolated(edges, self.edges, self.below))
 
 
 def base_density(
@@ -110,19 +75,20 @@ def base_density(
 
     A shift s, which moves flow's sigma to s sigma/(1 + (s - 1) sigma), adds ln s to ln(sigma/alpha) whatever the axis.
     """
+    edges = _between_timesteps(axis) if axis.discrete else torch.linspace(-30, 30, 6001, dtype=torch.float64)
     if name == UNIFORM and axis.discrete:
         if shift != 1:
             raise BlendsetError(f"The uniform density of {axis.name}'s timesteps takes no shift; leave shift at 1.")
-        edges = _edges(axis)
-        return SteppedDensity(axis, edges, torch.linspace(0, 1, len(edges), dtype=torch.float64))
+        return BaseDensity(axis, edges, torch.linspace(0, 1, len(edges), dtype=torch.float64))
     if name == UNIFORM and axis.name == "edm":
         raise BlendsetError("EDM's sigmas have no end and so no uniform density; choose base = 'log-normal'.")
-    usual = _BELL.get(name, (0.0, 1.0))
+    usual = _BELL.get(name, (0.0, 1.0))  # a uniform flow sigma is logistic in ln(sigma/alpha)
     centre = (usual[0] if mean is None else mean) + math.log(shift)
-    spread = usual[1] if deviation is None else deviation
-    below, at = (torch.sigmoid, torch.logit) if name == UNIFORM else (torch.special.ndtr, torch.special.ndtri)
-    smooth = SmoothDensity(axis, below, at, centre, spread)
-    return _stepped(smooth) if axis.discrete else smooth
+    place = (edges / 2 - centre) / (usual[1] if deviation is None else deviation)
+    below = torch.sigmoid(place) if name == UNIFORM else torch.special.ndtr(place)
+    rising = torch.cat([below.diff() > 0, torch.tensor([True])]) | torch.tensor(axis.discrete)
+    below, edges = below[rising], edges[rising]
+    return BaseDensity(axis, edges, (below - below[0]) / (below[-1] - below[0]))
 
 
 def shift_of(scheduler: Any, tokens: int) -> float:
@@ -150,21 +116,11 @@ def ascending(*values: Tensor) -> Tensor:
     return once
 
 
-def _edges(axis: NoiseAxis) -> Tensor:
+def _between_timesteps(axis: NoiseAxis) -> Tensor:
     """-log-SNR half way between an axis' timesteps, and as far beyond the first and the last; finite."""
-    noise = -axis.log_snr(torch.arange(_timesteps(axis)))
+    last = int(axis.level(torch.tensor(-torch.inf)))
+    noise = -axis.log_snr(torch.arange(last + 1))
     noise = torch.nan_to_num(noise, posinf=float(2 * noise[-2] - noise[-3]))
     ends = torch.stack([2 * noise[0] - noise[1], 2 * noise[-1] - noise[-2]])
     padded = torch.cat([ends[:1], noise, ends[1:]])
     return (padded[:-1] + padded[1:]) / 2
-
-
-def _timesteps(axis: NoiseAxis) -> int:
-    return int(axis.level(torch.tensor(-torch.inf))) + 1
-
-
-def _stepped(smooth: SmoothDensity) -> SteppedDensity:
-    """The mass of a smooth density that is nearest to each timestep."""
-    edges = _edges(smooth.axis)
-    below = smooth.fraction(-edges)
-    return SteppedDensity(smooth.axis, edges, (below - below[0]) / (below[-1] - below[0]))

@@ -46,6 +46,7 @@ class PlanRow:
 def plan_rows(plan: TimestepPlan) -> Iterator[PlanRow]:
     """Every source with every band that it trains."""
     log_snr = plan.base.log_snr(plan.cuts)
+    log_snr[0], log_snr[-1] = torch.inf, -torch.inf
     sigma = axis_named("flow").level(log_snr).tolist()
     ends = [value if math.isfinite(value) else None for value in log_snr.tolist()]
     mass, effective = plan.by_band(plan.mass), plan.effective_mass()
@@ -129,15 +130,13 @@ def plan_png(plan: TimestepPlan) -> bytes:
     """Two plots over log-SNR, noisier to the right: who trains a level, and how often it is trained."""
     figure = Figure(figsize=(8.5, 7), dpi=110, facecolor=PAPER, layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True)
-    ends = plan.base.log_snr(plan.edges)
-    shown = torch.isfinite(ends[:-1]) & torch.isfinite(ends[1:])
-    middle = ((ends[:-1] + ends[1:]) / 2)[shown]
+    middle = -(plan.base.edges[:-1] + plan.base.edges[1:]) / 2
+    width = plan.base.edges.diff()
     colours = [SUBJECT_COLOURS[row % len(SUBJECT_COLOURS)] for row in range(len(plan.sources))]
     split = plan.responsibility().nan_to_num()
-    above.stackplot(middle, split[:, shown].numpy(), labels=plan.sources, colors=colours, step="mid", alpha=0.85)
-    width = (ends[:-1] - ends[1:])[shown]
-    below.stackplot(middle, (plan.mass[:, shown] / width).numpy(), colors=colours, step="mid", alpha=0.85)
-    base = plan.edges.diff()[shown] / width
+    above.stackplot(middle, split.numpy(), labels=plan.sources, colors=colours, step="mid", alpha=0.85)
+    below.stackplot(middle, (plan.mass / width).numpy(), colors=colours, step="mid", alpha=0.85)
+    base = plan.edges.diff() / width
     below.plot(middle, base, color=INK, linewidth=1.4, linestyle="--", label="the model's own density")
     _dress(figure, plan, above, below)
     drawn = io.BytesIO()

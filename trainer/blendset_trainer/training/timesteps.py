@@ -51,13 +51,12 @@ class SourcePolicy:
 class TimestepPlan:
     """How training's mass lies over sources and noise.
 
-    `edges` (N + 1,) are fractions of the base density, `mass` (sources, N) sums to 1, `cuts` (bands + 1,) are the edges
-    between which loss is reported.
+    `mass` (sources, N) is that of each cell of the base density; it sums to 1. `cuts` (bands + 1,) are the fractions of
+    the base between which loss is reported.
     """
 
     sources: tuple[str, ...]
     base: BaseDensity
-    edges: Tensor
     mass: Tensor
     cuts: Tensor
     weighting: Weighting
@@ -79,10 +78,15 @@ class TimestepPlan:
         """The probability of each source given the cell, (sources, N); nan where nothing is trained."""
         return self.mass / self.marginal()
 
+    @property
+    def edges(self) -> Tensor:
+        """The fractions of the base that cells lie between, (N + 1,)."""
+        return self.base.below
+
     @cached_property
     def log_snr(self) -> Tensor:
         """The log-SNR of each cell, (N,)."""
-        return _log_snr(self.base, self.edges)
+        return _log_snr(self.base)
 
     def level(self, source: str, u: Tensor, lowest: Tensor | None = None, highest: Tensor | None = None) -> Tensor:
         """Levels of a source's density for u (B,) in [0, 1), by its inverse; each depends on its own u and bounds only.
@@ -130,8 +134,8 @@ class TimestepPlan:
             usual, here = float(base[start:stop].sum()), float(marginal[start:stop].sum())
             if max(usual, here) >= WORTH_A_WORD:
                 where = _named(self.base, *self.edges[[start, stop]].tolist())
-                often = f"{here / usual:.2g} times as often as" if here else "not at all where"
-                yield f"{where} is trained {often} the model's own density would."
+                often = f"trained {here / usual:.2g} times as often as the model's own density would"
+                yield f"{where} is {often if here else 'never trained'}."
 
     @cached_property
     def _below(self) -> Tensor:
@@ -164,11 +168,12 @@ def timestep_plan(
     BlendsetError where a source can train nothing or, without `shares`, where nobody trains a level.
     """
     sources = tuple(each.source for each in policies)
-    edges, cuts = _edges(policies, base), _cuts(policies, base)
-    wanted = torch.stack([_wanted(each, base, edges) for each in policies])
-    mass = _with_floor(edges.diff(), edges, cuts, floor)
+    base = base.with_edges(_boundaries(policies))
+    cuts = _cuts(policies, base)
+    wanted = torch.stack([_wanted(each, base) for each in policies])
+    mass = _with_floor(base.below, cuts, floor)
     for start, stop in _runs(wanted.sum(0) == 0) if shares is None else ():
-        where = _named(base, float(edges[start]), float(edges[stop]))
+        where = _named(base, *base.below[[start, stop]].tolist())
         raise BlendsetError(f"No source trains {where}; give one a band there, or set mode = 'free' to leave it out.")
     table = mass * (wanted / wanted.sum(0) if shares is None else wanted)
     for source, total in zip(sources, table.sum(1).tolist(), strict=True):
@@ -177,7 +182,7 @@ def timestep_plan(
     if shares is not None:
         share = torch.tensor([shares[source] for source in sources], dtype=torch.float64)
         table *= (share / share.sum() / table.sum(1))[:, None]
-    return TimestepPlan(sources, base, edges, table, cuts, weighting)
+    return TimestepPlan(sources, base, table, cuts, weighting)
 
 
 def min_snr(prediction: Prediction, gamma: float) -> Weighting:
@@ -205,11 +210,11 @@ def unknown_source(source: str, known: Sequence[str]) -> BlendsetError:
     return BlendsetError(f"There is no source '{source}'; {cure}")
 
 
-def _edges(policies: Sequence[SourcePolicy], base: BaseDensity) -> Tensor:
-    """The cells of the base, cut wherever a band begins, ends or fades."""
+def _boundaries(policies: Sequence[SourcePolicy]) -> Tensor:
+    """The log-SNR wherever a band begins, ends or fades."""
     bands = [band for policy in policies for band in policy.bands]
     places = [end + side * band.soft_edge / 2 for band in bands for end in _ends(band) for side in (-1, 0, 1)]
-    return ascending(base.cells(), base.cut(torch.tensor(places, dtype=torch.float64)))
+    return torch.tensor(places, dtype=torch.float64)
 
 
 def _cuts(policies: Sequence[SourcePolicy], base: BaseDensity) -> Tensor:
@@ -226,18 +231,18 @@ def _ends(band: Band) -> tuple[float, float]:
     return band.cleanest, band.noisiest
 
 
-def _wanted(policy: SourcePolicy, base: BaseDensity, edges: Tensor) -> Tensor:
+def _wanted(policy: SourcePolicy, base: BaseDensity) -> Tensor:
     """The weight of a source in each cell, before others are asked, (N,)."""
-    windows = [_window(policy.source, band, base, edges) for band in policy.bands]
+    windows = [_window(policy.source, band, base) for band in policy.bands]
     hard = [window > 0 for window, band in zip(windows, policy.bands, strict=True) if not band.soft_edge]
     if bool((sum(hard, torch.zeros(1)) > 1).any()):
         raise BlendsetError(f"Bands of source '{policy.source}' overlap; let one end where the next begins.")
     wanted = torch.stack([band.weight * window for window, band in zip(windows, policy.bands, strict=True)]).sum(0)
-    moved = base.fraction(base.log_snr(edges) - policy.offset).diff()
-    return wanted * moved / edges.diff() if policy.offset else wanted
+    moved = base.fraction(-base.edges - policy.offset).diff()
+    return wanted * moved / base.below.diff() if policy.offset else wanted
 
 
-def _window(source: str, band: Band, base: BaseDensity, edges: Tensor) -> Tensor:
+def _window(source: str, band: Band, base: BaseDensity) -> Tensor:
     """1 inside the band, 0 outside, between them on a soft edge, (N,)."""
     first, last = base.cut(torch.tensor(_ends(band), dtype=torch.float64))
     if first >= last:
@@ -246,13 +251,13 @@ def _window(source: str, band: Band, base: BaseDensity, edges: Tensor) -> Tensor
             f"noise level of {base.axis.name}; widen it."
         )
     if not band.soft_edge:
-        return torch.logical_and(edges[:-1] >= first, edges[:-1] < last).double()
-    log_snr = _log_snr(base, edges)
+        return torch.logical_and(base.below[:-1] >= first, base.below[:-1] < last).double()
+    log_snr = _log_snr(base)
     inside = torch.minimum(band.cleanest - log_snr, log_snr - band.noisiest).nan_to_num(nan=torch.inf)
     return (inside / band.soft_edge + 0.5).clamp(0, 1)
 
 
-def _with_floor(mass: Tensor, edges: Tensor, cuts: Tensor, floor: float) -> Tensor:
+def _with_floor(edges: Tensor, cuts: Tensor, floor: float) -> Tensor:
     """The mass of cells (N,) once no band between cuts has less than `floor`."""
     band = torch.searchsorted(cuts[1:-1], edges[:-1], right=True)
     have = cuts.diff()
@@ -262,12 +267,12 @@ def _with_floor(mass: Tensor, edges: Tensor, cuts: Tensor, floor: float) -> Tens
     for _ in have:  # a band that gives may come to the floor itself
         wanted = torch.where(low, floor, have * (1 - floor * low.sum()) / have[~low].sum())
         low |= wanted < floor
-    return mass * (wanted / have)[band]
+    return edges.diff() * (wanted / have)[band]
 
 
-def _log_snr(base: BaseDensity, edges: Tensor) -> Tensor:
+def _log_snr(base: BaseDensity) -> Tensor:
     """The log-SNR of the level in the middle of each cell, (N,)."""
-    return base.axis.log_snr(base.level((edges[:-1] + edges[1:]) / 2))
+    return base.axis.log_snr(base.level((base.below[:-1] + base.below[1:]) / 2))
 
 
 def _named(base: BaseDensity, low: float, high: float) -> str:
@@ -276,7 +281,10 @@ def _named(base: BaseDensity, low: float, high: float) -> str:
     if base.axis.discrete:
         first, last = base.level(torch.stack([ends[0], _before(ends[1], ends[1])])).tolist()
         return f"t {first}-{last}"
-    return "sigma {:.3g}-{:.3g}".format(*base.axis.level(base.log_snr(ends)).tolist())
+    least, most = base.level(ends).tolist()
+    if low > 0 and high < 1:
+        return f"sigma {least:.3g}-{most:.3g}"
+    return f"sigma below {most:.3g}" if high < 1 else f"sigma above {least:.3g}" if low > 0 else "every sigma"
 
 
 def _runs(marked: Tensor) -> Iterator[tuple[int, int]]:
