@@ -12,6 +12,7 @@ from scipy import stats
 
 from blendset.errors import BlendsetError
 from blendset.options import structure
+from blendset_trainer.training.calibration import covering_noise
 from blendset_trainer.training.densities import base_density
 from blendset_trainer.training.noise import Prediction, axis_named
 from blendset_trainer.training.plan_settings import BandSettings, PlanSettings, SourceInPlan, plan_from_settings
@@ -266,7 +267,11 @@ def test_levels_know_their_band() -> None:
 
 def test_min_snr_would_nearly_delete_the_low_noise_band() -> None:
     """notes/bootstrap3d.md 6.4, which is why weights are normalised within each source."""
-    for prediction, means in (("epsilon", (0.055, 0.736, 1.0)), ("v_prediction", (0.054, 0.589, 0.126))):
+    published: dict[Prediction, tuple[float, ...]] = {
+        "epsilon": (0.055, 0.736, 1.0),
+        "v_prediction": (0.054, 0.589, 0.126),
+    }
+    for prediction, means in published.items():
         weight = min_snr(prediction, 5.0)(PIXART.log_snr(torch.arange(1000)))
         assert [float(weight[low:high].mean()) for low, high in ((0, 50), (50, 200), (200, 1000))] == pytest.approx(
             means, abs=1e-3
@@ -370,6 +375,13 @@ def test_the_reschedule_restores_what_blurred_copies_take() -> None:
     assert measured == pytest.approx([0.70, 0.87, 0.95, 0.97], abs=0.015)
     only_blurred = sharpness(two(BandSettings(0, 1, weight=1e-9), BandSettings()))
     assert only_blurred == pytest.approx(0.01, abs=0.005)
+
+
+def test_calibration_finds_where_the_copies_do_no_harm() -> None:
+    """With its usual tolerance, what the copies take is a few per cent."""
+    log_snr = -math.log(covering_noise(POWER, BLURRED, 0.1).max())
+    assert 150 < int(PIXART.level(torch.tensor(log_snr))) < 200
+    assert sharpness(two(BandSettings(), BandSettings(None, log_snr, "log_snr", weight=5.0))) > 0.93
 
 
 def test_base_densities_are_read_back() -> None:

@@ -54,9 +54,9 @@ def add_calibrate(commands: argparse._SubParsersAction[Parser]) -> None:
 def _calibrate(arguments: argparse.Namespace) -> int:
     from blendset_trainer.training.calibration import boundary, luminance, spectrum
 
-    if arguments.resolution < 48 or arguments.pictures < FEWEST or not 0 < arguments.tolerance < 1:
+    if arguments.resolution < 1 or arguments.pictures < FEWEST or not 0 < arguments.tolerance < 1:
         raise UsageError(
-            f"Take a resolution of 48 or more, {FEWEST} pictures or more, and a tolerance between 0 and 1."
+            f"Take at least {FEWEST} --pictures, a --resolution above 0 and a --tolerance between 0 and 1."
         )
     dataset = Dataset(arguments.dataset)
     clean, source = (_pictures(dataset, name, arguments.pictures) for name in (arguments.clean, arguments.source))

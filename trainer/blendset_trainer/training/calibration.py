@@ -21,8 +21,8 @@ from blendset.imaging import LUMA
 Array = NDArray[np.float64]
 Encode = Callable[[NDArray[np.uint8]], Array]
 """From a square picture (side, side, 3) to what a model adds noise of deviation 1 to, (channels, height, width)."""
-RINGS = 24
-"""Frequencies that are told apart, up to half a cycle per pixel."""
+MOST_RINGS, SMALLEST = 24, 32
+"""Frequencies that are told apart, up to half a cycle per pixel, and the side of a picture that tells enough."""
 FAINTEST = 1e-9
 """Power that no picture of 8 bits has less of, but one colour alone."""
 
@@ -43,7 +43,7 @@ def luminance(picture: NDArray[np.uint8]) -> Array:
 
 
 def spectrum(encoded: Array) -> Array:
-    """The power of a picture (channels, side, side) by frequency, (RINGS,), where noise of deviation 1 has power 1.
+    """The power of a picture (channels, side, side) by frequency, (rings,), where noise of deviation 1 has power 1.
 
     A Hann window keeps the picture's edges, where it does not repeat itself, out of the high frequencies.
     """
@@ -51,13 +51,12 @@ def spectrum(encoded: Array) -> Array:
     window, ring = _window(side), _rings(side)
     free = encoded - encoded.mean((1, 2), keepdims=True)
     power = (np.abs(np.fft.fft2(free * window, norm="ortho")) ** 2).mean(0)
-    inside = ring < RINGS
-    mean = np.bincount(ring[inside], power[inside], RINGS) / np.bincount(ring[inside], minlength=RINGS)
-    return np.maximum(mean, FAINTEST)
+    mean = np.bincount(ring.ravel(), power.ravel()) / np.bincount(ring.ravel())
+    return np.maximum(mean[:-1], FAINTEST)
 
 
 def boundary(clean: Array, source: Array, tolerance: float = 0.1, resamples: int = 500, seed: int = 0) -> Boundary:
-    """Where two sources become alike, from the spectra (pictures, RINGS) of each."""
+    """Where two sources become alike, from the spectra (pictures, rings) of each."""
     random = np.random.default_rng(seed)
     tried = [_from_spectra(_again(clean, random), _again(source, random), tolerance)[0] for _ in range(resamples)]
     low, high = np.quantile(tried, (0.025, 0.975), method="nearest")
@@ -80,11 +79,11 @@ def _from_spectra(clean: Array, source: Array, tolerance: float) -> tuple[float,
     power = clean.mean(0)
     noise = covering_noise(power, power * _fall(source) / _fall(clean), tolerance)
     ring = int(noise.argmax())
-    return -math.log(noise[ring]) if noise[ring] > 0 else math.inf, (ring + 0.5) / (2 * RINGS)
+    return -math.log(noise[ring]) if noise[ring] > 0 else math.inf, (ring + 0.5) / (2 * len(noise))
 
 
 def _fall(spectra: Array) -> Array:
-    """How power falls from the coarsest ring on, (RINGS,), whatever the contrast: the geometric mean over pictures, so
+    """How power falls from the coarsest ring on, (rings,), whatever the contrast: the geometric mean over pictures, so
     that a few glaring ones decide nothing."""
     return np.asarray(np.exp(np.log(spectra / spectra[:, :1]).mean(0)))
 
@@ -103,11 +102,14 @@ def _window(side: int) -> Array:
 
 @lru_cache(maxsize=4)
 def _rings(side: int) -> NDArray[np.int64]:
-    """The ring of each frequency, (side, side); those that are none's, 0 and the corners, are RINGS."""
-    if side < 2 * RINGS:
-        raise BlendsetError(f"Pictures of {side} pixels tell too few frequencies apart; use at least {2 * RINGS}.")
+    """The ring of each frequency, (side, side); 0 and the corners, which are in none, come last."""
+    if side < SMALLEST:
+        raise BlendsetError(
+            f"A side of {side} tells too few frequencies apart; choose a --resolution that gives {SMALLEST}."
+        )
+    rings = min(MOST_RINGS, side // 3)
     along = np.fft.fftfreq(side)
     radius = np.hypot(along[:, None], along[None, :])
-    ring: NDArray[np.int64] = np.minimum((radius * 2 * RINGS).astype(np.int64), RINGS)
-    ring[0, 0] = RINGS
+    ring: NDArray[np.int64] = np.minimum((radius * 2 * rings).astype(np.int64), rings)
+    ring[0, 0] = rings
     return ring
