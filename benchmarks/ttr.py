@@ -84,7 +84,7 @@ def main() -> None:
     linear = closed_form(patches, settings)
     folder = ROOT / "build" / "benchmarks"
     folder.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(folder / "ttr.npz", **patches, **drawn)
+    np.savez_compressed(folder / "ttr.npz", allow_pickle=False, **patches, **drawn)
     figures = told(patches, drawn, linear)
     kinds = {HELD_OUT: patches[HELD_OUT]} | {arm: np.concatenate(drawn[arm]) for arm in ARMS}
     blurred = {"blurred, trained": patches[SYNTHETIC]}

@@ -5,6 +5,8 @@ from configuration, so that whatever holds for their shapes holds for the real o
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,21 @@ import transformers
 
 from tests.trainer.tiny_models import SMALL, tokenizer
 
-PIXELS = 64
+PIXELS = 32
 """The side of the pictures that they make."""
 BLOCKS = (16, 32)
 SCALED_LINEAR = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear",
                  "steps_offset": 1, "clip_sample": False}  # fmt: skip
+KINDS = [
+    "stable_diffusion", "stable_diffusion_2", "stable_diffusion_xl", "pixart_alpha", "pixart_sigma",
+    "stable_diffusion_3", "stable_diffusion_3_without_t5", "flux", "flux_schnell",
+]  # fmt: skip
+Make = Callable[[str], Path]
+
+
+def maker(folder: Path) -> Make:
+    """Makes the tiny pipeline of a kind (a function below) on first use; returns its folder."""
+    return cache(lambda kind: globals()[kind](folder / kind))
 
 
 def stable_diffusion(folder: Path, prediction: str = "epsilon", **schedule: Any) -> Path:

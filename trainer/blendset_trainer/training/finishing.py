@@ -1,23 +1,74 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run leaves when it is done: a pipeline or a LoRA that other programs load."""
+"""What a run leaves when it is done: a pipeline or a LoRA that other programs load, and a card that says of what."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
+from blendset.dataset import Dataset
+from blendset.records import sha256_file
+from blendset_trainer.selection.files import selection_path
+from blendset_trainer.training.card import CardData, Curve, TrainedOn, write_card
+from blendset_trainer.training.log import LOG, read_log
+from blendset_trainer.training.plan_files import plan_rows, write_plan
 from blendset_trainer.training.runs import Run
+from blendset_trainer.training.samples import Source
 from blendset_trainer.training.saving import save_full, save_lora
 
 
-def finish(run: Run) -> list[str]:
-    """Write what was trained, with the averaged weights where a run keeps them, and return the paths."""
+def finish(run: Run, sources: Sequence[Source]) -> Path:
+    """Write what was trained, with the averaged weights where a run keeps them; returns its folder."""
     run.log.close()
-    made: list[str] = []
+    folder = run.folder / ("model" if run.config.model.method == "full" else "lora")
     if run.accelerator.is_main_process:
         with run.averaged_weights():
-            if run.config.model.method == "full":
-                folder = run.folder / "model"
-                save_full(run.family, folder)
-                made = [str(folder)]
-            else:
-                made = [str(path) for path in save_lora(run.family, run.folder / "lora")]
+            (save_full if run.config.model.method == "full" else save_lora)(run.family, folder)
+        write_plan(run.folder, run.plan, {source.name: len(source) for source in sources}, run.config.train.samples)
+        write_card(folder, card_data(run, sources))
     run.accelerator.wait_for_everyone()
-    return made
+    return folder
+
+
+def card_data(run: Run, sources: Sequence[Source]) -> CardData:
+    """What the model card says of a run."""
+    settings = run.config.model
+    return CardData(
+        name=run.folder.resolve().name,
+        base_model=settings.path,
+        family=run.family.name,
+        method="full" if settings.method == "full" else f"LoRA of rank {settings.rank}",
+        samples_seen=run.step * run.config.train.batch,
+        steps=run.step,
+        seed=run.config.seed,
+        resolution=f"{run.config.train.resolution} px",
+        sources=tuple(_trained_on(run, source) for source in sources),
+        curves=loss_curves(run.folder / LOG),
+    )
+
+
+def loss_curves(log: Path) -> dict[str, Curve]:
+    """The mean loss of each source and band by samples seen, from a run's log."""
+    curves: dict[str, list[tuple[int, float]]] = {}
+    for row in read_log(log):
+        for name, loss in row.get("loss_by", {}).items():
+            curves.setdefault(name, []).append((row["samples"], loss))
+    return dict(sorted(curves.items()))
+
+
+def _trained_on(run: Run, source: Source) -> TrainedOn:
+    settings = source.settings
+    dataset = Dataset(source.root) if settings.dataset else None
+    selection = selection_path(dataset, settings.selection) if dataset and settings.selection else None
+    return TrainedOn(
+        name=source.name,
+        kind=settings.kind,
+        dataset=dataset.record.name if dataset else source.root.name,
+        selection=settings.selection,
+        selection_sha256=sha256_file(selection) if selection else "",
+        samples=len(source),
+        share=run.plan.shares()[source.name],
+        bands=", ".join(row.band for row in plan_rows(run.plan) if row.source == source.name),
+        scenes=tuple(sorted({path.stem for path in dataset.root.glob("scenes/*.json")})) if dataset else (),
+        licence=dataset.record.licence if dataset else "",
+    )

@@ -4,18 +4,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
-from diffusers.loaders.lora_base import LoraBaseMixin
+from diffusers.loaders.lora_base import LORA_WEIGHT_NAME_SAFE, LoraBaseMixin
 from peft import LoraConfig, PeftModel, get_peft_model_state_dict, inject_adapter_in_model
+from peft.tuners.lora import LoraLayer
+from peft.utils import SAFETENSORS_WEIGHTS_NAME
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from blendset.errors import BlendsetError
 from blendset.options import nearest
 from blendset_trainer.training.families import Family
-from blendset_trainer.weights import LIBRARY_ERRORS, find_file, local_path
+from blendset_trainer.weights import LIBRARY_ERRORS, find_file
 
 ADAPTER = "default"
+DOWN = "lora_A.weight", "lora_down.weight", "lora.down.weight"
+"""How the first of a layer's two matrices is called: by peft, by kohya, by older diffusers."""
+ENCODERS = "lora_te", "text_encoder"
+"""How the names of what is for text encoders begin."""
 
 
 def add_lora(family: Family, rank: int, alpha: float, targets: Sequence[str] = (), seed: int = 0) -> None:
@@ -46,26 +54,31 @@ def lora_tensors(family: Family) -> dict[str, Tensor]:
 
 
 def load_lora(family: Family, name: str) -> None:
-    """Put a trained LoRA into the pipeline: a file, a folder that was saved, or OWNER/REPOSITORY/FILE on the hub.
+    """Put a trained LoRA into the pipeline: a file, a folder that holds one, or OWNER/REPOSITORY/FILE on the hub.
 
     Raises BlendsetError for one that was trained on another model.
     """
-    path = local_path(name) or find_file(name)
+    file = _weights_file(find_file(name))
     try:
+        with safe_open(file, "pt") as weights:
+            given = [key for key in weights.keys() if key.endswith(DOWN) and not key.startswith(ENCODERS)]  # noqa: SIM118
         if isinstance(family.pipeline, LoraBaseMixin):
-            family.pipeline.load_lora_weights(str(path))
+            family.pipeline.load_lora_weights(str(file), use_safetensors=True)
         else:
-            PeftModel.from_pretrained(family.module, str(path if path.is_dir() else path.parent))
-    except LIBRARY_ERRORS as error:
+            PeftModel.from_pretrained(family.module, str(file.parent))
+    except (*LIBRARY_ERRORS, SafetensorError) as error:
         raise _foreign(family, name) from error
-    if not _fits(family):
+    taken = [layer for layer in family.module.modules() if isinstance(layer, LoraLayer)]
+    if not given or len(taken) < len(given):  # what fits nowhere is passed over in silence
         raise _foreign(family, name)
 
 
-def _fits(family: Family) -> bool:
-    """Whether there are adapters, and each got weights: trained ones are not zero."""
-    ends = [tensor for name, tensor in family.module.named_parameters() if ".lora_B." in name]
-    return bool(ends) and all(bool(tensor.any()) for tensor in ends)
+def _weights_file(path: Path) -> Path:
+    """The file itself, or the one that diffusers or peft would read in a folder."""
+    inside = [path / name for name in (LORA_WEIGHT_NAME_SAFE, SAFETENSORS_WEIGHTS_NAME) if (path / name).is_file()]
+    if path.is_dir() and not inside:
+        raise BlendsetError(f"{path} holds no LoRA (no {LORA_WEIGHT_NAME_SAFE}); give the file, or another folder.")
+    return inside[0] if inside else path
 
 
 def _foreign(family: Family, name: str) -> BlendsetError:

@@ -4,14 +4,18 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from blendset.errors import BlendsetError
 from blendset.records import atomic_write, write_json
 from blendset_trainer.reporting import counting, print_json
 from blendset_trainer.usage import DONE, Parser, UsageError, command
+
+if TYPE_CHECKING:
+    from blendset_trainer.training.families import Family
 
 GRID, RECORD = "grid.png", "samples.json"
 
@@ -69,33 +73,37 @@ def _lines(file: Path | None) -> list[str]:
 
 def _write(arguments: argparse.Namespace, prompts: list[str]) -> dict[str, Any]:
     """Make and write the pictures, then the grid of them, last what they were made with, which is returned."""
-    from dataclasses import asdict
-
-    from blendset_trainer.models import best_device, language_dtype
-    from blendset_trainer.training.families import load_family
-    from blendset_trainer.training.lora import load_lora
     from blendset_trainer.training.sampling import SamplingSettings, grid, png_of, sample
 
     settings = SamplingSettings(arguments.seed, arguments.steps, arguments.width, arguments.height, arguments.cfg_scale)
+    pictures = []
+    with counting("pictures", quiet=arguments.json) as on_progress:
+        for number, picture in enumerate(sample(_loaded(arguments), prompts, settings)):
+            atomic_write(arguments.out / _name(number), png_of(picture))
+            pictures.append(picture)
+            on_progress(number + 1, len(prompts))
+    atomic_write(arguments.out / GRID, png_of(grid(pictures)))
+    made = [
+        {"file": _name(number), "prompt": prompt, "seed": settings.seed + number}
+        for number, prompt in enumerate(prompts)
+    ]
+    record = {"model": arguments.model, "lora": arguments.lora, **asdict(settings), "pictures": made}
+    write_json(arguments.out / RECORD, record)
+    return record
+
+
+def _loaded(arguments: argparse.Namespace) -> Family:
+    from blendset_trainer.models import best_device, language_dtype
+    from blendset_trainer.training.families import load_family
+    from blendset_trainer.training.lora import load_lora
+
     device = best_device()
     family = load_family(arguments.model, dtype=language_dtype(device))
     if arguments.lora:
         load_lora(family, arguments.lora)
     family.pipeline.to(device)
-    pictures = []
-    with counting("pictures", quiet=arguments.json) as on_progress:
-        for number, picture in enumerate(sample(family, prompts, settings)):
-            atomic_write(arguments.out / f"{number:04d}.png", png_of(picture))
-            pictures.append(picture)
-            on_progress(number + 1, len(prompts))
-    atomic_write(arguments.out / GRID, png_of(grid(pictures)))
-    record = asdict(settings) | {
-        "model": arguments.model,
-        "lora": arguments.lora,
-        "pictures": [
-            {"file": f"{number:04d}.png", "prompt": prompt, "seed": settings.seed + number}
-            for number, prompt in enumerate(prompts)
-        ],
-    }
-    write_json(arguments.out / RECORD, record)
-    return record
+    return family
+
+
+def _name(number: int) -> str:
+    return f"{number:04d}.png"

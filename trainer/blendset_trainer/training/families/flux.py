@@ -80,11 +80,10 @@ def packed(latents: Tensor) -> Tensor:
 
 def opened(tokens: Tensor, height: int, width: int) -> Tensor:
     """The latents (B, C, height, width) that were `packed`."""
-    squares = tokens.transpose(1, 2).unflatten(2, (height // 2, width // 2))
+    squares = tokens.transpose(1, 2).reshape(len(tokens), -1, height // 2, width // 2)
     return torch.nn.functional.pixel_shuffle(squares, 2)
 
 
 def places(rows: int, columns: int) -> Tensor:
     """Where each token of a picture stands, for rotary embeddings: (rows · columns, 3) of 0, row, column."""
-    grid = torch.meshgrid(torch.zeros(1), torch.arange(rows), torch.arange(columns), indexing="ij")
-    return torch.stack(grid, dim=-1).reshape(-1, 3)
+    return torch.cartesian_prod(*(torch.arange(float(count)) for count in (1, rows, columns)))

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from blendset_trainer.training.families.family import Conditions, Family
 class StableDiffusion(Family):
     name = "Stable Diffusion"
     part = "unet"
-    left_out = "safety_checker", "feature_extractor", "image_encoder"
+    left_out: ClassVar[tuple[str, ...]] = "safety_checker", "feature_extractor", "image_encoder"
 
     @property
     def multiple(self) -> int:

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`blendset sample` makes the same pictures for the same seed, and says what they were made with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from blendset_trainer.cli import main
+from blendset_trainer.training.families import load_family
+from blendset_trainer.training.lora import add_lora
+from blendset_trainer.training.saving import save_lora
+from tests.trainer import tiny_pipelines
+from tests.trainer.tiny_datasets import files
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_pipelines.stable_diffusion(tmp_path_factory.mktemp("models") / "model")
+
+
+def sample(model: Path, out: Path, *words: str) -> int:
+    return main(["sample", str(model), "--out", str(out), "--steps", "2", "--seed", "4", *words])
+
+
+def test_the_same_seed_makes_the_same_files(model: Path, tmp_path: Path, capsys: Capture) -> None:
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("the blue lamp\n\n  a room\n", encoding="utf-8")
+    words = "--prompt", "a red chair", "--prompts", str(prompts), "--json"
+    for name in ("first", "second"):
+        assert sample(model, tmp_path / name, *words) == 0
+    assert files(tmp_path / "first") == files(tmp_path / "second")
+    record = json.loads((tmp_path / "first" / "samples.json").read_text())
+    assert json.JSONDecoder().raw_decode(capsys.readouterr().out)[0] == record
+    assert [(each["prompt"], each["seed"]) for each in record["pictures"]] == [
+        ("a red chair", 4), ("the blue lamp", 5), ("a room", 6),
+    ]  # fmt: skip
+    pictures = [Image.open(tmp_path / "first" / each["file"]) for each in record["pictures"]]
+    sheet = Image.open(tmp_path / "first" / "grid.png")
+    assert sheet.size == (2 * pictures[0].width, 2 * pictures[0].height)
+    corner = sheet.crop((0, pictures[0].height, pictures[0].width, 2 * pictures[0].height))
+    assert corner.tobytes() == pictures[2].tobytes()
+
+
+def test_a_picture_does_not_depend_on_the_others(model: Path, tmp_path: Path) -> None:
+    assert sample(model, tmp_path / "both", "--prompt", "a red chair", "--prompt", "a lamp") == 0
+    assert sample(model, tmp_path / "alone", "--prompt", "a lamp", "--seed", "5") == 0
+    assert (tmp_path / "both" / "0001.png").read_bytes() == (tmp_path / "alone" / "0000.png").read_bytes()
+
+
+def test_a_lora_changes_the_pictures(model: Path, tmp_path: Path) -> None:
+    family = load_family(str(model), dtype=torch.float32)
+    add_lora(family, rank=2, alpha=8)
+    for name, parameter in family.module.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(0))
+    save_lora(family, tmp_path / "lora")
+    assert sample(model, tmp_path / "with", "--prompt", "a lamp", "--lora", str(tmp_path / "lora")) == 0
+    assert sample(model, tmp_path / "without", "--prompt", "a lamp") == 0
+    assert (tmp_path / "with" / "0000.png").read_bytes() != (tmp_path / "without" / "0000.png").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "code"),
+    [
+        ([], "give --prompt TEXT or --prompts FILE", 2),
+        (["--prompts", "nowhere.txt"], "nowhere.txt cannot be read", 2),
+        (["--prompt", "a", "--width", "66"], "Stable Diffusion makes no pictures of width 66; give a multiple of 4", 1),
+        (["--prompt", "a", "--lora", "./nowhere"], "./nowhere does not exist", 1),
+        (["--prompt", "a", "--steps", "0"], "0 is not above 0", 2),
+    ],
+)
+def test_mistakes_are_one_sentence(
+    model: Path, tmp_path: Path, capsys: Capture, words: list[str], said: str, code: int
+) -> None:
+    assert main(["sample", str(model), "--out", str(tmp_path / "out"), *words]) == code
+    error = capsys.readouterr().err
+    assert said in error
+    assert len(error.splitlines()) == 1
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The model card: what a model was trained from, on what, under which plan, and how it went; text of plain data."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import jinja2
+from matplotlib.figure import Figure
+
+from blendset.records import atomic_write
+
+CARD, CURVES = "README.md", "curves.png"
+Curve = Sequence[tuple[int, float]]
+"""Loss by samples seen."""
+
+
+@dataclass(frozen=True)
+class TrainedOn:
+    """A source of the training: its dataset and selection, and what the plan gave it."""
+
+    name: str
+    kind: str
+    dataset: str
+    selection: str
+    selection_sha256: str
+    samples: int
+    share: float
+    """Of the samples that were drawn."""
+    bands: str
+    """The noise levels that it trained, in words."""
+    scenes: tuple[str, ...]
+    licence: str
+
+
+@dataclass(frozen=True)
+class CardData:
+    """What a model card says."""
+
+    name: str
+    base_model: str
+    family: str
+    method: str
+    """`full`, or the rank and the layers of a LoRA, in words."""
+    samples_seen: int
+    steps: int
+    seed: int
+    resolution: str
+    sources: tuple[TrainedOn, ...]
+    curves: Mapping[str, Curve] = field(default_factory=dict)
+    """By source and band."""
+    prompts: tuple[str, ...] = ()
+    """Of the pictures in `samples`."""
+    samples: str = ""
+    """A picture in the model's folder; empty where none was made."""
+    loads: str = ""
+    """Python that loads the model."""
+
+
+_TEMPLATE = """\
+---
+library_name: diffusers
+pipeline_tag: text-to-image
+base_model: {{ data.base_model|yaml }}
+tags: [blendset, text-to-image{{ ", lora" if data.method != "full" }}]
+---
+
+# {{ data.name }}
+
+{{ data.family }}, trained from `{{ data.base_model }}` ({{ data.method }}) with Blendset:
+{{ data.samples_seen }} samples in {{ data.steps }} steps at {{ data.resolution }}, seed {{ data.seed }}.
+The base model's licence holds for this model too; those of the data stand below.
+{% if data.loads %}
+```python
+{{ data.loads }}
+```
+{% endif %}
+## Data
+
+| source | kind | dataset | selection | SHA-256 | samples | scenes | licence |
+|---|---|---|---|---|---|---|---|
+{%- for each in data.sources %}
+| {{ [each.name, each.kind, each.dataset, each.selection or "all", "`" ~ each.selection_sha256 ~ "`", each.samples,
+      each.scenes|join(", "), each.licence]|map("cell")|join(" | ") }} |
+{%- endfor %}
+
+## Noise levels
+
+| source | share of samples | noise levels |
+|---|---|---|
+{%- for each in data.sources %}
+| {{ each.name|cell }} | {{ "%.4f"|format(each.share) }} | {{ each.bands|cell }} |
+{%- endfor %}
+{% if data.curves %}
+## Loss
+
+![loss by samples seen]({{ curves_file }})
+
+| source and band | first | last | samples at last |
+|---|---|---|---|
+{%- for name, curve in data.curves.items() if curve %}
+| {{ name|cell }} | {{ "%.4f"|format(curve[0][1]) }} | {{ "%.4f"|format(curve[-1][1]) }} | {{ curve[-1][0] }} |
+{%- endfor %}
+{% endif %}
+{%- if data.samples %}
+## Samples
+
+![samples]({{ data.samples }})
+{% for prompt in data.prompts %}
+{{ loop.index }}. {{ prompt|cell }}
+{%- endfor %}
+{% endif %}"""
+
+
+def card(data: CardData) -> str:
+    """The card's Markdown, with the head that the Hugging Face Hub reads."""
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+    environment.filters |= {"cell": _cell, "yaml": json.dumps}
+    return environment.from_string(_TEMPLATE).render(data=data, curves_file=CURVES).rstrip() + "\n"
+
+
+def write_card(folder: Path, data: CardData) -> None:
+    """Write the card, and the curves that it shows, into the model's folder."""
+    if data.curves:
+        atomic_write(folder / CURVES, curves_png(data.curves))
+    atomic_write(folder / CARD, card(data).encode())
+
+
+def curves_png(curves: Mapping[str, Curve]) -> bytes:
+    """A PNG of loss by samples seen, a line to a curve; the same bytes for the same curves."""
+    figure = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
+    axes = figure.add_subplot(xlabel="samples seen", ylabel="loss")
+    for name, curve in curves.items():
+        axes.plot([seen for seen, _ in curve], [loss for _, loss in curve], label=name)
+    axes.legend(fontsize="small")
+    axes.grid(alpha=0.3)
+    file = io.BytesIO()
+    figure.savefig(file, format="png", metadata={"Software": None})
+    return file.getvalue()
+
+
+def _cell(value: object) -> str:
+    """Text that stays inside a cell of a Markdown table."""
+    return " ".join(str(value).replace("|", "\\|").split())
