@@ -39,7 +39,7 @@ def noise_for(moments: Tensor, seed: int) -> Tensor:
     return noise.to(moments.device)
 
 
-def train(family: Family, steps: int = 5) -> list[float]:
+def train(family: Family, steps: int = 5, *, autocast: bool = False) -> list[float]:
     """The loop of the trainer in a few lines, the same batch and noise over and over; the losses."""
     trained = [each for each in family.module.parameters() if each.requires_grad]
     optimizer = torch.optim.AdamW(trained, 1e-3)
@@ -49,7 +49,8 @@ def train(family: Family, steps: int = 5) -> list[float]:
     wanted = target(family.prediction, family.axis, latents, noise, level)
     losses = []
     for _ in range(steps):
-        predicted = family.predict(noisy, level, texts, Conditions.uncropped(2, PIXELS, PIXELS))
+        with torch.autocast(DEVICE.type, torch.bfloat16, enabled=autocast):
+            predicted = family.predict(noisy, level, texts, Conditions.uncropped(2, PIXELS, PIXELS))
         loss = torch.nn.functional.mse_loss(predicted, wanted)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

@@ -54,11 +54,11 @@ def _train(arguments: argparse.Namespace) -> int:
     with counting("features", quiet=quiet) as count:
         run = prepare(config, accelerator, print, lambda what, done, total: count(done, total))
     train(run)
-    made = finish(run)
-    if accelerator.is_main_process:
-        print_json({"out": config.out, "step": run.step, "files": made}) if arguments.json else print(
-            f"{run.step * config.train.batch} pictures seen; {made[0]} is what was trained"
-        )
+    folder, seen = finish(run), run.step * config.train.batch
+    if accelerator.is_main_process and arguments.json:
+        print_json({"folder": str(folder), "samples": seen, "steps": run.step})
+    elif accelerator.is_main_process:
+        print(f"{seen} pictures seen; what was trained is in {folder}")
     return DONE
 
 

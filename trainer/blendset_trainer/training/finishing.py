@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from blendset.dataset import Dataset
@@ -17,20 +16,20 @@ from blendset_trainer.training.samples import Source
 from blendset_trainer.training.saving import save_full, save_lora
 
 
-def finish(run: Run, sources: Sequence[Source]) -> Path:
+def finish(run: Run) -> Path:
     """Write what was trained, with the averaged weights where a run keeps them; returns its folder."""
     run.log.close()
     folder = run.folder / ("model" if run.config.model.method == "full" else "lora")
     if run.accelerator.is_main_process:
         with run.averaged_weights():
             (save_full if run.config.model.method == "full" else save_lora)(run.family, folder)
-        write_plan(run.folder, run.plan, {source.name: len(source) for source in sources}, run.config.train.samples)
-        write_card(folder, card_data(run, sources))
+        write_plan(run.folder, run.plan, {source.name: len(source) for source in run.sources}, run.config.train.samples)
+        write_card(folder, card_data(run))
     run.accelerator.wait_for_everyone()
     return folder
 
 
-def card_data(run: Run, sources: Sequence[Source]) -> CardData:
+def card_data(run: Run) -> CardData:
     """What the model card says of a run."""
     settings = run.config.model
     return CardData(
@@ -42,7 +41,7 @@ def card_data(run: Run, sources: Sequence[Source]) -> CardData:
         steps=run.step,
         seed=run.config.seed,
         resolution=f"{run.config.train.resolution} px",
-        sources=tuple(_trained_on(run, source) for source in sources),
+        sources=tuple(_trained_on(run, source) for source in run.sources),
         curves=loss_curves(run.folder / LOG),
     )
 

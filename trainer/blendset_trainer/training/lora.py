@@ -35,7 +35,7 @@ def add_lora(family: Family, rank: int, alpha: float, targets: Sequence[str] = (
     _check_targets(family, chosen)
     config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=chosen, init_lora_weights="gaussian")  # type: ignore[arg-type]
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         inject_adapter_in_model(config, family.module, ADAPTER)
     for parameter in family.module.parameters():
         if parameter.requires_grad:
@@ -63,7 +63,7 @@ def load_lora(family: Family, name: str) -> None:
         with safe_open(file, "pt") as weights:
             given = [key for key in weights.keys() if key.endswith(DOWN) and not key.startswith(ENCODERS)]  # noqa: SIM118
         if isinstance(family.pipeline, LoraBaseMixin):
-            family.pipeline.load_lora_weights(str(file), use_safetensors=True)
+            family.pipeline.load_lora_weights(str(file), use_safetensors=True)  # type: ignore[call-arg]
         else:
             PeftModel.from_pretrained(family.module, str(file.parent))
     except (*LIBRARY_ERRORS, SafetensorError) as error:

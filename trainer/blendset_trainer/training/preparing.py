@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import islice
@@ -70,7 +69,7 @@ def prepare(config: TrainConfig, accelerator: Accelerator, tell: Tell, progress:
         plan,
         lambda start: feed(sources, plan.shares(), start=start, **here),
         held_out_batches(held_out, feed, settings.micro_batch),
-        digest_of(sources),
+        sources,
     )
 
 
@@ -155,12 +154,3 @@ def held_out_batches(sources: Sequence[Source], feed: Callable[..., Feed], micro
             with feed([source], {source.name: 1.0}) as alone:
                 batches += islice(alone, -(-min(len(source), HELD_OUT_SAMPLES) // micro_batch))
     return batches
-
-
-def digest_of(sources: Sequence[Source]) -> str:
-    """A hash over every picture, caption, weight and bound of the sources."""
-    hasher = hashlib.sha256()
-    for source in sources:
-        for rows in source.rows.to_batches():
-            hasher.update(rows.serialize())
-    return hasher.hexdigest()

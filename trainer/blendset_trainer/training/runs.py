@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -26,6 +27,7 @@ from blendset_trainer.training.feed import Batch, Feed
 from blendset_trainer.training.log import TrainLog
 from blendset_trainer.training.losses import Texts
 from blendset_trainer.training.optimizers import make_optimizer
+from blendset_trainer.training.samples import Source
 from blendset_trainer.training.settings import TrainConfig
 from blendset_trainer.training.timesteps import TimestepPlan
 
@@ -45,8 +47,7 @@ MAY_CHANGE = (
 class Run:
     """What the loop works on. Parameters that are trained are `parameters`; `step` counts optimizer steps taken.
 
-    `feed_from` makes the feed that begins with a micro-batch; `digest` stands for the pictures and captions of all
-    sources; `held_out` are batches that are never trained on.
+    `feed_from` makes the feed that begins with a micro-batch; `held_out` are batches that are never trained on.
     """
 
     def __init__(
@@ -58,10 +59,11 @@ class Run:
         plan: TimestepPlan,
         feed_from: Callable[[int], Feed],
         held_out: Sequence[Batch],
-        digest: str,
+        sources: Sequence[Source],
     ) -> None:
         self.config, self.accelerator, self.folder = config, accelerator, Path(config.out)
-        self.family, self.texts, self.plan, self.held_out, self._digest = family, texts, plan, held_out, digest
+        self.family, self.texts, self.plan, self.held_out, self.sources = family, texts, plan, held_out, sources
+        self._digest = digest_of(sources)
         self.micro_batches = config.train.batch // config.train.micro_batch // accelerator.num_processes
         self.named = {name: each for name, each in family.module.named_parameters() if each.requires_grad}
         self.parameters = list(self.named.values())
@@ -157,6 +159,15 @@ class Run:
                 f"{self.folder} holds a run that began differently ({'; '.join(changed[:3])}); "
                 "change it back, or give another out."
             )
+
+
+def digest_of(sources: Sequence[Source]) -> str:
+    """A hash over every picture, caption, weight and bound of the sources."""
+    hasher = hashlib.sha256()
+    for source in sources:
+        for rows in source.rows.to_batches():
+            hasher.update(rows.serialize())
+    return hasher.hexdigest()
 
 
 def flat(table: Any, prefix: str = "") -> dict[str, Any]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from PIL import Image
@@ -81,11 +80,8 @@ def _size(family: Family, settings: SamplingSettings) -> dict[str, int]:
 
 def _one_format(family: Family) -> AbstractContextManager[object]:
     """Where the denoiser is trained in float32 and the encoders are not, autocast lets the pipeline run."""
-    parts: Iterable[Any] = (part for name, part in family.parts.items() if name.startswith("text_encoder"))
-    encoders: set[torch.dtype] = {part.dtype for part in parts}
-    if encoders <= {family.dtype}:
-        return nullcontext()
-    return torch.autocast(family.module.device.type, encoders.pop())
+    dtype = family.pipeline.text_encoder.dtype
+    return nullcontext() if dtype == family.dtype else torch.autocast(family.module.device.type, dtype)
 
 
 def _picture(pixels: torch.Tensor) -> Image.Image:
