@@ -41,7 +41,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
         scale, shift = self.level(level)[..., None, None].chunk(2, dim=1)
-        return x + self.after(functional.silu(self.before(x) * (1 + scale) + shift))
+        changed: Tensor = self.after(functional.silu(self.before(x) * (1 + scale) + shift))
+        return x + changed
 
 
 class Denoiser(nn.Module):
@@ -52,7 +53,7 @@ class Denoiser(nn.Module):
 
     def __init__(self, width: int, blocks: int) -> None:
         super().__init__()
-        self.register_buffer("frequencies", torch.linspace(0.1, 2.5, width // 2))
+        self.frequencies = nn.Buffer(torch.linspace(0.1, 2.5, width // 2))
         self.embed = nn.Sequential(nn.Linear(width, width), nn.SiLU())
         self.enter = nn.Conv2d(4, width, 3, padding=1)
         self.blocks = nn.ModuleList(Block(width) for _ in range(blocks))
@@ -114,8 +115,8 @@ def ddim(predict: Callable[[Tensor, Tensor], Tensor], noise: Tensor, axis: Noise
 
     Steps of equal timesteps are too coarse near the clean end, and cost high frequencies.
     """
-    ends = axis.log_snr(axis.level(torch.tensor([-torch.inf, torch.inf])))
-    levels = axis.level(torch.linspace(*ends.tolist(), steps, dtype=torch.float64)).unique().flip(0)
+    noisiest, cleanest = axis.log_snr(axis.level(torch.tensor([-torch.inf, torch.inf])))
+    levels = axis.level(torch.linspace(noisiest, cleanest, steps, dtype=torch.float64)).unique().flip(0)
     noisy = noise
     for level, cleaner in pairwise([*levels, None]):
         predicted = predict(noisy, level)

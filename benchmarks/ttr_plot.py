@@ -25,7 +25,7 @@ def plot(path: Path, patches: Mapping[str, Array], linear: Mapping[str, Array], 
     """
     colours = dict(zip(patches, COLOURS, strict=False))
     page = Figure(figsize=(11, 7.2), layout="constrained")
-    top, bottom = page.subfigures(2, 1, height_ratios=(1, 1.15))
+    top, bottom = page.subfigures(2, 1, squeeze=False, height_ratios=(1, 1.15))[:, 0]
     spectrum, *by_seed = top.subplots(1, 3, width_ratios=(2, 1, 1))
     draw_spectra(spectrum, patches, linear, colours)
     for axes, number in zip(by_seed, (0, 2), strict=True):

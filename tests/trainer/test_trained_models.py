@@ -59,7 +59,7 @@ def test_a_trained_lora_loads_in_diffusers_and_samples(pipeline: Make, kind: str
         if path.suffix == ".safetensors":
             stock = stock_pipeline(pipeline(kind), family)
             if isinstance(stock, LoraBaseMixin):
-                stock.load_lora_weights(path)  # type: ignore[call-arg]
+                stock.load_lora_weights(path)
             else:
                 PeftModel.from_pretrained(getattr(stock, family.part), path.parent)
             assert drawn(stock, family) == pytest.approx(trained, abs=1e-4)

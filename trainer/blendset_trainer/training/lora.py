@@ -63,7 +63,7 @@ def load_lora(family: Family, name: str) -> None:
         with safe_open(file, "pt") as weights:
             given = [key for key in weights.keys() if key.endswith(DOWN) and not key.startswith(ENCODERS)]  # noqa: SIM118
         if isinstance(family.pipeline, LoraBaseMixin):
-            family.pipeline.load_lora_weights(str(file), use_safetensors=True)  # type: ignore[call-arg]
+            family.pipeline.load_lora_weights(str(file), use_safetensors=True)
         else:
             PeftModel.from_pretrained(family.module, str(file.parent))
     except (*LIBRARY_ERRORS, SafetensorError) as error:
