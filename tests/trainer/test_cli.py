@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -62,7 +63,7 @@ def test_examples_are_commands_that_the_parser_takes(capsys: pytest.CaptureFixtu
         with pytest.raises(SystemExit):
             cli.parser().parse_args([*command.split(), "--help"])
         example = capsys.readouterr().out.strip().splitlines()[-1]
-        cli.parser().parse_args(example.removeprefix("example: blendset ").split())
+        cli.parser().parse_args(shlex.split(example.removeprefix("example: blendset ")))
 
 
 @pytest.mark.parametrize(
