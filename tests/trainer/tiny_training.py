@@ -53,7 +53,7 @@ def train(family: Family, steps: int = 5, *, autocast: bool = False) -> list[flo
             predicted = family.predict(noisy, level, texts, Conditions.uncropped(2, PIXELS, PIXELS))
         loss = torch.nn.functional.mse_loss(predicted, wanted)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         losses.append(float(loss.detach()))
     return losses
@@ -61,6 +61,6 @@ def train(family: Family, steps: int = 5, *, autocast: bool = False) -> list[flo
 
 def drawn(pipeline: Any, family: Family, **more: Any) -> Any:
     """The latents that a pipeline samples in two steps, as one row of numbers."""
-    options = family.sampling_options(None) | more | {"height": PIXELS, "width": PIXELS, "num_inference_steps": 2}
+    options = {"height": PIXELS, "width": PIXELS, "num_inference_steps": 2} | family.sampling_options(None) | more
     generator = torch.Generator().manual_seed(3)
     return pipeline("a red chair", generator=generator, output_type="latent", **options).images.flatten().numpy()

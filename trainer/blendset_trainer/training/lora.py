@@ -42,6 +42,11 @@ def add_lora(family: Family, rank: int, alpha: float, targets: Sequence[str] = (
             parameter.data = parameter.data.float()
 
 
+def diffusers_loads_lora(family: Family) -> bool:
+    """Whether the pipeline itself reads LoRA files; PixArt's leave it to peft."""
+    return isinstance(family.pipeline, LoraBaseMixin)
+
+
 def lora_tensors(family: Family) -> dict[str, Tensor]:
     """The adapters' weights by layer, scaled so that alpha equals the rank, which is what readers take it for."""
     config = family.module.peft_config[ADAPTER]
@@ -62,7 +67,7 @@ def load_lora(family: Family, name: str) -> None:
     try:
         with safe_open(file, "pt") as weights:
             given = [key for key in weights.keys() if key.endswith(DOWN) and not key.startswith(ENCODERS)]  # noqa: SIM118
-        if isinstance(family.pipeline, LoraBaseMixin):
+        if diffusers_loads_lora(family):
             family.pipeline.load_lora_weights(str(file), use_safetensors=True)
         else:
             PeftModel.from_pretrained(family.module, str(file.parent))

@@ -48,8 +48,7 @@ def sample_losses(family: Family, texts: Texts, batch: Batch, levels: Tensor, se
     noise, levels = drawn(seed, "noise", batch, latents.shape[1:]).to(device), levels.to(device)
     noisy = mixed(family.axis, latents, noise, levels)
     goal = target(family.prediction, family.axis, latents, noise, levels)
-    original, crop, shown = batch.conditions.split(2, dim=1)
-    prediction = family.predict(noisy, levels, texts(batch.texts), Conditions(original, crop, shown))
+    prediction = family.predict(noisy, levels, texts(batch.texts), Conditions(batch.conditions))
     error = (prediction.float() - goal.float()).square()
     if batch.mask is None:
         return error.mean(dim=(1, 2, 3))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What training leaves for others: a pipeline that diffusers loads, or a LoRA that diffusers and ComfyUI load."""
+"""What training leaves for other programs: a pipeline for diffusers, or a LoRA for diffusers and ComfyUI."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from diffusers.loaders.lora_base import LORA_WEIGHT_NAME_SAFE, LoraBaseMixin
+from diffusers.loaders.lora_base import LORA_WEIGHT_NAME_SAFE
 from diffusers.utils.state_dict_utils import convert_state_dict_to_kohya
 from peft import LoraConfig
 from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from blendset.records import atomic_write, disk_errors
 from blendset_trainer.training.families import Family
-from blendset_trainer.training.lora import ADAPTER, lora_tensors
+from blendset_trainer.training.lora import ADAPTER, diffusers_loads_lora, lora_tensors
 
 COMFYUI_NAME = "comfyui_lora.safetensors"
 
@@ -45,7 +45,7 @@ def lora_files(family: Family) -> dict[str, bytes]:
     """
     tensors = lora_tensors(family)
     named = _prefixed(family.part, tensors)
-    if not isinstance(family.pipeline, LoraBaseMixin):  # diffusers leaves PixArt's to peft
+    if not diffusers_loads_lora(family):
         model = save(_prefixed("base_model.model", tensors))
         return {CONFIG_NAME: _peft_config(family), SAFETENSORS_WEIGHTS_NAME: model}
     if family.part == "unet":

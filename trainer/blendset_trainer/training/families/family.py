@@ -28,19 +28,19 @@ TEXT_PARTS = "text_encoder", "tokenizer"
 
 @dataclass(frozen=True)
 class Conditions:
-    """What some families are told besides the caption. Sizes and corners are (B, 2) in pixels, height or top first."""
+    """What some families are told besides the caption.
 
-    original_size: Tensor
-    crop: Tensor
-    target_size: Tensor
+    `sizes` (B, 6) are SDXL's, in pixels (arXiv 2307.01952, 2.2): height and width before resizing, top and left of the
+    crop, height and width of the target. `guidance` is the embedded one of distilled models: 1 amplifies nothing.
+    """
+
+    sizes: Tensor
     guidance: float = 1.0
-    """The embedded guidance of distilled models; 1 leaves what they learn unamplified."""
 
     @classmethod
     def uncropped(cls, count: int, height: int, width: int) -> Conditions:
         """Of pictures that are shown whole, in their own size."""
-        size = torch.tensor([[height, width]]).repeat(count, 1)
-        return cls(size, torch.zeros_like(size), size)
+        return cls(torch.tensor([[height, width, 0, 0, height, width]]).repeat(count, 1))
 
 
 class Family(ABC):

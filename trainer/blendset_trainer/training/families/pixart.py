@@ -41,11 +41,8 @@ class PixArtSigma(Family):
     def _told(self, conditions: Conditions) -> dict[str, Tensor | None]:
         if not self.module.use_additional_conditions:
             return {"resolution": None, "aspect_ratio": None}
-        height, width = conditions.target_size.unbind(1)
-        return {
-            "resolution": conditions.original_size.to(self.module.device),
-            "aspect_ratio": (height / width)[:, None].to(self.module.device),
-        }
+        sizes = conditions.sizes.to(self.module.device)
+        return {"resolution": sizes[:, :2], "aspect_ratio": sizes[:, 4:5] / sizes[:, 5:]}
 
     @property
     def reader(self) -> tuple[Any, int]:

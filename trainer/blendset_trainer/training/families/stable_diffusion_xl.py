@@ -29,7 +29,6 @@ class StableDiffusionXL(StableDiffusion):
         return {"embeds": embeds, "pooled": pooled}
 
     def predict(self, noisy: Tensor, level: Tensor, texts: Mapping[str, Tensor], conditions: Conditions) -> Tensor:
-        """The denoiser is told of sizes as in the SDXL paper, section 2.2."""
-        sizes = torch.cat([conditions.original_size, conditions.crop, conditions.target_size], dim=1)
-        told = {"text_embeds": self._ready(texts["pooled"]), "time_ids": sizes.to(self.module.device)}
+        sizes = conditions.sizes.to(self.module.device)
+        told = {"text_embeds": self._ready(texts["pooled"]), "time_ids": sizes}
         return self._denoise(noisy, level, texts, added_cond_kwargs=told)
