@@ -53,7 +53,7 @@ def train(family: Family, steps: int = 5, *, autocast: bool = False) -> list[flo
             predicted = family.predict(noisy, level, texts, Conditions.uncropped(2, PIXELS, PIXELS))
         loss = torch.nn.functional.mse_loss(predicted, wanted)
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         losses.append(float(loss.detach()))
     return losses
