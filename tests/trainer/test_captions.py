@@ -160,6 +160,12 @@ def test_a_thing_of_two_colours_has_both_and_of_many_none() -> None:
     assert colour((200, 25, 25), (40, 60, 200), (240, 200, 40), (20, 140, 40)) == ""
 
 
+def test_a_pale_blue_wall_is_no_white_wall_in_cool_light() -> None:
+    picture = np.full((20, 20, 3), (157, 191, 212), np.uint8)
+    picture[:5] = (235, 235, 235)
+    assert colour_of(fair_lab(picture)[5:].reshape(-1, 3)) == "light blue"
+
+
 # ---- facts -----------------------------------------------------------------------------------------------------------
 
 
@@ -186,6 +192,22 @@ def test_two_things_of_a_kind_are_two_and_parts_are_one(tmp_path: Path) -> None:
     for number, (stools, count) in enumerate(((twins, 2), (parts, 1))):
         found = facts(tmp_path / str(number), 3, ROOM[:4] + stools)
         assert sum(each.count for each in found.others if each.noun == "stool") == count
+
+
+def test_a_slab_that_is_fixed_to_a_wall_is_a_ledge(tmp_path: Path) -> None:
+    found = facts(tmp_path, 6, (*ROOM[:2], box(6, "", (-1.0, 2.5, 1.2), (1.0, 3.0, 1.3))))
+    assert found.subject is not None
+    assert (found.subject.noun, found.subject.on_wall) == ("ledge", True)
+    assert " from " in short_caption(found, Random(0))
+
+
+def test_things_of_a_name_on_every_side_are_told_together(tmp_path: Path) -> None:
+    stools = tuple(
+        box(10 + at, "stool", (x - 0.25, y - 0.25, 0), (x + 0.25, y + 0.25, 0.5))
+        for at, (x, y) in enumerate(((-1.7, 0.0), (1.7, 0.0), (2.6, 0.0)))
+    )
+    found = facts(tmp_path, 3, (*ROOM[:3], *stools))
+    assert "three stools around it" in dense_caption(found, Random(0)) + short_caption(found, Random(0))
 
 
 # ---- captions --------------------------------------------------------------------------------------------------------

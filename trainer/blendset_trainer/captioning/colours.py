@@ -20,19 +20,25 @@ EXAMPLES = {
     "white": ((84, 0, 0), (92, 0, 0), (100, 0, 0), (88, 1, 6)),
     "cream": ((89, 2, 14), (92, 0, 20)),
     "beige": ((76, 4, 16), (70, 5, 20), (64, 5, 16), (82, 5, 22)),
-    "brown": ((18, 8, 10), (25, 13, 16), (32, 16, 24), (40, 18, 28), (48, 18, 32), (57, 18, 34), (45, 10, 18)),
+    "brown": (
+        (18, 8, 10), (25, 13, 16), (32, 16, 24), (40, 18, 28), (48, 18, 32), (57, 18, 34), (45, 10, 18), (56, 9, 16),
+    ),
     "orange": ((60, 40, 55), (68, 35, 62), (55, 36, 48), (74, 25, 60)),
     "yellow": (
         (85, 0, 60), (75, 8, 65), (65, 12, 60), (90, -8, 45), (55, 12, 52), (80, -6, 32), (68, -4, 32), (58, -2, 28),
+        (78, -7, 18), (77, -10, 15),
     ),
     "red": ((45, 62, 42), (36, 50, 32), (26, 38, 22), (52, 62, 34), (46, 50, 40), (38, 40, 32)),
     "pink": ((75, 30, 6), (65, 42, 4), (82, 18, 6), (60, 55, -5), (72, 28, 16)),
     "purple": ((35, 36, -20), (50, 38, -26), (25, 26, -12), (40, 34, -4), (62, 26, -24), (80, 10, -15), (74, 18, -22)),
-    "blue": ((35, 8, -45), (50, 0, -40), (62, -6, -32), (24, 8, -32), (72, -6, -22), (86, -6, -12), (14, 6, -20)),
+    "blue": (
+        (35, 8, -45), (50, 0, -40), (62, -6, -32), (24, 8, -32), (72, -6, -22), (86, -6, -12),
+        (76, -5, -11), (88, -4, -11), (42, -12, -26), (14, 6, -20),
+    ),
     "teal": ((50, -26, -8), (36, -20, -8), (26, -15, -6), (62, -30, -8)),
     "green": (
         (50, -40, 34), (36, -28, 20), (24, -18, 10), (62, -36, 32), (76, -24, 10), (70, -40, 50), (50, -14, 10),
-        (36, -10, 6), (64, -14, 8), (16, -11, 5), (45, -10, 28), (80, -16, 4),
+        (36, -10, 6), (64, -14, 8), (70, -8, 7), (58, -8, 6), (88, -9, 4), (16, -11, 5), (45, -10, 28), (80, -16, 4),
     ),
 }  # fmt: skip
 _NAMES = tuple(EXAMPLES)
@@ -54,7 +60,7 @@ NEIGHBOURS = frozenset(
         "purple": "blue black grey",
         "blue": "teal grey black",
         "teal": "green grey",
-        "green": "grey black beige",
+        "green": "grey black beige yellow",
         "yellow": "beige cream brown",
     }.items()
     for other in others.split()
@@ -62,7 +68,8 @@ NEIGHBOURS = frozenset(
 """Two that shading makes of one."""
 MOST, SECOND = 0.55, 0.25
 """The share of its pixels that gives a thing its colour, and what a second colour needs to be named beside it."""
-NEUTRAL_CHROMA = 22
+NEUTRAL_CHROMA, COOL_CHROMA = 22, 10
+"""What is less colourful than this may be white in coloured light. Lamps are often warm; a bluish thing is blue."""
 WHITE_LIGHTNESS = 92
 
 
@@ -74,7 +81,8 @@ def fair_lab(rgb: NDArray[np.uint8]) -> Lab:
     lab = np.asarray(rgb2lab(rgb), dtype=np.float64)
     lightness, chroma = lab[..., 0], np.hypot(lab[..., 1], lab[..., 2])
     bright = float(np.percentile(lightness, 97))
-    neutral = (chroma < NEUTRAL_CHROMA) & (lightness > 0.75 * bright) & (lightness < 98)
+    most = np.where(lab[..., 2] < 0, COOL_CHROMA, NEUTRAL_CHROMA)
+    neutral = (chroma < most) & (lightness > 0.75 * bright) & (lightness < 98)
     if neutral.mean() > 0.02:
         lab[..., 1:] -= 0.5 * np.median(lab[neutral][:, 1:], axis=0) * (lightness / bright)[..., None].clip(0, 1)
     return np.asarray(lab * np.clip(WHITE_LIGHTNESS / max(bright, 1.0), 1.0, 1.6))
@@ -92,8 +100,13 @@ def colour_of(pixels: Lab) -> str:
     kin = sum(shares[at] for at, name in enumerate(_NAMES) if frozenset((_NAMES[first], name)) in NEIGHBOURS)
     if shares[first] >= MOST or (near and shares[first] + shares[second] >= 0.7) or shares[first] + kin >= 0.85:
         return _shaded(_NAMES[first], lit[_NAME_OF_POINT[nearest] == first])
-    if not near and shares[second] >= SECOND and shares[first] + shares[second] >= 0.75:
-        return f"{_NAMES[first]} and {_NAMES[second]}"
+    others = [at for at, name in enumerate(_NAMES) if frozenset((_NAMES[second], name)) in NEIGHBOURS and at != first]
+    cluster = [second, *(at for at in others if frozenset((_NAMES[first], _NAMES[at])) not in NEIGHBOURS)]
+    rest = float(shares[cluster].sum())
+    if not near and rest >= SECOND and shares[first] + rest >= 0.75:
+        told = [at for at in cluster if shares[at] > 0.2 * rest]
+        told = [at for at in told if _NAMES[at] not in ("white", "cream")] or told  # where it is lit most
+        return f"{_NAMES[first]} and {_NAMES[max(told, key=lambda at: shares[at])]}"
     return ""
 
 
@@ -104,7 +117,7 @@ def _nearest(pixels: Lab) -> NDArray[Any]:
 def _shaded(name: str, pixels: Lab) -> str:
     """ "dark green" for a dark one; only where people say so."""
     lightness = float(np.median(pixels[:, 0]))
-    if name in ("green", "blue", "grey", "red", "brown") and lightness < 33:
+    if lightness < {"green": 33, "blue": 33, "grey": 33, "red": 26, "brown": 20}.get(name, 0):
         return f"dark {name}"
     if name == "yellow" and float(np.median(np.hypot(pixels[:, 1], pixels[:, 2]))) < 40:
         return "pale yellow"

@@ -24,15 +24,18 @@ PICTURE_WORDS = frozenset(
 """They name the picture itself, not a thing in it."""
 SHAPE_WORDS = frozenset(
     """
-    ball bar block board box cone cylinder disc form item kind leg object panel piece post rod row shape slab sphere
-    stack structure thing
+    ball bar block board box cone cylinder disc form item kind ledge leg object panel piece post rod row shape slab
+    sphere stack structure thing
     """.split()
 )
 """What may be said of anything."""
 ROOM_WORDS = frozenset("room interior space indoor indoors".split())
 """What floor and walls make."""
 _NO_NOUNS = (
-    COLOURS | OTHER_COLOURS | MATERIAL_OF.keys() | frozenset("round square face points leaps lit warm dim".split())
+    COLOURS
+    | OTHER_COLOURS
+    | MATERIAL_OF.keys()
+    | frozenset("round square face points leaps juts lit warm dim pale plenty others".split())
 )
 
 

@@ -28,7 +28,7 @@ class Metadata:
     seed: int = 0
 
     name: ClassVar[str] = "metadata"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     revision: ClassVar[str] = ""
     kind: ClassVar[Literal["captions", "scores"]] = "captions"
     reads: ClassVar[frozenset[str]] = frozenset({"rgb", "passes", "record"})

@@ -119,12 +119,24 @@ def relation(each: Thing, subject: Thing, borne: Mapping[Thing, Thing | Surface]
     stands_on = bearer is subject and (each.noun or _overlap(each, subject, 0) > 0.3)
     if stands_on or (each.noun and lies_in(each, subject)):
         return "in" if subject.noun.split(" ")[-1] in CONTAINERS and lies_in(each, subject) else "on"
+    if is_draped(subject, each):
+        return "over"
     shared = max(_footprint_shared(each, subject), _footprint_shared(subject, each))
     if shared > 0.3 and each.box[0, 2] > subject.box[1, 2] + 0.1 * subject.size:
         return "above"
     if shared > 0.3 and each.box[1, 2] < subject.box[0, 2] - 0.1 * subject.size:
         return "below"
     return _seen_relation(each, subject)
+
+
+def is_draped(thing: Thing, rod: Thing) -> bool:
+    """Whether something without a name hangs down from a level rod: the rod is within its top, along it and beyond."""
+    if rod.shape.noun not in ("bar", "rod") or thing.noun or gap(thing, rod) > 0:
+        return False
+    size = thing.box[1] - thing.box[0]
+    along = int(size[:2].argmax())
+    holds = rod.box[0, along] < thing.box[0, along] and rod.box[1, along] > thing.box[1, along]
+    return bool(holds and rod.box[:, 2].mean() > thing.box[1, 2] - 0.3 * size[2])
 
 
 def lies_in(each: Thing, subject: Thing) -> bool:
@@ -137,7 +149,8 @@ def _seen_relation(each: Thing, subject: Thing) -> str:
     """Left, right, in front, behind: by the picture and by depth."""
     scale = (each.size + subject.size) / 2
     nearer = subject.depth - each.depth
-    beside = _overlap(each, subject, 0) < 0.3
+    off = not subject.frame[0] < each.centre[0] < subject.frame[2]
+    beside = _overlap(each, subject, 0) < (0.5 if nearer < 0 else 0.3) or (nearer < 0 and off and bool(each.noun))
     if nearer < -2.5 * scale:
         return "background"
     if beside and abs(nearer) < scale:

@@ -24,6 +24,14 @@ LEAST_ROW = 3
 """Fewer like pieces are no row."""
 PLAIN = frozenset("cylinder ball cone disc block".split())
 """What is told to be in rows and stacks."""
+SLABS = frozenset(("board", "slab"))
+"""What things lie on."""
+HOLLOW = 0.15
+"""The share of normals that turn to the upright axis where one looks into a bowl."""
+LEAST_PIXELS = 20
+"""Fewer tell nothing of an outline, or of where the middle of a thing is."""
+TOP = 0.25
+"""How much of a thing's height is its top."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +53,10 @@ def shape_of(picture: Picture, mask: Mask, box: Array) -> Shape:
         one = _one(picture, first, extent)
         places = np.array([picture.positions[each].mean(axis=0) for each in pieces])
         across, wide = np.ptp(places[:, :2], axis=0).max(), (extent[1] - extent[0])[:2].max()
-        if one.noun in PLAIN:
-            return Shape(one.noun, several="row" if across > wide else "stack")
+        sides = picture.normals[first][np.abs(picture.normals[first][:, 2]) < 0.3]
+        noun = "disc" if one.noun in SLABS and len(sides) and go_round(sides) else one.noun
+        if noun in PLAIN:
+            return Shape(noun, several="row" if across > wide else "stack")
     return _one(picture, mask, box)
 
 
@@ -64,6 +74,12 @@ def _one(picture: Picture, mask: Mask, box: Array) -> Shape:
         return Shape("frame", "square" if middle > 0.8 * longest else "tall" if high == longest else "oblong")
     if low < 0.06 * longest or (high > low and low < 0.25 * middle):
         return Shape("panel", "flat") if high > low else Shape("board", "flat")
+    if deep > 0.8 * wide and high < 0.6 * wide and flat <= BOXY and _share_hollow(picture, mask, box) > HOLLOW:
+        return Shape(
+            "form", f"{'shallow' if high < 0.35 * wide else 'large' if mask.mean() > LARGE else ''} bowl-like".strip()
+        )
+    if flat <= BOXY and lies_round(normals):
+        return Shape("cylinder", tail="on its side")
     return _solid(normals, deep > 0.8 * wide, (low, middle, longest), flat, manner) or _compound(
         picture, mask, manner, high < 0.25 * wide
     )
@@ -86,10 +102,10 @@ def _compound(picture: Picture, mask: Mask, manner: str, thin: bool) -> Shape:
     """A block, where the normals and the outline are a box's, else a structure with what is plain about it."""
     normals = picture.normals[mask]
     flat, fill = flatness(normals), _fill(mask)
-    if manner != "low" and fill < 0.92 and has_rounded_top(picture, mask):
+    if manner != "low" and ((fill < 0.92 and has_rounded_top(picture, mask)) or has_rounded_outline(mask)):
         return Shape("structure", manner, "with a rounded top")
     if fill < 0.8 and _has_legs(mask):
-        return Shape("slab", "", "on legs")
+        return Shape("structure", "table-like")
     if (flat > BOXY and fill > SOLID) or flat > 0.9 or (flat > 0.5 and fill > 0.95):
         return Shape("slab" if thin else "block", "" if thin else manner)
     kind = "rounded" if _share_curved(normals) > CURVED else "angular" if flat > 0.5 else ""
@@ -105,6 +121,37 @@ def has_rounded_top(picture: Picture, mask: Mask) -> bool:
     foot[: rows.start + height // 2] = False
     above, below = _share_curved(picture.normals[top]), _share_curved(picture.normals[foot])
     return above > CURVED and above > below + 0.12
+
+
+def has_rounded_outline(mask: Mask) -> bool:
+    """Whether the upper outline is one even curve, as that of an arch seen from the side: near a parabola."""
+    part = mask[bounding(mask)]
+    edge = part.argmax(axis=0).astype(float)
+    reach = TOP * len(part)
+    columns = np.flatnonzero(edge < reach)
+    if len(columns) < max(LEAST_PIXELS, 0.9 * len(edge)) or np.ptp(columns) >= len(columns):
+        return False
+    across = np.linspace(-1, 1, len(columns))
+    curve = np.polyfit(across, edge[columns], 2)
+    rough = np.sqrt(np.mean((edge[columns] - np.polyval(curve, across)) ** 2))
+    drop = edge[columns[[0, -1]]].min() - edge.min()
+    return bool(rough < 0.06 * reach and drop > 0.45 * reach and abs(curve[1]) < 0.8 * curve[0])
+
+
+def _share_hollow(picture: Picture, mask: Mask, box: Array) -> float:
+    """The share of pixels that face the upright axis of a thing, as the inner side of a bowl does."""
+    out = (picture.positions[mask] - box.mean(axis=0))[:, :2]
+    sides = picture.normals[mask][:, :2]
+    lengths = np.linalg.norm(out, axis=1) * np.linalg.norm(sides, axis=1)
+    steep = np.linalg.norm(sides, axis=1) > 0.3
+    return float(np.mean(steep & ((out * sides).sum(axis=1) < -0.5 * lengths)))
+
+
+def lies_round(normals: Array) -> bool:
+    """Whether normals turn about a level axis, as those of a cylinder on its side do."""
+    spread, axes = np.linalg.eigh(normals.T @ normals / len(normals))
+    across = np.abs(normals @ axes[:, 0]) < 0.2
+    return bool(spread[0] < 0.04 and spread[1] > 0.15 and abs(axes[2, 0]) < 0.3 and across.mean() > 0.85)
 
 
 def _share_curved(normals: Array) -> float:
@@ -172,7 +219,7 @@ def _is_frame(picture: Picture, mask: Mask, box: Array) -> bool:
     sunk = 1 - places[:, thin] if front else places[:, thin]
     across = np.abs(np.delete(places, thin, axis=1) - 0.5)
     middle, rim = (across < 0.2).all(axis=1), (across > 0.4).any(axis=1)
-    if min(np.count_nonzero(middle), np.count_nonzero(rim)) < 0.02 * len(places):
+    if min(np.count_nonzero(middle), np.count_nonzero(rim)) < LEAST_PIXELS:
         return False
     return bool(np.median(sunk[middle]) > 0.3 and np.median(sunk[rim]) < 0.35)
 

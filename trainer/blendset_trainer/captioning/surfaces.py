@@ -25,6 +25,7 @@ class Surface:
     mask: Mask
     colour: str
     material: str
+    lightness: float
 
     @property
     def share(self) -> float:
@@ -68,7 +69,8 @@ def surfaces_of(picture: Picture, objects: Sequence[SceneObjectRecord]) -> Itera
             if mask.any():
                 key = noun, colour_of(picture.lab[mask]), material_of(picture, mask, [each])
                 found[key] = found.get(key, False) | mask
-    yield from (Surface(noun, mask, colour, material) for (noun, colour, material), mask in found.items())
+    for (noun, colour, material), mask in found.items():
+        yield Surface(noun, mask, colour, material, float(np.median(picture.lab[mask][:, 0])))
 
 
 def _faces(picture: Picture, each: SceneObjectRecord, low: float) -> Iterator[tuple[str, Mask]]:

@@ -7,8 +7,8 @@ Everything comes from the view's own pixels: a thing is what the index pass show
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -19,10 +19,14 @@ from blendset.exr import Passes
 from blendset.records import SceneObjectRecord, SceneRecord, ViewRecord
 from blendset_trainer.captioning.materials import material_of, painted_colour
 from blendset_trainer.captioning.picture import Mask, Picture, bounding, picture_of
-from blendset_trainer.captioning.shapes import Shape, shape_of
+from blendset_trainer.captioning.shapes import SLABS, Shape, shape_of
 from blendset_trainer.captioning.surfaces import Surface, is_surface, surfaces_of
 from blendset_trainer.captioning.words import noun_of
 
+BODY = 0.6
+"""The share of a thing's pixels that makes one of its objects its body."""
+SIZES = frozenset("large small tall low".split())
+"""What one of several alike may be that the others are not, as seen."""
 MOST_PARTS = 400
 """More visible objects of one label than this are a scatter, not to be counted."""
 
@@ -31,7 +35,8 @@ MOST_PARTS = 400
 class Thing:
     """One thing in sight: `noun` is what its label calls it; where there is none, `shape` says what it looks like.
 
-    `box` (2, 3) is its extent in the world, `depth` the median one of its pixels.
+    `box` (2, 3) is its extent in the world, `depth` and `lightness` (CIELAB) are medians of its pixels; what
+    `is_of_parts` consists of objects of different materials.
     """
 
     noun: str
@@ -42,6 +47,8 @@ class Thing:
     colour: str
     material: str
     depth: float
+    lightness: float
+    is_of_parts: bool
 
     @cached_property
     def share(self) -> float:
@@ -82,16 +89,20 @@ def see(view: ViewRecord, scene: SceneRecord, rgb: NDArray[np.uint8], passes: Pa
     objects = {each.id: each for each in scene.objects}
     visible = [objects[each.id] for each in view.visible_objects if each.id in objects]
     own = frozenset(view.subject_objects)
+    if own and not noun_of(view.subject_label):
+        own = _without_load(picture, own, objects)
     others = [each for each in visible if each.id not in own]
     walls = [each for each in others if is_surface(each, scene)]
     rest = [each for each in others if each not in walls]
     mine = [each for each in visible if each.id in own]
     subject = _thing(picture, noun_of(view.subject_label), mine, visible) if own else None
-    things = [_thing(picture, noun_of(parts[0].label), parts, visible) for parts in _joined(rest)]
+    found = (_thing(picture, noun_of(parts[0].label), parts, visible) for parts in _joined(rest))
+    things = sorted((each for each in found if each), key=lambda each: -each.share)
+    everything = [*things, *([subject] if subject else [])]
     return Seen(
         picture,
-        subject,
-        tuple(sorted((each for each in things if each), key=lambda each: -each.share)),
+        _agreed(subject, everything) if subject else None,
+        tuple(_agreed(each, everything) for each in things),
         tuple(sorted(surfaces_of(picture, walls), key=lambda each: -each.share)),
     )
 
@@ -114,7 +125,44 @@ def _thing(
         colour=painted_colour(picture, mask, parts, visible),
         material=material_of(picture, mask, parts),
         depth=float(np.median(picture.depths[mask])),
+        lightness=float(np.median(picture.lab[mask][:, 0])),
+        is_of_parts=len({each.materials for each in parts}) > 1,
     )
+
+
+def are_alike(one: Thing, other: Thing) -> bool:
+    """Whether two have no name and one size, turned about the upright axis or not."""
+    if one.noun or other.noun or len({one.colour, other.colour} - {"", "grey", "light grey", "white"}) > 1:
+        return False
+    sizes = [(each.box[1] - each.box[0]) for each in (one, other)]
+    flat = [np.array([*np.sort(each[:2]), each[2]]) for each in sizes]
+    return bool(np.abs(flat[0] - flat[1]).max() < 0.1 * min(one.size, other.size))
+
+
+def _agreed(each: Thing, things: Sequence[Thing]) -> Thing:
+    """A thing with the shape that most pixels of all that are like it show: one of them may be seen badly."""
+    shares: dict[Shape, float] = defaultdict(float)
+    for other in [other for other in things if are_alike(each, other)]:
+        shares[replace(other.shape, manner="")] += other.share
+    if len(shares) < 2:
+        return each
+    best = max(shares, key=lambda shape: shares[shape])
+    return replace(
+        each,
+        shape=replace(
+            best, manner=each.shape.manner if best.noun == each.shape.noun or each.shape.manner in SIZES else ""
+        ),
+    )
+
+
+def _without_load(picture: Picture, own: frozenset[int], objects: Mapping[int, SceneObjectRecord]) -> frozenset[int]:
+    """Of a slab with what lies on it only the slab: the rest is told by itself."""
+    counts = {each: int(np.count_nonzero(picture.ids == each)) for each in sorted(own)}
+    largest = max(counts, key=lambda each: counts[each])
+    if counts[largest] <= BODY * sum(counts.values()) or largest not in objects:
+        return own
+    box = np.array([objects[largest].bounds_min, objects[largest].bounds_max])
+    return frozenset((largest,)) if shape_of(picture, picture.ids == largest, box).noun in SLABS else own
 
 
 # ---- joining objects -------------------------------------------------------------------------------------------------

@@ -7,9 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.color import rgb2lab
 
+from blendset_trainer.captioning.colours import COOL_CHROMA
 from blendset_trainer.captioning.picture import Mask, Picture
 from blendset_trainer.captioning.things import Thing
 
+WARM_CHROMA = 16
+"""What is less colourful may be white in warm light."""
 TOLD, SLANTED = 0.25, 0.1
 """How much of the lightness the normals must explain, and how much brighter one side must be."""
 
@@ -32,7 +35,8 @@ def light(rgb: NDArray[np.uint8], shown: Mask) -> tuple[str, ...]:
         return ()
     lab = rgb2lab(rgb)[shown]
     mean = float(lab[:, 0].mean())
-    white = lab[(lab[:, 0] > np.percentile(lab[:, 0], 70)) & (np.hypot(lab[:, 1], lab[:, 2]) < 16)]
+    most = np.where(lab[:, 2] < 0, COOL_CHROMA, WARM_CHROMA)
+    white = lab[(lab[:, 0] > np.percentile(lab[:, 0], 70)) & (np.hypot(lab[:, 1], lab[:, 2]) < most)]
     cast = float(np.median(white[:, 2])) if len(white) > 0.1 * len(lab) else 0.0
     words = ["dim"] if mean < 33 else ["bright"] if mean > 64 else []
     return (*words, *(["warm"] if cast > 8 else ["cool"] if cast < -6 else []))
