@@ -33,15 +33,15 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Make:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_denoiser_is_called_as_diffusers_calls_it(pipeline: Make, kind: str) -> None:
-    family = load(pipeline(kind))
+    family, width = load(pipeline(kind)), 2 * PIXELS
     with calls_of(family.module) as seen:
-        drawn(family.pipeline, family, guidance_scale=1.0)
+        drawn(family.pipeline, family, guidance_scale=1.0, width=width)
         stock = seen[0]
         first = "sample" if family.part == "unet" else "hidden_states"
         level = stock["timestep"].reshape(-1)[:1].double() / (1000 if kind.startswith("stable_diffusion_3") else 1)
-        noisy = family.unpacked(stock[first], PIXELS, PIXELS)
+        noisy = family.unpacked(stock[first], PIXELS, width)
         with torch.no_grad():
-            family.predict(noisy, level, family.texts(["a red chair"]), Conditions.uncropped(1, PIXELS, PIXELS))
+            family.predict(noisy, level, family.texts(["a red chair"]), Conditions.uncropped(1, PIXELS, width))
         ours = seen[-1]
     assert flat(ours).keys() == flat(stock).keys()
     for name, value in flat(stock).items():

@@ -63,4 +63,10 @@ def drawn(pipeline: Any, family: Family, **more: Any) -> Any:
     """The latents that a pipeline samples in two steps, as one row of numbers."""
     options = {"height": PIXELS, "width": PIXELS, "num_inference_steps": 2} | family.sampling_options(None) | more
     generator = torch.Generator().manual_seed(3)
-    return pipeline("a red chair", generator=generator, output_type="latent", **options).images.flatten().numpy()
+    return (
+        pipeline("a red chair", generator=generator, output_type="latent", **options)
+        .images.flatten()
+        .float()
+        .cpu()
+        .numpy()
+    )
