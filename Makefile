@@ -12,6 +12,9 @@ blender := .venv-blender/$(bin)/python
 uv := $(python) -m uv
 projects := pyproject.toml shared/pyproject.toml trainer/pyproject.toml
 
+# Where the variable is set, each process would compile torch anew: half a minute of CPU, hundreds of times in a run.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test test-blenders test-acceptance test-ui guide lint types addon lock clean
 .DELETE_ON_ERROR:
 
@@ -87,7 +90,7 @@ compile = $(uv) pip compile --quiet --universal --upgrade --python-version 3.11 
 .venv/.ready: constraints/trainer.txt $(projects)
 	python="$$(.ci/find-python 3.11 3.13)" && "$$python" -m venv --clear .venv
 	$(python) -m pip install --quiet --constraint constraints/trainer.txt uv
-	$(uv) pip install --quiet --compile-bytecode --python $(python) --constraint constraints/trainer.txt \
+	$(uv) pip install --quiet --python $(python) --constraint constraints/trainer.txt \
 	  --editable shared --editable "trainer[train,prodigy,ray]" --group trainer
 	@touch $@
 
@@ -101,7 +104,7 @@ compile = $(uv) pip compile --quiet --universal --upgrade --python-version 3.11 
 	python="$$(.ci/find-python 3.13)" && version=$(newest) && $(blender_environment)
 blender_environment = \
   $(uv) venv --quiet --clear --python "$$python" $(@D) && \
-  $(uv) pip install --quiet --compile-bytecode --python $(@D)/$(bin)/python --constraint constraints/blender.txt \
+  $(uv) pip install --quiet --python $(@D)/$(bin)/python --constraint constraints/blender.txt \
     bpy==$$version --requirements shared/pyproject.toml --group blender && \
   touch $@
 
