@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import torch
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset.options import read_toml
+from blendset_trainer.cli import main
 from blendset_trainer.training.checkpoints import newest_checkpoint
 from blendset_trainer.training.log import StepReport, read_log
 from blendset_trainer.training.loop import learning_rate_factor, train
@@ -158,3 +161,29 @@ def test_the_configurations_to_begin_with_are_read_as_written(path: Path) -> Non
     assert told["train.batch"] == ("16", "command line")
     assert told["source[1].bands[0].lo"] == ("200.0", "file")
     assert told["optimizer.clip"] == ("1.0", "default")
+
+
+def test_the_command_trains_shows_and_goes_on(
+    dataset: Dataset, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(
+        f'out = "{(tmp_path / "run").as_posix()}"\n[model]\npath = "{model.as_posix()}"\nrank = 2\n'
+        "[train]\nsamples = 8\nbatch = 2\nresolution = 32\n"
+        f'[[source]]\nname = "render"\ndataset = "{dataset.root.as_posix()}"\ncaptions = {{short = 0, dense = 0}}\n'
+    )
+    assert main(["train", str(path), "--dry-run"]) == 0
+    assert "render" in capsys.readouterr().out
+    assert {each.name for each in (tmp_path / "run").iterdir()} == {"timestep_plan.json", "timestep_plan.png"}
+    assert main(["train", str(path), "--explain"]) == 0
+    assert re.search(r"train\.samples +8 +\S*run\.toml", capsys.readouterr().out)
+    assert main(["train", str(path), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said == {"folder": str(tmp_path / "run" / "lora"), "samples": 8, "steps": 4}
+    assert "LoRA of rank 2" in (tmp_path / "run" / "lora" / "README.md").read_text(encoding="utf-8")
+    assert main(["train", str(path), "--set", "train.samples=12"]) == 0
+    assert "12 pictures seen" in capsys.readouterr().out
+    assert main(["train", str(path), "--set", "train.batch=3"]) == 1
+    assert "began differently (train.batch was 2 and is 3)" in capsys.readouterr().err
+    assert main(["train", str(path), "--set", "trian.batch=3"]) == 2
+    assert "did you mean 'train'?" in capsys.readouterr().err

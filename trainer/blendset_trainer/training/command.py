@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,18 +44,21 @@ def _train(arguments: argparse.Namespace) -> int:
         return _show_plan(arguments, config)
     from accelerate import Accelerator
 
+    from blendset_trainer.models import best_device
     from blendset_trainer.training.finishing import finish
     from blendset_trainer.training.loop import train
     from blendset_trainer.training.preparing import prepare
 
-    precision = "no" if config.model.precision == "fp32" else config.model.precision
-    accelerator = Accelerator()
-    if accelerator.device.type != "cpu":
-        accelerator = Accelerator(mixed_precision=precision)
+    whole = config.model.precision == "fp32" or best_device().type == "cpu"
+    accelerator = Accelerator(mixed_precision="no" if whole else config.model.precision)
+    tell = partial(accelerator.print, file=sys.stderr)
     quiet = arguments.json or not accelerator.is_main_process
-    with counting("features", quiet=quiet) as count:
-        run = prepare(config, accelerator, print, lambda what, done, total: count(done, total))
-    train(run)
+    with counting("features encoded", quiet=quiet) as count:
+        run = prepare(config, accelerator, tell, lambda what, done, total: count(done, total))
+    with counting("pictures seen", quiet=quiet) as count:
+        train(run, count)
+    for reason in run.feed.failures.values():
+        tell(f"left out: {reason}")
     folder, seen = finish(run), run.step * config.train.batch
     if accelerator.is_main_process and arguments.json:
         print_json({"folder": str(folder), "samples": seen, "steps": run.step})

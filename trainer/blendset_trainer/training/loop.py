@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from accelerate.utils import gather_object
@@ -25,11 +25,11 @@ from blendset_trainer.training.stopping import stopping_between_steps
 from blendset_trainer.training.validation import validate
 
 
-def train(run: Run) -> None:
+def train(run: Run, on_step: Callable[[int, int], None] = lambda seen, wanted: None) -> None:
     """Take the optimizer steps that are left of a run, saving, logging and validating on the way.
 
-    Raises KeyboardInterrupt once a step that was asked to be the last is saved, and BlendsetError where a loss is not
-    finite, before it reaches the weights.
+    `on_step` hears how many pictures of how many were seen. Raises KeyboardInterrupt once a step that was asked to be
+    the last is saved, and BlendsetError where a loss is not finite, before it reaches the weights.
     """
     config = run.config
     with run.feed as feed, stopping_between_steps() as asked:
@@ -47,6 +47,7 @@ def train(run: Run) -> None:
             run.average()
             run.step += 1
             run.log.add(StepReport(run.step, batches, losses, levels, norm, time.perf_counter() - started, waited))
+            on_step(run.step * config.train.batch, config.steps * config.train.batch)
             stop = run.anywhere(asked())
             if stop or run.due(config.train.checkpoint_every):
                 run.save()

@@ -30,6 +30,8 @@ from blendset_trainer.training.timesteps import TimestepPlan
 
 HELD_OUT_SAMPLES = 64
 """Of each source, most that a validation looks at."""
+LOOKED_AT = 1000
+"""Samples of each source whose captions are held against what the text encoder reads."""
 TOKEN_PIXELS = 16
 """Side of what is one token to FLUX and SD3, whose shift grows with the tokens."""
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -54,6 +56,8 @@ def prepare(config: TrainConfig, accelerator: Accelerator, tell: Tell, progress:
     family = loaded(config.model, accelerator)
     plan = plan_of(config, family.base, family.pipeline.scheduler)
     buckets = aspect_buckets(settings.resolution, family.multiple)
+    if too_long := family.overlong(some_captions(sources)):
+        tell(too_long)
     texts: Texts = family.texts
     feed = partial(Feed, buckets=buckets, micro_batch=settings.micro_batch, seed=config.seed)
     if settings.cache:
@@ -71,6 +75,12 @@ def prepare(config: TrainConfig, accelerator: Accelerator, tell: Tell, progress:
         held_out_batches(held_out, feed, settings.micro_batch),
         sources,
     )
+
+
+def some_captions(sources: Sequence[Source]) -> list[str]:
+    """What the first samples of each source can say, to be looked at."""
+    samples = ((source, sample) for source in sources for sample in islice(source, LOOKED_AT))
+    return sorted({text for source, sample in samples for text in source.texts(sample)})
 
 
 def loaded(settings: ModelSettings, accelerator: Accelerator) -> Family:
