@@ -70,6 +70,7 @@ def clip(folder: str) -> Scorer:
     model, prepare = open_clip.create_model_from_pretrained(f"local-dir:{folder}")
     tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
     model.eval()
+    torch.set_num_threads(1)  # a model as small as this is no faster with more
 
     @torch.inference_mode()
     def score(root: Path, row: Row) -> object:

@@ -5,6 +5,7 @@ when it is asked for, so that nobody waits for torch who does not need it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -45,6 +46,7 @@ def stage_of(word: str, schemes: Mapping[str, Scheme]) -> Stage:
     if bool(argument) != bool(scheme.argument) or (colon and not argument):
         raise UsageError(f"'{word}' is no stage; write {scheme.spelled(name)}.")
     module, _, maker = scheme.maker.partition(":")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # else torch's threads burn, as they wait, what decodes views
     make = getattr(import_module(module), maker)
     return cast(Stage, make(argument) if argument else make())
 
