@@ -81,10 +81,10 @@ def main() -> None:
     patches = patches_of(options.dataset, settings.data)
     print(", ".join(f"{len(each)} patches {part}" for part, each in patches.items()), flush=True)
     drawn = drawn_by_arm(patches, settings, options.workers)
-    linear = closed_form(patches, settings)
     folder = ROOT / "build" / "benchmarks"
     folder.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(folder / "ttr.npz", allow_pickle=False, **patches, **drawn)
+    linear = closed_form(patches, settings)
     figures = told(patches, drawn, linear)
     kinds = {HELD_OUT: patches[HELD_OUT]} | {arm: np.concatenate(drawn[arm]) for arm in ARMS}
     blurred = {"blurred, trained": patches[SYNTHETIC]}

@@ -129,7 +129,7 @@ def ddim(predict: Callable[[Tensor, Tensor], Tensor], noise: Tensor, axis: Noise
 
 
 def predicted(plan: TimestepPlan, sources: Mapping[str, Tensor], steps: int) -> Tensor:
-    """The power that the best linear denoiser generates at each frequency from the power of the sources, (F,) each.
+    """The power that the best linear denoiser generates at each frequency from the power of the sources, of one shape.
 
     At each level it learns the mixture of the sources that train it; DDIM then multiplies each frequency's noise.
     """
@@ -138,7 +138,7 @@ def predicted(plan: TimestepPlan, sources: Mapping[str, Tensor], steps: int) -> 
 
     def predict(noisy: Tensor, level: Tensor) -> Tensor:
         alpha, sigma = axis.alpha_sigma(level)
-        mixture = responsibility[:, level] @ each
+        mixture = torch.tensordot(responsibility[:, level], each, dims=1)
         return sigma / (alpha**2 * mixture + sigma**2) * noisy
 
     return ddim(predict, torch.ones_like(each[0]), axis, steps) ** 2
