@@ -198,6 +198,8 @@ def told(
     rows += [(f"{TTR} - {CONTROL}, over images", *shown(seeds[0], *images))]
     print(table(("patches", *FIGURES), rows))
     energy = {arm: float(high(each) / high(power(held_out)).mean()) for arm, each in linear.items()}
+    won = [name for name, most in zip(FIGURES[1:], seeds[2, 1:], strict=True) if most < 0]
+    print("Over seeds, TTR is nearer to the held-out patches by:", ", ".join(won) or "nothing")
     print("High-frequency energy in closed form:", ", ".join(f"{arm} {each:.3f}" for arm, each in energy.items()))
     keep(
         "ttr",
@@ -220,8 +222,8 @@ def shuffled(patches: Array) -> Array:
 def shown(means: Array, low: Array | None = None, high: Array | None = None) -> list[str]:
     """Each figure with its interval, where there is one."""
     if low is None or high is None:
-        return [f"{mean:.3f}" for mean in means]
-    return [f"{mean:.3f} ({least:.3f} to {most:.3f})" for mean, least, most in zip(means, low, high, strict=True)]
+        return [f"{mean:.3g}" for mean in means]
+    return [f"{mean:.3g} ({least:.3g} to {most:.3g})" for mean, least, most in zip(means, low, high, strict=True)]
 
 
 if __name__ == "__main__":

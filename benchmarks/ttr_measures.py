@@ -87,8 +87,8 @@ class Comparison:
         return np.array([energy, abs(math.log(energy)), mmd2(self.spectra, x, y), mmd2(self.pixels, x, y)])
 
 
-FIGURES = ("high-frequency energy", "|ln| of it", "MMD² of spectra", "MMD² of pixels")
-"""The first is a ratio to the held-out patches; what is nearer to them has the others nearer to 0."""
+FIGURES = ("high-frequency energy", "its log error", "MMD² of spectra", "MMD² of pixels")
+"""A ratio to the held-out patches, the size of its logarithm, and distances to them; but for the first, less is better."""
 
 
 def over_seeds(values: NDArray[Any]) -> NDArray[Any]:
