@@ -88,7 +88,7 @@ class Comparison:
 
 
 FIGURES = ("high-frequency energy", "its log error", "MMD² of spectra", "MMD² of pixels")
-"""A ratio to the held-out patches, the size of its logarithm, and distances to them; but for the first, less is better."""
+"""A ratio to the held-out patches, the size of its logarithm, and distances to them, which like it are best at 0."""
 
 
 def over_seeds(values: NDArray[Any]) -> NDArray[Any]:

@@ -138,7 +138,7 @@ def predicted(plan: TimestepPlan, sources: Mapping[str, Tensor], steps: int) -> 
 
     def predict(noisy: Tensor, level: Tensor) -> Tensor:
         alpha, sigma = axis.alpha_sigma(level)
-        mixture = torch.tensordot(responsibility[:, level], each, dims=1)
+        mixture: Tensor = torch.tensordot(responsibility[:, level], each, dims=1)
         return sigma / (alpha**2 * mixture + sigma**2) * noisy
 
     return ddim(predict, torch.ones_like(each[0]), axis, steps) ** 2

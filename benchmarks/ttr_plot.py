@@ -14,7 +14,7 @@ from ttr_measures import FIGURES, Array, power, radial
 COLOURS = ("#222222", "#0072b2", "#d55e00", "#999999")
 """Okabe and Ito's, which colour-blind people tell apart."""
 RINGS = 12
-SHOWN = (10, 8)
+SHOWN = (7, 6)
 """Rows and columns of patches."""
 
 
@@ -24,13 +24,16 @@ def plot(path: Path, patches: Mapping[str, Array], linear: Mapping[str, Array], 
     Of some kinds there is a power (side, side) in closed form, and `FIGURES` of each seed (seeds, figures).
     """
     colours = dict(zip(patches, COLOURS, strict=False))
+    wanted = next(iter(patches))
     page = Figure(figsize=(11, 7.2), layout="constrained")
     top, bottom = page.subfigures(2, 1, squeeze=False, height_ratios=(1, 1.15))[:, 0]
     spectrum, *by_seed = top.subplots(1, 3, width_ratios=(2, 1, 1))
     draw_spectra(spectrum, patches, linear, colours)
     for axes, number in zip(by_seed, (0, 2), strict=True):
-        draw_figure(axes, number, {kind: each[:, number] for kind, each in figures.items()}, colours)
-    by_seed[0].axhline(1, color=colours[next(iter(patches))], linewidth=1)
+        draw_by_seed(axes, FIGURES[number], {kind: each[:, number] for kind, each in figures.items()}, colours)
+    by_seed[0].axhline(1, color=colours[wanted], linewidth=1, label=wanted)
+    by_seed[0].set_ylim(top=max(1.3, by_seed[0].get_ylim()[1]))
+    by_seed[0].legend(frameon=False, fontsize=9)
     for axes, (kind, each) in zip(bottom.subplots(1, len(patches)), patches.items(), strict=True):
         axes.imshow(sheet(each), cmap="gray", vmin=-1, vmax=1)
         axes.set_title(kind, color=colours[kind], fontsize=11)
@@ -52,13 +55,13 @@ def draw_spectra(
     axes.legend(frameon=False, fontsize=9)
 
 
-def draw_figure(axes: Axes, number: int, values: Mapping[str, Array], colours: Mapping[str, str]) -> None:
+def draw_by_seed(axes: Axes, title: str, values: Mapping[str, Array], colours: Mapping[str, str]) -> None:
     """One dot for each seed."""
     for place, (kind, each) in enumerate(values.items()):
         axes.plot(np.full(len(each), place), each, "o", color=colours[kind], alpha=0.7)
     axes.set_xticks(range(len(values)), list(values))
-    axes.set(xlim=(-0.6, len(values) - 0.4), title=FIGURES[number])
-    axes.set_ylim(bottom=0)
+    axes.set(xlim=(-0.6, len(values) - 0.4), title=title)
+    axes.set_ylim(0, 1.2 * max(each.max() for each in values.values()))
 
 
 def sheet(patches: Array) -> Array:
