@@ -128,7 +128,7 @@ def test_the_closed_form_gives_the_figures_of_the_notes(boundary: int | None, en
     cleanest = torch.inf if boundary is None else float(base.axis.log_snr(torch.tensor(boundary)))
     policies = [SourcePolicy(RENDER, (Band(),)), SourcePolicy(SYNTHETIC, (Band(cleanest=cleanest, weight=5),))]
     drawn = predicted(timestep_plan(policies, base), {RENDER: clean, SYNTHETIC: blurred}, steps=1000)
-    assert float(drawn[32:].sum() / clean[32:].sum()) == pytest.approx(energy, abs=0.05)
+    assert float(drawn[32:].sum() / clean[32:].sum()) == pytest.approx(energy, abs=0.06)
 
 
 def test_a_model_trains_and_draws_the_same_patches_each_time() -> None:
