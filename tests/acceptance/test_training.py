@@ -39,14 +39,14 @@ SCHEDULES = {
 }
 
 
-def configured(folder: Path, out: str, method: str) -> TrainConfig:
+def configured(folder: Path, out: str, method: str, epsilon: float = 1e-8) -> TrainConfig:
     return config_of(
         folder / "model",
         folder / "dataset",
         folder / out,
         model={"method": method, "rank": 4},
         train={"samples": STEPS * BATCH, "micro_batch": MICRO, "checkpoint_every": BATCH, "ema": 0.9},
-        optimizer={"learning_rate": 1e-3},
+        optimizer={"learning_rate": 1e-3, "epsilon": epsilon},
         source=[{"name": "render", "dataset": str(folder / "dataset"), "captions": {"short": 0.0, "dense": 0.0}}],
     )
 
@@ -140,7 +140,7 @@ def shared(folder: Path, out: str, processes: int) -> tuple[dict[str, torch.Tens
 
     running = [
         in_a_process(
-            configured(folder, out, "full"),
+            configured(folder, out, "full", epsilon=1e-3),  # with less, rounding decides where gradients are nearly 0
             watching(path),
             **place | {"RANK": str(rank), "LOCAL_RANK": str(rank)} if processes > 1 else {},
         )
