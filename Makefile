@@ -19,7 +19,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make demo           a room made on the spot becomes a dataset, and that a training set"
+	@echo "make demo           a room made on the spot becomes a dataset, that a training set, and that a small model"
 	@echo "make test           the tests, in the trainer's environment and in Blender's"
 	@echo "make test-blenders  the add-on in the oldest and the newest Blender ($(oldest), $(newest))"
 	@echo "make test-acceptance  slow suites: twenty kills at random moments"
@@ -38,11 +38,19 @@ demo: addon build/demo/room.blend
 	$(blendset) score build/demo/dataset --with image-stats,ssim-roundtrip,phash >/dev/null
 	rm -rf build/demo/dataset/selections build/demo/pairs
 	$(blendset) select build/demo/dataset --preset blendset --name demo >/dev/null
-	$(blendset) report build/demo/dataset --selection demo --out build/demo/report.html
 	$(blendset) export build/demo/dataset --selection demo --to image-text --out build/demo/pairs
+	rm -rf build/demo/model build/demo/blurred build/demo/run build/demo/samples
+	$(python) demo/model.py build/demo/pairs build/demo/model
+	$(python) demo/blurred.py build/demo/pairs/train build/demo/blurred
+	$(blendset) train demo/train.toml --dry-run
+	$(blendset) train demo/train.toml
+	for each in build/demo/pairs/train/*.txt; do cat $$each; echo; done > build/demo/prompts.txt
+	$(blendset) sample build/demo/run/model --prompts build/demo/prompts.txt --out build/demo/samples
+	$(blendset) report build/demo/dataset --selection demo --training build/demo/run --out build/demo/report.html
 	@echo
-	@echo "Open build/demo/report.html in a browser: pictures, captions, figures, and why each camera or view was left out."
-	@echo "build/demo/pairs is what trainers of diffusion models read, build/demo/contact_sheet.png all views at a glance;"
+	@echo "Open build/demo/report.html in a browser: pictures, captions, figures, why each camera or view was left out, and what"
+	@echo "the model lost by source and noise. build/demo/samples/grid.png is what it makes of its captions: it is tiny, and saw"
+	@echo "a dozen pictures. build/demo/pairs is what other trainers read, build/demo/contact_sheet.png all views at a glance;"
 	@echo "the dataset is build/demo/dataset, its scene build/demo/room.blend."
 
 build/demo/room.blend: $(wildcard demo/*.py) | .venv-blender/.ready

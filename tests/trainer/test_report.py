@@ -224,3 +224,8 @@ def test_an_empty_dataset_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(BlendsetError, match="render a scene"):
         write_report(make_dataset(tmp_path), tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()
+
+
+def test_a_folder_without_a_run_is_refused(dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(BlendsetError, match=r"holds no log of a training run; give the 'out' folder"):
+        write_report(dataset, tmp_path / "report.html", training=tmp_path)

@@ -7,6 +7,7 @@ Needs Chromium or Chrome (Debian: `chromium`).
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,13 +16,16 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from blendset.dataset import Dataset
 from blendset_trainer.cli import main
 from blendset_trainer.report.command import write_report
 from blendset_trainer.selection.files import selection_path, write_selection
 from blendset_trainer.selection.rules import Keep, Rules
 from blendset_trainer.selection.select import select
 from blendset_trainer.tables import joined
-from tests.trainer.tiny_datasets import add_picture, add_scene, make_dataset
+from tests.trainer.tiny_datasets import add_picture, add_scene, choose, make_dataset
+from tests.trainer.tiny_pipelines import stable_diffusion
+from tests.trainer.tiny_runs import config_of, run_of
 
 VIEWS = 110
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -57,9 +61,25 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     assert main(["score", str(rich.root), "--with", "image-stats"]) == 0
     rules = Rules(keep=(Keep(column="subject_share", at_least=0.25, reason="subject too small"),))
     write_selection(selection_path(rich, "large"), select(joined(rich), rules))
-    for name, dataset in (("rich", rich), ("bare", bare)):
-        write_report(dataset, folder / f"{name}.html")
+    write_report(rich, folder / "rich.html", "large", training=trained(rich, folder))
+    write_report(bare, folder / "bare.html")
     return {name: folder / f"{name}.html" for name in ("rich", "bare")}
+
+
+def trained(dataset: Dataset, folder: Path) -> Path:
+    """A run of eight steps on some of the views, and again on them as a source of the noisier half."""
+    ids = [view.view_id for view in dataset.views()][:20]
+    views = [{"view_id": each, "split": "train" if number % 5 else "held-out"} for number, each in enumerate(ids)]
+    choose(dataset, "few", views)
+    nothing_said = {"captions": {"short": 0.0, "dense": 0.0, "none": 1.0}}
+    source = {"dataset": str(dataset.root), "selection": "few", **nothing_said}
+    noisier = {"name": "synthetic", "bands": [{"lo": 0.5, "unit": "fraction"}]}
+    sources = [source | {"name": "render", "bands": [{}]}, source | noisier]
+    validation = {"prompts": ["a lamp"], "every": 16, "steps": 2}
+    config = config_of(
+        stable_diffusion(folder / "model"), dataset.root, folder / "run", source=sources, validation=validation
+    )
+    return run_of(config).folder
 
 
 @pytest.fixture
@@ -77,7 +97,7 @@ def opened(browser: Browser, path: Path) -> Iterator[Page]:
     page.goto(path.as_uri())
     page.wait_for_selector(".sheet .tile")
     yield page
-    allowed = (path.as_uri(), "data:image/webp;base64,")
+    allowed = (path.as_uri(), "data:image/webp;base64,", "data:image/png;base64,")
     assert [each for each in complaints if not each.startswith(allowed)] == []
     page.close()
 
@@ -167,3 +187,22 @@ def test_what_is_not_there_yet_is_a_command_and_no_empty_panel(browser: Browser,
             expect(page.locator("main")).to_contain_text(f"blendset {command} bare")
         empty = "cards => cards.filter(card => !card.innerText.trim()).map(card => card.outerHTML)"
         assert page.locator("section, .group, #reasons > div, .figure").evaluate_all(empty) == []
+
+
+def test_it_shows_a_training_run_by_band_and_source(page: Page) -> None:
+    charts = page.locator("#losses .figure")
+    expect(charts).to_have_count(2)
+    expect(charts.nth(0)).to_contain_text("render, 100 % of the band")
+    expect(charts.nth(1)).to_contain_text("synthetic, 50 % of the band")
+    assert page.locator("#losses polyline").count() == 3
+    ends = charts.nth(0).locator("polyline").get_attribute("points")
+    assert ends and ends.split()[-1].startswith("400,")
+    expect(page.locator("#losses circle title").first).to_have_text(re.compile(r"held out, after 16 pictures: \d"))
+    expect(page.locator("#grids figcaption")).to_have_text(["after 16 pictures", "after 32 pictures"])
+    assert page.locator("#grids img").evaluate_all("all => all.every((each) => each.naturalWidth > 0)")
+
+
+def test_a_page_without_a_run_has_no_such_section(browser: Browser, pages: dict[str, Path]) -> None:
+    for page in opened(browser, pages["bare"]):
+        expect(page.locator("#training")).to_have_count(0)
+        expect(page.locator("#sections")).not_to_contain_text("Training")

@@ -19,9 +19,10 @@ from blendset.errors import BlendsetError
 from blendset.options import read_toml
 from blendset_trainer.cli import main
 from blendset_trainer.training.checkpoints import newest_checkpoint
-from blendset_trainer.training.log import StepReport, read_log
+from blendset_trainer.training.log import StepReport
 from blendset_trainer.training.loop import learning_rate_factor, train
 from blendset_trainer.training.settings import OptimizerSettings, explained, load_train_config
+from blendset_trainer.training_runs import read_log
 from tests.trainer.tiny_datasets import choose, thirty_views
 from tests.trainer.tiny_pipelines import stable_diffusion
 from tests.trainer.tiny_runs import config_of, prepared, run_of, weights_of

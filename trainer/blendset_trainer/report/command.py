@@ -14,6 +14,7 @@ from blendset.records import atomic_write
 from blendset_trainer.report.data import Selection, in_order, read_selection, report_of
 from blendset_trainer.report.page import page_of
 from blendset_trainer.report.thumbnails import NONE, thumbnails
+from blendset_trainer.report.training import training_of
 from blendset_trainer.reporting import counting, print_json
 from blendset_trainer.selection.files import selection_names
 from blendset_trainer.tables import joined
@@ -41,6 +42,7 @@ def add_report(commands: argparse._SubParsersAction[Parser]) -> None:
     )
     parser.add_argument("dataset", type=Path, metavar="DATASET", help="the dataset's folder")
     parser.add_argument("--selection", metavar="NAME", help="the selection to show (default: the only one there is)")
+    parser.add_argument("--training", type=Path, metavar="RUN", help="a run of 'blendset train' to show too")
     parser.add_argument(
         "--out",
         type=Path,
@@ -52,7 +54,8 @@ def add_report(commands: argparse._SubParsersAction[Parser]) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     with counting("pictures", quiet=arguments.json) as on_progress:
-        written = write_report(Dataset(arguments.dataset), arguments.out, arguments.selection, on_progress)
+        dataset = Dataset(arguments.dataset)
+        written = write_report(dataset, arguments.out, arguments.selection, on_progress, arguments.training)
     if arguments.json:
         print_json(written)
         return DONE
@@ -67,13 +70,16 @@ def write_report(
     out: Path,
     selection: str | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
+    training: Path | None = None,
 ) -> Written:
-    """Write the page of a dataset, with the selection of that name, or with the only one that there is.
+    """Write the page of a dataset, with the selection of that name, or with the only one that there is; and with the
+    run that `blendset train` left in the folder `training`.
 
-    The same dataset gives the same bytes. BlendsetError where there are no views or no such selection.
+    The same dataset gives the same bytes. BlendsetError where there are no views, no such selection or no such run.
     """
     records = in_order(dataset)
-    report = report_of(dataset, records, joined(dataset), _chosen(dataset, selection))
+    run = training_of(training) if training else None
+    report = report_of(dataset, records, joined(dataset), _chosen(dataset, selection), run)
     lines = thumbnails(dataset, records, lambda done: on_progress(done, len(records)))
     page = page_of(report, lines).encode()
     atomic_write(out, page)

@@ -19,6 +19,7 @@ from blendset.records import ViewRecord, read_json
 from blendset_trainer.contact_sheet import by_scene_and_subject
 from blendset_trainer.report.figures import Caption, Figure, captions_of, figures_of, number
 from blendset_trainer.report.funnel import Funnel, Reason, funnel_of, reasons
+from blendset_trainer.report.training import Training
 from blendset_trainer.selection.duplicates import alike_pairs, vectors_and_cosine
 from blendset_trainer.selection.files import read_chosen, read_drops, selection_names
 from blendset_trainer.selection.groups import linked, view_sets
@@ -84,6 +85,7 @@ class Report:
     unsupported: Sequence[tuple[str, int]]
     duplicates: Sequence[Sequence[int]]
     compared: str
+    training: Training | None
 
 
 def in_order(dataset: Dataset) -> list[ViewRecord]:
@@ -95,7 +97,11 @@ def in_order(dataset: Dataset) -> list[ViewRecord]:
 
 
 def report_of(
-    dataset: Dataset, records: Sequence[ViewRecord], table: pa.Table, selection: Selection | None = None
+    dataset: Dataset,
+    records: Sequence[ViewRecord],
+    table: pa.Table,
+    selection: Selection | None = None,
+    training: Training | None = None,
 ) -> Report:
     """What is to be shown of these views; `table` is what `blendset_trainer.tables.joined` gives."""
     rows = _aligned(table, records)
@@ -115,6 +121,7 @@ def report_of(
         unsupported=sorted(unsupported.items(), key=lambda item: (-item[1], item[0])),
         duplicates=duplicates,
         compared=compared,
+        training=training,
     )
 
 

@@ -18,7 +18,7 @@ function byId(id) {
 
 /** An element with attributes (an "on..." one is a listener) and children. */
 function h(tag, attributes = {}, ...children) {
-  const svg = ["svg", "rect"].includes(tag);
+  const svg = ["svg", "rect", "polyline", "circle", "line", "title"].includes(tag);
   const element = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
@@ -392,7 +392,7 @@ function histogram(figure, byValue) {
     const label = `${numeral(range[0])} to ${numeral(range[1])}: ${count(total, "view")}`;
     const toggle = () => setRange(figure.name, state.ranges.get(figure.name)?.[0] === range[0] ? undefined : range);
     const rect = h("rect", { class: "place", x: place, y: 0, width: 1, height: 100, role: "button", "aria-label": label, tabindex: place ? -1 : 0, onclick: toggle });
-    rect.append(Object.assign(document.createElementNS("http://www.w3.org/2000/svg", "title"), { textContent: label }));
+    rect.append(h("title", {}, label));
     rect.addEventListener("keydown", (event) => {
       const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
       if (step) moveTo(place + step);
@@ -446,6 +446,50 @@ function drawDuplicates() {
     holder.append(strip);
   }
   if (groups.length > AT_ONCE) holder.append(h("p", { class: "note" }, `The first ${AT_ONCE} groups are shown; “Show duplicates” above the contact sheet has all.`));
+}
+
+// --- training ----------------------------------------------------------------------------------------------------------
+
+function drawTraining() {
+  const { training } = report;
+  if (!training) return;
+  const trains = (band) => training.rows.filter((row) => row.band === band);
+  byId("training-note").textContent = `${training.name}: ${count(training.samples, "picture")} seen. Each chart is a band of noise with the sources that train it; lines are the mean loss in training, rings that of held-out views.`;
+  byId("losses").append(...training.bands.filter((band) => trains(band).length).map((band) => lossChart(band, trains(band))));
+  byId("grids").append(...training.pictures.map(([seen, source]) =>
+    h("figure", {}, h("img", { src: source, alt: `Pictures of the validation prompts after ${count(seen, "picture")}` }), h("figcaption", {}, `after ${count(seen, "picture")}`)),
+  ));
+  byId("grids").hidden = !training.pictures.length;
+}
+
+/** Loss by pictures seen in one band, a colour to a source. */
+function lossChart(band, rows) {
+  const { samples, sources, trained, held_out } = report.training;
+  const lines = rows.map(({ source }) => ({
+    hue: `hue-${sources.indexOf(source) % 4}`,
+    trained: trained[`${source}/${band}`] ?? [],
+    heldOut: held_out[`${source}/${band}`] ?? [],
+  }));
+  const losses = lines.flatMap(({ trained, heldOut }) => [...trained, ...heldOut].map(([, loss]) => loss));
+  const [low, high] = [Math.min(...losses), Math.max(...losses)];
+  const place = ([seen, loss]) => [(400 * seen) / samples, high > low ? 100 - (100 * (loss - low)) / (high - low) : 50];
+  const ring = (hue, point) => {
+    const [cx, cy] = place(point);
+    return h("circle", { class: hue, cx, cy, r: 3.5 }, h("title", {}, `held out, after ${count(point[0], "picture")}: ${numeral(point[1])}`));
+  };
+  const drawn = lines.flatMap(({ hue, trained, heldOut }) => [
+    h("polyline", { class: hue, points: trained.map(place).join(" ") }),
+    ...heldOut.map((point) => ring(hue, point)),
+  ]);
+  const last = (what, curve) => (curve.length ? [`${what} ${numeral(curve.at(-1)[1])}`] : []);
+  const legend = lines.map(({ hue, trained, heldOut }, index) =>
+    h("span", { class: hue }, `${rows[index].source}, ${percent(rows[index].responsibility)} of the band `,
+      h("small", {}, [...last("trained", trained), ...last("held out", heldOut)].join(", "))),
+  );
+  const chart = h("svg", { class: "curves", viewBox: "0 0 400 100", role: "img", "aria-label": `Loss by pictures seen, ${band}` }, drawn);
+  const range = h("p", { class: "scale" }, losses.length ? `Loss from ${numeral(low)} to ${numeral(high)}` : "No loss is logged yet");
+  const axis = h("div", { class: "axis" }, h("span", {}, "0"), h("span", {}, count(samples, "picture")));
+  return h("div", { class: "figure", "data-band": band }, h("h3", {}, band), h("p", { class: "legend" }, legend), range, chart, axis);
 }
 
 // --- one view ---------------------------------------------------------------------------------------------------------
@@ -508,4 +552,5 @@ drawFunnel();
 drawFigures();
 drawCaptions();
 drawDuplicates();
+drawTraining();
 update({});

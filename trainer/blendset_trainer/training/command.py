@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from blendset.errors import BlendsetError
 from blendset.options import read_toml
 from blendset_trainer.reporting import counting, print_json, print_table
+from blendset_trainer.training_runs import PLAN_PNG
 from blendset_trainer.usage import DONE, Parser, UsageError, command
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def _explain(arguments: argparse.Namespace, config: TrainConfig) -> int:
 
 def _show_plan(arguments: argparse.Namespace, config: TrainConfig) -> int:
     from blendset_trainer.training.families import scheduler_of
-    from blendset_trainer.training.plan_files import PLAN_PNG, plan_record, print_plan, write_plan
+    from blendset_trainer.training.plan_files import plan_record, print_plan, write_plan
     from blendset_trainer.training.preparing import plan_of
     from blendset_trainer.training.samples import load_source
 

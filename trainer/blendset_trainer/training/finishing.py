@@ -8,12 +8,12 @@ from pathlib import Path
 from blendset.dataset import Dataset
 from blendset.records import sha256_file
 from blendset_trainer.selection.files import selection_path
-from blendset_trainer.training.card import CardData, Curve, TrainedOn, write_card
-from blendset_trainer.training.log import LOG, read_log
-from blendset_trainer.training.plan_files import plan_rows, write_plan
+from blendset_trainer.training.card import CardData, TrainedOn, write_card
+from blendset_trainer.training.plan_files import plan_rows
 from blendset_trainer.training.runs import Run
 from blendset_trainer.training.samples import Source
 from blendset_trainer.training.saving import save_full, save_lora
+from blendset_trainer.training_runs import LOG, loss_curves
 
 
 def finish(run: Run) -> Path:
@@ -23,7 +23,6 @@ def finish(run: Run) -> Path:
     if run.accelerator.is_main_process:
         with run.averaged_weights():
             (save_full if run.config.model.method == "full" else save_lora)(run.family, folder)
-        write_plan(run.folder, run.plan, {source.name: len(source) for source in run.sources}, run.config.train.samples)
         write_card(folder, card_data(run))
     run.accelerator.wait_for_everyone()
     return folder
@@ -44,15 +43,6 @@ def card_data(run: Run) -> CardData:
         sources=tuple(_trained_on(run, source) for source in run.sources),
         curves=loss_curves(run.folder / LOG),
     )
-
-
-def loss_curves(log: Path) -> dict[str, Curve]:
-    """The mean loss of each source and band by samples seen, from a run's log."""
-    curves: dict[str, list[tuple[int, float]]] = {}
-    for row in read_log(log):
-        for name, loss in row.get("loss_by", {}).items():
-            curves.setdefault(name, []).append((row["samples"], loss))
-    return dict(sorted(curves.items()))
 
 
 def _trained_on(run: Run, source: Source) -> TrainedOn:

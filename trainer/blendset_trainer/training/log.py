@@ -15,12 +15,10 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from blendset.errors import BlendsetError
 from blendset.records import atomic_write
 from blendset_trainer.training.feed import Batch
 from blendset_trainer.training.timesteps import TimestepPlan
-
-LOG = "log.jsonl"
+from blendset_trainer.training_runs import LOG, read_log
 
 
 @dataclass(frozen=True)
@@ -97,20 +95,3 @@ class TrainLog:
         for name, value in figures.items():
             for inner, number in value.items() if isinstance(value, dict) else [("", value)]:
                 self._writer.add_scalar(f"{name}/{inner}".rstrip("/"), number, samples)
-
-
-def read_log(path: Path) -> list[dict[str, Any]]:
-    """The lines of a run's log, without one that a crash cut short; empty where there is no log."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise BlendsetError(f"{path} cannot be read ({error}); check the disk.") from error
-    rows = []
-    for line in lines:
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            break
-    return rows

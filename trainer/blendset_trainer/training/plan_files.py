@@ -22,8 +22,8 @@ from blendset_trainer.contact_sheet import GREY, INK, PAPER, SUBJECT_COLOURS
 from blendset_trainer.reporting import print_table
 from blendset_trainer.training.noise import axis_named
 from blendset_trainer.training.timesteps import TimestepPlan
+from blendset_trainer.training_runs import PLAN_JSON, PLAN_PNG
 
-PLAN_JSON, PLAN_PNG = "timestep_plan.json", "timestep_plan.png"
 _TAIL = 0.0005
 """Of the base density, at either end, that the plot leaves out."""
 

@@ -22,6 +22,7 @@ from blendset_trainer.training.lora import add_lora
 from blendset_trainer.training.losses import Texts
 from blendset_trainer.training.noise import axis_of, prediction_of
 from blendset_trainer.training.pictures import Bucket, aspect_buckets
+from blendset_trainer.training.plan_files import write_plan
 from blendset_trainer.training.plan_settings import plan_from_settings
 from blendset_trainer.training.runs import Run
 from blendset_trainer.training.samples import Source, load_source
@@ -65,7 +66,7 @@ def prepare(config: TrainConfig, accelerator: Accelerator, tell: Tell, progress:
         texts = partial(cached_texts, list(caches.values()), family.text_revision)
         feed = partial(feed, cached=cached_latents(caches, family.vae_revision, family.dtype))
     here = {"rank": accelerator.process_index, "processes": accelerator.num_processes}
-    return Run(
+    run = Run(
         config,
         accelerator,
         family,
@@ -75,6 +76,9 @@ def prepare(config: TrainConfig, accelerator: Accelerator, tell: Tell, progress:
         held_out_batches(held_out, feed, settings.micro_batch),
         sources,
     )
+    if accelerator.is_main_process:
+        write_plan(run.folder, plan, {source.name: len(source) for source in sources}, settings.samples)
+    return run
 
 
 def some_captions(sources: Sequence[Source]) -> list[str]:

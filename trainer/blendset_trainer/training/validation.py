@@ -12,6 +12,7 @@ from blendset_trainer.training.draws import uniform
 from blendset_trainer.training.losses import sample_losses
 from blendset_trainer.training.runs import Run
 from blendset_trainer.training.sampling import SamplingSettings, grid, png_of, sample
+from blendset_trainer.training_runs import VALIDATION
 
 SEED = 0
 """Of validation, the same in every run, so that runs compare."""
@@ -34,7 +35,7 @@ def write_pictures(run: Run) -> None:
     if settings.prompts:
         how = SamplingSettings(SEED, settings.steps, side, side, settings.cfg_scale)
         sheet = grid(list(sample(run.family, settings.prompts, how)))
-        atomic_write(run.folder / "validation" / f"step-{run.step:08d}.png", png_of(sheet))
+        atomic_write(run.folder / VALIDATION / f"step-{run.step:08d}.png", png_of(sheet))
 
 
 def held_out_losses(run: Run) -> dict[str, float]:
