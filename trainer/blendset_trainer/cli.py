@@ -34,6 +34,7 @@ from blendset_trainer.report.command import add_report
 from blendset_trainer.reporting import follow, print_funnels, print_json, print_summary, print_table
 from blendset_trainer.scoring.command import add_score
 from blendset_trainer.selection.command import add_select
+from blendset_trainer.synthesis.command import add_synthesize
 from blendset_trainer.training.cache_command import add_cache
 from blendset_trainer.training.calibrate_command import add_calibrate
 from blendset_trainer.training.command import add_train
@@ -95,6 +96,7 @@ def parser() -> Parser:
     add_calibrate(commands)
     add_cache(commands)
     add_sample(commands)
+    add_synthesize(commands)
     _add_blender(commands)
     return top
 

@@ -17,6 +17,7 @@ from blendset_trainer.captioning.facts import facts_of
 from blendset_trainer.captioning.grounding import ground
 from blendset_trainer.captioning.sentences import dense_caption, short_caption
 from blendset_trainer.stages import Figure, View
+from blendset_trainer.synthetic_views import SYNTHETIC, as_prompted, read_synthesis
 
 VARIANTS = 4
 
@@ -28,7 +29,7 @@ class Metadata:
     seed: int = 0
 
     name: ClassVar[str] = "metadata"
-    version: ClassVar[str] = "3"
+    version: ClassVar[str] = "4"
     revision: ClassVar[str] = ""
     kind: ClassVar[Literal["captions", "scores"]] = "captions"
     reads: ClassVar[frozenset[str]] = frozenset({"rgb", "passes", "record"})
@@ -52,7 +53,9 @@ class Metadata:
         return [self._row(view) for view in views]
 
     def _row(self, view: View) -> dict[str, Any]:
-        """Nothing for a photograph or a synthetic view: there is no index pass to speak from."""
+        """Nothing for a photograph, of which no pass speaks; of a synthesized view its prompt is what is known."""
+        if view.record.source == SYNTHETIC:
+            return dict.fromkeys(self.figures) | as_prompted(read_synthesis(view.folder).prompt)
         if not view.has_passes:
             return dict.fromkeys(self.figures)
         facts = facts_of(view.record, view.scene, view.rgb, view.passes)

@@ -5,13 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from blendset_trainer.executors.job import Done, Job
-from blendset_trainer.shards import Shard
+from blendset_trainer.executors.job import Done, Part, Work
 
 
 class Here:
     """Computes in this process; the next batch is decoded meanwhile."""
 
-    def run(self, job: Job, shards: Sequence[Shard]) -> Iterator[Done]:
+    def run(self, job: Work, shards: Sequence[tuple[Part, ...]]) -> Iterator[Done]:
         job.stage.setup()
         yield from map(job.compute, shards)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The work that every executor hands out: one shard of a stage, from the views on disk to a finished file."""
+"""The work that every executor hands out, and that of a stage: one shard, from the views on disk to a finished file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
@@ -23,15 +23,46 @@ Loaded = tuple[Item, View | BlendsetError]
 
 @dataclass(frozen=True)
 class Done:
-    """A shard that is done: how many views it had, and why some of them have no row."""
+    """A shard that is done: how many views it had, why some of them have nothing, and what a person should know."""
 
     views: int
     unreadable: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+class Ready(Protocol):
+    """What a worker makes ready before its first shard."""
+
+    @property
+    def revision(self) -> str:
+        """Of the model's weights; "" without a model."""
+
+    def setup(self) -> None:
+        """Once per process."""
+
+
+class Part(Protocol):
+    """What shards are made of."""
+
+    @property
+    def view_id(self) -> str:
+        """Of the view that it is about."""
+
+
+class Work(Protocol):
+    """What executors send to their workers: small, and picklable."""
+
+    @property
+    def stage(self) -> Ready:
+        """Made ready once per worker."""
+
+    def compute(self, shard: Any) -> Done:
+        """Do a shard: a tuple of parts."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A stage and the dataset it works on; what executors send to their workers."""
+    """A stage and the dataset it works on."""
 
     dataset: Dataset
     stage: Stage
@@ -81,7 +112,7 @@ class Job:
 class Executor(Protocol):
     """A way to have a job's shards done."""
 
-    def run(self, job: Job, shards: Sequence[Shard]) -> Iterator[Done]:
+    def run(self, job: Work, shards: Sequence[tuple[Part, ...]]) -> Iterator[Done]:
         """Do the shards and yield each as it is done, in any order."""
 
 

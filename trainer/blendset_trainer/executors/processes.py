@@ -16,8 +16,7 @@ from functools import partial
 from multiprocessing.connection import Connection, wait
 
 from blendset_trainer.executors.crew import pull
-from blendset_trainer.executors.job import Done, Job
-from blendset_trainer.shards import Shard
+from blendset_trainer.executors.job import Done, Part, Work
 
 _spawn = multiprocessing.get_context("spawn")
 
@@ -28,7 +27,7 @@ class Processes:
     def __init__(self, workers: int | None = None) -> None:
         self.workers = workers or os.cpu_count() or 1
 
-    def run(self, job: Job, shards: Sequence[Shard]) -> Iterator[Done]:
+    def run(self, job: Work, shards: Sequence[tuple[Part, ...]]) -> Iterator[Done]:
         """Raises what the stage raises, and BlendsetError for a shard that kills its workers."""
         threads = max(1, (os.cpu_count() or 1) // self.workers)
         return pull(shards, self.workers, partial(_Worker, job, threads), _ready)
@@ -37,7 +36,7 @@ class Processes:
 class _Worker:
     """A process at the other end of a pipe."""
 
-    def __init__(self, job: Job, threads: int) -> None:
+    def __init__(self, job: Work, threads: int) -> None:
         self.pipe, theirs = _spawn.Pipe()
         self._process = _spawn.Process(target=_work, args=(theirs, threads), daemon=True)
         self._process.start()
@@ -45,7 +44,7 @@ class _Worker:
         with suppress(ConnectionError):
             self.pipe.send(job)
 
-    def give(self, shard: Shard) -> None:
+    def give(self, shard: tuple[Part, ...]) -> None:
         with suppress(ConnectionError):  # it died since it answered, which `answer` will tell
             self.pipe.send(shard)
 
@@ -75,7 +74,7 @@ def _work(pipe: Connection, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # read by torch when it is imported, which the job does
     with suppress(EOFError, ConnectionError):
-        job: Job = pipe.recv()
+        job: Work = pipe.recv()
         failure = _attempt(job.stage.setup)
         while True:
             shard = pipe.recv()

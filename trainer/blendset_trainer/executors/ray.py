@@ -13,8 +13,7 @@ from typing import Any
 
 from blendset.errors import BlendsetError
 from blendset_trainer.executors.crew import pull
-from blendset_trainer.executors.job import Done, Job
-from blendset_trainer.shards import Shard
+from blendset_trainer.executors.job import Done, Part, Work
 
 
 class Ray:
@@ -27,7 +26,7 @@ class Ray:
     def __init__(self, workers: int | None = None) -> None:
         self.workers = workers
 
-    def run(self, job: Job, shards: Sequence[Shard]) -> Iterator[Done]:
+    def run(self, job: Work, shards: Sequence[tuple[Part, ...]]) -> Iterator[Done]:
         """Raises what the stage raises, and BlendsetError for a shard that kills its actors, or without Ray."""
         ray = _ray()
         with ExitStack() as connection:
@@ -56,10 +55,10 @@ def _ray() -> Any:
 class _Actor:
     """Runs on a node. The stage is made ready with the first shard, so that its errors arrive as a task's do."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Work) -> None:
         self.job, self.ready = job, False
 
-    def compute(self, shard: Shard) -> Done:
+    def compute(self, shard: tuple[Part, ...]) -> Done:
         if not self.ready:
             self.job.stage.setup()
             self.ready = True
@@ -72,7 +71,7 @@ class _Worker:
     def __init__(self, actor: Any) -> None:
         self._actor = actor
 
-    def give(self, shard: Shard) -> None:
+    def give(self, shard: tuple[Part, ...]) -> None:
         self.awaited = self._actor.compute.remote(shard)
 
     def answer(self) -> Done | None:

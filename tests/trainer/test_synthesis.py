@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What generators make joins the dataset with its provenance, once, whole, and the same however interrupted."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from blendset.dataset import Dataset
+from blendset_trainer.cli import main
+from blendset_trainer.executors.here import Here
+from blendset_trainer.synthesis.pipelines import generator_of
+from blendset_trainer.synthesis.text_to_image import TextToImage, wanted_pictures
+from blendset_trainer.synthesis.work import synthesize
+from blendset_trainer.synthetic_views import has_camera, read_synthesis
+from tests.trainer.tiny_datasets import thirty_views
+from tests.trainer.tiny_pipelines import KINDS, PIXELS, Make, maker
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Make:
+    return maker(tmp_path_factory.mktemp("pipelines"))
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    """Three views with captions."""
+    made = thirty_views(tmp_path / "dataset")
+    for folder in sorted((made.root / "views").glob("*/*"))[3:]:
+        shutil.rmtree(folder)
+    made.rebuild_index({view.view_id: f"a red chair {number}" for number, view in enumerate(made.views())})
+    return made
+
+
+def synthesized(dataset: Dataset, model: Path, *words: str) -> int:
+    return main(["synthesize", str(dataset.root), "--job", "text-to-image", "--model", str(model), "--steps", "2",
+                 "--width", str(PIXELS), "--height", str(PIXELS), *words])  # fmt: skip
+
+
+def made_in(dataset: Dataset) -> dict[str, dict[str, bytes]]:
+    """The files of synthesized views."""
+    views = [view for view in dataset.views() if view.source == "synthetic"]
+    folders = {view.view_id: dataset.view_folder(view.scene, view.view_id) for view in views}
+    return {name: {path.name: path.read_bytes() for path in folder.iterdir()} for name, folder in folders.items()}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_family_makes_pictures_of_captions(pipeline: Make, dataset: Dataset, kind: str) -> None:
+    assert synthesized(dataset, pipeline(kind), "--variants", "2") == 0
+    views = [view for view in dataset.views() if view.source == "synthetic"]
+    assert len(views) == 6
+    assert len({view.view_set for view in views}) == 3
+    assert dataset.verify().problems == ()
+    made = read_synthesis(dataset.view_folder(views[0].scene, views[0].view_id))
+    assert made.prompt.startswith("a red chair")
+    assert made.parents[0] in {view.view_id for view in dataset.views()}
+    assert (made.job, made.steps, len(made.revision)) == ("text-to-image", 2, 64)
+    assert made.scheduler["class"].endswith("Scheduler")
+    assert not has_camera(views[0].camera)
+
+
+def test_what_is_there_is_not_made_again(pipeline: Make, dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
+    model = pipeline("pixart_sigma")
+    assert synthesized(dataset, model, "--cfg-scale", "3", "--json") == 0
+    first = made_in(dataset)
+    assert json.loads(capsys.readouterr().out)["made"] == 3
+    shutil.rmtree(next((dataset.root / "views").glob(f"*/{sorted(first)[1]}")))
+    assert synthesized(dataset, model, "--cfg-scale", "3", "--json") == 0
+    assert (json.loads(capsys.readouterr().out)["kept"], made_in(dataset)) == (2, first)
+    assert synthesized(dataset, model, "--cfg-scale", "4", "--json") == 0
+    assert len(made_in(dataset)) == 6
+
+
+def test_processes_make_the_same_bytes(pipeline: Make, dataset: Dataset, tmp_path: Path) -> None:
+    other = Dataset(shutil.copytree(dataset.root, tmp_path / "other"))
+    assert synthesized(dataset, pipeline("stable_diffusion"), "--batch", "1") == 0
+    assert (
+        synthesized(other, pipeline("stable_diffusion"), "--batch", "1", "--executor", "processes", "--workers", "2")
+        == 0
+    )
+    assert made_in(dataset) == made_in(other)
+
+
+class Short(TextToImage):
+    """A device on which two pictures at once are one too many."""
+
+    def pictures(self, dataset: Dataset, batch: Any) -> Any:
+        if len(batch) > 1:
+            raise torch.OutOfMemoryError
+        return super().pictures(dataset, batch)
+
+
+def test_a_batch_that_is_too_large_is_halved(pipeline: Make, dataset: Dataset) -> None:
+    generator = generator_of(str(pipeline("stable_diffusion")), 2)
+    wanted = list(
+        wanted_pictures(Short(generator, PIXELS, PIXELS), [(view, "a chair") for view in dataset.views()], 1, 0)
+    )
+    report = synthesize(dataset, Short(generator, PIXELS, PIXELS), wanted, Here(), 4)
+    assert (report.made, report.failed) == (3, {})
+    assert any("going on with half as many" in note for note in report.notes)
+
+
+class Broken(TextToImage):
+    """The first picture is not finite, the second black."""
+
+    def pictures(self, dataset: Dataset, batch: Any) -> Any:
+        pictures = np.array(super().pictures(dataset, batch))
+        pictures[0], pictures[1] = np.nan, 0
+        return list(pictures)
+
+
+def test_what_is_no_picture_is_said_and_the_others_go_on(pipeline: Make, dataset: Dataset) -> None:
+    broken = Broken(generator_of(str(pipeline("stable_diffusion")), 2), PIXELS, PIXELS)
+    captioned = [(view, "a chair") for view in dataset.views()]
+    report = synthesize(dataset, broken, list(wanted_pictures(broken, captioned, 1, 0)), Here(), 4)
+    assert report.made == 1
+    first, second = report.failed.values()
+    assert "is not finite; use --precision" in first
+    assert "is of one colour" in second
+
+
+def test_a_prompt_longer_than_the_encoder_is_one_sentence(pipeline: Make, dataset: Dataset, capsys: Any) -> None:
+    words = {view.view_id: "red " * (30 if number == 1 else 3) for number, view in enumerate(dataset.views())}
+    dataset.rebuild_index(words)
+    assert synthesized(dataset, pipeline("stable_diffusion")) == 0
+    assert "has 32 tokens and StableDiffusionPipeline reads 16; shorten it." in capsys.readouterr().err
+    assert len(made_in(dataset)) == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "says"),
+    [
+        ("flux", ["--embedded-guidance", "3.5", "--cfg-scale", "2"], ""),
+        ("flux_schnell", ["--embedded-guidance", "3.5"], "has no guidance embedded; use --cfg-scale"),
+        ("stable_diffusion", ["--embedded-guidance", "3.5"], "has no guidance embedded; use --cfg-scale"),
+    ],
+)
+def test_guidance_is_what_the_model_has(
+    pipeline: Make, dataset: Dataset, kind: str, words: list[str], says: str, capsys: Any
+) -> None:
+    assert synthesized(dataset, pipeline(kind), *words) == (1 if says else 0)
+    assert says in capsys.readouterr().err
+
+
+def test_the_caption_of_a_synthesized_view_is_its_prompt(pipeline: Make, dataset: Dataset) -> None:
+    from blendset_trainer.tables import captions, index_table
+
+    assert synthesized(dataset, pipeline("stable_diffusion")) == 0
+    assert main(["caption", str(dataset.root), "--with", "metadata"]) == 0
+    index = index_table(dataset)
+    dense = captions(dataset, index, ("dense",))["dense"].to_pylist()
+    said = dict(zip(index["view_id"].to_pylist(), dense, strict=True))
+    for view in dataset.views():
+        if view.source == "synthetic":
+            assert said[view.view_id] == read_synthesis(dataset.view_folder(view.scene, view.view_id)).prompt

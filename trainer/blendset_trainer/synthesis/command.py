@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`blendset synthesize`: the jobs by name, and the command that runs one."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from blendset.dataset import Dataset
+from blendset.errors import BlendsetError
+from blendset_trainer.executors.command import add_executor, executor_of
+from blendset_trainer.reporting import counting, print_json
+from blendset_trainer.usage import DONE, FAILED, Parser, UsageError, command
+
+if TYPE_CHECKING:
+    from blendset_trainer.synthesis.work import SynthesisReport, Synthesizer, Wanted
+
+    Planned = tuple[Synthesizer, list[Wanted]]
+    Plan = Callable[[argparse.Namespace, Dataset], Planned]
+
+JOBS = {"text-to-image": "blendset_trainer.synthesis.text_to_image:planned"}
+"""Each with the function that says what is to be made, and by what."""
+
+
+def add_synthesize(commands: argparse._SubParsersAction[Parser]) -> None:
+    """Add `blendset synthesize`."""
+    added = command(
+        commands,
+        "synthesize",
+        _synthesize,
+        "Let a generator make views that join the dataset, with their parents; what is there already is not made again",
+        "blendset synthesize kitchen-dataset --job text-to-image --model OWNER/MODEL --variants 4",
+    )
+    added.add_argument("dataset", type=Path, metavar="DATASET", help="the dataset's folder")
+    added.add_argument("--job", required=True, choices=tuple(JOBS), help="what is made of what")
+    added.add_argument("--model", required=True, metavar="MODEL", help="a folder or a hub id of a diffusers pipeline")
+    added.add_argument("--selection", default="", metavar="NAME", help="the views to begin with (default: all renders)")
+    added.add_argument("--captions", choices=("short", "dense"), default="dense", help="default %(default)s")
+    added.add_argument("--variants", type=_positive, default=1, metavar="N", help="pictures of each caption or prompt")
+    added.add_argument("--seed", type=int, default=0, help="everything random follows from it")
+    added.add_argument("--steps", type=_positive, default=30, metavar="N", help="of the sampler (default %(default)s)")
+    added.add_argument("--width", type=_positive, metavar="PX", help="default: what the model was made for")
+    added.add_argument("--height", type=_positive, metavar="PX", help="default: what the model was made for")
+    added.add_argument("--cfg-scale", type=float, help="classifier-free guidance (default: the pipeline's own)")
+    added.add_argument("--embedded-guidance", type=float, help="of distilled models (default: the pipeline's own)")
+    added.add_argument("--negative-prompt", default="", metavar="TEXT", help="what pictures should not be")
+    added.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default="", help="default: bf16 on a GPU")
+    added.add_argument("--batch", type=_positive, default=4, metavar="N", help="pictures at once (default %(default)s)")
+    added.add_argument("--remote-code", action="store_true", help="run the code that comes with this model")
+    add_executor(added)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return number
+
+
+def _synthesize(arguments: argparse.Namespace) -> int:
+    if not find_spec("diffusers"):
+        raise BlendsetError("Synthesis needs diffusers; install 'blendset-trainer[train]'.")
+    if arguments.remote_code and arguments.executor == "ray":
+        raise UsageError("--remote-code runs here or in processes, not on Ray.")
+    from blendset_trainer.synthesis.work import synthesize
+
+    dataset = Dataset(arguments.dataset)
+    module, _, function = JOBS[arguments.job].partition(":")
+    plan: Plan = getattr(import_module(module), function)
+    synthesizer, wanted = plan(arguments, dataset)
+    with counting("pictures", quiet=arguments.json) as on_progress:
+        report = synthesize(dataset, synthesizer, wanted, executor_of(arguments), arguments.batch, on_progress)
+    return _told(report, dataset, arguments.json)
+
+
+def _told(report: SynthesisReport, dataset: Dataset, as_json: bool) -> int:
+    if as_json:
+        print_json(asdict(report))
+    else:
+        for line in (*report.notes, *dict.fromkeys(report.failed.values())):
+            print(line, file=sys.stderr)
+        print(f"{dataset.root}: {report.made} pictures made now, {report.kept} before, {len(report.failed)} failed")
+    return FAILED if report.failed and not report.made + report.kept else DONE
+
+
+def generator_from(arguments: argparse.Namespace) -> Any:
+    """The generator that a command line asks for."""
+    from blendset_trainer.synthesis.pipelines import generator_of
+
+    names = ("cfg_scale", "embedded_guidance", "negative_prompt", "precision", "remote_code")
+    return generator_of(arguments.model, arguments.steps, **{name: getattr(arguments, name) for name in names})

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The views that a synthesis begins with: renders with what is said of them."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from blendset.dataset import Dataset
+from blendset.errors import BlendsetError
+from blendset.records import ViewRecord
+from blendset_trainer.selection.files import read_chosen
+from blendset_trainer.synthetic_views import SYNTHETIC
+from blendset_trainer.tables import captions, index_table
+
+
+def parent_views(dataset: Dataset, selection: str = "") -> list[ViewRecord]:
+    """The views that are not synthesized themselves, all or those of a selection; BlendsetError where there is none."""
+    chosen = set(read_chosen(dataset, selection)["view_id"].to_pylist()) if selection else None
+    views = [view for view in dataset.views() if view.source != SYNTHETIC]
+    views = [view for view in views if chosen is None or view.view_id in chosen]
+    if not views:
+        where = f"Selection '{selection}' of {dataset.root}" if selection else f"{dataset.root}"
+        raise BlendsetError(f"{where} holds no view to begin with; render some, or name another selection.")
+    return views
+
+
+def captioned_views(dataset: Dataset, selection: str, form: str) -> list[tuple[ViewRecord, str]]:
+    """Parents with their caption of a form ("short", "dense"), else the index's own; BlendsetError where none has."""
+    index = index_table(dataset)
+    texts = pc.coalesce(captions(dataset, index, (form,))[form], index["caption"].cast(pa.string()))
+    said = dict(zip(index["view_id"].to_pylist(), texts.to_pylist(), strict=True))
+    found = [(view, caption) for view in parent_views(dataset, selection) if (caption := said.get(view.view_id))]
+    if not found:
+        raise BlendsetError(f"No view of {dataset.root} has a caption; run 'blendset caption {dataset.root}' first.")
+    return found

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Loading any diffusers pipeline, and saying how it makes its pictures: steps, guidance by its full name, precision."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import diffusers
+import torch
+from diffusers import DiffusionPipeline
+from diffusers.utils import logging
+from transformers.utils import logging as transformers_logging
+
+from blendset.errors import BlendsetError
+from blendset.records import as_plain, read_json
+from blendset_trainer.models import best_device
+from blendset_trainer.weights import loading, model_index, revision_of
+
+for each in (logging, transformers_logging):
+    each.disable_progress_bar()  # a command has a bar of its own
+    each.set_verbosity_error()
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Generator:
+    """A pipeline by name and how it is run; None leaves a figure to the pipeline. Small and picklable."""
+
+    model: str
+    revision: str
+    pipeline: str
+    scheduler: Mapping[str, Any]
+    steps: int
+    cfg_scale: float | None = None
+    embedded_guidance: float | None = None
+    negative_prompt: str = ""
+    precision: str = ""
+    remote_code: bool = False
+
+    def load(self) -> Any:
+        """The pipeline on the best device, in bf16 there unless told otherwise."""
+        device = best_device()
+        dtype = PRECISIONS[self.precision or ("fp32" if device.type == "cpu" else "bf16")]
+        revision = None if len(self.revision) == SHA256 else self.revision
+        _, index = model_index(self.model, "model_index.json", revision or "")
+        parts = read_json(index)
+        absent = [name for name, kind in parts.items() if isinstance(kind, list) and kind[0] is None]
+        with loading(self.model, f"a {self.pipeline}"):
+            pipeline = DiffusionPipeline.from_pretrained(
+                self.model,
+                revision=revision,
+                dtype=dtype,
+                use_safetensors=True,
+                trust_remote_code=self.remote_code,
+                **dict.fromkeys(absent),
+            )
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline.to(device)
+
+    @property
+    def guidance(self) -> dict[str, float]:
+        """Each strength that was asked for, by its full name."""
+        told = {"cfg_scale": self.cfg_scale, "embedded_guidance": self.embedded_guidance}
+        return {name: value for name, value in told.items() if value is not None}
+
+    def options(self, pipeline: Any) -> dict[str, Any]:
+        """Arguments of the pipeline's call. A model that is distilled for guidance takes it as an input
+        (`guidance_scale` there), and classifier-free guidance besides (`true_cfg_scale`).
+        """
+        takes = inspect.signature(pipeline.__call__).parameters
+        options: dict[str, Any] = {"num_inference_steps": self.steps}
+        options |= {name: False for name in ("use_resolution_binning", "clean_caption") if name in takes}
+        free = "true_cfg_scale" if "true_cfg_scale" in takes else "guidance_scale"
+        embedded = getattr(getattr(pipeline, "transformer", None), "config", {}).get("guidance_embeds", False)
+        if self.cfg_scale is not None:
+            if embedded and free == "guidance_scale":
+                raise BlendsetError(f"{self.model} takes no classifier-free guidance; leave --cfg-scale out.")
+            options[free] = self.cfg_scale
+        if self.embedded_guidance is not None:
+            if not embedded:
+                raise BlendsetError(f"{self.model} has no guidance embedded; use --cfg-scale.")
+            options["guidance_scale"] = self.embedded_guidance
+        if self.negative_prompt:
+            if "negative_prompt" not in takes:
+                raise BlendsetError(f"{self.model} takes no negative prompt; leave it out.")
+            options["negative_prompt"] = self.negative_prompt
+        return options
+
+
+SHA256 = 64
+"""Letters of the hash that stands for a local model's revision; a hub's commit has fewer."""
+
+
+def generator_of(model: str, steps: int, **how: Any) -> Generator:
+    """What is known of a pipeline without its weights: class, scheduler, revision."""
+    source, index = model_index(model, "model_index.json")
+    parts = read_json(index)
+    folder = index.parent
+    revision = folder.name if folder.parent.name == "snapshots" else revision_of(folder)
+    scheduler = parts.get("scheduler") or [None, ""]
+    with loading(model, "a diffusers pipeline"):
+        kind = getattr(diffusers, str(scheduler[1]), None)
+        configured = kind.load_config(source, subfolder="scheduler") if kind else {}
+    settings = {name: _plain(value) for name, value in dict(configured).items() if not name.startswith("_")}
+    return Generator(
+        source, revision, str(parts.get("_class_name")), as_plain({"class": scheduler[1], **settings}), steps, **how
+    )
+
+
+def _plain(value: Any) -> Any:
+    """As JSON takes it: some schedulers have infinite bounds."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def refuse_overlong(pipeline: Any, prompts: Sequence[str]) -> list[BlendsetError | None]:
+    """Why a prompt's end would not be read, by prompt; None where it is read whole."""
+    readers = [part for name, part in pipeline.components.items() if name.startswith("tokenizer") and part is not None]
+    if not readers:
+        return [None] * len(prompts)
+    takes = inspect.signature(pipeline.__call__).parameters.get("max_sequence_length")
+    furthest = max(readers, key=lambda reader: reader.model_max_length)
+    limit = furthest.model_max_length
+    if takes is not None and isinstance(takes.default, int):
+        limit = min(limit, takes.default)
+    counts = [len(ids) for ids in furthest(list(prompts), truncation=False, verbose=False).input_ids]
+    return [
+        None
+        if count <= limit
+        else BlendsetError(
+            f"The prompt '{prompt[:40]}...' has {count} tokens and {type(pipeline).__name__} reads {limit}; shorten it."
+        )
+        for prompt, count in zip(prompts, counts, strict=True)
+    ]
+
+
+def noise_generators(seeds: Sequence[int]) -> list[torch.Generator]:
+    """One for each picture, on the CPU, so that every device starts from the same noise."""
+    return [torch.Generator().manual_seed(seed) for seed in seeds]

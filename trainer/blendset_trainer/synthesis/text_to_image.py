@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`text-to-image`: pictures of curated captions, several of each, of which a selection keeps the best.
+
+SynthVLM (arXiv 2407.20756) makes one picture of each caption and selects by CLIPScore + 0.5 SSIM over all; the pictures
+of one caption are a view set here, so that `view_set = 1` under [budgets] keeps the best of n by any scorer.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from blendset.dataset import Dataset
+from blendset.errors import BlendsetError
+from blendset.records import ViewRecord
+from blendset_trainer.synthesis.command import generator_from
+from blendset_trainer.synthesis.parents import captioned_views
+from blendset_trainer.synthesis.pipelines import Generator, noise_generators, refuse_overlong
+from blendset_trainer.synthesis.wanting import Asked, wanted_view
+from blendset_trainer.synthesis.work import Batch, Picture, Wanted
+
+JOB = "text-to-image"
+
+
+@dataclass
+class TextToImage:
+    """See `work.Synthesizer`. Sides in pixels; None leaves them to the pipeline."""
+
+    generator: Generator
+    width: int | None = None
+    height: int | None = None
+
+    @property
+    def revision(self) -> str:
+        return self.generator.revision
+
+    @property
+    def size(self) -> dict[str, int]:
+        """What is asked for."""
+        return {name: side for name, side in (("width", self.width), ("height", self.height)) if side}
+
+    def setup(self) -> None:
+        self._pipeline = self.generator.load()
+        self._options = self.generator.options(self._pipeline)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if not name.startswith("_")}
+
+    @torch.no_grad()
+    def pictures(self, dataset: Dataset, batch: Batch) -> Sequence[Picture | BlendsetError]:
+        faults = refuse_overlong(self._pipeline, [wanted.made.prompt for wanted in batch])
+        sound = [wanted for wanted, fault in zip(batch, faults, strict=True) if fault is None]
+        made = iter(self._drawn(sound) if sound else [])
+        return [fault or next(made) for fault in faults]
+
+    def _drawn(self, wanted: Sequence[Wanted]) -> Sequence[Picture]:
+        options: Mapping[str, Any] = self._options
+        if "negative_prompt" in options:
+            options = {**options, "negative_prompt": [options["negative_prompt"]] * len(wanted)}
+        return self._pipeline(  # type: ignore[no-any-return]
+            prompt=[each.made.prompt for each in wanted],
+            generator=noise_generators([each.made.seed for each in wanted]),
+            output_type="np",
+            **self.size,
+            **options,
+        ).images
+
+
+def wanted_pictures(
+    synthesizer: TextToImage, captioned: Sequence[tuple[ViewRecord, str]], variants: int, seed: int
+) -> Iterator[Wanted]:
+    """`variants` pictures of each caption; the view that it was written for is their parent."""
+    for parent, caption in captioned:
+        asked = Asked(JOB, (parent.view_id,), caption, synthesizer.generator, seed, synthesizer.size)
+        for number in range(variants):
+            yield wanted_view(asked, parent, number)
+
+
+def planned(arguments: argparse.Namespace, dataset: Dataset) -> tuple[TextToImage, list[Wanted]]:
+    """What `blendset synthesize --job text-to-image` asks for."""
+    generator = generator_from(arguments)
+    synthesizer = TextToImage(generator, arguments.width, arguments.height)
+    captioned = captioned_views(dataset, arguments.selection, arguments.captions)
+    return synthesizer, list(wanted_pictures(synthesizer, captioned, arguments.variants, arguments.seed))

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From what is asked for to the view that it will be: names, seeds and records that follow from the question alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from blendset.records import ViewRecord, canonical_json, sha256_bytes, slug
+from blendset_trainer.synthesis.pipelines import Generator
+from blendset_trainer.synthesis.work import Wanted
+from blendset_trainer.synthetic_views import SYNTHETIC, SynthesisRecord, unknown_camera
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A group of pictures: job, parents, prompt, the model and how it is run, seed, the job's own settings."""
+
+    job: str
+    parents: tuple[str, ...]
+    prompt: str
+    generator: Generator
+    seed: int
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """Tells it from every other; 10 hex."""
+        return sha256_bytes(canonical_json(self.record(self.seed)))[:10]
+
+    def record(self, seed: int, parents: tuple[str, ...] = ()) -> SynthesisRecord:
+        """How one of its pictures is made."""
+        generator = self.generator
+        return SynthesisRecord(
+            job=self.job,
+            parents=parents or self.parents,
+            prompt=self.prompt,
+            negative_prompt=generator.negative_prompt,
+            model=generator.model,
+            revision=generator.revision,
+            pipeline=generator.pipeline,
+            scheduler=dict(generator.scheduler),
+            steps=generator.steps,
+            guidance=generator.guidance,
+            seed=seed,
+            settings=dict(self.settings),
+        )
+
+
+def wanted_view(
+    asked: Asked,
+    parent: ViewRecord,
+    number: int,
+    *,
+    parents: tuple[str, ...] = (),
+    keeps_passes: bool = False,
+    **changes: Any,
+) -> Wanted:
+    """The `number`-th picture of a group. It is about what its parent is about; where it keeps the parent's passes, all
+    that the record says of geometry holds too, else only what `changes` say.
+    """
+    seed = seed_of(asked, number)
+    unknown: dict[str, Any] = {} if keeps_passes else _NOTHING_KNOWN
+    view = replace(
+        parent,
+        view_id=f"{slug(parent.subject or 'scene', 28)}-{asked.digest}-{number:02d}",
+        run=f"{asked.job}-{asked.digest}",
+        view_set=f"{slug(asked.job)}-{asked.digest}",
+        view_index=number,
+        source=SYNTHETIC,
+        exposure_ev=0.0,
+        samples=0,
+        seed=seed,
+        lighting="prompt",
+        statistics={},
+        failed_checks=(),
+        files={},
+        timings={},
+        **(unknown | changes),
+    )
+    return Wanted(view, asked.record(seed, parents), view.view_set, parent.view_id if keeps_passes else "")
+
+
+_NOTHING_KNOWN = {
+    "camera": unknown_camera(),
+    "subject_objects": (),
+    "azimuth_deg": None,
+    "elevation_deg": None,
+    "distance": None,
+    "visible_fraction": None,
+    "subject_share": None,
+    "truncation": None,
+    "visible_objects": (),
+}
+
+
+def seed_of(asked: Asked, number: int) -> int:
+    """Of the noise that a picture begins with: a function of what is asked for and its number, below 2**32."""
+    return int(sha256_bytes(f"{asked.digest} {number}".encode())[:8], 16)
