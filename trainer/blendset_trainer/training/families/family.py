@@ -89,6 +89,11 @@ class Family(ABC):
         return int(2 ** (len(self.pipeline.vae.config.block_out_channels) - 1))
 
     @property
+    def pixels_per_token(self) -> int:
+        """How many pixels of a side the denoiser's finest grid of tokens puts into one."""
+        return self.multiple
+
+    @property
     def own_size(self) -> int:
         """The side of a picture, in pixels, that the denoiser was made for."""
         return int(self.module.config.sample_size * self.pixels_per_latent)

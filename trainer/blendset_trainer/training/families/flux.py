@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from blendset_trainer.shared_attention import places
 from blendset_trainer.training.densities import LOGIT_NORMAL
 from blendset_trainer.training.families.family import Conditions, Family
 from blendset_trainer.training.families.stable_diffusion_3 import JOINT_ATTENTION
@@ -82,8 +83,3 @@ def opened(tokens: Tensor, height: int, width: int) -> Tensor:
     """The latents (B, C, height, width) that were `packed`."""
     squares = tokens.transpose(1, 2).reshape(len(tokens), -1, height // 2, width // 2)
     return torch.nn.functional.pixel_shuffle(squares, 2)
-
-
-def places(rows: int, columns: int) -> Tensor:
-    """Where each token of a picture stands, for rotary embeddings: (rows · columns, 3) of 0, row, column."""
-    return torch.cartesian_prod(*(torch.arange(float(count)) for count in (1, rows, columns)))

@@ -21,6 +21,10 @@ class StableDiffusion(Family):
     def multiple(self) -> int:
         return int(self.pixels_per_latent * 2 ** (len(self.module.config.block_out_channels) - 1))
 
+    @property
+    def pixels_per_token(self) -> int:
+        return self.pixels_per_latent
+
     @torch.no_grad()
     def texts(self, captions: Sequence[str]) -> dict[str, Tensor]:
         device = self.pipeline.text_encoder.device
