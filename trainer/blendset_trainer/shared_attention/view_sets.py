@@ -21,8 +21,9 @@ class ViewSets:
     """Sets of n pictures each, one set after the other in a batch; a batch of several times as many repeats them, as
     classifier-free guidance does.
 
-    `ids` (sets, n, H, W) say which object each pixel shows, 0 for none, at any resolution; `grid` is the denoiser's
-    finest grid of tokens, of which coarser layers halve the sides. An own token is always seen; another picture's
+    `ids` (sets, n, H, W) say which object each pixel shows, 0 for none, at any resolution; whoever wants the parts of a
+    chair to be one object gives them one number. `grid` is the denoiser's finest grid of tokens, of which coarser
+    layers halve the sides. An own token is always seen; another picture's
 
     - in mode "foreground" where it shows an object, whatever the query shows (SynCD, arXiv 2502.01720);
     - in "same-object" where it shows the query's object;

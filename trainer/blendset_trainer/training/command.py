@@ -96,7 +96,7 @@ def _show_plan(arguments: argparse.Namespace, config: TrainConfig) -> int:
 
     family, scheduler = scheduler_of(config.model.path, config.model.revision)
     plan = plan_of(config, family.base, scheduler)
-    sizes = {source.name: len(load_source(source)) for source in config.source}
+    sizes = {source.name: len(load_source(source, references=config.references.count > 0)) for source in config.source}
     write_plan(Path(config.out), plan, sizes, config.train.samples)
     if arguments.json:
         print_json(plan_record(plan, sizes, config.train.samples))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -30,6 +31,7 @@ from blendset_trainer.training.pictures import (
     pixels,
     placed,
 )
+from blendset_trainer.training.references import References, ReferenceSettings, dropped, read_references
 from blendset_trainer.training.samples import Sample, Source
 
 Cached = Callable[[Source, str], torch.Tensor]
@@ -44,7 +46,8 @@ class Batch:
 
     `pixels` (B, 3, height, width) are 8-bit sRGB, or None where there are `latents` (B, ...) instead; `conditions`
     (B, 6) are `Placement.conditions`; `mask` (B, 1, height, width) weighs the loss, None where no source masks;
-    `weights`, `lowest` and `highest` (B,) are the samples' loss weights and bounds of log SNR, infinite without one.
+    `weights`, `lowest` and `highest` (B,) are the samples' loss weights and bounds of log SNR, infinite without one;
+    `references` are what the model is shown beside them, None where it is shown nothing.
     """
 
     number: int
@@ -59,11 +62,17 @@ class Batch:
     weights: torch.Tensor
     lowest: torch.Tensor
     highest: torch.Tensor
+    references: References | None
 
     @property
     def visits(self) -> tuple[int, ...]:
         """How often each sample's source had been gone through before."""
         return tuple(draw.visit for draw in self.draws)
+
+    @property
+    def seen(self) -> torch.Tensor | None:
+        """What attention may see of the references, where there are any."""
+        return self.references.seen if self.references else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,13 +87,15 @@ class _Item:
     latents: torch.Tensor | None
     conditions: tuple[int, ...]
     mask: NDArray[np.float32] | None
+    references: References | None
 
 
 class Feed:
     """The batches of process `rank` of `processes`, from micro-batch `start` of the order on, without end.
 
-    `cached` gives latents instead of pixels. Iterate it inside a `with`, which ends its threads. `failures` says by
-    sample id what could not be read and why; `waited_s` how long the loop has waited for data.
+    `cached` gives latents instead of pixels; with `references` each sample has some. Iterate it inside a `with`, which
+    ends its threads. `failures` says by sample id what could not be read and why; `waited_s` how long the loop has
+    waited for data.
     """
 
     def __init__(
@@ -100,7 +111,9 @@ class Feed:
         processes: int = 1,
         threads: int = 4,
         cached: Cached | None = None,
+        references: ReferenceSettings | None = None,
     ) -> None:
+        self._references = references
         self._sources, self._buckets, self._seed, self._cached = sources, buckets, seed, cached
         self._places = [nearest_buckets(source.sizes, buckets) for source in sources]
         if cached and (moving := next((each for each in sources if each.settings.crop != "centre"), None)):
@@ -147,6 +160,9 @@ class Feed:
             weights=torch.tensor([item.sample.weight for item in items]),
             lowest=torch.tensor([item.sample.lowest for item in items]),
             highest=torch.tensor([item.sample.highest for item in items]),
+            references=References.stacked([item.references for item in items if item.references])
+            if self._references
+            else None,
         )
 
     def _read_or_replace(self, draw: Draw) -> _Item:
@@ -175,15 +191,21 @@ class Feed:
         sample, layout = source[draw.sample], source.settings.layout
         bucket = self._buckets[self._places[draw.source][draw.sample]]
         at = self._crop_at(source, sample, draw.visit)
+        references, text = None, source.text(sample, self._seed, draw.visit)
+        if self._references:
+            latents = partial(self._cached, source) if self._cached else None
+            references = read_references(source, draw.sample, draw.visit, bucket, self._references, self._seed, latents)
+            text = "" if dropped(self._references, self._seed, sample.id, draw.visit)[0] else text
         return _Item(
             draw=draw,
             sample=sample,
             source=source,
-            text=source.text(sample, self._seed, draw.visit),
+            text=text,
             pixels=None if self._cached else pixels(sample, layout, bucket, at),
             latents=self._cached(source, content_key(sample, layout, bucket)) if self._cached else None,
             mask=loss_weights(sample, layout, bucket, source.settings.background, at) if self._masks else None,
             conditions=placed(canvas_of(sample.size, layout), bucket, at).conditions,
+            references=references,
         )
 
     def _crop_at(self, source: Source, sample: Sample, visit: int) -> tuple[float, float]:

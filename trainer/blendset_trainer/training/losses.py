@@ -12,10 +12,12 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from blendset_trainer.training.beside import NoisyReferences, predict_beside
 from blendset_trainer.training.draws import generator, uniform
 from blendset_trainer.training.families import Conditions, Family
 from blendset_trainer.training.feed import Batch
 from blendset_trainer.training.noise import mixed, target
+from blendset_trainer.training.references import References
 from blendset_trainer.training.timesteps import TimestepPlan
 
 Texts = Callable[[Sequence[str]], dict[str, Tensor]]
@@ -40,20 +42,49 @@ def loss_weights(plan: TimestepPlan, batch: Batch, levels: Tensor) -> Tensor:
 
 
 def sample_losses(family: Family, texts: Texts, batch: Batch, levels: Tensor, seed: int) -> Tensor:
-    """The mean squared error of each sample's prediction at its noise level, (B,); masked where the batch has masks."""
-    moments = batch.latents if batch.pixels is None else family.moments(batch.pixels / 127.5 - 1)
-    assert moments is not None  # a batch has either
+    """The mean squared error of each sample's prediction at its noise level, (B,); masked where the batch has masks.
+
+    Where it has references, attention must see them (`beside.seeing`).
+    """
+    moments = _moments(family, batch.pixels, batch.latents)
     device, (channels, *size) = moments.device, moments.shape[1:]  # channels: means and deviations
     latents = family.latents(moments, drawn(seed, "posterior", batch, (channels // 2, *size)).to(device))
     noise, levels = drawn(seed, "noise", batch, latents.shape[1:]).to(device), levels.to(device)
     noisy = mixed(family.axis, latents, noise, levels)
     goal = target(family.prediction, family.axis, latents, noise, levels)
-    prediction = family.predict(noisy, levels, texts(batch.texts), Conditions(batch.conditions))
+    given = noisy, levels, texts(batch.texts), Conditions(batch.conditions)
+    if batch.references is None:
+        prediction = family.predict(*given)
+    else:
+        prediction = predict_beside(family, *given, _noisy(batch.references, family, texts, batch, levels, seed))
     error = (prediction.float() - goal.float()).square()
     if batch.mask is None:
         return error.mean(dim=(1, 2, 3))
     mask = torch.nn.functional.interpolate(batch.mask.to(error), error.shape[-2:], mode="area")
     return (error * mask).mean(dim=(1, 2, 3)) / mask.mean(dim=(1, 2, 3)).clamp(min=1e-6)
+
+
+def _noisy(
+    references: References, family: Family, texts: Texts, batch: Batch, levels: Tensor, seed: int
+) -> NoisyReferences:
+    """A batch's references at the noise that they are shown with, drawn for each sample."""
+    moments = _moments(family, references.pixels, references.latents)
+    levels = torch.zeros_like(levels) if references.clean else levels
+    channels, *size = moments.shape[2:]
+    shape = (moments.shape[1], channels // 2, *size)
+    draws = [drawn(seed, f"{what} of references", batch, shape).to(moments.device) for what in ("posterior", "noise")]
+    latents = family.latents(moments.flatten(0, 1), draws[0].flatten(0, 1)).unflatten(0, moments.shape[:2])
+    noisy = mixed(family.axis, latents, draws[1], levels)
+    return NoisyReferences(noisy, levels, texts([""]), references.conditions)
+
+
+def _moments(family: Family, pixels: Tensor | None, latents: Tensor | None) -> Tensor:
+    """From pixels (..., 3, H, W) in 8 bits, or as they are."""
+    if pixels is None:
+        assert latents is not None  # a batch has either
+        return latents
+    pictures = pixels.flatten(0, -4) / 127.5 - 1
+    return family.moments(pictures).unflatten(0, pixels.shape[:-3])
 
 
 def identities(batch: Batch) -> list[tuple[str, str, int]]:

@@ -7,7 +7,7 @@ A bucket is a width and height in pixels; a micro-batch has one, and pictures go
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -112,17 +112,33 @@ def laid_out(cells: Sequence[NDArray[Number]], layout: str) -> NDArray[Number]:
     return np.concatenate([np.concatenate([first, second], axis=1), np.concatenate([third, fourth], axis=1)])
 
 
+def given(path: Path, bucket: Bucket) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """A picture that a person gives, in a bucket's size: pixels (height, width, 3), sRGB, and where it is not to be
+    seen through (height, width), all over without transparency. Raises BlendsetError where it cannot be read.
+    """
+    picture = _decoded(path, _bytes(path), lambda file: ImageOps.exif_transpose(file).convert("RGBA"))
+    return _resized(_opaque(picture), bucket, CENTRE), _resized(picture.getchannel("A"), bucket, CENTRE) > 127
+
+
 def _opened(path: Path, sha256: str) -> Image.Image:
     """A picture in RGB, if it is still the one with this hash."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise BlendsetError(f"{path} cannot be read ({error.strerror}); restore it.") from error
+    data = _bytes(path)
     if sha256_bytes(data) != sha256:
         raise BlendsetError(f"{path} is not the picture that it was when it was listed; restore it, or list it again.")
+    return _decoded(path, data, _upright_and_opaque)
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BlendsetError(f"{path} cannot be read ({error.strerror}); restore it.") from error
+
+
+def _decoded(path: Path, data: bytes, wanted: Callable[[Image.Image], Image.Image]) -> Image.Image:
     try:
         with Image.open(io.BytesIO(data)) as file:
-            return _upright_and_opaque(file)
+            return wanted(file)
     except Exception as error:  # what Pillow's readers raise over a damaged file has no common kind
         raise BlendsetError(f"{path} is no readable picture ({error}); restore it.") from error
 
@@ -132,8 +148,12 @@ def _upright_and_opaque(file: Image.Image) -> Image.Image:
     picture = ImageOps.exif_transpose(file)
     if not picture.has_transparency_data:
         return picture.convert("RGB")
-    seen = picture.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", seen.size, "white"), seen).convert("RGB")
+    return _opaque(picture.convert("RGBA"))
+
+
+def _opaque(picture: Image.Image) -> Image.Image:
+    """An RGBA picture on white."""
+    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
 
 
 def _resized(picture: Image.Image, size: Bucket, at: tuple[float, float]) -> NDArray[np.uint8]:

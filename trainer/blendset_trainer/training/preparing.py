@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -24,6 +25,7 @@ from blendset_trainer.training.noise import axis_of, prediction_of
 from blendset_trainer.training.pictures import Bucket, aspect_buckets
 from blendset_trainer.training.plan_files import write_plan
 from blendset_trainer.training.plan_settings import plan_from_settings
+from blendset_trainer.training.references import ReferenceSettings
 from blendset_trainer.training.runs import Run
 from blendset_trainer.training.samples import Source, load_source
 from blendset_trainer.training.settings import ModelSettings, TrainConfig
@@ -52,15 +54,17 @@ def prepare(config: TrainConfig, accelerator: Accelerator, tell: Tell, progress:
             f"train.batch is {settings.batch}, which {accelerator.num_processes} processes with micro-batches of "
             f"{settings.micro_batch} cannot share; change one of the three."
         )
-    sources = [load_source(each) for each in config.source]
-    held_out = [load_source(each, held_out=True) for each in config.source]
+    beside = config.references.count > 0
+    sources = [load_source(each, references=beside) for each in config.source]
+    held_out = [load_source(each, held_out=True, references=beside) for each in config.source]
     family = loaded(config.model, accelerator)
     plan = plan_of(config, family.base, family.pipeline.scheduler)
     buckets = aspect_buckets(settings.resolution, family.multiple)
     if too_long := family.overlong(some_captions(sources)):
         tell(too_long)
     texts: Texts = family.texts
-    feed = partial(Feed, buckets=buckets, micro_batch=settings.micro_batch, seed=config.seed)
+    references = references_for(family, config.references) if beside else None
+    feed = partial(Feed, buckets=buckets, micro_batch=settings.micro_batch, seed=config.seed, references=references)
     if settings.cache:
         caches = filled_caches(sources + held_out, family, buckets, accelerator, tell, progress)
         texts = partial(cached_texts, list(caches.values()), family.text_revision)
@@ -79,6 +83,15 @@ def prepare(config: TrainConfig, accelerator: Accelerator, tell: Tell, progress:
     if accelerator.is_main_process:
         write_plan(run.folder, plan, {source.name: len(source) for source in sources}, settings.samples)
     return run
+
+
+def references_for(family: Family, settings: ReferenceSettings) -> ReferenceSettings:
+    """References with the noise that the family gets them with, where the settings leave it to that."""
+    if family.references is None:
+        raise BlendsetError(
+            f"{family.name} cannot be shown references; use references.count = 0, or a model of FLUX or SDXL."
+        )
+    return replace(settings, noise=family.references.noise) if settings.noise == "family" else settings
 
 
 def some_captions(sources: Sequence[Source]) -> list[str]:

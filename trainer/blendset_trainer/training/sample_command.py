@@ -39,6 +39,15 @@ def add_sample(commands: argparse._SubParsersAction[Parser]) -> None:
     sample.add_argument("--width", type=_positive, metavar="PX", help="default: what the model was made for")
     sample.add_argument("--height", type=_positive, metavar="PX", help="default: what the model was made for")
     sample.add_argument("--cfg-scale", type=float, help="classifier-free guidance (default: the pipeline's own)")
+    sample.add_argument(
+        "--reference",
+        action="append",
+        default=[],
+        metavar="PICTURE",
+        help="of what the pictures are to show, for a LoRA that was trained with references; give it again for more",
+    )
+    sample.add_argument("--image-scale", type=float, help="how far references are followed (default: the family's)")
+    sample.add_argument("--text-scale", type=float, help="how far the prompt is, beside them (default: the family's)")
 
 
 def _positive(text: str) -> int:
@@ -52,6 +61,10 @@ def _sample(arguments: argparse.Namespace) -> int:
     prompts = [*arguments.prompt, *_lines(arguments.prompts)]
     if not prompts:
         raise UsageError("There is nothing to make pictures of; give --prompt TEXT or --prompts FILE.")
+    if arguments.reference and arguments.cfg_scale is not None:
+        raise UsageError("--cfg-scale is for pictures without references; give --text-scale.")
+    if not arguments.reference and (arguments.image_scale, arguments.text_scale) != (None, None):
+        raise UsageError("--image-scale and --text-scale are for pictures with references; give --reference PICTURE.")
     if not find_spec("diffusers"):
         raise BlendsetError("Sampling needs diffusers; install 'blendset-trainer[train]'.")
     record = _write(arguments, prompts)
@@ -73,12 +86,19 @@ def _lines(file: Path | None) -> list[str]:
 
 def _write(arguments: argparse.Namespace, prompts: list[str]) -> dict[str, Any]:
     """Make and write the pictures, then the grid of them, last what they were made with, which is returned."""
+    from blendset_trainer.training.reference_sampling import ReferenceGuidance, sample_beside
     from blendset_trainer.training.sampling import SamplingSettings, grid, png_of, sample
 
     settings = SamplingSettings(arguments.seed, arguments.steps, arguments.width, arguments.height, arguments.cfg_scale)
+    guidance = ReferenceGuidance(tuple(arguments.reference), arguments.image_scale, arguments.text_scale)
+    family = _loaded(arguments)
+    if guidance.references:
+        coming = sample_beside(family, prompts, settings, guidance)
+    else:
+        coming = sample(family, prompts, settings)
     pictures = []
     with counting("pictures", quiet=arguments.json) as on_progress:
-        for number, picture in enumerate(sample(_loaded(arguments), prompts, settings)):
+        for number, picture in enumerate(coming):
             atomic_write(arguments.out / _name(number), png_of(picture))
             pictures.append(picture)
             on_progress(number + 1, len(prompts))
@@ -87,7 +107,13 @@ def _write(arguments: argparse.Namespace, prompts: list[str]) -> dict[str, Any]:
         {"file": _name(number), "prompt": prompt, "seed": settings.seed + number}
         for number, prompt in enumerate(prompts)
     ]
-    record = {"model": arguments.model, "lora": arguments.lora, **asdict(settings), "pictures": made}
+    record = {
+        "model": arguments.model,
+        "lora": arguments.lora,
+        **asdict(settings),
+        **asdict(guidance),
+        "pictures": made,
+    }
     write_json(arguments.out / RECORD, record)
     return record
 

@@ -25,6 +25,7 @@ from blendset_trainer.training.photos import photo_rows
 from blendset_trainer.training.plan_settings import BandSettings
 from blendset_trainer.training.views import FORMS, view_rows
 
+ALONE = "no other view of its set or subject"
 SINGLE, GRID, TILED = "single", "grid", "tiled"
 UNEVEN_DEG = 30.0
 """How far from a right angle neighbours in a grid may be; 21 views around give 85.7 degrees at least."""
@@ -83,7 +84,8 @@ class Sample:
 @dataclass(frozen=True, eq=False)
 class Source:
     """A source that was loaded. `rows` has the schema `views.ROWS`; `members` (samples, 1 or 4) says which of them make
-    each sample; `left_out` counts, by reason, what could not be used.
+    each sample; `left_out` counts, by reason, what could not be used. `groups` (samples,) are numbers, alike where
+    samples can be references to each other, or None where there are to be none.
     """
 
     settings: SourceSettings
@@ -91,6 +93,7 @@ class Source:
     rows: pa.Table
     members: NDArray[np.int64]
     left_out: Mapping[str, int]
+    groups: NDArray[np.int64] | None = None
 
     @property
     def name(self) -> str:
@@ -121,10 +124,18 @@ class Source:
             highest=min(row["highest"] for row in rows),
         )
 
+    def siblings(self, number: int) -> NDArray[np.int64]:
+        """The other samples of a sample's group."""
+        assert self.groups is not None
+        alike = np.flatnonzero(self.groups == self.groups[number])
+        return alike[alike != number]
+
     @cached_property
     def _read(self) -> dict[str, pa.ChunkedArray]:
         """The columns that a sample is made of."""
-        return {name: self.rows[name] for name in self.rows.column_names if name not in ("azimuth", "held_out")}
+        return {
+            name: self.rows[name] for name in self.rows.column_names if name not in ("group", "azimuth", "held_out")
+        }
 
     def __iter__(self) -> Iterator[Sample]:
         return map(self.__getitem__, range(len(self)))
@@ -143,15 +154,19 @@ class Source:
         said = self.settings.captions
         forms = [form for form in FORMS if getattr(said, form) > 0]
         captions = {sample.captions.get(form) or next(iter(sample.captions.values())) for form in forms}
-        return {self.settings.prefix + words: words for words in sorted(captions)} | ({"": ""} if said.none > 0 else {})
+        wordless = said.none > 0 or self.groups is not None  # references have no words
+        return {self.settings.prefix + words: words for words in sorted(captions)} | ({"": ""} if wordless else {})
 
 
-def load_source(settings: SourceSettings, base: Path = Path(), *, held_out: bool = False) -> Source:
+def load_source(
+    settings: SourceSettings, base: Path = Path(), *, held_out: bool = False, references: bool = False
+) -> Source:
     """The samples of a source that are for training, or those held out of it (of which there may be none).
 
-    Paths are relative to `base`. Raises BlendsetError where nothing is left to train on, in one sentence.
+    With `references` only those that have another view to refer to. Paths are relative to `base`. Raises BlendsetError
+    where nothing is left to train on, in one sentence.
     """
-    _check(settings)
+    _check(settings, references)
     root = base / Path(settings.folder or settings.dataset).expanduser()
     rows = photo_rows(root) if settings.folder else view_rows(root, settings.kind, settings.selection)
     left_out: dict[str, int] = {}
@@ -159,19 +174,25 @@ def load_source(settings: SourceSettings, base: Path = Path(), *, held_out: bool
     rows = _kept(rows, pc.equal(rows["held_out"], held_out), "for training" if held_out else "held out", left_out)
     if settings.captions.short + settings.captions.dense > 0:
         rows = _kept(rows, pc.fill_null(pc.not_equal(_words(rows), ""), False), "no caption", left_out)
+    if references:
+        rows = _kept(rows, pa.array(_in_company(_groups(rows))), ALONE, left_out)
     members = np.arange(rows.num_rows)[:, None]
     if settings.layout == GRID:
         members, lost = _grids(rows)
         left_out["no four views around"] = lost
     if not len(members) and not held_out:
         raise _nothing_left(settings, root, left_out)
-    return Source(
-        settings, root, rows.combine_chunks(), members, {why: count for why, count in left_out.items() if count}
-    )
+    counted = {why: count for why, count in left_out.items() if count}
+    return Source(settings, root, rows.combine_chunks(), members, counted, _groups(rows) if references else None)
 
 
-def _check(settings: SourceSettings) -> None:
+def _check(settings: SourceSettings, references: bool) -> None:
     name = f"Source '{settings.name}'"
+    if references and (settings.layout != SINGLE or settings.folder):
+        raise BlendsetError(
+            f"{name} has no single views of a dataset, which references are taken from; use a dataset with "
+            'layout = "single", or references.count = 0.'
+        )
     if bool(settings.dataset) == bool(settings.folder):
         raise BlendsetError(f"{name} needs either a dataset or a folder; give one of them.")
     if settings.selection and settings.folder:
@@ -190,6 +211,18 @@ def _kept(rows: pa.Table, good: Any, why: str, left_out: dict[str, int]) -> pa.T
     kept = rows.filter(good)
     left_out[why] = rows.num_rows - kept.num_rows
     return kept
+
+
+def _groups(rows: pa.Table) -> NDArray[np.int64]:
+    """A number for each row, the same for pictures of one size and group; -1 without a group."""
+    sizes = (rows[side].cast(pa.string()) for side in ("width", "height"))
+    code = pc.binary_join_element_wise(rows["group"], *sizes, "/").combine_chunks().dictionary_encode().indices
+    return np.asarray(pc.fill_null(code, -1).to_numpy(zero_copy_only=False)).astype(np.int64)
+
+
+def _in_company(groups: NDArray[np.int64]) -> NDArray[np.bool_]:
+    counts = np.bincount(groups + 1)
+    return (groups >= 0) & (counts[groups + 1] > 1)
 
 
 def _grids(rows: pa.Table) -> tuple[NDArray[np.int64], int]:
@@ -217,6 +250,7 @@ def _nothing_left(settings: SourceSettings, root: Path, left_out: dict[str, int]
     cure = {
         "unreadable": "check the files",
         "held out": "make the selection again with a smaller share held out",
+        ALONE: "render several views of each subject, or use references.count = 0",
         "no caption": "caption it, or train it without words (captions.short = captions.dense = 0)",
         "no four views around": "render some with --preset orbit-4, or use layout = \"single\"",
     }[why]  # fmt: skip

@@ -34,7 +34,7 @@ def sample(family: Family, prompts: Sequence[str], settings: SamplingSettings) -
     Noise is drawn on the CPU, so that every device starts from the same. Raises BlendsetError for sides that the
     family cannot make.
     """
-    size = _size(family, settings)
+    size = size_of(family, settings)
     options = family.sampling_options(settings.cfg_scale) | size
     if settings.steps:
         options["num_inference_steps"] = settings.steps
@@ -45,7 +45,7 @@ def sample(family: Family, prompts: Sequence[str], settings: SamplingSettings) -
             generator = torch.Generator().manual_seed(settings.seed + number)
             with _one_format(family):
                 latents = family.pipeline(prompt, generator=generator, output_type="latent", **options).images
-            yield _picture(family.pictures(family.unpacked(latents, **size))[0])
+            yield picture_of(family.pictures(family.unpacked(latents, **size))[0])
     finally:
         family.module.train(training)
 
@@ -67,7 +67,8 @@ def png_of(picture: Image.Image) -> bytes:
     return file.getvalue()
 
 
-def _size(family: Family, settings: SamplingSettings) -> dict[str, int]:
+def size_of(family: Family, settings: SamplingSettings) -> dict[str, int]:
+    """Height and width as asked for, or the family's own; BlendsetError for what it cannot make."""
     own = family.own_size
     size = {"height": settings.height or own, "width": settings.width or own}
     for side, pixels in size.items():
@@ -84,7 +85,7 @@ def _one_format(family: Family) -> AbstractContextManager[object]:
     return nullcontext() if dtype == family.dtype else torch.autocast(family.module.device.type, dtype)
 
 
-def _picture(pixels: torch.Tensor) -> Image.Image:
+def picture_of(pixels: torch.Tensor) -> Image.Image:
     """sRGB of pixels (3, H, W) in -1..1."""
     levels = ((pixels.permute(1, 2, 0) + 1) * 127.5).round().to("cpu", torch.uint8)
     return Image.fromarray(levels.numpy())

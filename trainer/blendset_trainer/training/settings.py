@@ -13,6 +13,7 @@ from typing import Any
 from blendset.errors import BlendsetError
 from blendset.options import REQUIRED, is_section, option, read_toml, structure
 from blendset_trainer.training.plan_settings import PlanSettings
+from blendset_trainer.training.references import ReferenceSettings
 from blendset_trainer.training.samples import SourceSettings
 
 
@@ -78,6 +79,7 @@ class TrainConfig:
     seed: int = option(0, "everything random follows from it", at_least=0)
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     plan: PlanSettings = field(default_factory=PlanSettings)
+    references: ReferenceSettings = field(default_factory=ReferenceSettings)
     validation: ValidationSettings = field(default_factory=ValidationSettings)
     source: tuple[SourceSettings, ...] = ()
 

@@ -8,6 +8,7 @@ from collections import defaultdict
 import torch
 
 from blendset.records import atomic_write
+from blendset_trainer.training.beside import seeing
 from blendset_trainer.training.draws import uniform
 from blendset_trainer.training.losses import sample_losses
 from blendset_trainer.training.runs import Run
@@ -49,5 +50,6 @@ def held_out_losses(run: Run) -> dict[str, float]:
         for name, low, size in zip(run.plan.band_names, (mass.cumsum(0) - mass).tolist(), mass.tolist(), strict=True):
             if size > 0:
                 levels = run.plan.level(source, low + size * places)
-                losses[f"{source}/{name}"].append(sample_losses(run.family, run.texts, batch, levels, SEED))
+                with seeing(run.family, batch.seen):
+                    losses[f"{source}/{name}"].append(sample_losses(run.family, run.texts, batch, levels, SEED))
     return {name: torch.cat(each).mean().item() for name, each in sorted(losses.items())}

@@ -21,14 +21,26 @@ from blendset_trainer.stages import INPUTS
 from blendset_trainer.tables import captions, index_table
 
 ROWS = pa.schema(
-    {"id": pa.string(), "set": pa.string(), "azimuth": pa.float64(), "picture": pa.string(), "sha256": pa.string(),
-     "width": pa.int64(), "height": pa.int64(), "passes": pa.string(), "subject": pa.list_(pa.int64()),
-     "short": pa.string(), "dense": pa.string(), "weight": pa.float32(), "lowest": pa.float64(),
-     "highest": pa.float64(), "held_out": pa.bool_()}
+    {"id": pa.string(), "set": pa.string(), "group": pa.string(), "azimuth": pa.float64(), "picture": pa.string(),
+     "sha256": pa.string(), "width": pa.int64(), "height": pa.int64(), "passes": pa.string(),
+     "subject": pa.list_(pa.int64()), "short": pa.string(), "dense": pa.string(), "weight": pa.float32(),
+     "lowest": pa.float64(), "highest": pa.float64(), "held_out": pa.bool_()}
 )  # fmt: skip
-"""Of a source, one per picture. Paths are relative to its folder; `lowest` and `highest` bound log SNR."""
+"""Of a source, one per picture; its group is its view set, else all views of its subject. Paths are relative to its
+folder; `lowest` and `highest` bound log SNR."""
 NEEDED = {
-    *("view_id", "scene", "view_set", "azimuth_deg", "source", "rgb_file_name", "width", "height", "passes_path"),
+    *(
+        "view_id",
+        "scene",
+        "subject",
+        "view_set",
+        "azimuth_deg",
+        "source",
+        "rgb_file_name",
+        "width",
+        "height",
+        "passes_path",
+    ),
     *("subject_objects", *INPUTS.values()),
 }
 """Columns of the index; the last are what captions are keyed by."""
@@ -83,16 +95,22 @@ def _chosen(dataset: Dataset, views: pa.Table, selection: str) -> pa.Table:
 
 
 def _rows(views: pa.Table) -> pa.Table:
-    sets = pc.binary_join_element_wise(views["scene"], views["view_set"], "/")
+    sets, subjects = (_in_scene(views, name) for name in ("view_set", "subject"))
     lowest, highest = _bounds(views["noise_band"])
     columns = {
-        "id": views["view_id"], "set": pc.if_else(pc.equal(views["view_set"], ""), pa.scalar(None, pa.string()), sets),
+        "id": views["view_id"], "set": sets, "group": pc.coalesce(sets, subjects),
         "azimuth": views["azimuth_deg"], "picture": views["rgb_file_name"], "sha256": views["rgb_sha256"],
         "width": views["width"], "height": views["height"], "passes": views["passes_path"],
         "subject": views["subject_objects"], **{form: views[form] for form in FORMS}, "weight": views["weight"],
         "lowest": lowest, "highest": highest, "held_out": pc.equal(views["split"], HELD_OUT),
     }  # fmt: skip
     return pa.table(columns).cast(ROWS)
+
+
+def _in_scene(views: pa.Table, name: str) -> pa.ChunkedArray:
+    """A column's names with their scene, null where empty."""
+    named = pc.binary_join_element_wise(views["scene"], views[name], "/")
+    return pc.if_else(pc.equal(views[name], ""), pa.scalar(None, pa.string()), named)
 
 
 def _bounds(bands: pa.ChunkedArray) -> tuple[pa.Array, pa.Array]:

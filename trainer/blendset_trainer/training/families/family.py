@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +43,18 @@ class Conditions:
         return cls(torch.tensor([[height, width, 0, 0, height, width]]).repeat(count, 1))
 
 
+@dataclass(frozen=True)
+class ReferenceDefaults:
+    """How a family is shown reference pictures, in training and in sampling (SynCD, arXiv 2502.01720, its released
+    configurations): their noise, the scales of guidance by them and by the caption, and the embedded guidance.
+    """
+
+    noise: Literal["clean", "same"]
+    image_scale: float
+    text_scale: float
+    guidance: float = 1.0
+
+
 class Family(ABC):
     """A loaded pipeline as the training loop sees it; all its parts are frozen until a loop says otherwise."""
 
@@ -52,6 +64,8 @@ class Family(ABC):
     base: ClassVar[str] = "uniform"
     """The density of noise levels that the family was trained with."""
     lora_targets: ClassVar[tuple[str, ...]] = ATTENTION
+    references: ClassVar[ReferenceDefaults | None] = None
+    """None for a family that is shown none."""
     left_out: ClassVar[tuple[str, ...]] = ()
     """Parts of the pipeline that are not loaded."""
 

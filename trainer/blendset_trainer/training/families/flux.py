@@ -11,7 +11,7 @@ from torch import Tensor
 
 from blendset_trainer.shared_attention import places
 from blendset_trainer.training.densities import LOGIT_NORMAL
-from blendset_trainer.training.families.family import Conditions, Family
+from blendset_trainer.training.families.family import Conditions, Family, ReferenceDefaults
 from blendset_trainer.training.families.stable_diffusion_3 import JOINT_ATTENTION
 
 
@@ -19,6 +19,7 @@ class Flux(Family):
     name = "FLUX"
     base = LOGIT_NORMAL
     lora_targets = JOINT_ATTENTION
+    references = ReferenceDefaults("clean", image_scale=1.0, text_scale=1.5, guidance=3.5)
     left_out = "feature_extractor", "image_encoder"
 
     @property

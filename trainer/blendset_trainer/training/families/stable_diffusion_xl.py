@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from blendset_trainer.training.families.family import Conditions
+from blendset_trainer.training.families.family import Conditions, ReferenceDefaults
 from blendset_trainer.training.families.stable_diffusion import StableDiffusion
 
 
 class StableDiffusionXL(StableDiffusion):
     name = "Stable Diffusion XL"
+    references = ReferenceDefaults("same", image_scale=8.0, text_scale=7.5)
     left_out = "feature_extractor", "image_encoder"
 
     @torch.no_grad()
