@@ -68,9 +68,21 @@ def siglip_model(folder: Path) -> Path:
     return _saved(folder, transformers.SiglipModel(config), transformers.SiglipProcessor(eye, words))
 
 
-def dino_model(folder: Path) -> Path:
-    eye = transformers.BitImageProcessor(size={"shortest_edge": 28}, crop_size=SIZE)
-    return _saved(folder, transformers.Dinov2Model(transformers.Dinov2Config(**EYE)), eye)
+def dino_model(folder: Path, side: int = 28) -> Path:
+    eye = transformers.BitImageProcessor(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
+    return _saved(folder, transformers.Dinov2Model(transformers.Dinov2Config(**EYE | {"image_size": side})), eye)
+
+
+def depth_model(folder: Path, metric: bool = False) -> Path:
+    eye = transformers.Dinov2Config(
+        **EYE | {"num_hidden_layers": 4}, out_features=[f"stage{k}" for k in range(1, 5)], reshape_hidden_states=False
+    )
+    config = transformers.DepthAnythingConfig(
+        backbone_config=eye, patch_size=14, reassemble_hidden_size=32, neck_hidden_sizes=[8] * 4, fusion_hidden_size=8,
+        head_hidden_size=8, depth_estimation_type="metric" if metric else "relative", max_depth=20 if metric else 1,
+    )  # fmt: skip
+    processor = transformers.DPTImageProcessor(size={"height": 56, "width": 56}, ensure_multiple_of=14)
+    return _saved(folder, transformers.DepthAnythingForDepthEstimation(config), processor)
 
 
 def blip_model(folder: Path) -> Path:

@@ -71,7 +71,12 @@ def ssim_roundtrip(rgb: npt.NDArray[np.uint8], side: int = SIDE) -> float:
 
 
 def ssim(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> float:
-    """The mean structural similarity of two pictures (height, width) over every whole window of 7 x 7 pixels.
+    """The mean structural similarity of two pictures (height, width) over every whole window of 7 x 7 pixels."""
+    return float(np.mean(ssim_map(one, other)))
+
+
+def ssim_map(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+    """The structural similarity (height - 6, width - 6) of each whole window of 7 x 7 pixels.
 
     Wang et al. 2004, equation 13, with sample covariances: scikit-image's figure, at a third of its time. The sums
     are of whole numbers, and so exact in any order.
@@ -82,7 +87,12 @@ def ssim(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> float:
     crossed, apart = sum_x * sum_y, sum_x**2 + sum_y**2
     means, spread = (0.01 * 255 * pixels) ** 2, (0.03 * 255) ** 2 * pixels * (pixels - 1)
     alike = (2 * crossed + means) * (2 * (pixels * products - crossed) + spread)
-    return float(np.mean(alike / ((apart + means) * (pixels * squares - apart + spread))))
+    return np.asarray(alike / ((apart + means) * (pixels * squares - apart + spread)))
+
+
+def windows_within(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Which windows of `ssim_map` lie wholly within a mask (height, width)."""
+    return np.asarray(_window_sums(mask.astype(np.int32)) == WINDOW**2)
 
 
 def _window_sums(plane: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How exactly one view can be warped into another, at three baselines: a scene in closed form, and renders.
+
+.venv/bin/python benchmarks/correspondence.py [DATASET...] [--picture docs/correspondence.jpg]
+
+A dataset is one of `blendset render SCENE.blend --preset orbit-21 --views 21`; the picture is of the first.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from correspondence_measures import Comparison, compared, mean, rendered_truth, traced_pairs
+from PIL import Image, ImageDraw
+from report import keep, table
+
+from blendset.cameras import Array, Camera
+from blendset.correspondence import ViewGeometry, baseline_deg, correspond, viewed_point
+from blendset.dataset import Dataset
+from blendset.records import ViewRecord
+
+STEPS = {35: 2, 70: 4, 160: 9}
+"""Views from one to the other on an orbit of 21, by the nominal baseline in degrees."""
+STARTS = range(0, 21, 3)
+UNSEEN = (214, 60, 160)
+SIDE = 256
+
+TRACED = "in closed form"
+HEAD = ("scene", "baseline", "tokens kept", "pixels kept", "mean error, px", "95th percentile, px", "taken unseen")
+
+Row = tuple[str, float, Comparison]
+
+
+def main() -> None:
+    options = parsed()
+    orbits = [(path.name, *orbit(Dataset(path))) for path in options.datasets]
+    found = [*traced(), *(row for name, records, views in orbits for row in rendered(name, records, views))]
+    keep(
+        "correspondence",
+        [{"scene": scene, "baseline_deg": angle, **asdict(figures)} for scene, angle, figures in found],
+    )
+    print(table(HEAD, [spelled(*row) for row in found]))
+    if options.picture and orbits:
+        picture(Dataset(options.datasets[0]), *orbits[0][1:]).save(options.picture, quality=88)
+
+
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("datasets", nargs="*", type=Path, metavar="DATASET")
+    parser.add_argument("--picture", type=Path, metavar="FILE")
+    return parser.parse_args()
+
+
+def orbit(dataset: Dataset) -> tuple[list[ViewRecord], list[ViewGeometry]]:
+    """The dataset's first orbit, in its order."""
+    records = list(dataset.views())
+    first = min(record.view_set for record in records)
+    members = sorted((each for each in records if each.view_set == first), key=lambda each: each.view_index)
+    return members, [ViewGeometry(Camera.from_record(each.camera), dataset.passes(each)) for each in members]
+
+
+def traced() -> Iterator[Row]:
+    """The closed form at baselines of exactly 35, 70 and 160 degrees, from low and, where there is room, from high."""
+    for elevation in (8.0, 30.0):
+        for angle in STEPS:
+            if angle < 180 - 2 * elevation:
+                yield (
+                    f"{TRACED}, {elevation:.0f}° up",
+                    angle,
+                    mean(traced_pairs(angle, elevation, range(10, 370, 60))),
+                )
+
+
+def rendered(name: str, records: list[ViewRecord], views: list[ViewGeometry]) -> Iterator[Row]:
+    """Renders of an orbit, whose baselines are a little narrower than its turns."""
+    objects = records[0].subject_objects
+    middle = viewed_point(views, objects)
+    seen = np.concatenate([view.positions[view.of(objects)] for view in views])
+    for step in STEPS.values():
+        pairs = [(views[start], views[(start + step) % len(views)]) for start in STARTS]
+        angles = [baseline_deg(one.camera, other.camera, middle) for one, other in pairs]
+        unit = float(np.ptp(seen, axis=0).max())
+        yield name, float(np.mean(angles)), mean(compared(*pair, rendered_truth(*pair), unit) for pair in pairs)
+
+
+def spelled(scene: str, angle: float, found: Comparison) -> tuple[str, ...]:
+    """A row of the table: ours, and SynCD's in brackets. Only rays tell what a source does not see."""
+    shares, pixels = ("pixels_kept", "unseen"), ("mean_error", "high_error")
+    cell = {name: both(found, name, ".1%") for name in shares} | {name: both(found, name, ".2f") for name in pixels}
+    unseen = cell["unseen"] if scene.startswith(TRACED) else ""
+    return (
+        scene, f"{angle:.0f}°", f"{found.tokens_kept:.1%}",
+        cell["pixels_kept"], cell["mean_error"], cell["high_error"], unseen,
+    )  # fmt: skip
+
+
+def both(found: Comparison, name: str, form: str) -> str:
+    return f"{getattr(found.ours, name):{form}} ({getattr(found.syncd, name):{form}})"
+
+
+def picture(dataset: Dataset, records: list[ViewRecord], views: list[ViewGeometry]) -> Image.Image:
+    """A row for each baseline: source, target, the one warped into the other, and in magenta what it does not see."""
+    sheet = Image.new("RGB", (4 * SIDE, len(STEPS) * SIDE))
+    draw = ImageDraw.Draw(sheet)
+    pixels = [np.asarray(Image.open(dataset.rgb_path(record)).convert("RGB")) for record in records]
+    middle = viewed_point(views, records[0].subject_objects)
+    for row, step in enumerate(STEPS.values()):
+        match = correspond(views[0], views[step])
+        warped = np.where(match.visible[..., None], match.warped(pixels[step]), UNSEEN)
+        for column, each in enumerate((pixels[step], pixels[0], warped, hidden(pixels[0], match.visible))):
+            tile = Image.fromarray(np.rint(each).astype(np.uint8)).resize((SIDE, SIDE))
+            sheet.paste(tile, (column * SIDE, row * SIDE))
+        angle = baseline_deg(views[0].camera, views[step].camera, middle)
+        draw.text(
+            (6, row * SIDE + 4), f"source, {angle:.0f} degrees away", "white", stroke_width=1, stroke_fill="black"
+        )
+        for column, title in enumerate(("target", "warped into the target", "not seen by the source"), start=1):
+            draw.text((column * SIDE + 6, row * SIDE + 4), title, "white", stroke_width=1, stroke_fill="black")
+    return sheet
+
+
+def hidden(pixels: Array, visible: Array) -> Array:
+    """The target, tinted where nothing can be had from the source."""
+    return np.where(visible[..., None], pixels, 0.5 * pixels + 0.5 * np.array(UNSEEN))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`depth-agreement:MODEL`: whether a picture looks as deep as its passes say it is, by a monocular depth model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+from PIL import Image
+from transformers import AutoImageProcessor, AutoModelForDepthEstimation
+
+from blendset.cameras import Array
+from blendset.errors import BlendsetError
+from blendset.records import slug
+from blendset_trainer.models import best_device, load_model
+from blendset_trainer.scoring.view_sets import misfit
+from blendset_trainer.stages import SHARE, Figure, View
+from blendset_trainer.weights import Weights, find_model
+
+RATIO = 1.25
+"""Of depths that agree: the delta 1 of Eigen et al. (arXiv 1406.2283)."""
+METRIC_MODELS = ("depth_pro", "zoedepth")
+"""Model types that predict depth and say so in no setting; all others predict its inverse, as MiDaS does."""
+
+
+@dataclass
+class DepthAgreement:
+    """How near a model's depth, brought to the passes' scale and shift, comes to them on everything that is there."""
+
+    weights: Weights
+    _loaded: tuple[Any, Any] | None = field(default=None, init=False, repr=False, compare=False)
+
+    version: ClassVar[str] = "1"
+    kind: ClassVar[Literal["scores"]] = "scores"
+    reads: ClassVar[frozenset[str]] = frozenset({"rgb", "passes"})
+    whole_sets: ClassVar[bool] = False
+    parameters: ClassVar[Mapping[str, Any]] = {"ratio": RATIO}
+    figures: ClassVar[Mapping[str, Figure]] = {
+        "agreement": Figure(pa.float32(), f"{SHARE}, of the pixels whose depth is right within 25 %"),
+        "relative_error": Figure(pa.float32(), "mean of |depth - true depth| / true depth"),
+    }
+
+    def __post_init__(self) -> None:
+        self.name = slug(f"depth-agreement-{Path(self.weights.source).name}")
+        self.revision = self.weights.revision
+
+    def setup(self) -> None:
+        self._loaded = load_model(self.weights, "a depth model", AutoModelForDepthEstimation, AutoImageProcessor)
+
+    def rows(self, views: Sequence[View]) -> list[dict[str, Any] | BlendsetError]:
+        return [misfit(view) or self._row(view) for view in views]
+
+    def _row(self, view: View) -> dict[str, float | None]:
+        there = view.has_passes and np.isfinite(view.passes.depth) & (view.passes.depth > 0)
+        if not np.any(there):
+            return dict.fromkeys(self.figures)
+        prediction, metric = self._prediction(view.rgb)
+        true = view.passes.depth[there].astype(np.float64)
+        depth = aligned(prediction[there], true, metric)
+        agree = np.maximum(depth / true, true / depth) < RATIO
+        return {"agreement": float(agree.mean()), "relative_error": float(np.mean(np.abs(depth - true) / true))}
+
+    @torch.inference_mode()
+    def _prediction(self, rgb: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], bool]:
+        """What the model says of each pixel (H, W), and whether that is depth rather than its inverse."""
+        assert self._loaded is not None
+        model, processor = self._loaded
+        inputs = processor(images=Image.fromarray(rgb), return_tensors="pt").to(best_device())
+        sizes = [tuple(rgb.shape[:2])]
+        found = processor.post_process_depth_estimation(model(**inputs), target_sizes=sizes)[0]["predicted_depth"]
+        metric = getattr(model.config, "depth_estimation_type", "") == "metric"
+        return found.float().cpu().numpy(), metric or model.config.model_type in METRIC_MODELS
+
+
+def aligned(prediction: npt.NDArray[np.float32], true: Array, metric: bool) -> Array:
+    """Depths (N,) from a prediction (N,) of depth, or of its inverse up to scale and shift, fitted to the true ones.
+
+    The fit is MiDaS's (arXiv 1907.01341, section 5): least squares in what is predicted. A scale that would turn near
+    into far counts as none.
+    """
+    wanted = true if metric else 1 / true
+    centred = prediction.astype(np.float64) - prediction.mean()
+    spread = float(centred @ centred)
+    scale = max(float(centred @ wanted) / spread, 0.0) if spread else 0.0
+    fitted = np.maximum(wanted.mean() + scale * centred, wanted.min() / 10)  # nothing lies behind the camera
+    return np.asarray(fitted if metric else 1 / fitted)
+
+
+def depth_scorer(spec: str) -> DepthAgreement:
+    """The stage of `depth-agreement:SPEC`, a transformers model such as depth-anything/Depth-Anything-V2-Small-hf."""
+    return DepthAgreement(find_model(spec))
