@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from blendset_trainer.export.source import Source, new_folder, open_source
 from blendset_trainer.export.webdataset import contents
 from blendset_trainer.export.webdataset import export as pack
 from blendset_trainer.selection.splits import HELD_OUT
+from blendset_trainer.synthetic_views import unknown_camera
 from blendset_trainer.usage import Parser
 from tests.trainer.boxes import BOXES, CHAIR, add_scene, add_view, camera_at, surface
 from tests.trainer.tiny_datasets import make_dataset
@@ -417,8 +419,8 @@ def test_the_same_views_give_the_same_bytes(to: str, dataset: Dataset, exported:
     assert files(tmp_path / "again") == files(exported(to))
 
 
-@pytest.mark.parametrize(("to", "left"), [("coco", 1), ("bop", 1), ("nerf", 2), ("colmap", 2), ("huggingface", 2)])
-def test_views_without_passes_are_counted_where_they_cannot_go(
+@pytest.mark.parametrize(("to", "left"), [("coco", 1), ("bop", 1), ("nerf", 2), ("colmap", 2), ("huggingface", 3)])
+def test_views_without_passes_or_camera_are_left_out_where_they_cannot_go(
     to: str, left: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     dataset = make_dataset(tmp_path / "data")
@@ -427,6 +429,9 @@ def test_views_without_passes_are_counted_where_they_cannot_go(
     generated = add_view(dataset, "attic", 1)
     picture = dataset.rgb_path(generated).read_bytes()
     dataset.write_view(generated, {RGB: picture})
+    drawn = add_view(dataset, "attic", 2)
+    camera = unknown_camera(drawn.camera.width, drawn.camera.height)
+    dataset.write_view(replace(drawn, camera=camera), {RGB: dataset.rgb_path(drawn).read_bytes()})
     dataset.rebuild_index()
     run("export", dataset.root, "--to", to, "--out", tmp_path / "out")
     assert capsys.readouterr().out.startswith(f"{left} views are in")

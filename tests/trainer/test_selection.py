@@ -256,6 +256,10 @@ def test_budgets_hold_for_scenes_subjects_and_labels() -> None:
     ranking = {"terms": [{"column": "sharp"}]}
     assert chosen(by({"ranking": ranking, "budgets": {"subject": 1}}, views)) == [0, 2, 3, 5]
     assert chosen(by({"ranking": ranking, "budgets": {"label": 1}}, views)) == [0, 2, 5]
+    in_sets = views.set_column(4, "view_set", [["", "x", "x", "x", "", "x"]])
+    best = by({"ranking": ranking, "budgets": {"view_set": 1}}, in_sets)
+    assert chosen(best) == [0, 1, 3, 4]  # x is a set in each scene
+    assert reasons(best) == {2: "enough of its view set", 5: "enough of its view set"}
     selection = by({"ranking": ranking, "budgets": {"scene": 2}, "views": 3}, views)
     assert chosen(selection) == [0, 1, 3]
     assert reasons(selection) == {2: "enough of its scene", 4: "ranked lower", 5: "ranked lower"}

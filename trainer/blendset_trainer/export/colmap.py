@@ -48,6 +48,7 @@ class _Sightings:
 
 def export(source: Source, out: Path) -> int:
     """One model per scene, in Blender units; it keeps the points that at least two views see."""
+    source = source.with_cameras()
     for scene, views in by_scene(source.views).items():
         for view in views:
             write(out / scene / "images" / _name(view), source.read(view))

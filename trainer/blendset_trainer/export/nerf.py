@@ -22,6 +22,7 @@ DEPTH_STEP = 1e-3
 
 def export(source: Source, out: Path) -> int:
     """One folder per scene; depth is given where every view of the scene has it, as nerfstudio wants it."""
+    source = source.with_cameras()
     for scene, views in by_scene(source.views).items():
         deep = len(with_passes(views)) == len(views)
         for view in views:

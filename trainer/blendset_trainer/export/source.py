@@ -11,7 +11,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from blendset.errors import BlendsetError
 from blendset.records import ViewRecord, disk_errors, sha256_bytes
 from blendset_trainer.selection.files import read_chosen
 from blendset_trainer.selection.splits import HELD_OUT
+from blendset_trainer.synthetic_views import has_camera
 from blendset_trainer.tables import index_table
 
 
@@ -38,6 +39,13 @@ class Source:
         for view in self.views:
             parts[held_out if view.view_id in self.held_out else train].append(view)
         return {name: views for name, views in parts.items() if views}
+
+    def with_cameras(self) -> Source:
+        """The views whose camera is known; BlendsetError where there is none."""
+        views = tuple(view for view in self.views if has_camera(view.camera))
+        if not views:
+            raise BlendsetError(f"No view of {self.dataset.root} has a known camera; choose another format.")
+        return replace(self, views=views)
 
     def read(self, view: ViewRecord, name: str = RGB) -> bytes:
         """The bytes of a view's file, its picture by default; BlendsetError where they are not what was written."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many views one scene, subject or label may have: an allowance that is spent as views are chosen."""
+"""How many views one scene, subject, label or view set may have: an allowance that is spent as views are chosen."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Allowance:
         limits: Mapping[str, int] | None = None,
     ) -> None:
         self.open = among.copy()
-        self.spent = np.full(len(among), "", dtype="<U7")
+        self.spent = np.full(len(among), "", dtype="<U8")
         self._groups = groups or {}
         self._left = {kind: np.full(len(among), limit) for kind, limit in (limits or {}).items()}
 

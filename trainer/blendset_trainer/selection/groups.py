@@ -14,13 +14,13 @@ from blendset_trainer.selection.columns import texts
 Groups = NDArray[np.int64]
 """A number per view, below the number of views; equal for the views of one group."""
 
-KEYS = {"scene": ("scene",), "subject": ("scene", "subject"), "label": ("subject_label",)}
-"""The columns that tell one scene, subject or label from another."""
+KEYS = {"scene": ("scene",), "subject": ("scene", "subject"), "label": ("subject_label",), "view_set": ()}
+"""The columns that tell one scene, subject or label from another; of view sets `view_sets` knows."""
 
 
 def grouped(table: pa.Table, kind: str) -> Groups:
-    """Number each view's scene, subject or label."""
-    return _numbered(*(texts(table, column) for column in KEYS[kind]))
+    """Number each view's scene, subject, label or view set."""
+    return view_sets(table) if kind == "view_set" else _numbered(*(texts(table, column) for column in KEYS[kind]))
 
 
 def view_sets(table: pa.Table) -> Groups:

@@ -83,11 +83,12 @@ class Diversity:
 
 @dataclass(frozen=True)
 class Budgets:
-    """Most views of one scene, one subject (the view of a whole scene counts as one), one label."""
+    """Most views of one scene, one subject (the view of a whole scene counts as one), one label, one view set."""
 
     scene: int | None = option(None, "most views of one scene", at_least=1)
     subject: int | None = option(None, "most views of one subject", at_least=1)
     label: int | None = option(None, "most views of one label", at_least=1)
+    view_set: int | None = option(None, "most views of one view set: 1 keeps the best of n", at_least=1)
 
 
 @dataclass(frozen=True)

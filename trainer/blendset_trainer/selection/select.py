@@ -200,7 +200,7 @@ def _drop_unchosen(
     left[chosen] = False
     for kind in KEYS:
         if (allowed.spent == kind).any():
-            verdicts.drop(left & (allowed.spent == kind), f"enough of its {kind}", score)
+            verdicts.drop(left & (allowed.spent == kind), f"enough of its {kind.replace('_', ' ')}", score)
     if left.any():
         verdicts.drop(left, "less different" if rules.diversity else "ranked lower", score)
 
