@@ -171,7 +171,7 @@ class _ProjectingAnew:
     ) -> Any:
         def heads(states: Tensor, projection: str, norm: str = "") -> Tensor:
             projected = getattr(attn, projection)(states).unflatten(-1, (attn.heads, -1)).transpose(1, 2)
-            return getattr(attn, norm)(projected) if norm else projected
+            return getattr(attn, norm)(projected) if norm else projected  # type: ignore[no-any-return]
 
         picture = hidden_states[:, -self._tokens :]
         rolled = [self._views.beside(picture, slot) for slot in self._views.slots]

@@ -64,12 +64,17 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 def source_of(dataset: Dataset, **settings: Any) -> Source:
-    given = {"name": "render", "dataset": str(dataset.root), "captions": CaptionSettings(**WORDLESS)} | settings
+    given: dict[str, Any] = {
+        "name": "render",
+        "dataset": str(dataset.root),
+        "captions": CaptionSettings(**WORDLESS),
+    } | settings
     return load_source(SourceSettings(**given), references=True)
 
 
 def batches_of(source: Source, many: int, **settings: Any) -> list[Batch]:
-    references = ReferenceSettings(**{"count": 2, "noise": "same"} | UNDROPPED | settings)
+    given: dict[str, Any] = {"count": 2, "noise": "same"} | UNDROPPED | settings
+    references = ReferenceSettings(**given)
     feed = Feed([source], {"render": 1.0}, ((PIXELS, PIXELS),), micro_batch=2, seed=0, references=references)
     with feed:
         return list(islice(feed, many))

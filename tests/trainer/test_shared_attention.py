@@ -352,7 +352,7 @@ def test_pipelines_run_with_it(pipeline: Make, kind: str, mode: Any) -> None:
     def pictures() -> Tensor:
         generators = [torch.Generator().manual_seed(number) for number in (0, 1)]
         prompts = ["a red chair", "the blue lamp"]
-        return family.pipeline(prompts, generator=generators, **options, **family.sampling_options(2.0)).images
+        return family.pipeline(prompts, generator=generators, **options, **family.sampling_options(2.0)).images  # type: ignore[no-any-return]
 
     stock = pictures()
     with shared_attention(family.module, views_of(family, 2, label=0, mode=mode)):

@@ -23,7 +23,7 @@ def labels_of(ids: Tensor, grid: Grid, share: float = 0.5) -> Tensor:
         filled = adaptive_avg_pool2d((planes == each).float(), grid)
         better = (filled > most) & (filled >= share) & (each != 0)
         labels, most = labels.where(~better, each), torch.where(better, filled, most)
-    return labels.unflatten(0, ids.shape[:-2])
+    return labels.unflatten(0, ids.shape[:-2])  # type: ignore[no-any-return]
 
 
 def places(rows: int, columns: int, slot: int = 0) -> Tensor:

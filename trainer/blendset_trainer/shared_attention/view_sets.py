@@ -57,7 +57,7 @@ class ViewSets:
 
     def beside(self, values: Tensor, slot: int) -> Tensor:
         """The values of the picture in a slot, to each picture of a batch (B, ...)."""
-        return values.unflatten(0, (-1, self.pictures)).roll(-slot, dims=1).flatten(0, 1)
+        return values.unflatten(0, (-1, self.pictures)).roll(-slot, dims=1).flatten(0, 1)  # type: ignore[no-any-return]
 
     def seen_tokens(self, tokens: int) -> list[list[Tensor]]:
         """Which tokens of each slot each picture sees, in layers of so many tokens, where no mask is needed."""

@@ -29,5 +29,6 @@ def normalised_guidance(
         torch.linalg.vector_norm(each, dim=tuple(dims), keepdim=True) for each in (to_image, to_text)
     )
     least = torch.minimum(image_norm, text_norm)
-    pull = image_scale * least / (image_norm + epsilon) * to_image
-    return image + pull + text_scale * least / (text_norm + epsilon) * to_text
+    by_image: Tensor = image_scale * least / (image_norm + epsilon) * to_image
+    by_text: Tensor = text_scale * least / (text_norm + epsilon) * to_text
+    return image + by_image + by_text

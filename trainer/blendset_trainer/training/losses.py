@@ -84,7 +84,7 @@ def _moments(family: Family, pixels: Tensor | None, latents: Tensor | None) -> T
         assert latents is not None  # a batch has either
         return latents
     pictures = pixels.flatten(0, -4) / 127.5 - 1
-    return family.moments(pictures).unflatten(0, pixels.shape[:-3])
+    return family.moments(pictures).unflatten(0, pixels.shape[:-3])  # type: ignore[no-any-return]
 
 
 def identities(batch: Batch) -> list[tuple[str, str, int]]:

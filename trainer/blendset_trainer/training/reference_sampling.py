@@ -97,10 +97,9 @@ class GuidedPrediction:
         height, width = (side * family.pixels_per_latent for side in noisy.shape[-2:])
         levels, sizes = level.repeat(GUIDED), Conditions.uncropped(1, height, width).sizes
         theirs = torch.zeros_like(levels) if how.noise == "clean" else levels
-        shown = mixed(
-            family.axis, *(each.expand(GUIDED, *each.shape) for each in (self.references, self.noise)), theirs
-        )
-        answers = predict_beside(
+        clean, noise = (each.expand(GUIDED, *each.shape) for each in (self.references, self.noise))
+        shown = mixed(family.axis, clean, noise, theirs)
+        neither, image, full = predict_beside(
             family,
             noisy.repeat(GUIDED, 1, 1, 1),
             levels,
@@ -108,7 +107,8 @@ class GuidedPrediction:
             Conditions(sizes.repeat(GUIDED, 1), how.guidance),
             NoisyReferences(shown, theirs, self.wordless, sizes.expand(GUIDED, len(self.references), -1)),
         )
-        return normalised_guidance(*answers.chunk(GUIDED), how.image_scale, how.text_scale, dims=(1, 2, 3))
+        guided = normalised_guidance(neither, image, full, how.image_scale, how.text_scale, dims=(-1, -2, -3))
+        return guided[None]
 
 
 def denoised(

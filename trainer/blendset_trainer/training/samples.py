@@ -127,8 +127,9 @@ class Source:
     def siblings(self, number: int) -> NDArray[np.int64]:
         """The other samples of a sample's group."""
         assert self.groups is not None
-        alike = np.flatnonzero(self.groups == self.groups[number])
-        return alike[alike != number]
+        alike = self.groups == self.groups[number]
+        alike[number] = False
+        return np.flatnonzero(alike)
 
     @cached_property
     def _read(self) -> dict[str, pa.ChunkedArray]:
