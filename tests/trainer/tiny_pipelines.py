@@ -118,6 +118,32 @@ def flux(folder: Path, guided: bool = True) -> Path:
     return _saved(pipeline, folder)
 
 
+def flux_depth(folder: Path) -> Path:
+    """As FLUX.1-Depth: the depth's tokens lie beside the noisy ones, in twice as many channels."""
+    torch.manual_seed(0)
+    transformer = diffusers.FluxTransformer2DModel(
+        in_channels=128, out_channels=64, num_layers=1, num_single_layers=1, attention_head_dim=16,
+        num_attention_heads=2, joint_attention_dim=32, pooled_projection_dim=32, guidance_embeds=True,
+        axes_dims_rope=(4, 6, 6),
+    )  # fmt: skip
+    scheduler = diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True)
+    pipeline = diffusers.FluxControlPipeline(
+        scheduler, _vae(16, shift_factor=0.1159), _clip(), tokenizer(limit=16), _t5(), _words(), transformer
+    )
+    return _saved(pipeline, folder)
+
+
+def controlnet(folder: Path) -> Path:
+    """For depth, beside the tiny SDXL."""
+    unet = diffusers.StableDiffusionXLPipeline.from_pretrained(stable_diffusion_xl(folder / "beside")).unet
+    torch.manual_seed(1)
+    made = diffusers.ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(16, 32))
+    for each in made.controlnet_down_blocks.parameters():
+        torch.nn.init.normal_(each, std=0.1)  # they begin at zero, and would say nothing
+    made.save_pretrained(folder)
+    return folder
+
+
 def flux_schnell(folder: Path) -> Path:
     return flux(folder, guided=False)
 

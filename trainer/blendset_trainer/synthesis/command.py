@@ -21,10 +21,13 @@ from blendset_trainer.usage import DONE, FAILED, Parser, UsageError, command
 if TYPE_CHECKING:
     from blendset_trainer.synthesis.work import SynthesisReport, Synthesizer, Wanted
 
-    Planned = tuple[Synthesizer, list[Wanted]]
+    Planned = tuple[Synthesizer, list[Wanted], list[str]]
     Plan = Callable[[argparse.Namespace, Dataset], Planned]
 
-JOBS = {"text-to-image": "blendset_trainer.synthesis.text_to_image:planned"}
+JOBS = {
+    "restyle": "blendset_trainer.synthesis.restyle:planned",
+    "text-to-image": "blendset_trainer.synthesis.text_to_image:planned",
+}
 """Each with the function that says what is to be made, and by what."""
 
 
@@ -53,6 +56,20 @@ def add_synthesize(commands: argparse._SubParsersAction[Parser]) -> None:
     added.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default="", help="default: bf16 on a GPU")
     added.add_argument("--batch", type=_positive, default=4, metavar="N", help="pictures at once (default %(default)s)")
     added.add_argument("--remote-code", action="store_true", help="run the code that comes with this model")
+    restyle = added.add_argument_group("restyle: view sets keep their geometry, from the renders' depth")
+    restyle.add_argument(
+        "--prompt", action="append", default=[], metavar="TEXT", help="of a whole set; may be repeated"
+    )
+    restyle.add_argument("--prompts", type=Path, metavar="FILE", help="what 'blendset prompts' wrote, or a text file")
+    restyle.add_argument("--views", type=_positive, default=3, metavar="N", help="of a set (default %(default)s)")
+    restyle.add_argument("--controlnet", default="", metavar="MODEL", help="for depth, with a Stable Diffusion model")
+    restyle.add_argument(
+        "--share", choices=("foreground", "same-object", "same-object+scene", "apart"), default="foreground",
+        help="what views see of one another (default %(default)s, SynCD's)",
+    )  # fmt: skip
+    restyle.add_argument("--warp", choices=("noisy", "clean", "none"), default="noisy", help="default %(default)s")
+    restyle.add_argument("--warp-above", type=float, default=0.8, metavar="SIGMA", help="default %(default)s, of flow")
+    restyle.add_argument("--anchor", action="store_true", help="let the first view's render stand among them")
     add_executor(added)
 
 
@@ -73,17 +90,17 @@ def _synthesize(arguments: argparse.Namespace) -> int:
     dataset = Dataset(arguments.dataset)
     module, _, function = JOBS[arguments.job].partition(":")
     plan: Plan = getattr(import_module(module), function)
-    synthesizer, wanted = plan(arguments, dataset)
+    synthesizer, wanted, left_out = plan(arguments, dataset)
     with counting("pictures", quiet=arguments.json) as on_progress:
         report = synthesize(dataset, synthesizer, wanted, executor_of(arguments), arguments.batch, on_progress)
-    return _told(report, dataset, arguments.json)
+    return _told(report, left_out, dataset, arguments.json)
 
 
-def _told(report: SynthesisReport, dataset: Dataset, as_json: bool) -> int:
+def _told(report: SynthesisReport, left_out: list[str], dataset: Dataset, as_json: bool) -> int:
     if as_json:
-        print_json(asdict(report))
+        print_json(asdict(report) | {"left_out": left_out})
     else:
-        for line in (*report.notes, *dict.fromkeys(report.failed.values())):
+        for line in (*left_out, *report.notes, *dict.fromkeys(report.failed.values())):
             print(line, file=sys.stderr)
         print(f"{dataset.root}: {report.made} pictures made now, {report.kept} before, {len(report.failed)} failed")
     return FAILED if report.failed and not report.made + report.kept else DONE
@@ -93,5 +110,20 @@ def generator_from(arguments: argparse.Namespace) -> Any:
     """The generator that a command line asks for."""
     from blendset_trainer.synthesis.pipelines import generator_of
 
-    names = ("cfg_scale", "embedded_guidance", "negative_prompt", "precision", "remote_code")
+    names = ("cfg_scale", "embedded_guidance", "negative_prompt", "precision", "remote_code", "controlnet")
     return generator_of(arguments.model, arguments.steps, **{name: getattr(arguments, name) for name in names})
+
+
+def prompts_from(arguments: argparse.Namespace, label: str) -> list[str]:
+    """The prompts that a command line gives for subjects of a label: those for it, and those for any."""
+    found = [*arguments.prompt, *(_lines(arguments.prompts) if arguments.prompts else ())]
+    if not found:
+        raise UsageError("There is nothing to ask for; give --prompt TEXT or --prompts FILE.")
+    return found
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read ({error}); give a text file with a prompt to a line.") from error

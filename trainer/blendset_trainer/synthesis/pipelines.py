@@ -7,6 +7,7 @@ import inspect
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import diffusers
@@ -18,7 +19,7 @@ from transformers.utils import logging as transformers_logging
 from blendset.errors import BlendsetError
 from blendset.records import as_plain, read_json
 from blendset_trainer.models import best_device
-from blendset_trainer.weights import loading, model_index, revision_of
+from blendset_trainer.weights import find_model, loading, model_index, revision_of
 
 for each in (logging, transformers_logging):
     each.disable_progress_bar()  # a command has a bar of its own
@@ -41,26 +42,38 @@ class Generator:
     negative_prompt: str = ""
     precision: str = ""
     remote_code: bool = False
+    controlnet: str = ""
+    controlnet_revision: str = ""
 
     def load(self) -> Any:
         """The pipeline on the best device, in bf16 there unless told otherwise."""
         device = best_device()
         dtype = PRECISIONS[self.precision or ("fp32" if device.type == "cpu" else "bf16")]
-        revision = None if len(self.revision) == SHA256 else self.revision
+        revision = commit_of(self.revision)
         _, index = model_index(self.model, "model_index.json", revision or "")
         parts = read_json(index)
         absent = [name for name, kind in parts.items() if isinstance(kind, list) and kind[0] is None]
+        kind, more = self._controlled(dtype) if self.controlnet else (DiffusionPipeline, {})
         with loading(self.model, f"a {self.pipeline}"):
-            pipeline = DiffusionPipeline.from_pretrained(
+            pipeline = kind.from_pretrained(
                 self.model,
                 revision=revision,
                 dtype=dtype,
                 use_safetensors=True,
                 trust_remote_code=self.remote_code,
                 **dict.fromkeys(absent),
+                **more,
             )
         pipeline.set_progress_bar_config(disable=True)
         return pipeline.to(device)
+
+    def _controlled(self, dtype: torch.dtype) -> tuple[Any, dict[str, Any]]:
+        """The pipeline's class with a ControlNet, and that."""
+        with loading(self.controlnet, "a ControlNet"):
+            controlnet = diffusers.ControlNetModel.from_pretrained(
+                self.controlnet, revision=commit_of(self.controlnet_revision), dtype=dtype, use_safetensors=True
+            )
+        return getattr(diffusers, CONTROLLED[self.pipeline]), {"controlnet": controlnet}
 
     @property
     def guidance(self) -> dict[str, float]:
@@ -92,24 +105,46 @@ class Generator:
         return options
 
 
+CONTROLLED = {
+    "StableDiffusionPipeline": "StableDiffusionControlNetPipeline",
+    "StableDiffusionXLPipeline": "StableDiffusionXLControlNetPipeline",
+}
 SHA256 = 64
 """Letters of the hash that stands for a local model's revision; a hub's commit has fewer."""
 
 
-def generator_of(model: str, steps: int, **how: Any) -> Generator:
+def commit_of(revision: str) -> str | None:
+    """What to ask the hub for; None for local files."""
+    return revision if revision and len(revision) < SHA256 else None
+
+
+def generator_of(model: str, steps: int, *, controlnet: str = "", **how: Any) -> Generator:
     """What is known of a pipeline without its weights: class, scheduler, revision."""
     source, index = model_index(model, "model_index.json")
     parts = read_json(index)
-    folder = index.parent
-    revision = folder.name if folder.parent.name == "snapshots" else revision_of(folder)
+    if controlnet and parts.get("_class_name") not in CONTROLLED:
+        raise BlendsetError(
+            f"{model} is a {parts.get('_class_name')}, which takes no --controlnet; {' and '.join(CONTROLLED)} do."
+        )
+    if controlnet:
+        how |= {"controlnet": controlnet, "controlnet_revision": find_model(controlnet).revision}
     scheduler = parts.get("scheduler") or [None, ""]
     with loading(model, "a diffusers pipeline"):
         kind = getattr(diffusers, str(scheduler[1]), None)
         configured = kind.load_config(source, subfolder="scheduler") if kind else {}
     settings = {name: _plain(value) for name, value in dict(configured).items() if not name.startswith("_")}
     return Generator(
-        source, revision, str(parts.get("_class_name")), as_plain({"class": scheduler[1], **settings}), steps, **how
+        source,
+        _revision(index.parent),
+        str(parts.get("_class_name")),
+        as_plain({"class": scheduler[1], **settings}),
+        steps,
+        **how,
     )
+
+
+def _revision(folder: Path) -> str:
+    return folder.name if folder.parent.name == "snapshots" else revision_of(folder)
 
 
 def _plain(value: Any) -> Any:

@@ -80,9 +80,9 @@ def wanted_pictures(
             yield wanted_view(asked, parent, number)
 
 
-def planned(arguments: argparse.Namespace, dataset: Dataset) -> tuple[TextToImage, list[Wanted]]:
+def planned(arguments: argparse.Namespace, dataset: Dataset) -> tuple[TextToImage, list[Wanted], list[str]]:
     """What `blendset synthesize --job text-to-image` asks for."""
     generator = generator_from(arguments)
     synthesizer = TextToImage(generator, arguments.width, arguments.height)
     captioned = captioned_views(dataset, arguments.selection, arguments.captions)
-    return synthesizer, list(wanted_pictures(synthesizer, captioned, arguments.variants, arguments.seed))
+    return synthesizer, list(wanted_pictures(synthesizer, captioned, arguments.variants, arguments.seed)), []
