@@ -245,6 +245,18 @@ def test_each_view_is_chosen_or_has_the_first_reason_that_holds() -> None:
     assert chosen(kept) == [1, 2, 3]
 
 
+def test_a_noise_band_is_earned_by_a_figure() -> None:
+    views = table(5, source=["synthetic"] * 4 + ["render"], **{"consistency.delta_e": [2.0, 6.0, 30.0, None, 2.0]})
+    earned = [
+        {"column": "consistency.delta_e", "at_most": 3.0, "noise_band": ""},
+        {"column": "consistency.delta_e", "at_most": 8.0, "noise_band": "log_snr <= 2"},
+    ]
+    selection = by({"sources": {"synthetic": {"noise_band": "log_snr <= 0.647", "earned": earned}}}, views)
+    assert selection.chosen["noise_band"].to_pylist() == [
+        "", "log_snr <= 2", "log_snr <= 0.647", "log_snr <= 0.647", "",
+    ]  # fmt: skip
+
+
 def test_budgets_hold_for_scenes_subjects_and_labels() -> None:
     views = table(
         6,

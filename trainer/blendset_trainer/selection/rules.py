@@ -102,11 +102,22 @@ class Splits:
 
 
 @dataclass(frozen=True)
+class Earned:
+    """A noise band for images whose figure lies within these bounds, say of consistency with their siblings."""
+
+    column: str = option(REQUIRED, "the column that decides")
+    noise_band: str = option(REQUIRED, "the noise levels that they may train; empty is all")
+    at_least: float | None = option(None, "lowest figure that earns it")
+    at_most: float | None = option(None, "highest figure that earns it")
+
+
+@dataclass(frozen=True)
 class Source:
-    """How images of one source are trained on."""
+    """How images of one source are trained on; of the bands that an image has earned the first counts."""
 
     weight: float = option(1.0, "how much each counts", at_least=0)
     noise_band: str = option("", "the noise levels it may train; empty is all")
+    earned: tuple[Earned, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -183,7 +194,8 @@ def columns_read(rules: Rules) -> list[str]:
     """Every column that a rule names, each once."""
     terms = rules.ranking.terms if rules.ranking else ()
     one = [each for each in (rules.diversity, rules.splits) if each]
-    named = [each.column for each in (*rules.keep, *terms, *rules.duplicates, *one)]
+    earned = [each for source in rules.sources.values() for each in source.earned]
+    named = [each.column for each in (*rules.keep, *terms, *rules.duplicates, *one, *earned)]
     return list(dict.fromkeys(column for column in named if column))
 
 

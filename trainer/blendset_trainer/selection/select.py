@@ -212,13 +212,27 @@ def _chosen(table: pa.Table, rows: NDArray[np.int64], sides: list[str] | None, r
         sides = split(taken, rules.splits, rules.seed) if rules.splits else [TRAIN] * len(rows)
     origins = texts(taken, "source").tolist()
     how = [rules.sources.get(origin, Source()) for origin in origins]
-    columns = [taken["view_id"], [each.weight for each in how], origins, [each.noise_band for each in how], sides]
+    bands = _noise_bands(table, rows, origins, rules)
+    columns = [taken["view_id"], [each.weight for each in how], origins, bands, sides]
     metadata = {RULES: rules_to_toml(rules), PRESET: preset, TABLE_HASH: table_hash(table, rules)}
     return pa.table(
         [pa.array(values, field.type) if isinstance(values, list) else values.cast(field.type)
          for values, field in zip(columns, CHOSEN, strict=True)],
         schema=CHOSEN.with_metadata(metadata),
     )  # fmt: skip
+
+
+def _noise_bands(table: pa.Table, rows: NDArray[np.int64], origins: list[str], rules: Rules) -> list[str]:
+    """The noise band of each chosen row: the first that its figures earn it, else its source's."""
+    bands = [rules.sources.get(origin, Source()).noise_band for origin in origins]
+    for name, source in rules.sources.items():
+        for each in reversed(source.earned):
+            values = figures(table, each.column)[rows]
+            low, high = (bound if bound is not None else end for bound, end in
+                         ((each.at_least, -np.inf), (each.at_most, np.inf)))  # fmt: skip
+            for row in np.flatnonzero((values >= low) & (values <= high)).tolist():  # NaN earns nothing
+                bands[row] = each.noise_band if origins[row] == name else bands[row]
+    return bands
 
 
 def _drops(table: pa.Table, verdicts: _Verdicts) -> pa.Table:
