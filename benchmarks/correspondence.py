@@ -18,7 +18,7 @@ from correspondence_measures import Comparison, compared, mean, rendered_truth, 
 from PIL import Image, ImageDraw
 from report import keep, table
 
-from blendset.cameras import Array, Camera
+from blendset.cameras import Camera
 from blendset.correspondence import ViewGeometry, baseline_deg, correspond, viewed_point
 from blendset.dataset import Dataset
 from blendset.records import ViewRecord
@@ -26,7 +26,7 @@ from blendset.records import ViewRecord
 STEPS = {35: 2, 70: 4, 160: 9}
 """Views from one to the other on an orbit of 21, by the nominal baseline in degrees."""
 STARTS = range(0, 21, 3)
-UNSEEN = (214, 60, 160)
+UNSEEN = np.array([214, 60, 160])
 SIDE = 256
 
 TRACED = "in closed form"
@@ -105,27 +105,23 @@ def both(found: Comparison, name: str, form: str) -> str:
 def picture(dataset: Dataset, records: list[ViewRecord], views: list[ViewGeometry]) -> Image.Image:
     """A row for each baseline: source, target, the one warped into the other, and in magenta what it does not see."""
     sheet = Image.new("RGB", (4 * SIDE, len(STEPS) * SIDE))
-    draw = ImageDraw.Draw(sheet)
     pixels = [np.asarray(Image.open(dataset.rgb_path(record)).convert("RGB")) for record in records]
     middle = viewed_point(views, records[0].subject_objects)
     for row, step in enumerate(STEPS.values()):
         match = correspond(views[0], views[step])
-        warped = np.where(match.visible[..., None], match.warped(pixels[step]), UNSEEN)
-        for column, each in enumerate((pixels[step], pixels[0], warped, hidden(pixels[0], match.visible))):
-            tile = Image.fromarray(np.rint(each).astype(np.uint8)).resize((SIDE, SIDE))
-            sheet.paste(tile, (column * SIDE, row * SIDE))
         angle = baseline_deg(views[0].camera, views[step].camera, middle)
-        draw.text(
-            (6, row * SIDE + 4), f"source, {angle:.0f} degrees away", "white", stroke_width=1, stroke_fill="black"
-        )
-        for column, title in enumerate(("target", "warped into the target", "not seen by the source"), start=1):
-            draw.text((column * SIDE + 6, row * SIDE + 4), title, "white", stroke_width=1, stroke_fill="black")
+        tiles = {
+            f"source, {angle:.0f} degrees away": pixels[step],
+            "target": pixels[0],
+            "warped into the target": np.where(match.visible[..., None], match.warped(pixels[step]), UNSEEN),
+            "not seen by the source": np.where(match.visible[..., None], pixels[0], 0.5 * pixels[0] + 0.5 * UNSEEN),
+        }
+        for column, (title, tile) in enumerate(tiles.items()):
+            corner = column * SIDE, row * SIDE
+            sheet.paste(Image.fromarray(np.rint(tile).astype(np.uint8)).resize((SIDE, SIDE)), corner)
+            place = corner[0] + 6, corner[1] + 4
+            ImageDraw.Draw(sheet).text(place, title, "white", font_size=13, stroke_width=1, stroke_fill="black")
     return sheet
-
-
-def hidden(pixels: Array, visible: Array) -> Array:
-    """The target, tinted where nothing can be had from the source."""
-    return np.where(visible[..., None], pixels, 0.5 * pixels + 0.5 * np.array(UNSEEN))
 
 
 if __name__ == "__main__":

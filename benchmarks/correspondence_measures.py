@@ -10,6 +10,7 @@ from dataclasses import astuple, dataclass
 
 import numpy as np
 import ray_traced
+from numpy.typing import NDArray
 
 from blendset.cameras import Array
 from blendset.correspondence import Correspondence, Mask, ViewGeometry, correspond
@@ -119,7 +120,7 @@ def rendered_truth(target: ViewGeometry, source: ViewGeometry) -> Mask:
     return np.asarray(inside & near & same_side & (source.passes.id[there] == target.passes.id))
 
 
-def _nearest(places: Array, source: ViewGeometry) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def _nearest(places: Array, source: ViewGeometry) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Rows and columns (H, W) of the pixels that places (H, W, 2) lie in."""
     last = np.array([source.camera.width, source.camera.height]) - 1
     columns, rows = np.clip(np.nan_to_num(places), 0, last).astype(np.intp).transpose(2, 0, 1)

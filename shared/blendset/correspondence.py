@@ -26,8 +26,9 @@ OWN_WEIGHT = 0.75
 """Least bilinear weight that pixels of the point's own object must hold. All of it (1.0) would lose a pixel around
 every object: of a ball of 90 pixels seen 70 degrees apart 19 %, against 12 %."""
 DEPTH_TOLERANCE = 0.15
-"""Of a pixel: its size at the point, and what depth changes over it for the slope of the surface. A whole pixel's slope
-keeps little more of what is visible and lets twice the error through (docs/synthesis.md)."""
+"""Of a pixel: its size at the point, and what depth changes over it for the slope of the surface. On renders of three
+scenes a tolerance of a whole pixel's slope keeps 1 % more of what is visible, at up to three times the mean error.
+"""
 POINTS_ACROSS = 64
 """A grid of so many pixels each way stands for a view where only a share is asked for."""
 
@@ -153,7 +154,7 @@ def viewed_point(views: Sequence[ViewGeometry], objects: Collection[int] = ()) -
 def choose_view_sets(
     views: Sequence[ViewGeometry], size: int, objects: Collection[int] = (), covisible: float = 0.25
 ) -> list[tuple[int, ...]]:
-    """Sets of `size` views (their numbers), the widest first, none in two sets; all of one subject's `objects`.
+    """Sets of `size` views (their numbers) of one subject's `objects`, no view in two; found greedily, wide ones first.
 
     Each view of a set after the first shares at least `covisible` with one before it, which can hand it what it shows;
     among those, the one is taken whose least baseline to the set is the widest. (SynCD asks for a tenth of the frame

@@ -51,7 +51,7 @@ def pooled(match: Correspondence, target: Ids, source: Ids, grid: Grid) -> Token
     counted = match.visible.ravel() & (target.ravel() == labels[tokens])
 
     def sums(values: Array) -> Array:
-        return np.bincount(tokens[counted], values.ravel()[counted], len(labels))
+        return np.asarray(np.bincount(tokens[counted], values.ravel()[counted], len(labels)), dtype=np.float64)
 
     seen = sums(np.ones(target.shape))
     size = np.array(grid[::-1])
@@ -60,7 +60,7 @@ def pooled(match: Correspondence, target: Ids, source: Ids, grid: Grid) -> Token
     fits = (token_labels(source, grid)[neighbours] == labels[:, None]) & (seen > 0)[:, None]
     weights, usable = own_weights(weights, fits, OWN_WEIGHT)
     order = np.argsort(-weights, axis=1, kind="stable")
-    neighbours, weights = (np.take_along_axis(each, order, axis=1) for each in (neighbours, weights))
+    neighbours, weights = np.take_along_axis(neighbours, order, axis=1), np.take_along_axis(weights, order, axis=1)
     pixels = np.bincount(tokens, minlength=len(labels))
     return TokenCorrespondence(seen / pixels * usable, sums(match.detail) / pixels * usable, neighbours, weights)
 

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import ray_traced
 from correspondence_measures import mean, traced_pairs, traced_truth
+from numpy.typing import NDArray
 from ray_traced import BALL, CENTRE, SMALL_BALL, camera_at
 
 from blendset.cameras import Camera
 from blendset.correspondence import (
+    Ids,
     ViewGeometry,
     baseline_deg,
     choose_view_sets,
@@ -63,7 +65,7 @@ def test_no_pixel_and_no_token_comes_from_another_object(turn: float) -> None:
     assert tokens.alpha.max() == 1
 
 
-def most_frequent(ids: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def most_frequent(ids: Ids) -> NDArray[np.intp]:
     """The label of each token, one by one."""
     cells = np.split(ids, GRID[0])
     return np.array([np.bincount(cell.ravel()).argmax() for row in cells for cell in np.split(row, GRID[1], axis=1)])
@@ -104,7 +106,7 @@ def test_nothing_is_visible_to_a_camera_that_looks_away() -> None:
 def test_scale_does_not_matter() -> None:
     """A scene in millimetres has the correspondences that it has in metres."""
     pair = view_at(10.0), view_at(60.0)
-    larger = [scaled(view, 1000.0) for view in pair]
+    larger = scaled(pair[0], 1000.0), scaled(pair[1], 1000.0)
     assert (correspond(*larger).visible == correspond(*pair).visible).mean() > 0.9999
 
 
@@ -130,7 +132,7 @@ def test_covisibility_and_baseline() -> None:
     assert shares[0] > 0.97
     assert covisibility(views[0], views[3], (BALL, SMALL_BALL)) < shares[3]
     assert covisibility(views[0], views[1], (77,)) == 0
-    low = [camera_at(azimuth, 0.0) for azimuth in (0.0, 35.0)]
+    low = camera_at(0.0, 0.0), camera_at(35.0, 0.0)
     assert baseline_deg(*low, CENTRE) == pytest.approx(35)
     assert baseline_deg(low[0], low[0], CENTRE) == pytest.approx(0, abs=1e-6)
 

@@ -74,12 +74,11 @@ def dino_model(folder: Path, side: int = 28) -> Path:
 
 
 def depth_model(folder: Path, metric: bool = False) -> Path:
-    eye = transformers.Dinov2Config(
-        **EYE | {"num_hidden_layers": 4}, out_features=[f"stage{k}" for k in range(1, 5)], reshape_hidden_states=False
-    )
+    stages = {"out_features": [f"stage{k}" for k in range(1, 5)], "reshape_hidden_states": False}
     config = transformers.DepthAnythingConfig(
-        backbone_config=eye, patch_size=14, reassemble_hidden_size=32, neck_hidden_sizes=[8] * 4, fusion_hidden_size=8,
-        head_hidden_size=8, depth_estimation_type="metric" if metric else "relative", max_depth=20 if metric else 1,
+        backbone_config=transformers.Dinov2Config(**EYE | {"num_hidden_layers": 4} | stages),
+        patch_size=14, reassemble_hidden_size=32, neck_hidden_sizes=[8] * 4, fusion_hidden_size=8, head_hidden_size=8,
+        depth_estimation_type="metric" if metric else "relative", max_depth=20 if metric else 1,
     )  # fmt: skip
     processor = transformers.DPTImageProcessor(size={"height": 56, "width": 56}, ensure_multiple_of=14)
     return _saved(folder, transformers.DepthAnythingForDepthEstimation(config), processor)

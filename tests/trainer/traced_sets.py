@@ -30,7 +30,7 @@ def view_at(azimuth_deg: float, size: int = SIZE) -> ViewGeometry:
 def painted(view: ViewGeometry) -> Picture:
     """A picture (H, W, 3) of colours that wave through space, about another one on each object."""
     waves = np.sin(3 * np.nan_to_num(view.positions))
-    return (PALETTE[view.passes.id] + 40 * waves).astype(np.uint8)
+    return np.asarray(PALETTE[view.passes.id] + 40 * waves, dtype=np.uint8)
 
 
 def add_set(dataset: Dataset, view_set: str, pictures: Sequence[Picture]) -> list[str]:

@@ -70,14 +70,13 @@ class Consistency:
 
 class _Seen:
     def __init__(self, view: View, geometry: ViewGeometry) -> None:
-        subject = view.record.subject_objects
-        self.geometry, self.mask = geometry, geometry.of(subject) if subject else None
-        self.lab: Array = rgb2lab(view.rgb)
+        self.geometry, self.subject = geometry, view.record.subject_objects
         self.grey: Grey = grey(view.rgb)
+        self.planes: Array = np.dstack([rgb2lab(view.rgb), self.grey])
 
     def outline(self) -> dict[str, float]:
         """The figure `silhouette`; nothing without a subject in the picture."""
-        share = None if self.mask is None else silhouette(self.grey, self.mask)
+        share = silhouette(self.grey, self.geometry.of(self.subject)) if self.subject else None
         return {} if share is None else {"silhouette": share}
 
 
@@ -92,39 +91,31 @@ def silhouette(picture: Grey, mask: Mask) -> float | None:
 
 
 def _residuals(target: _Seen, siblings: Sequence[_Seen]) -> dict[str, float | int]:
-    """The figures that need siblings: over all pixels that any of them shows, each sibling's pixels counting."""
+    """The figures that need siblings, over all pixels and windows that any of them shows."""
     found = [_residual(target, source) for source in siblings]
-    ids, differences = (np.concatenate([each[part] for each in found] or [np.zeros(0)]) for part in (0, 1))
-    windows = np.concatenate([each[2] for each in found] or [np.zeros(0)])
-    row: dict[str, float | int] = {}
-    if len(ids):
-        row |= {"delta_e": float(differences.mean())} | _worst(ids.astype(np.int64), differences)
-    if target.mask is not None and len(own := differences[np.isin(ids, target.geometry.passes.id[target.mask])]):
-        row["subject_delta_e"] = float(own.mean())
-    if len(windows):
-        row["ssim"] = float(windows.mean())
-    objects = int((target.geometry.passes.id > 0).sum()) * len(siblings)
-    return row | ({"compared": len(ids) / objects} if objects else {})
+    if not found:
+        return {}
+    ids, differences, similarities = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    row = _worst(ids.astype(np.int64), differences)
+    means = {"delta_e": differences, "subject_delta_e": differences[np.isin(ids, target.subject)], "ssim": similarities}
+    row |= {name: float(values.mean()) for name, values in means.items() if len(values)}
+    objects = int((target.geometry.passes.id > 0).sum())
+    return row | ({"compared": len(ids) / (objects * len(siblings))} if objects else {})
 
 
 def _residual(target: _Seen, source: _Seen) -> tuple[Ids, Array, Array]:
     """Of the pixels that both see: their objects and colour differences; and the similarities of whole windows."""
     match = correspond(target.geometry, source.geometry)
-    lab = match.warped(source.lab)
-    difference = np.linalg.norm(target.lab - lab, axis=-1)[match.visible]
-    warped = np.rint(match.warped(source.grey[..., None])[..., 0])
-    similar = ssim_map(_bytes(target.grey), _bytes(warped))[windows_within(match.visible)]
-    return target.geometry.passes.id[match.visible], difference, similar
-
-
-def _bytes(picture: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    return np.rint(picture).astype(np.uint8)
+    warped = match.warped(source.planes)
+    difference = np.linalg.norm((target.planes - warped)[match.visible, :3], axis=-1)
+    greys = (np.rint(planes[..., 3]).astype(np.uint8) for planes in (target.planes, warped))
+    return target.geometry.passes.id[match.visible], difference, ssim_map(*greys)[windows_within(match.visible)]
 
 
 def _worst(ids: npt.NDArray[np.int64], differences: Array) -> dict[str, float | int]:
-    """The object of the highest mean difference, of those that are not too small to judge."""
-    counts = np.bincount(ids)
-    means = np.bincount(ids, differences) / np.maximum(counts, 1)
+    """The object of the highest mean difference, of those that are not too small to judge; nothing without one."""
+    counts = np.bincount(ids, minlength=1)
+    means = np.bincount(ids, differences, 1) / np.maximum(counts, 1)
     means[counts < SMALLEST] = -1
     worst = int(means.argmax())
     return {"worst_delta_e": float(means[worst]), "worst_object": worst} if means[worst] >= 0 else {}

@@ -84,7 +84,7 @@ def _row(
 ) -> dict[str, float | None]:
     """The means over all patches of which siblings show at least half; None where there is none."""
     target = members[place]
-    cosines, labels = [np.zeros(0)], [np.zeros(0)]
+    cosines, labels = [np.zeros(0)], [np.zeros(0, np.uint32)]
     for other in members.keys() - {place}:
         source = members[other]
         match = pooled(correspond(target, source), target.passes.id, source.passes.id, grid)
