@@ -17,8 +17,8 @@ import torch
 from blendset.dataset import PASSES, RGB, Dataset
 from blendset.errors import BlendsetError
 from blendset_trainer.cli import main
-from blendset_trainer.synthesis.restyle import disparity, geometry_of, view_sets_of
 from blendset_trainer.synthesis.steering import Steering
+from blendset_trainer.synthesis.view_sets import disparity, geometry_of, view_sets_of
 from blendset_trainer.synthesis.warp import plan_warps
 from blendset_trainer.synthetic_views import read_synthesis
 from blendset_trainer.tables import joined

@@ -176,3 +176,8 @@ def refuse_overlong(pipeline: Any, prompts: Sequence[str]) -> list[BlendsetError
 def noise_generators(seeds: Sequence[int]) -> list[torch.Generator]:
     """One for each picture, on the CPU, so that every device starts from the same noise."""
     return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+
+def for_each(options: Mapping[str, Any], count: int) -> dict[str, Any]:
+    """Arguments of a call for so many prompts: texts are said once for each."""
+    return {name: [value] * count if isinstance(value, str) else value for name, value in options.items()}

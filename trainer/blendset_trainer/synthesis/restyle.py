@@ -10,35 +10,33 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, get_args
+from typing import Any, cast
 
-import numpy as np
 import torch
-from torch import Tensor
+from PIL import Image
 
-from blendset.cameras import Camera
-from blendset.correspondence import ViewGeometry, choose_view_sets
+from blendset.correspondence import ViewGeometry
 from blendset.dataset import RGB, Dataset
 from blendset.errors import BlendsetError
-from blendset.exr import Passes, read_passes
 from blendset.records import ViewRecord
-from blendset_trainer.export.source import has_passes
+from blendset.tokens import Grid
 from blendset_trainer.shared_attention import ViewSets, shared_attention
 from blendset_trainer.shared_attention.view_sets import Mode
 from blendset_trainer.synthesis.command import generator_from, prompts_from
+from blendset_trainer.synthesis.layouts import Layout
 from blendset_trainer.synthesis.parents import parent_views
-from blendset_trainer.synthesis.pipelines import Generator, noise_generators, refuse_overlong
+from blendset_trainer.synthesis.pipelines import Generator, for_each, refuse_overlong
 from blendset_trainer.synthesis.steering import Steering, Warping
+from blendset_trainer.synthesis.view_sets import disparity, geometry_of, ids_of, view_sets_of
 from blendset_trainer.synthesis.wanting import Asked, wanted_view
 from blendset_trainer.synthesis.warp import SYNCD_WINDOW, plan_warps
 from blendset_trainer.synthesis.work import Batch, Picture, Wanted
 
 JOB = "restyle"
 APART = "apart"
-SHARING = (*get_args(Mode), APART)
 
 
 @dataclass(frozen=True)
@@ -85,80 +83,44 @@ class Restyle:
 
     @torch.no_grad()
     def _drawn(self, dataset: Dataset, wanted: Sequence[Wanted]) -> list[Picture]:
-        """The pictures of one set."""
-        for fault in refuse_overlong(self._pipeline, [wanted[0].made.prompt]):
-            if fault:
-                raise fault
-        views = [geometry_of(dataset, each.view.scene, each.passes_of) for each in wanted]
-        objects = wanted[0].view.subject_objects
-        first = [0] if self.how.anchor else []  # the anchor stands where the first view does
-        seen = [views[number] for number in (*first, *range(len(views)))]
-        height, width = views[0].passes.depth.shape
-        self._refuse_size(height, width)
-        steering = self._steering(seen, height, width)
-        noise = self._noise([wanted[0].made.seed ^ 1] * len(first) + [each.made.seed for each in wanted], height, width)
-        if first:
-            steering.anchor, steering.noise = self._encoded(dataset, wanted[0]), noise
-        sets = ViewSets(ids_of(seen, objects, self.how.share), self._grid(height, width), _mode(self.how.share))
-        count = len(seen)
-        options: dict[str, Any] = {**self._options, self._control: disparity([each.passes for each in seen])}
-        if "negative_prompt" in options:
-            options["negative_prompt"] = [options["negative_prompt"]] * count
-        sharing = nullcontext() if self.how.share == APART else shared_attention(self._denoiser, sets)
-        with sharing:
+        """The pictures of one set; an anchor stands before them, where the first view does."""
+        if fault := refuse_overlong(self._pipeline, [wanted[0].made.prompt])[0]:
+            raise fault
+        anchors = wanted[:1] if self.how.anchor else []
+        views = [geometry_of(dataset, each.view.scene, each.passes_of) for each in (*anchors, *wanted)]
+        layout = Layout(self._pipeline, *views[0].passes.depth.shape)
+        noise = layout.noise([each.made.seed ^ 1 for each in anchors] + [each.made.seed for each in wanted])
+        steering = self._steering(views, layout.grid)
+        for each in anchors:
+            with Image.open(dataset.view_folder(each.view.scene, each.passes_of) / RGB) as render:
+                steering.anchor, steering.noise = layout.latents(render.convert("RGB"))[0], noise
+        with self._sharing(views, wanted[0].view.subject_objects, layout):
             pictures = self._pipeline(
-                prompt=[wanted[0].made.prompt] * count,
-                height=height,
-                width=width,
+                prompt=[wanted[0].made.prompt] * len(views),
+                height=layout.height,
+                width=layout.width,
                 latents=steering.begin(noise),
                 callback_on_step_end=steering,
                 output_type="np",
-                **options,
+                **{self._control: disparity([each.passes for each in views])},
+                **for_each(self._options, len(views)),
             ).images
-        return list(pictures[len(first) :])
+        return list(pictures[len(anchors) :])
 
-    @property
-    def _denoiser(self) -> Any:
-        return getattr(self._pipeline, "transformer", None) or self._pipeline.unet
+    def _sharing(
+        self, views: Sequence[ViewGeometry], objects: Sequence[int], layout: Layout
+    ) -> AbstractContextManager[None]:
+        """Shared attention among the views, unless they are drawn apart."""
+        if self.how.share == APART:
+            return nullcontext()
+        mode = cast(Mode, self.how.share)
+        return shared_attention(layout.denoiser, ViewSets(ids_of(views, objects, mode), layout.grid, mode))
 
-    def _steering(self, views: Sequence[ViewGeometry], height: int, width: int) -> Steering:
-        grid = self._grid(height, width)
-        order = range(len(views)) if self.how.anchor else [*reversed(range(len(views)))]
-        warps = [] if self.how.warp == "none" else plan_warps(views, grid, list(order))
+    def _steering(self, views: Sequence[ViewGeometry], grid: Grid) -> Steering:
+        """An anchor lends first; of a set without one the last view does, as SynCD's."""
+        order = range(len(views)) if self.how.anchor else range(len(views))[::-1]
+        warps = [] if self.how.warp == "none" else plan_warps(views, grid, order)
         return Steering(self._pipeline.scheduler, grid, warps, self.how.warp, self.how.warp_above)
-
-    def _grid(self, height: int, width: int) -> tuple[int, int]:
-        """Rows and columns of the denoiser's tokens: latents of a U-Net, two by two of them of FLUX."""
-        pixels = self._pipeline.vae_scale_factor * (2 if hasattr(self._pipeline, "_pack_latents") else 1)
-        return height // pixels, width // pixels
-
-    def _refuse_size(self, height: int, width: int) -> None:
-        multiple = 2 * self._pipeline.vae_scale_factor
-        if height % multiple or width % multiple:
-            raise BlendsetError(
-                f"Renders of {width} x {height} pixels are no multiple of {multiple}, which {self.generator.model} "
-                "draws; render at another resolution."
-            )
-
-    def _noise(self, seeds: Sequence[int], height: int, width: int) -> Tensor:
-        """What each picture begins as, in the pipeline's layout."""
-        factor, channels = self._pipeline.vae_scale_factor, self._pipeline.vae.config.latent_channels
-        size = (channels, height // factor, width // factor)
-        noise = torch.stack([torch.randn(size, generator=each) for each in noise_generators(seeds)])
-        return self._packed(noise)
-
-    def _packed(self, latents: Tensor) -> Tensor:
-        if hasattr(self._pipeline, "_pack_latents"):
-            latents = self._pipeline._pack_latents(latents, *latents.shape)
-        return latents.to(self._pipeline.device, self._denoiser.dtype)
-
-    def _encoded(self, dataset: Dataset, wanted: Wanted) -> Tensor:
-        """The latents of the render that a picture has its passes of."""
-        vae = self._pipeline.vae
-        path = dataset.view_folder(wanted.view.scene, wanted.passes_of) / RGB
-        pixels = self._pipeline.image_processor.preprocess(_opened(path)).to(vae.device, vae.dtype)
-        latents = vae.encode(pixels).latent_dist.mode() - (vae.config.get("shift_factor") or 0.0)
-        return self._packed(latents * vae.config.scaling_factor)[0]
 
 
 def control_name(pipeline: Any, model: str) -> str:
@@ -170,79 +132,6 @@ def control_name(pipeline: Any, model: str) -> str:
             "model, or a Stable Diffusion model with --controlnet."
         )
     return "control_image" if kind.startswith("Flux") else "image"
-
-
-def _mode(share: str) -> Mode:
-    return "foreground" if share == APART else share  # type: ignore[return-value]
-
-
-def _opened(path: Any) -> Any:
-    from PIL import Image
-
-    with Image.open(path) as picture:
-        return picture.convert("RGB")
-
-
-def geometry_of(dataset: Dataset, scene: str, view_id: str) -> ViewGeometry:
-    """The camera and passes of a view."""
-    from blendset.dataset import PASSES, VIEW_RECORD
-    from blendset.records import read_record
-
-    folder = dataset.view_folder(scene, view_id)
-    record = read_record(folder / VIEW_RECORD, ViewRecord)
-    return ViewGeometry(Camera.from_record(record.camera), read_passes(folder / PASSES))
-
-
-def disparity(passes: Sequence[Passes]) -> Tensor:
-    """1 / depth of a set as pictures (N, 3, H, W) in 0..1, with one range for all of them; 0 where there is nothing.
-
-    SynCD gives each picture a range of its own, which makes one object's grey differ from view to view.
-    """
-    inverse = np.stack([np.where(np.isfinite(each.depth), 1 / each.depth, 0.0) for each in passes])
-    there = inverse[inverse > 0]
-    low, high = (float(there.min()), float(there.max())) if there.size else (0.0, 1.0)
-    scaled = np.where(inverse > 0, (inverse - low) / max(high - low, 1e-9), 0.0).astype(np.float32)
-    return torch.from_numpy(scaled)[:, None].expand(-1, 3, -1, -1).contiguous()
-
-
-def ids_of(views: Sequence[ViewGeometry], objects: Sequence[int], share: str) -> Tensor:
-    """Ids (1, N, H, W) as shared attention reads them: the parts of the subject are one object, and in mode
-    "foreground" the only one. BlendsetError where no view shows the subject.
-    """
-    ids = np.stack([view.passes.id for view in views]).astype(np.int64)
-    subject = np.isin(ids, list(objects)) if objects else ids > 0
-    if not subject.any():
-        raise BlendsetError("The masks of the view set cover nothing: no view shows its subject; choose other views.")
-    ids = np.where(subject, objects[0] if objects else 1, 0 if share == "foreground" else ids)
-    return torch.from_numpy(ids)[None]
-
-
-def view_sets_of(
-    dataset: Dataset, views: Sequence[ViewRecord], size: int
-) -> Iterator[tuple[ViewRecord, ...] | BlendsetError]:
-    """Sets of `size` views of one subject, by what they show of one another; for a subject that has none, why."""
-
-    def subject(view: ViewRecord) -> tuple[str, str]:
-        return view.scene, view.subject
-
-    for (scene, name), group in groupby(sorted(views, key=subject), key=subject):
-        members = [view for view in group if has_passes(view)]
-        what = f"{name or 'the whole scene'} of {scene}"
-        if len(members) < max(size, 2):
-            yield BlendsetError(
-                f"There are {len(members)} views with passes of {what}, and a set needs {max(size, 2)}; "
-                "render more of them (--preset orbit-4)."
-            )
-            continue
-        geometries = [geometry_of(dataset, scene, view.view_id) for view in members]
-        objects = members[0].subject_objects
-        if not any(view.of(objects).any() for view in geometries):
-            yield BlendsetError(f"The masks of {what} cover nothing: no view shows it; choose other views.")
-            continue
-        found = choose_view_sets(geometries, size, objects)
-        if not found:
-            yield BlendsetError(f"No {size} views of {what} show enough of the same; render views that are nearer.")
-        yield from (tuple(members[number] for number in numbers) for numbers in found)
 
 
 def planned(arguments: argparse.Namespace, dataset: Dataset) -> tuple[Restyle, list[Wanted], list[str]]:

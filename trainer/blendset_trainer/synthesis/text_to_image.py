@@ -8,7 +8,7 @@ of one caption are a view set here, so that `view_set = 1` under [budgets] keeps
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from blendset.errors import BlendsetError
 from blendset.records import ViewRecord
 from blendset_trainer.synthesis.command import generator_from
 from blendset_trainer.synthesis.parents import captioned_views
-from blendset_trainer.synthesis.pipelines import Generator, noise_generators, refuse_overlong
+from blendset_trainer.synthesis.pipelines import Generator, for_each, noise_generators, refuse_overlong
 from blendset_trainer.synthesis.wanting import Asked, wanted_view
 from blendset_trainer.synthesis.work import Batch, Picture, Wanted
 
@@ -58,15 +58,12 @@ class TextToImage:
         return [fault or next(made) for fault in faults]
 
     def _drawn(self, wanted: Sequence[Wanted]) -> Sequence[Picture]:
-        options: Mapping[str, Any] = self._options
-        if "negative_prompt" in options:
-            options = {**options, "negative_prompt": [options["negative_prompt"]] * len(wanted)}
         return self._pipeline(  # type: ignore[no-any-return]
             prompt=[each.made.prompt for each in wanted],
             generator=noise_generators([each.made.seed for each in wanted]),
             output_type="np",
             **self.size,
-            **options,
+            **for_each(self._options, len(wanted)),
         ).images
 
 

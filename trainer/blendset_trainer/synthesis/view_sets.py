@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a generator is told of a view set: which views it has, their geometry, depth and ids, as tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from blendset.cameras import Camera
+from blendset.correspondence import ViewGeometry, choose_view_sets
+from blendset.dataset import PASSES, VIEW_RECORD, Dataset
+from blendset.errors import BlendsetError
+from blendset.exr import Passes, read_passes
+from blendset.records import ViewRecord, read_record
+
+
+def view_sets_of(
+    dataset: Dataset, views: Sequence[ViewRecord], size: int
+) -> Iterator[tuple[ViewRecord, ...] | BlendsetError]:
+    """Sets of `size` views of one subject, by what they show of one another; for a subject that has none, why."""
+
+    def subject(view: ViewRecord) -> tuple[str, str]:
+        return view.scene, view.subject
+
+    for (scene, name), group in groupby(sorted(views, key=subject), key=subject):
+        members = [view for view in group if PASSES in view.files]
+        what = f"{name or 'the whole scene'} of {scene}"
+        if len(members) < max(size, 2):
+            yield BlendsetError(
+                f"There are {len(members)} views with passes of {what}, and a set needs {max(size, 2)}; "
+                "render more of them (--preset orbit-4)."
+            )
+            continue
+        geometries = [geometry_of(dataset, scene, view.view_id) for view in members]
+        objects = members[0].subject_objects
+        if not any(view.of(objects).any() for view in geometries):
+            yield BlendsetError(f"The masks of {what} cover nothing: no view shows it; choose other views.")
+            continue
+        found = choose_view_sets(geometries, size, objects)
+        if not found:
+            yield BlendsetError(f"No {size} views of {what} show enough of the same; render views that are nearer.")
+        yield from (tuple(members[number] for number in numbers) for numbers in found)
+
+
+def geometry_of(dataset: Dataset, scene: str, view_id: str) -> ViewGeometry:
+    """The camera and passes of a view."""
+    folder = dataset.view_folder(scene, view_id)
+    record = read_record(folder / VIEW_RECORD, ViewRecord)
+    return ViewGeometry(Camera.from_record(record.camera), read_passes(folder / PASSES))
+
+
+def disparity(passes: Sequence[Passes]) -> Tensor:
+    """1 / depth of a set as pictures (N, 3, H, W) in 0..1, with one range for all of them; 0 where there is nothing.
+
+    SynCD gives each picture a range of its own, which makes one object's grey differ from view to view.
+    """
+    inverse = np.stack([np.where(np.isfinite(each.depth), 1 / each.depth, 0.0) for each in passes])
+    there = inverse[inverse > 0]
+    low, high = (float(there.min()), float(there.max())) if there.size else (0.0, 1.0)
+    scaled = np.where(inverse > 0, (inverse - low) / max(high - low, 1e-9), 0.0).astype(np.float32)
+    return torch.from_numpy(scaled)[:, None].expand(-1, 3, -1, -1).contiguous()
+
+
+def ids_of(views: Sequence[ViewGeometry], objects: Sequence[int], share: str) -> Tensor:
+    """Ids (1, N, H, W) as shared attention reads them: the parts of the subject are one object, and in mode
+    "foreground" the only one. BlendsetError where no view shows the subject.
+    """
+    ids = np.stack([view.passes.id for view in views]).astype(np.int64)
+    subject = np.isin(ids, list(objects)) if objects else ids > 0
+    if not subject.any():
+        raise BlendsetError("The masks of the view set cover nothing: no view shows its subject; choose other views.")
+    ids = np.where(subject, objects[0] if objects else 1, 0 if share == "foreground" else ids)
+    return torch.from_numpy(ids)[None]
