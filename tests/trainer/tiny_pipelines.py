@@ -14,7 +14,8 @@ import diffusers
 import torch
 import transformers
 
-from tests.trainer.tiny_models import SMALL, tokenizer
+from tests.trainer.sheet_pipeline import Zero123PlusPipeline
+from tests.trainer.tiny_models import EYE, SIZE, SMALL, tokenizer
 
 PIXELS = 32
 """The side of the pictures that they make."""
@@ -146,6 +147,18 @@ def controlnet(folder: Path) -> Path:
 
 def flux_schnell(folder: Path) -> Path:
     return flux(folder, guided=False)
+
+
+def zero123plus(folder: Path) -> Path:
+    """Weights without the code that they need, as Zero123++'s are kept."""
+    torch.manual_seed(0)
+    eye = transformers.CLIPVisionModelWithProjection(transformers.CLIPVisionConfig(**EYE, projection_dim=32))
+    scheduler = diffusers.EulerAncestralDiscreteScheduler(
+        **{key: value for key, value in SCALED_LINEAR.items() if key != "clip_sample"}, timestep_spacing="trailing"
+    )
+    looks = transformers.CLIPImageProcessor(size={"shortest_edge": 28}, crop_size=SIZE)
+    unet = diffusers.UNet2DConditionModel(**_unet(32), in_channels=8)
+    return _saved(Zero123PlusPipeline(_vae(), unet, scheduler, eye, looks), folder)
 
 
 def _unet(text_width: int, **more: Any) -> dict[str, Any]:

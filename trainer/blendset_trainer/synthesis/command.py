@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     Plan = Callable[[argparse.Namespace, Dataset], Planned]
 
 JOBS = {
+    "deformable": "blendset_trainer.synthesis.deformable:planned",
+    "novel-views": "blendset_trainer.synthesis.novel_views:planned",
     "restyle": "blendset_trainer.synthesis.restyle:planned",
     "text-to-image": "blendset_trainer.synthesis.text_to_image:planned",
 }
@@ -55,12 +57,14 @@ def add_synthesize(commands: argparse._SubParsersAction[Parser]) -> None:
     added.add_argument("--negative-prompt", default="", metavar="TEXT", help="what pictures should not be")
     added.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default="", help="default: bf16 on a GPU")
     added.add_argument("--batch", type=_positive, default=4, metavar="N", help="pictures at once (default %(default)s)")
-    added.add_argument("--remote-code", action="store_true", help="run the code that comes with this model")
+    added.add_argument(
+        "--remote-code", default="", metavar="MODEL", help="run the pipeline.py of this folder or hub id"
+    )
+    added.add_argument("--prompts", type=Path, metavar="FILE", help="what 'blendset prompts' wrote, or a text file")
     restyle = added.add_argument_group("restyle: view sets keep their geometry, from the renders' depth")
     restyle.add_argument(
         "--prompt", action="append", default=[], metavar="TEXT", help="of a whole set; may be repeated"
     )
-    restyle.add_argument("--prompts", type=Path, metavar="FILE", help="what 'blendset prompts' wrote, or a text file")
     restyle.add_argument("--views", type=_positive, default=3, metavar="N", help="of a set (default %(default)s)")
     restyle.add_argument("--controlnet", default="", metavar="MODEL", help="for depth, with a Stable Diffusion model")
     restyle.add_argument(
@@ -70,7 +74,17 @@ def add_synthesize(commands: argparse._SubParsersAction[Parser]) -> None:
     restyle.add_argument("--warp", choices=("noisy", "clean", "none"), default="noisy", help="default %(default)s")
     restyle.add_argument("--warp-above", type=float, default=0.8, metavar="SIGMA", help="default %(default)s, of flow")
     restyle.add_argument("--anchor", action="store_true", help="let the first view's render stand among them")
+    novel = added.add_argument_group("novel-views: a subject, cut out, from other sides")
+    novel.add_argument(
+        "--layout", type=_layout, metavar="ROWSxCOLUMNS", help="of the model's views (default: known of Zero123++)"
+    )
+    novel.add_argument("--background", choices=("grey", "white"), default="grey", help="default %(default)s")
     add_executor(added)
+
+
+def _layout(text: str) -> tuple[int, int]:
+    rows, _, columns = text.partition("x")
+    return _positive(rows), _positive(columns)
 
 
 def _positive(text: str) -> int:

@@ -29,6 +29,15 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 
 
 @dataclass(frozen=True)
+class RemoteCode:
+    """A pipeline's own code: the name that it was asked for by, its file, and the revision of that."""
+
+    name: str
+    path: str
+    revision: str
+
+
+@dataclass(frozen=True)
 class Generator:
     """A pipeline by name and how it is run; None leaves a figure to the pipeline. Small and picklable."""
 
@@ -41,7 +50,7 @@ class Generator:
     embedded_guidance: float | None = None
     negative_prompt: str = ""
     precision: str = ""
-    remote_code: bool = False
+    remote_code: RemoteCode | None = None
     controlnet: str = ""
     controlnet_revision: str = ""
 
@@ -60,7 +69,8 @@ class Generator:
                 revision=revision,
                 dtype=dtype,
                 use_safetensors=True,
-                trust_remote_code=self.remote_code,
+                trust_remote_code=self.remote_code is not None,
+                custom_pipeline=self.remote_code.path if self.remote_code else None,
                 **dict.fromkeys(absent),
                 **more,
             )
@@ -74,6 +84,12 @@ class Generator:
                 self.controlnet, revision=commit_of(self.controlnet_revision), dtype=dtype, use_safetensors=True
             )
         return getattr(diffusers, CONTROLLED[self.pipeline]), {"controlnet": controlnet}
+
+    @property
+    def run_by(self) -> dict[str, str]:
+        """Whose code runs, and which revision of it, where that is not diffusers'."""
+        code = self.remote_code
+        return {"remote_code": code.name, "remote_code_revision": code.revision} if code else {}
 
     @property
     def guidance(self) -> dict[str, float]:
@@ -118,13 +134,22 @@ def commit_of(revision: str) -> str | None:
     return revision if revision and len(revision) < SHA256 else None
 
 
-def generator_of(model: str, steps: int, *, controlnet: str = "", **how: Any) -> Generator:
-    """What is known of a pipeline without its weights: class, scheduler, revision."""
+def generator_of(model: str, steps: int, *, controlnet: str = "", remote_code: str = "", **how: Any) -> Generator:
+    """What is known of a pipeline without its weights: class, scheduler, revision.
+
+    `remote_code` names the folder or hub repository whose pipeline.py may run; no other code but diffusers' does.
+    """
     source, index = model_index(model, "model_index.json")
     parts = read_json(index)
-    if controlnet and parts.get("_class_name") not in CONTROLLED:
+    file, name = _class_of(parts)
+    if controlnet and name not in CONTROLLED:
+        raise BlendsetError(f"{model} is a {name}, which takes no --controlnet; {' and '.join(CONTROLLED)} do.")
+    if remote_code:
+        how |= {"remote_code": _remote_code(model, file, remote_code)}
+    elif file or name not in dir(diffusers):
         raise BlendsetError(
-            f"{model} is a {parts.get('_class_name')}, which takes no --controlnet; {' and '.join(CONTROLLED)} do."
+            f"{model} is a {name}, which is none of diffusers' own; read the code that it needs, and name what holds "
+            f"it: --remote-code {model if file else 'OWNER/REPOSITORY'}."
         )
     if controlnet:
         how |= {"controlnet": controlnet, "controlnet_revision": find_model(controlnet).revision}
@@ -136,11 +161,25 @@ def generator_of(model: str, steps: int, *, controlnet: str = "", **how: Any) ->
     return Generator(
         source,
         _revision(index.parent),
-        str(parts.get("_class_name")),
+        name,
         as_plain({"class": scheduler[1], **settings}),
         steps,
         **how,
     )
+
+
+def _class_of(parts: Mapping[str, Any]) -> tuple[str, str]:
+    """The file beside the weights that a pipeline's class is in, "" where it is diffusers', and its name."""
+    named = parts.get("_class_name")
+    return (str(named[0]), str(named[1])) if isinstance(named, list) else ("", str(named))
+
+
+def _remote_code(model: str, file: str, named: str) -> RemoteCode:
+    """What was named to be run. diffusers takes what lies beside the weights, so no other may be named then."""
+    if file and named != model:
+        raise BlendsetError(f"{model} brings code of its own and runs no other; name it with --remote-code {model}.")
+    path = model_index(named, f"{file or 'pipeline'}.py")[1].absolute()
+    return RemoteCode(named, str(path), revision_of(path))
 
 
 def _revision(folder: Path) -> str:

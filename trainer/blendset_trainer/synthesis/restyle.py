@@ -33,7 +33,7 @@ from blendset_trainer.synthesis.steering import Steering, Warping
 from blendset_trainer.synthesis.view_sets import disparity, geometry_of, ids_of, view_sets_of
 from blendset_trainer.synthesis.wanting import Asked, wanted_view
 from blendset_trainer.synthesis.warp import SYNCD_WINDOW, plan_warps
-from blendset_trainer.synthesis.work import Batch, Picture, Wanted
+from blendset_trainer.synthesis.work import Batch, Picture, Wanted, drawn_in_groups
 
 JOB = "restyle"
 APART = "apart"
@@ -72,14 +72,7 @@ class Restyle:
         self._control = control_name(self._pipeline, self.generator.model)
 
     def pictures(self, dataset: Dataset, batch: Batch) -> Sequence[Picture | BlendsetError]:
-        made: list[Picture | BlendsetError] = []
-        for _, group in groupby(batch, key=lambda wanted: wanted.group):
-            members = list(group)
-            try:
-                made += self._drawn(dataset, members)
-            except BlendsetError as error:
-                made += [error] * len(members)
-        return made
+        return drawn_in_groups(batch, lambda members: self._drawn(dataset, members))
 
     @torch.no_grad()
     def _drawn(self, dataset: Dataset, wanted: Sequence[Wanted]) -> list[Picture]:

@@ -44,7 +44,7 @@ class Asked:
             steps=generator.steps,
             guidance=generator.guidance,
             seed=seed,
-            settings=dict(self.settings),
+            settings={**self.settings, **generator.run_by},
         )
 
 
@@ -55,12 +55,13 @@ def wanted_view(
     *,
     parents: tuple[str, ...] = (),
     keeps_passes: bool = False,
+    seed: int | None = None,
     **changes: Any,
 ) -> Wanted:
     """The `number`-th picture of a group. It is about what its parent is about; where it keeps the parent's passes, all
-    that the record says of geometry holds too, else only what `changes` say.
+    that the record says of geometry holds too, else only what `changes` say. `seed` is its own unless given.
     """
-    seed = seed_of(asked, number)
+    seed = seed_of(asked, number) if seed is None else seed
     unknown: dict[str, Any] = {} if keeps_passes else _NOTHING_KNOWN
     view = replace(
         parent,
@@ -68,21 +69,31 @@ def wanted_view(
         run=f"{asked.job}-{asked.digest}",
         view_set=f"{slug(asked.job)}-{asked.digest}",
         view_index=number,
-        source=SYNTHETIC,
-        exposure_ev=0.0,
-        samples=0,
         seed=seed,
-        lighting="prompt",
-        statistics={},
-        failed_checks=(),
-        files={},
-        timings={},
-        **(unknown | changes),
+        **(_NOT_RENDERED | unknown | changes),
     )
     return Wanted(view, asked.record(seed, parents), view.view_set, parent.view_id if keeps_passes else "")
 
 
-_NOTHING_KNOWN = {
+def unseen(scene: str, subject: str) -> ViewRecord:
+    """Stands for the parent of pictures that have none, but are about something."""
+    return ViewRecord(
+        view_id="", run="", scene=scene, subject=subject, subject_label=subject, view_set="", view_index=0, seed=0,
+        **_NOT_RENDERED, **_NOTHING_KNOWN,
+    )  # fmt: skip
+
+
+_NOT_RENDERED: dict[str, Any] = {
+    "source": SYNTHETIC,
+    "exposure_ev": 0.0,
+    "samples": 0,
+    "lighting": "prompt",
+    "statistics": {},
+    "failed_checks": (),
+    "files": {},
+    "timings": {},
+}
+_NOTHING_KNOWN: dict[str, Any] = {
     "camera": unknown_camera(),
     "subject_objects": (),
     "azimuth_deg": None,

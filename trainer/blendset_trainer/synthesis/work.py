@@ -135,6 +135,20 @@ def fault_of(wanted: Wanted, picture: Picture) -> BlendsetError | None:
     return BlendsetError(f"What {wanted.made.model} made for {wanted.view_id} {what}.")
 
 
+def drawn_in_groups(
+    batch: Batch, draw: Callable[[Sequence[Wanted]], Sequence[Picture]]
+) -> list[Picture | BlendsetError]:
+    """The pictures of each group, or for each of its members why there are none."""
+    made: list[Picture | BlendsetError] = []
+    for _, group in groupby(batch, key=lambda wanted: wanted.group):
+        members = list(group)
+        try:
+            made += draw(members)
+        except BlendsetError as error:
+            made += [error] * len(members)
+    return made
+
+
 def in_halves(batch: Batch) -> list[Batch]:
     """Two batches with half of the groups each; one where there is but one group."""
     groups = [tuple(group) for _, group in groupby(batch, key=lambda wanted: wanted.group)]

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`novel-views`: a subject from sides that nobody rendered, by Zero123++ (arXiv 2310.15110) or any other diffusers
+pipeline that makes several views of one picture.
+
+The subject is cut out by its exact mask. What the model draws on one sheet is cut into views, each with its own record.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from blendset.dataset import VIEW_RECORD, Dataset
+from blendset.errors import BlendsetError
+from blendset.records import ViewRecord, read_record
+from blendset_trainer.export.source import has_passes
+from blendset_trainer.stages import View
+from blendset_trainer.synthesis.command import generator_from
+from blendset_trainer.synthesis.parents import parent_views
+from blendset_trainer.synthesis.pipelines import Generator, noise_generators
+from blendset_trainer.synthesis.wanting import Asked, seed_of, wanted_view
+from blendset_trainer.synthesis.work import Batch, Picture, Wanted, drawn_in_groups
+
+JOB = "novel-views"
+BACKGROUNDS = {"grey": 127, "white": 255}
+"""Grey is what Zero123++ puts behind a picture with transparency, and draws behind its own."""
+FILL = 0.75
+"""Of the square's side that the subject's longer one takes; Zero123++'s demonstration has the same."""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """How many views a model draws of a picture, in rows and columns, and where each is seen from, row by row: degrees
+    of azimuth further than the picture and of elevation above the horizon; no `poses` where nobody knows.
+    """
+
+    rows: int
+    columns: int
+    poses: tuple[tuple[float, float], ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.rows}x{self.columns}"
+
+    def seen_from(self, parent: ViewRecord) -> list[dict[str, float]]:
+        """What is known of the angles of each view of a parent."""
+        if parent.azimuth_deg is None or not self.poses:
+            return [{}] * (self.rows * self.columns)
+        azimuth = parent.azimuth_deg
+        return [{"azimuth_deg": (azimuth + turn) % 360, "elevation_deg": height} for turn, height in self.poses]
+
+
+AROUND = 30.0, 90.0, 150.0, 210.0, 270.0, 330.0
+KNOWN = {
+    "zero123plus-v1.1": Sheet(3, 2, tuple(zip(AROUND, (30.0, -20.0) * 3, strict=True))),
+    "zero123plus-v1.2": Sheet(3, 2, tuple(zip(AROUND, (20.0, -10.0) * 3, strict=True))),
+}
+"""By the last part of a model's name; from Zero123++'s README. Azimuths run counter-clockwise seen from above, as ours
+do, and elevations do not depend on the picture's.
+"""
+
+
+def sheet_of(model: str, layout: tuple[int, int] | None) -> Sheet:
+    """The sheet that a model draws; BlendsetError where neither it nor the command line says."""
+    known = KNOWN.get(Path(model).name)
+    if layout is None and known is None:
+        raise BlendsetError(
+            f"Nobody said how many views {model} draws; give --layout ROWSxCOLUMNS, or 1xN for N separate pictures."
+        )
+    return known if known and layout in (None, (known.rows, known.columns)) else Sheet(*(layout or ()))
+
+
+@dataclass
+class NovelViews:
+    """See `work.Synthesizer`. Sides in pixels of a sheet; None leaves them to the pipeline."""
+
+    generator: Generator
+    sheet: Sheet
+    background: str = "grey"
+    width: int | None = None
+    height: int | None = None
+
+    @property
+    def revision(self) -> str:
+        return self.generator.revision
+
+    @property
+    def size(self) -> dict[str, int]:
+        """What is asked for."""
+        return {name: side for name, side in (("width", self.width), ("height", self.height)) if side}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if not name.startswith("_")}
+
+    def setup(self) -> None:
+        self._pipeline = self.generator.load()
+        self._options = self.generator.options(self._pipeline) | self.size
+        if "image" not in inspect.signature(self._pipeline.__call__).parameters:
+            raise BlendsetError(
+                f"{self.generator.model} is a {self.generator.pipeline}, which takes no picture; give a model that "
+                "makes several views of one."
+            )
+
+    def pictures(self, dataset: Dataset, batch: Batch) -> Sequence[Picture | BlendsetError]:
+        return drawn_in_groups(batch, lambda members: self._drawn(dataset, members[0]))
+
+    @torch.no_grad()
+    def _drawn(self, dataset: Dataset, first: Wanted) -> list[Picture]:
+        """The views of one sheet."""
+        square = Image.fromarray(self._subject(dataset, first.view.scene, first.made.parents[0]))
+        with torch.random.fork_rng():
+            torch.manual_seed(first.made.seed)  # Zero123++ takes the noise of its reference from nowhere else
+            generator = noise_generators([first.made.seed])
+            answer = self._pipeline(image=square, generator=generator[0], output_type="np", **self._options)[0]
+        return cut(np.reshape(answer, (-1, *np.shape(answer)[-3:])), self.sheet)
+
+    def _subject(self, dataset: Dataset, scene: str, view_id: str) -> NDArray[np.uint8]:
+        folder = dataset.view_folder(scene, view_id)
+        view = View(read_record(folder / VIEW_RECORD, ViewRecord), folder, dataset.scene(scene))
+        if view.subject_mask is None or not view.subject_mask.any():
+            raise BlendsetError(f"The mask of {view_id} covers nothing; choose views that show their subject.")
+        return cut_out(view.rgb, view.subject_mask, BACKGROUNDS[self.background])
+
+
+def cut_out(rgb: NDArray[np.uint8], mask: NDArray[np.bool_], background: int) -> NDArray[np.uint8]:
+    """What a mask (H, W) shows of a picture (H, W, 3), alone in the middle of a square of one grey; see FILL."""
+    across, down = (np.flatnonzero(mask.any(axis=axis)) for axis in (0, 1))
+    box = slice(down[0], down[-1] + 1), slice(across[0], across[-1] + 1)
+    height, width = mask[box].shape
+    side = math.ceil(max(height, width) / FILL)
+    top, left = (side - height) // 2, (side - width) // 2
+    square = np.full((side, side, 3), background, np.uint8)
+    square[top : top + height, left : left + width][mask[box]] = rgb[box][mask[box]]
+    return square
+
+
+def cut(pictures: NDArray[np.float32], sheet: Sheet) -> list[Picture]:
+    """The views of a sheet, row by row, from pictures (N, H, W, 3): one sheet, or the views already."""
+    if len(pictures) == sheet.rows * sheet.columns:
+        return list(pictures)
+    count, height, width, _ = pictures.shape
+    if count > 1 or height % sheet.rows or width % sheet.columns:
+        raise BlendsetError(
+            f"{count} pictures of {width} x {height} pixels cannot be cut into rows and columns of {sheet}; give the "
+            "--layout that the model draws."
+        )
+    cells = pictures.reshape(sheet.rows, height // sheet.rows, sheet.columns, width // sheet.columns, 3)
+    return list(cells.swapaxes(1, 2).reshape(-1, height // sheet.rows, width // sheet.columns, 3))
+
+
+def wanted_sheets(synthesizer: NovelViews, parents: Sequence[ViewRecord], variants: int, seed: int) -> Iterator[Wanted]:
+    """The views of `variants` sheets of each parent; those of a sheet are a view set and have one seed."""
+    settings = {"layout": str(synthesizer.sheet), "background": synthesizer.background, **synthesizer.size}
+    for parent in parents:
+        for variant in range(variants):
+            asked = Asked(JOB, (parent.view_id,), "", synthesizer.generator, seed, settings | {"variant": variant})
+            for number, angles in enumerate(synthesizer.sheet.seen_from(parent)):
+                yield wanted_view(asked, parent, number, seed=seed_of(asked, 0), **angles)
+
+
+def planned(arguments: argparse.Namespace, dataset: Dataset) -> tuple[NovelViews, list[Wanted], list[str]]:
+    """What `blendset synthesize --job novel-views` asks for, and whether some views cannot be begun with."""
+    sheet = sheet_of(arguments.model, arguments.layout)
+    synthesizer = NovelViews(generator_from(arguments), sheet, arguments.background, arguments.width, arguments.height)
+    views = parent_views(dataset, arguments.selection)
+    parents = [view for view in views if view.subject and has_passes(view)]
+    if not parents:
+        raise BlendsetError(f"No view of {dataset.root} has a subject and its mask; render some, or choose others.")
+    without = len(views) - len(parents)
+    left_out = (
+        [f"{without} of {len(views)} views have no subject or no mask of it, and are left out."] if without else []
+    )
+    return synthesizer, list(wanted_sheets(synthesizer, parents, arguments.variants, arguments.seed)), left_out
