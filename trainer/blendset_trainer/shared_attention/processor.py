@@ -21,6 +21,9 @@ from blendset_trainer.shared_attention.view_sets import ViewSets
 
 Rotary = tuple[Tensor, Tensor]
 PICTURE = "to_q", "to_k", "to_v", "norm_q", "norm_k"
+Watch = Callable[[Any, Tensor, Tensor], None]
+"""Is told of a layer in which captions and pictures meet: its module, queries of the captions' tokens and keys of the
+pictures' tokens, (B, tokens, heads, width) each."""
 TEXT = "add_q_proj", "add_k_proj", "add_v_proj", "norm_added_q", "norm_added_k"
 """What diffusers calls the projections and norms of an attention layer."""
 
@@ -31,9 +34,13 @@ class SharedAttnProcessor:
     """
 
     def __init__(
-        self, views: ViewSets, backend: AttentionBackendName | None, rotary: Callable[[Tensor], Rotary] | None
+        self,
+        views: ViewSets,
+        backend: AttentionBackendName | None,
+        rotary: Callable[[Tensor], Rotary] | None,
+        watch: Watch | None = None,
     ) -> None:
-        self._views, self._backend, self._rotary = views, backend, rotary
+        self._views, self._backend, self._rotary, self._watch = views, backend, rotary, watch
         self._slots: list[Rotary] = []
 
     def __call__(
@@ -56,6 +63,8 @@ class SharedAttnProcessor:
         others = self._others(key[:, -tokens:], value[:, -tokens:])
         if image_rotary_emb is not None:
             query, key = (apply_rotary_emb(each, image_rotary_emb, sequence_dim=1) for each in (query, key))
+        if self._watch and tokens < query.shape[1]:
+            self._watch(attn, query[:, :-tokens], key[:, -tokens:])
         answer = attend(self._views, query, key, value, others, self._backend).flatten(2)
         if encoder_hidden_states is None:
             return answer if attn.pre_only else _out(attn, answer)

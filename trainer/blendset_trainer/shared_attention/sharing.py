@@ -13,7 +13,7 @@ from diffusers.models.attention_processor import AttnProcessor2_0, JointAttnProc
 from diffusers.models.transformers.transformer_flux import FluxAttnProcessor
 
 from blendset.errors import BlendsetError
-from blendset_trainer.shared_attention.processor import SharedAttnProcessor
+from blendset_trainer.shared_attention.processor import SharedAttnProcessor, Watch
 from blendset_trainer.shared_attention.view_sets import ViewSets
 
 LAYERS: dict[type, tuple[str, ...]] = {
@@ -30,8 +30,9 @@ one row, without a word."""
 
 
 @contextmanager
-def shared_attention(denoiser: Any, views: ViewSets) -> Iterator[None]:
-    """Within it the denoiser's pictures see each other as `views` say; backward passes belong inside too.
+def shared_attention(denoiser: Any, views: ViewSets, watch: Watch | None = None) -> Iterator[None]:
+    """Within it the denoiser's pictures see each other as `views` say; backward passes belong inside too. `watch` is
+    told of what captions ask and pictures answer.
 
     Raises BlendsetError for a model of another family, one whose attention was changed, or a backend without masks
     where one is needed.
@@ -52,7 +53,7 @@ def shared_attention(denoiser: Any, views: ViewSets) -> Iterator[None]:
             "backend native, or use the mode 'foreground' without positions."
         )
     rotary = denoiser.pos_embed if isinstance(denoiser, FluxTransformer2DModel) else None
-    processor = SharedAttnProcessor(views, backend, rotary)
+    processor = SharedAttnProcessor(views, backend, rotary, watch)
     denoiser.set_attn_processor(stock | dict.fromkeys(names, processor))
     try:
         yield

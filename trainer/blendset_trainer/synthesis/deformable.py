@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`deformable`: sets of pictures from prompts alone, of one subject that no render can show in other poses (SynCD's
+animals, arXiv 2502.01720).
+
+The prompts of a set share a description and have different backgrounds; the pictures see each other's subject, which
+the attention of its words finds while they are drawn.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any
+
+import torch
+
+from blendset.dataset import Dataset
+from blendset.errors import BlendsetError
+from blendset.records import SceneRecord, slug, write_json
+from blendset.tokens import Grid
+from blendset_trainer.synthesis.command import generator_from
+from blendset_trainer.synthesis.pipelines import Generator, noise_generators, refuse_overlong
+from blendset_trainer.synthesis.prompts.files import DEFORMABLE, SET, Prompt, read_prompts
+from blendset_trainer.synthesis.subject_attention import FollowedSubject, word_tokens
+from blendset_trainer.synthesis.wanting import Asked, unseen, wanted_view
+from blendset_trainer.synthesis.work import Batch, Picture, Wanted, drawn_in_groups
+from blendset_trainer.usage import UsageError
+
+JOB = "deformable"
+SCENE = "prompts"
+"""Where pictures are kept that belong to no scene."""
+PIPELINES = "FluxPipeline", "StableDiffusion3Pipeline"
+"""Captions and pictures meet in one attention there, so that words have queries."""
+
+
+@dataclass
+class Deformable:
+    """See `work.Synthesizer`. Sides in pixels; None leaves them to the pipeline."""
+
+    generator: Generator
+    width: int | None = None
+    height: int | None = None
+
+    @property
+    def revision(self) -> str:
+        return self.generator.revision
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if not name.startswith("_")}
+
+    def setup(self) -> None:
+        self._pipeline = self.generator.load()
+        self._options = self.generator.options(self._pipeline)
+
+    def pictures(self, dataset: Dataset, batch: Batch) -> Sequence[Picture | BlendsetError]:
+        return drawn_in_groups(batch, self._drawn)
+
+    @torch.no_grad()
+    def _drawn(self, wanted: Sequence[Wanted]) -> list[Picture]:
+        """The pictures of one set."""
+        prompts = [each.made.prompt for each in wanted]
+        if len(prompts) < 2:
+            raise BlendsetError(f"The set of '{prompts[0][:40]}...' has one prompt; give it several, with one 'set'.")
+        for fault in filter(None, refuse_overlong(self._pipeline, prompts)):
+            raise fault
+        words = [word_tokens(self._readers, prompt, wanted[0].view.subject_label) for prompt in prompts]
+        options = dict(self._options)
+        if "negative_prompt" in options:
+            options["negative_prompt"] = [options["negative_prompt"]] * len(prompts)
+        height, width = self._sides
+        with FollowedSubject(self._pipeline.transformer, words, self._grid(height, width)) as followed:
+            return list(
+                self._pipeline(
+                    prompt=prompts,
+                    height=height,
+                    width=width,
+                    generator=noise_generators([each.made.seed for each in wanted]),
+                    callback_on_step_end=followed,
+                    output_type="np",
+                    **options,
+                ).images
+            )
+
+    @property
+    def _readers(self) -> list[tuple[Any, int]]:
+        """The tokenizers whose tokens the denoiser attends to, each with the number of its first."""
+        if self.generator.pipeline == "FluxPipeline":
+            return [(self._pipeline.tokenizer_2, 0)]
+        both = (self._pipeline.tokenizer, 0), (self._pipeline.tokenizer_3, self._pipeline.tokenizer_max_length)
+        return [(reader, first) for reader, first in both if reader is not None]
+
+    @property
+    def _sides(self) -> tuple[int, int]:
+        own = self._pipeline.default_sample_size * self._pipeline.vae_scale_factor
+        return self.height or own, self.width or own
+
+    def _grid(self, height: int, width: int) -> Grid:
+        pixels = 2 * self._pipeline.vae_scale_factor
+        if height % pixels or width % pixels:
+            raise BlendsetError(
+                f"{width} x {height} pixels are no multiple of {pixels}; give such --width and --height."
+            )
+        return height // pixels, width // pixels
+
+
+def wanted_sets(synthesizer: Deformable, prompts: Iterable[Prompt], variants: int, seed: int) -> Iterator[Wanted]:
+    """A picture of each prompt in each of `variants` sets; every set shows an individual of its own."""
+    size = {"width": synthesizer.width, "height": synthesizer.height}
+    for (label, _), group in groupby(prompts, key=lambda each: (each.label, each.parts.get(SET, each.prompt))):
+        texts = [each.prompt for each in group]
+        for variant in range(variants):
+            settings = {"set": texts, "variant": variant, **size}
+            asked = Asked(JOB, (), "", synthesizer.generator, seed, settings)
+            subject = f"{slug(label, 28)}-{asked.digest}"
+            for number, text in enumerate(texts):
+                wanted = wanted_view(asked, unseen(SCENE, label), number, subject=subject)
+                yield replace(wanted, made=replace(wanted.made, prompt=text))
+
+
+def planned(arguments: argparse.Namespace, dataset: Dataset) -> tuple[Deformable, list[Wanted], list[str]]:
+    """What `blendset synthesize --job deformable` asks for."""
+    if arguments.prompts is None:
+        raise UsageError("There is nothing to ask for; give --prompts FILE, of 'blendset prompts --kind deformable'.")
+    prompts = [each for each in read_prompts(arguments.prompts) if each.kind == DEFORMABLE]
+    if not prompts:
+        raise BlendsetError(f"{arguments.prompts} has no prompt of kind '{DEFORMABLE}'; write some with that --kind.")
+    generator = generator_from(arguments)
+    if generator.pipeline not in PIPELINES:
+        raise BlendsetError(
+            f"{generator.model} is a {generator.pipeline}, whose captions do not ask where things are; give a "
+            f"{' or a '.join(PIPELINES)}."
+        )
+    if not dataset.scene_path(SCENE).exists():
+        write_json(dataset.scene_path(SCENE), _NOWHERE)
+    synthesizer = Deformable(generator, arguments.width, arguments.height)
+    return synthesizer, list(wanted_sets(synthesizer, prompts, arguments.variants, arguments.seed)), []
+
+
+_NOWHERE = SceneRecord(
+    scene=SCENE, blend_name="", blend_sha256="", blender_scene="", frame=0, metres_per_unit=1.0, objects=(),
+    missing_files=(), notes=("pictures of prompts, which no scene shows",),
+)  # fmt: skip
