@@ -67,6 +67,14 @@ def command(
     return added
 
 
+def positive(text: str) -> int:
+    """The type of an option that takes a whole number above 0."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return number
+
+
 def config_of(arguments: argparse.Namespace, default: Config | None = None) -> Config:
     """The configuration that file and command line give; what is wrong in it is wrong usage."""
     try:

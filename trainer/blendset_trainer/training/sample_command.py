@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from blendset.errors import BlendsetError
 from blendset.records import atomic_write, write_json
 from blendset_trainer.reporting import counting, print_json
-from blendset_trainer.usage import DONE, Parser, UsageError, command
+from blendset_trainer.usage import DONE, Parser, UsageError, command, positive
 
 if TYPE_CHECKING:
     from blendset_trainer.training.families import Family
@@ -35,9 +35,9 @@ def add_sample(commands: argparse._SubParsersAction[Parser]) -> None:
     sample.add_argument("--prompts", type=Path, metavar="FILE", help="a text file, a prompt to a line")
     sample.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the pictures go")
     sample.add_argument("--seed", type=int, default=0, help="of the first picture; each next has the next one")
-    sample.add_argument("--steps", type=_positive, help="of the sampler (default: the pipeline's own)")
-    sample.add_argument("--width", type=_positive, metavar="PX", help="default: what the model was made for")
-    sample.add_argument("--height", type=_positive, metavar="PX", help="default: what the model was made for")
+    sample.add_argument("--steps", type=positive, help="of the sampler (default: the pipeline's own)")
+    sample.add_argument("--width", type=positive, metavar="PX", help="default: what the model was made for")
+    sample.add_argument("--height", type=positive, metavar="PX", help="default: what the model was made for")
     sample.add_argument("--cfg-scale", type=float, help="classifier-free guidance (default: the pipeline's own)")
     sample.add_argument(
         "--reference",
@@ -48,13 +48,6 @@ def add_sample(commands: argparse._SubParsersAction[Parser]) -> None:
     )
     sample.add_argument("--image-scale", type=float, help="how far references are followed (default: the family's)")
     sample.add_argument("--text-scale", type=float, help="how far the prompt is, beside them (default: the family's)")
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return number
 
 
 def _sample(arguments: argparse.Namespace) -> int:
