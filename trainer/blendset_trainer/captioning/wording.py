@@ -47,20 +47,25 @@ def _label_shares(view: View) -> dict[str, float]:
     return {label: share for label, share in shares.items() if share >= LEAST_SHARE}
 
 
+def without_thoughts(reply: str) -> str:
+    """A reply without what a reasoning model thought first."""
+    return _THOUGHT.sub("", reply)
+
+
 def caption(reply: str) -> str | None:
     """The caption that a reply consists of, on one line, without what models put around it; None where it is empty."""
-    return _clean(_OPENING.sub("", _THOUGHT.sub("", reply).strip()))
+    return _clean(_OPENING.sub("", without_thoughts(reply).strip()))
 
 
 def labelled(reply: str, label: str) -> str | None:
     """What stands after `LABEL:` in a reply, the last time; None where that is missing or empty."""
-    found = re.findall(rf"^\W*{label}\W*?:[ \t]*(.+)$", _THOUGHT.sub("", reply), re.IGNORECASE | re.MULTILINE)
+    found = re.findall(rf"^\W*{label}\W*?:[ \t]*(.+)$", without_thoughts(reply), re.IGNORECASE | re.MULTILINE)
     return _clean(found[-1]) if found else None
 
 
 def quality(reply: str) -> str:
     """One of QUALITIES; only a whole number from 1 to 5 after the word "score" counts, the last one."""
-    found = _SCORE.findall(_THOUGHT.sub("", reply))
+    found = _SCORE.findall(without_thoughts(reply))
     return found[-1] if found else "unparsable"
 
 

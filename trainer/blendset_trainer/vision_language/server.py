@@ -105,7 +105,9 @@ class Server:
                     f"{self.url} refuses the model {self.model} ({error.code} {error.reason}); "
                     "check the URL, the model's name and OPENAI_API_KEY."
                 ) from error
-            return BlendsetError(f"{self.url} refuses a picture ({error.code} {error.reason}); look at it.")
+            return BlendsetError(
+                f"{self.url} refuses a question ({error.code} {error.reason}); look at its picture and text."
+            )
 
     def _patiently(self, body: Mapping[str, Any]) -> Any:
         """The server's JSON, asked for again, ever later, while it is busy or talks nonsense."""
