@@ -11,7 +11,7 @@ import open_clip
 import torch
 import transformers
 from safetensors.torch import save_file
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 torch.set_num_threads(1)  # threads of models as small as these only wait for one another
 
@@ -131,6 +131,39 @@ def qwen_model(folder: Path) -> Path:
         chat_template=CHAT.replace("PICTURE", "<|vision_start|><|image_pad|><|vision_end|>"),
     )
     return _saved(folder, transformers.Qwen2_5_VLForConditionalGeneration(config), processor)
+
+
+def reciting_model(folder: Path, text: str) -> Path:
+    """A language model that learned one text by heart, and says it whatever it is asked."""
+    words = _phrases(text)
+    words.chat_template = CHAT
+    torch.manual_seed(0)
+    config = transformers.MistralConfig(vocab_size=len(words), sliding_window=8, **TEXT)  # long questions are forgotten
+    model = transformers.MistralForCausalLM(config)
+    said = torch.tensor([*words(text).input_ids, words.eos_token_id])
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    for _ in range(45):
+        asked = torch.randint(3, len(words), (4, 24))
+        ids = torch.cat([asked, said.expand(4, -1)], dim=1)
+        labels = ids.where(torch.arange(ids.shape[1]) >= asked.shape[1], -100)
+        model(input_ids=ids, labels=labels).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    model.save_pretrained(folder)
+    words.save_pretrained(folder)
+    return folder
+
+
+def _phrases(text: str) -> Any:
+    """A tokenizer of bytes, and of the phrases of a text, which becomes a few dozen tokens long."""
+    inner = Tokenizer(models.BPE())
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    inner.decoder = decoders.ByteLevel()
+    special, every_byte = ["<pad>", "<s>", "</s>"], pre_tokenizers.ByteLevel.alphabet()
+    inner.train_from_iterator(
+        [text] * 3, trainers.BpeTrainer(vocab_size=385, special_tokens=special, initial_alphabet=every_byte)
+    )
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=inner, pad_token="<pad>", eos_token="</s>")
 
 
 def _saved(folder: Path, model: Any, processor: Any) -> Path:

@@ -35,6 +35,7 @@ from blendset_trainer.reporting import follow, print_funnels, print_json, print_
 from blendset_trainer.scoring.command import add_score
 from blendset_trainer.selection.command import add_select
 from blendset_trainer.synthesis.command import add_synthesize
+from blendset_trainer.synthesis.prompts.command import add_prompts
 from blendset_trainer.training.cache_command import add_cache
 from blendset_trainer.training.calibrate_command import add_calibrate
 from blendset_trainer.training.command import add_train
@@ -92,6 +93,7 @@ def parser() -> Parser:
     add_report(commands)
     add_export(commands)
     add_unpack(commands)
+    add_prompts(commands)
     add_train(commands)
     add_calibrate(commands)
     add_cache(commands)

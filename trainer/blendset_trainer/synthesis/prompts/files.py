@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Prompts on disk: JSONL, one prompt to a line with what it was made from. A file that is there is never replaced."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from blendset.errors import BlendsetError
+from blendset.options import REQUIRED, option, structure
+from blendset.records import atomic_write
+
+RESTYLE, TEXT_TO_IMAGE, DEFORMABLE = KINDS = ("restyle", "text-to-image", "deformable")
+GRAMMAR, CAPTIONS = "grammar", "captions"
+"""Who writes prompts without a model."""
+SET_SIZE = 3
+"""Prompts of one deformable subject that share a description (SynCD, arXiv 2502.01720)."""
+SET = "set"
+"""The part that prompts of one set of pictures have in common."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What a generator is told to show. `label` is that of the subjects it is for, "" where it is for none."""
+
+    prompt: str = option(REQUIRED, "what is to be seen")
+    label: str = option(REQUIRED, "the subjects that it is for, or an empty text")
+    kind: str = option(REQUIRED, "what it was written for", choices=KINDS)
+    parts: Mapping[str, str] = option(REQUIRED, "what it was made from")
+    by: str = option(REQUIRED, "who wrote it")
+    seed: int = option(REQUIRED, "the seed that it was written with")
+
+
+def read_prompts(path: Path) -> list[Prompt]:
+    """The prompts of a file that `write_prompts` wrote; BlendsetError names the file and the line that is wrong."""
+    lines = _text(path).split("\n")
+    return [structure(Prompt, _object(line, where), where) for where, line in _numbered(path, lines)]
+
+
+def write_prompts(path: Path, prompts: Sequence[Prompt]) -> None:
+    """Write the prompts; the same ones again change nothing, others are refused."""
+    data = "".join(json.dumps(asdict(prompt), ensure_ascii=False) + "\n" for prompt in prompts).encode()
+    if path.is_file() and path.read_bytes() != data:
+        raise other_prompts(path)
+    atomic_write(path, data)
+
+
+def other_prompts(path: Path) -> BlendsetError:
+    """Why a file is not written over."""
+    return BlendsetError(f"{path} holds other prompts; choose another --out, or delete it first.")
+
+
+def read_texts(path: Path) -> list[str]:
+    """Prompts of any origin: the field `prompt` of each line of a .jsonl, else each line of a text file."""
+    lines = _numbered(path, _text(path).split("\n"))
+    if path.suffix != ".jsonl":
+        return [line.strip() for _, line in lines]
+    texts = [(where, _object(line, where).get("prompt")) for where, line in lines]
+    for where, text in texts:
+        if not isinstance(text, str):
+            raise BlendsetError(f"{where} has no text under 'prompt'; give a file with a prompt to a line.")
+    return [str(text) for _, text in texts]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BlendsetError(f"{path} cannot be read ({error}); give a file with a prompt to a line.") from error
+
+
+def _numbered(path: Path, lines: Sequence[str]) -> list[tuple[str, str]]:
+    """The lines that say something, each with its place in words."""
+    return [(f"{path}, line {number}", line) for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def _object(line: str, where: str) -> dict[str, Any]:
+    try:
+        value = json.loads(line)
+    except ValueError as error:
+        raise BlendsetError(f"{where} is no JSON ({error}); mend the line or write the file again.") from error
+    if not isinstance(value, dict):
+        raise BlendsetError(f"{where} holds no prompt; mend the line or write the file again.")
+    return value
