@@ -16,7 +16,7 @@ from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset_trainer.executors.command import add_executor, executor_of
 from blendset_trainer.reporting import counting, print_json
-from blendset_trainer.usage import DONE, FAILED, Parser, UsageError, command
+from blendset_trainer.usage import DONE, FAILED, Parser, UsageError, command, positive
 
 if TYPE_CHECKING:
     from blendset_trainer.synthesis.work import SynthesisReport, Synthesizer, Wanted
@@ -47,16 +47,16 @@ def add_synthesize(commands: argparse._SubParsersAction[Parser]) -> None:
     added.add_argument("--model", required=True, metavar="MODEL", help="a folder or a hub id of a diffusers pipeline")
     added.add_argument("--selection", default="", metavar="NAME", help="the views to begin with (default: all renders)")
     added.add_argument("--captions", choices=("short", "dense"), default="dense", help="default %(default)s")
-    added.add_argument("--variants", type=_positive, default=1, metavar="N", help="pictures of each caption or prompt")
+    added.add_argument("--variants", type=positive, default=1, metavar="N", help="pictures of each caption or prompt")
     added.add_argument("--seed", type=int, default=0, help="everything random follows from it")
-    added.add_argument("--steps", type=_positive, default=30, metavar="N", help="of the sampler (default %(default)s)")
-    added.add_argument("--width", type=_positive, metavar="PX", help="default: what the model was made for")
-    added.add_argument("--height", type=_positive, metavar="PX", help="default: what the model was made for")
+    added.add_argument("--steps", type=positive, default=30, metavar="N", help="of the sampler (default %(default)s)")
+    added.add_argument("--width", type=positive, metavar="PX", help="default: what the model was made for")
+    added.add_argument("--height", type=positive, metavar="PX", help="default: what the model was made for")
     added.add_argument("--cfg-scale", type=float, help="classifier-free guidance (default: the pipeline's own)")
     added.add_argument("--embedded-guidance", type=float, help="of distilled models (default: the pipeline's own)")
     added.add_argument("--negative-prompt", default="", metavar="TEXT", help="what pictures should not be")
     added.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default="", help="default: bf16 on a GPU")
-    added.add_argument("--batch", type=_positive, default=4, metavar="N", help="pictures at once (default %(default)s)")
+    added.add_argument("--batch", type=positive, default=4, metavar="N", help="pictures at once (default %(default)s)")
     added.add_argument(
         "--remote-code", default="", metavar="MODEL", help="run the pipeline.py of this folder or hub id"
     )
@@ -65,7 +65,7 @@ def add_synthesize(commands: argparse._SubParsersAction[Parser]) -> None:
     restyle.add_argument(
         "--prompt", action="append", default=[], metavar="TEXT", help="of a whole set; may be repeated"
     )
-    restyle.add_argument("--views", type=_positive, default=3, metavar="N", help="of a set (default %(default)s)")
+    restyle.add_argument("--views", type=positive, default=3, metavar="N", help="of a set (default %(default)s)")
     restyle.add_argument("--controlnet", default="", metavar="MODEL", help="for depth, with a Stable Diffusion model")
     restyle.add_argument(
         "--share", choices=("foreground", "same-object", "same-object+scene", "apart"), default="foreground",
@@ -84,14 +84,7 @@ def add_synthesize(commands: argparse._SubParsersAction[Parser]) -> None:
 
 def _layout(text: str) -> tuple[int, int]:
     rows, _, columns = text.partition("x")
-    return _positive(rows), _positive(columns)
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return number
+    return positive(rows), positive(columns)
 
 
 def _synthesize(arguments: argparse.Namespace) -> int:
@@ -129,15 +122,14 @@ def generator_from(arguments: argparse.Namespace) -> Any:
 
 
 def prompts_from(arguments: argparse.Namespace, label: str) -> list[str]:
-    """The prompts that a command line gives for subjects of a label: those for it, and those for any."""
-    found = [*arguments.prompt, *(_lines(arguments.prompts) if arguments.prompts else ())]
-    if not found:
+    """What is asked for of subjects with a label: each --prompt, and of the file what is for that label or for any."""
+    from blendset_trainer.synthesis.prompts.files import read_prompts, read_texts
+
+    found = list(arguments.prompt)
+    if arguments.prompts and arguments.prompts.suffix == ".jsonl":
+        found += [each.prompt for each in read_prompts(arguments.prompts) if each.label in ("", label)]
+    elif arguments.prompts:
+        found += read_texts(arguments.prompts)
+    elif not found:
         raise UsageError("There is nothing to ask for; give --prompt TEXT or --prompts FILE.")
     return found
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read ({error}); give a text file with a prompt to a line.") from error

@@ -12,7 +12,6 @@ import argparse
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any, cast
 
 import torch
@@ -137,12 +136,15 @@ def planned(arguments: argparse.Namespace, dataset: Dataset) -> tuple[Restyle, l
         if isinstance(members, BlendsetError):
             left_out.append(str(members))
             continue
-        prompts = prompts_from(arguments, members[0].subject_label)
+        label = members[0].subject_label
+        prompts = prompts_from(arguments, label)
+        if not prompts:
+            left_out.append(f"No prompt of {arguments.prompts} is for '{label}'.")
         for prompt in prompts:
             wanted += _wanted_set(synthesizer, members, prompt, arguments.seed)
     if not wanted:
         raise BlendsetError(left_out[0] if left_out else f"{dataset.root} holds no views of a subject.")
-    return synthesizer, wanted, left_out
+    return synthesizer, wanted, list(dict.fromkeys(left_out))
 
 
 def _wanted_set(synthesizer: Restyle, members: Sequence[ViewRecord], prompt: str, seed: int) -> Iterator[Wanted]:
