@@ -12,7 +12,7 @@ from diffusers import DiffusionPipeline, ImagePipelineOutput
 from diffusers.image_processor import VaeImageProcessor
 
 
-class Zero123PlusPipeline(DiffusionPipeline):
+class Zero123PlusPipeline(DiffusionPipeline):  # type: ignore[misc] # diffusers has no types
     def __init__(self, vae: Any, unet: Any, scheduler: Any, vision_encoder: Any, feature_extractor: Any) -> None:
         super().__init__()
         self.register_modules(

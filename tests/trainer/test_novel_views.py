@@ -17,6 +17,7 @@ from blendset.errors import BlendsetError
 from blendset_trainer.cli import main
 from blendset_trainer.synthesis.novel_views import Sheet, cut, cut_out
 from blendset_trainer.synthetic_views import has_camera, read_synthesis
+from blendset_trainer.tables import captions, index_table
 from tests.trainer import sheet_pipeline
 from tests.trainer.tiny_datasets import add_picture, add_scene, make_dataset
 from tests.trainer.tiny_pipelines import stable_diffusion, zero123plus
@@ -95,6 +96,15 @@ def test_a_sheet_becomes_views_with_their_angles(
     )
     assert made.settings["remote_code"] == str(code) and len(made.settings["remote_code_revision"]) == 64
     assert {read_synthesis(dataset.rgb_path(view).parent).seed for view in second} == {made.seed}
+
+
+def test_what_was_asked_for_by_a_picture_has_no_caption(model: Path, code: Path, dataset: Dataset) -> None:
+    assert synthesized(dataset, model, "--remote-code", str(code)) == 0
+    assert main(["caption", str(dataset.root), "--with", "metadata"]) == 0
+    index = index_table(dataset)
+    dense = captions(dataset, index, ("dense",))["dense"].to_pylist()
+    said = {text for text, source in zip(dense, index["source"].to_pylist(), strict=True) if source == "synthetic"}
+    assert said == {None}
 
 
 def test_what_a_sheet_is_drawn_of_and_with_decides_it(

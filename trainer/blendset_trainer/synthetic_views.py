@@ -7,7 +7,6 @@ nobody knows its camera, the camera's focal length in pixels is 0.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,6 +53,6 @@ def has_camera(camera: CameraRecord) -> bool:
     return camera.fx > 0
 
 
-def as_prompted(prompt: str) -> Mapping[str, str]:
-    """The captions of a synthesized view: what was asked for."""
-    return {"short": prompt, "dense": prompt}
+def as_prompted(prompt: str) -> dict[str, Any]:
+    """The captions of a synthesized view: what was asked for, if that was said in words."""
+    return {"short": prompt, "dense": prompt} if prompt else {}

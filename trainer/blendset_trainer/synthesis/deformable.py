@@ -21,7 +21,7 @@ from blendset.errors import BlendsetError
 from blendset.records import SceneRecord, slug, write_json
 from blendset.tokens import Grid
 from blendset_trainer.synthesis.command import generator_from
-from blendset_trainer.synthesis.pipelines import Generator, noise_generators, refuse_overlong
+from blendset_trainer.synthesis.pipelines import Generator, for_each, noise_generators, refuse_overlong
 from blendset_trainer.synthesis.prompts.files import DEFORMABLE, SET, Prompt, read_prompts
 from blendset_trainer.synthesis.subject_attention import FollowedSubject, word_tokens
 from blendset_trainer.synthesis.wanting import Asked, unseen, wanted_view
@@ -66,9 +66,6 @@ class Deformable:
         for fault in filter(None, refuse_overlong(self._pipeline, prompts)):
             raise fault
         words = [word_tokens(self._readers, prompt, wanted[0].view.subject_label) for prompt in prompts]
-        options = dict(self._options)
-        if "negative_prompt" in options:
-            options["negative_prompt"] = [options["negative_prompt"]] * len(prompts)
         height, width = self._sides
         with FollowedSubject(self._pipeline.transformer, words, self._grid(height, width)) as followed:
             return list(
@@ -79,7 +76,7 @@ class Deformable:
                     generator=noise_generators([each.made.seed for each in wanted]),
                     callback_on_step_end=followed,
                     output_type="np",
-                    **options,
+                    **for_each(self._options, len(prompts)),
                 ).images
             )
 

@@ -20,10 +20,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from blendset.dataset import VIEW_RECORD, Dataset
+from blendset.dataset import PASSES, VIEW_RECORD, Dataset
 from blendset.errors import BlendsetError
 from blendset.records import ViewRecord, read_record
-from blendset_trainer.export.source import has_passes
 from blendset_trainer.stages import View
 from blendset_trainer.synthesis.command import generator_from
 from blendset_trainer.synthesis.parents import parent_views
@@ -51,7 +50,7 @@ class Sheet:
     def __str__(self) -> str:
         return f"{self.rows}x{self.columns}"
 
-    def seen_from(self, parent: ViewRecord) -> list[dict[str, float]]:
+    def seen_from(self, parent: ViewRecord) -> list[dict[str, Any]]:
         """What is known of the angles of each view of a parent."""
         if parent.azimuth_deg is None or not self.poses:
             return [{}] * (self.rows * self.columns)
@@ -72,11 +71,13 @@ do, and elevations do not depend on the picture's.
 def sheet_of(model: str, layout: tuple[int, int] | None) -> Sheet:
     """The sheet that a model draws; BlendsetError where neither it nor the command line says."""
     known = KNOWN.get(Path(model).name)
-    if layout is None and known is None:
+    if known and layout in (None, (known.rows, known.columns)):
+        return known
+    if layout is None:
         raise BlendsetError(
             f"Nobody said how many views {model} draws; give --layout ROWSxCOLUMNS, or 1xN for N separate pictures."
         )
-    return known if known and layout in (None, (known.rows, known.columns)) else Sheet(*(layout or ()))
+    return Sheet(*layout)
 
 
 @dataclass
@@ -172,7 +173,7 @@ def planned(arguments: argparse.Namespace, dataset: Dataset) -> tuple[NovelViews
     sheet = sheet_of(arguments.model, arguments.layout)
     synthesizer = NovelViews(generator_from(arguments), sheet, arguments.background, arguments.width, arguments.height)
     views = parent_views(dataset, arguments.selection)
-    parents = [view for view in views if view.subject and has_passes(view)]
+    parents = [view for view in views if view.subject and PASSES in view.files]
     if not parents:
         raise BlendsetError(f"No view of {dataset.root} has a subject and its mask; render some, or choose others.")
     without = len(views) - len(parents)
