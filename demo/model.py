@@ -93,7 +93,8 @@ def autoencoder(pictures: torch.Tensor) -> diffusers.AutoencoderKL:
         for part in half.modules():
             if isinstance(part, ResnetBlock2D):  # which adds what its second convolution makes
                 zero(part.conv2)
-        zero(half.conv_in), zero(half.conv_out)
+        zero(half.conv_in)
+        zero(half.conv_out)
         half.conv_norm_out.weight.data.fill_(LARGE / 2)
         half.conv_in.bias.data[6:] = torch.tensor([LARGE, -LARGE])
         for colour in range(3):
@@ -105,8 +106,8 @@ def autoencoder(pictures: torch.Tensor) -> diffusers.AutoencoderKL:
 
 
 def zero(convolution: torch.nn.Conv2d) -> None:
-    convolution.weight.data.zero_()
-    convolution.bias.data.zero_()
+    for each in convolution.parameters():
+        each.data.zero_()
 
 
 if __name__ == "__main__":

@@ -22,13 +22,13 @@ from blendset_trainer.training.families import Conditions, Family
 from blendset_trainer.training.feed import Batch, Feed
 from blendset_trainer.training.finishing import finish
 from blendset_trainer.training.guidance import normalised_guidance
-from blendset_trainer.training.log import read_log
 from blendset_trainer.training.losses import levels_of, sample_losses
 from blendset_trainer.training.preparing import references_for
 from blendset_trainer.training.reference_sampling import denoised
 from blendset_trainer.training.references import ReferenceSettings, dropped
 from blendset_trainer.training.runs import Run
 from blendset_trainer.training.samples import CaptionSettings, Source, SourceSettings, load_source
+from blendset_trainer.training_runs import read_log
 from tests.trainer.tiny_datasets import add_picture, add_scene, make_dataset
 from tests.trainer.tiny_pipelines import PIXELS, Make, maker
 from tests.trainer.tiny_runs import config_of, prepared, run_of, weights_of

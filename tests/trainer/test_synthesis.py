@@ -139,9 +139,10 @@ def test_a_prompt_longer_than_the_encoder_is_one_sentence(pipeline: Make, datase
         ("flux", ["--embedded-guidance", "3.5", "--cfg-scale", "2"], ""),
         ("flux_schnell", ["--embedded-guidance", "3.5"], "has no guidance embedded; use --cfg-scale"),
         ("stable_diffusion", ["--embedded-guidance", "3.5"], "has no guidance embedded; use --cfg-scale"),
+        ("stable_diffusion_3", ["--width", "34"], "A side of 34 pixels is no multiple of 4"),
     ],
 )
-def test_guidance_is_what_the_model_has(
+def test_guidance_and_sizes_are_what_the_model_has(
     pipeline: Make, dataset: Dataset, kind: str, words: list[str], says: str, capsys: Any
 ) -> None:
     assert synthesized(dataset, pipeline(kind), *words) == (1 if says else 0)

@@ -21,7 +21,7 @@ from blendset.errors import BlendsetError
 from blendset.records import SceneRecord, slug, write_json
 from blendset.tokens import Grid
 from blendset_trainer.synthesis.command import generator_from
-from blendset_trainer.synthesis.pipelines import Generator, for_each, noise_generators, refuse_overlong
+from blendset_trainer.synthesis.pipelines import Generator, for_each, noise_generators, refuse_overlong, refuse_sides
 from blendset_trainer.synthesis.prompts.files import DEFORMABLE, SET, Prompt, read_prompts
 from blendset_trainer.synthesis.subject_attention import FollowedSubject, word_tokens
 from blendset_trainer.synthesis.wanting import Asked, unseen, wanted_view
@@ -95,10 +95,7 @@ class Deformable:
 
     def _grid(self, height: int, width: int) -> Grid:
         pixels = 2 * self._pipeline.vae_scale_factor
-        if height % pixels or width % pixels:
-            raise BlendsetError(
-                f"{width} x {height} pixels are no multiple of {pixels}; give such --width and --height."
-            )
+        refuse_sides(self._pipeline, (height, width))
         return height // pixels, width // pixels
 
 

@@ -11,9 +11,8 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
-from blendset.errors import BlendsetError
 from blendset.tokens import Grid
-from blendset_trainer.synthesis.pipelines import noise_generators
+from blendset_trainer.synthesis.pipelines import noise_generators, refuse_sides
 
 
 @dataclass(frozen=True)
@@ -25,12 +24,7 @@ class Layout:
     width: int
 
     def __post_init__(self) -> None:
-        multiple = 2 * self.pipeline.vae_scale_factor
-        if self.height % multiple or self.width % multiple:
-            raise BlendsetError(
-                f"Renders of {self.width} x {self.height} pixels are no multiple of {multiple}, which "
-                f"{type(self.pipeline).__name__} draws; render at another resolution."
-            )
+        refuse_sides(self.pipeline, (self.height, self.width))
 
     @property
     def denoiser(self) -> Any:

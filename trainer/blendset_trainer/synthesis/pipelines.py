@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -210,6 +210,17 @@ def refuse_overlong(pipeline: Any, prompts: Sequence[str]) -> list[BlendsetError
         )
         for prompt, count in zip(prompts, counts, strict=True)
     ]
+
+
+def refuse_sides(pipeline: Any, sides: Iterable[int]) -> None:
+    """BlendsetError for a side, in pixels, that a pipeline does not draw: all take multiples of two latents."""
+    multiple = 2 * pipeline.vae_scale_factor
+    for side in sides:
+        if side % multiple:
+            raise BlendsetError(
+                f"A side of {side} pixels is no multiple of {multiple}, which {type(pipeline).__name__} draws; choose "
+                "another size."
+            )
 
 
 def noise_generators(seeds: Sequence[int]) -> list[torch.Generator]:

@@ -19,7 +19,7 @@ from blendset.errors import BlendsetError
 from blendset.records import ViewRecord
 from blendset_trainer.synthesis.command import generator_from
 from blendset_trainer.synthesis.parents import captioned_views
-from blendset_trainer.synthesis.pipelines import Generator, for_each, noise_generators, refuse_overlong
+from blendset_trainer.synthesis.pipelines import Generator, for_each, noise_generators, refuse_overlong, refuse_sides
 from blendset_trainer.synthesis.wanting import Asked, wanted_view
 from blendset_trainer.synthesis.work import Batch, Picture, Wanted
 
@@ -46,6 +46,7 @@ class TextToImage:
     def setup(self) -> None:
         self._pipeline = self.generator.load()
         self._options = self.generator.options(self._pipeline)
+        refuse_sides(self._pipeline, self.size.values())
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if not name.startswith("_")}
