@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Do shared attention and warps make the views of a set agree? Small FLUX depth models from scratch draw the same sets
+from the same noise: each view by itself, and together in the ways that `blendset synthesize --job restyle` offers.
+
+.venv/bin/python benchmarks/view_sets.py [--config benchmarks/view_sets.toml] [--workers 2]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import FluxControlPipeline
+from numpy.typing import NDArray
+from ray_traced import GROUND
+from report import ROOT, keep, table
+from view_sets_measures import FIGURES, Measured, Pictures, by_seed, interval
+from view_sets_model import Model, depth_shown, no_caption, painted, palettes, trained, view_from_side
+from view_sets_plot import plot
+
+from blendset.cameras import Array
+from blendset.correspondence import ViewGeometry
+from blendset.options import REQUIRED, option, read_toml, structure
+from blendset_trainer.shared_attention import ViewSets, shared_attention
+from blendset_trainer.shared_attention.view_sets import Mode
+from blendset_trainer.synthesis.steering import Steering, Warping
+from blendset_trainer.synthesis.warp import plan_warps
+from blendset_trainer.training.draws import generator
+from blendset_trainer.training.families.flux import packed
+
+VIEWS = 3
+APART = "apart"
+NAMES = "large ball", "small ball", "box", "ground"
+"""The scene's objects, by their ids from 1 on."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """How the views of a set are drawn; without `share` each attends to itself alone."""
+
+    share: Mode | None = None
+    warp: Warping = "none"
+
+
+WAYS = {
+    APART: Way(),
+    "shared: foreground": Way("foreground"),
+    "shared: same-object": Way("same-object"),
+    "warp: noisy": Way(warp="noisy"),
+    "warp: clean": Way(warp="clean"),
+    "foreground + noisy warp": Way("foreground", "noisy"),
+    "foreground + clean warp": Way("foreground", "clean"),
+}
+TRACED = "traced: one palette"
+OTHERS = "traced: a palette each"
+"""The best and the worst that sets can be: ray traced, in the same colours from all sides or in others from each."""
+
+
+@dataclass(frozen=True)
+class Sets:
+    count: int = option(REQUIRED, "drawn from each model, in each way")
+    turn_deg: float = option(REQUIRED, "from each of the three views to the next")
+    steps: int = option(REQUIRED, "of Euler's method")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What view_sets.toml sets."""
+
+    model: Model
+    sets: Sets
+    seeds: tuple[int, ...] = option(REQUIRED, "one model for each")
+
+
+def main() -> None:
+    options = parsed()
+    settings = load(options.config)
+    with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
+        running = [pool.submit(drawn_by, settings, seed) for seed in settings.seeds]
+        drawn = [each.result() for each in running]
+    folder = ROOT / "build" / "benchmarks"
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = {way: np.stack([each[way] for each in drawn]) for way in drawn[0]}
+    np.savez_compressed(folder / "view_sets.npz", allow_pickle=False, **pictures)
+    ways = {way: measured(settings, each) for way, each in pictures.items()}
+    tell(ways, settings.seeds)
+    plot(folder / "view_sets.png", {way: pictures[way][:, 0] for way in (*WAYS, TRACED)}, ways)
+
+
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", type=Path, default=Path(__file__).with_suffix(".toml"), metavar="FILE.toml")
+    parser.add_argument("--workers", type=int, default=2, metavar="N", help="models trained at once, one core each")
+    return parser.parse_args()
+
+
+def load(path: Path) -> Settings:
+    return structure(Settings, read_toml(path), str(path))
+
+
+# ---- drawing ---------------------------------------------------------------------------------------------------------
+
+
+def sets_of(settings: Settings, seed: int) -> list[list[ViewGeometry]]:
+    """Views from cameras that no model of this seed was trained on."""
+    starts = np.random.default_rng([seed, 1]).uniform(0, 360, settings.sets.count)
+    turns = settings.sets.turn_deg * np.arange(VIEWS)
+    return [[view_from_side(start + turn, settings.model.pixels) for turn in turns] for start in starts]
+
+
+def drawn_by(settings: Settings, seed: int) -> dict[str, Pictures]:
+    """Train one model on one core, and draw its sets in every way; the ray-traced ones beside them."""
+    torch.set_num_threads(1)
+    begun = time.perf_counter()
+    pipeline = trained(settings.model, seed)
+    ready = time.perf_counter()
+    sets = sets_of(settings, seed)
+    drawn = {
+        name: np.stack(
+            [draw(pipeline, views, way, settings.sets.steps, seed, number) for number, views in enumerate(sets)]
+        )
+        for name, way in WAYS.items()
+    }
+    print(f"seed {seed}: {ready - begun:.0f} s of training, {time.perf_counter() - ready:.0f} s of drawing", flush=True)
+    return drawn | traced(sets, seed)
+
+
+def traced(sets: Sequence[Sequence[ViewGeometry]], seed: int) -> dict[str, Pictures]:
+    """The sets as a ray tracer shows them."""
+    colours = palettes(np.random.default_rng([seed, 2]), len(sets) * VIEWS).reshape(len(sets), VIEWS, -1, 3)
+    kinds = {TRACED: np.repeat(colours[:, :1], VIEWS, axis=1), OTHERS: colours}
+    return {
+        kind: np.array(
+            [
+                [painted(*each) for each in zip(views, chosen, strict=True)]
+                for views, chosen in zip(sets, by_set, strict=True)
+            ],
+            np.float32,
+        )
+        for kind, by_set in kinds.items()
+    }
+
+
+@torch.no_grad()
+def draw(
+    pipeline: FluxControlPipeline, views: Sequence[ViewGeometry], way: Way, steps: int, seed: int, number: int
+) -> NDArray[np.float32]:
+    """The pictures (views, H, W, 3) of a set. Its number decides the noise, whatever the way."""
+    side = views[0].camera.width
+    grid = side // 2, side // 2
+    warps = plan_warps(views, grid, list(reversed(range(len(views)))))
+    steering = Steering(pipeline.scheduler, grid, warps, way.warp)
+    random = generator(seed, "drawing", number)
+    noise = torch.randn(len(views), 3, side, side, generator=random)
+    sets = ViewSets(ids_seen(views, way), grid, way.share or "foreground")
+    with shared_attention(pipeline.transformer, sets) if way.share else nullcontext():
+        drawn: Any = pipeline(
+            **no_caption(len(views)),
+            control_image=depth_shown(views),
+            height=side,
+            width=side,
+            num_inference_steps=steps,
+            generator=random,
+            latents=steering.begin(packed(noise)),
+            callback_on_step_end=steering,
+            output_type="np",
+        )
+    return np.asarray(drawn.images, np.float32)
+
+
+def ids_seen(views: Sequence[ViewGeometry], way: Way) -> torch.Tensor:
+    """Ids (1, views, H, W) as attention is to share them; to the mode "foreground" the ground is none."""
+    ids = np.stack([view.passes.id for view in views]).astype(np.int64)
+    return torch.from_numpy(np.where(ids == GROUND, 0, ids) if way.share == "foreground" else ids)[None]
+
+
+# ---- what came of it -------------------------------------------------------------------------------------------------
+
+
+def measured(settings: Settings, pictures: NDArray[np.float32]) -> Measured:
+    """Of pictures (seeds, sets, views, H, W, 3), all sets together."""
+    sets = [views for seed in settings.seeds for views in sets_of(settings, seed)]
+    return Measured.of(sets, pictures.reshape(len(sets), *pictures.shape[2:]))
+
+
+def tell(ways: Mapping[str, Measured], seeds: Sequence[int]) -> None:
+    """Print the tables and keep their figures, with 95 % intervals over sets."""
+    figures = {way: told(each.figures, len(each.flaws)) for way, each in ways.items()}
+    apart = ways[APART]
+    parts = {
+        way: told(lambda sets, each=each: each.figures(sets)[:2] / apart.figures(sets)[:2], len(each.flaws))
+        for way, each in ways.items()
+    }
+    rows = [(way, *map(shown, figures[way].T), *map(shown, parts[way].T)) for way in ways]
+    print(table(("way", *FIGURES, *(f"{name}, part of {APART}" for name in FIGURES[:2])), rows))
+    print(
+        table(("way", *NAMES), [(way, *(f"{value:.1f}" for value in each.by_object())) for way, each in ways.items()])
+    )
+    keep(
+        "view_sets",
+        {
+            "columns": FIGURES,
+            "figures, with intervals": {way: each.tolist() for way, each in figures.items()},
+            "residuals as a part of apart, with intervals": {way: each.tolist() for way, each in parts.items()},
+            "by seed": {way: by_seed(each, len(seeds)).tolist() for way, each in ways.items()},
+            "residuals by object": {way: each.by_object().tolist() for way, each in ways.items()},
+        },
+    )
+
+
+def told(statistic: Callable[[NDArray[np.intp]], Array], sets: int) -> Array:
+    """A statistic of all sets and the ends of its interval (3, figures)."""
+    return np.stack([statistic(np.arange(sets)), *interval(statistic, sets)])
+
+
+def shown(figure: Array) -> str:
+    mean, low, high = figure
+    return f"{mean:.3g} ({low:.3g} to {high:.3g})"
+
+
+if __name__ == "__main__":
+    main()

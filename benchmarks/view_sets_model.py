@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A small FLUX depth pipeline, trained from scratch on ray-traced pictures of one scene, whose objects have other
+colours in each: depth says where things are and nothing of how they look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxControlPipeline, FluxTransformer2DModel
+from numpy.typing import NDArray
+from ray_traced import camera_at, view_from
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from blendset.cameras import Array
+from blendset.correspondence import ViewGeometry
+from blendset.options import REQUIRED, option
+from blendset_trainer.shared_attention import places
+from blendset_trainer.synthesis.restyle import disparity
+from blendset_trainer.training.draws import generator
+from blendset_trainer.training.families.flux import packed
+from blendset_trainer.training.noise import FlowAxis, mixed, target
+
+OBJECTS = 4
+SKY = 0.9
+DARKEST = 0.1
+"""Of the colours that objects have."""
+ROTARY = (8, 12, 12)
+"""Widths of a head that turn with picture, row and column."""
+TEXT = 8
+"""Width of the caption, which is one token of zeros."""
+ELEVATION, DISTANCE = 25.0, 5.2
+
+
+@dataclass(frozen=True)
+class Model:
+    pixels: int = option(REQUIRED, "on a side of a picture; four of them are a token")
+    heads: int = option(REQUIRED, "of attention")
+    double_blocks: int = option(REQUIRED, "with weights of their own for the caption")
+    single_blocks: int = option(REQUIRED, "with weights for both")
+    cameras: int = option(REQUIRED, "whose pictures it is trained on, each time in other colours")
+    steps: int = option(REQUIRED, "of the optimizer")
+    batch: int = option(REQUIRED, "pictures in each")
+    learning_rate: float = option(REQUIRED, "the highest; it rises for three tenths of the steps, then falls to zero")
+    ema: float = option(REQUIRED, "decay of the running average of the weights")
+
+
+# ---- pictures --------------------------------------------------------------------------------------------------------
+
+
+def view_from_side(azimuth_deg: float, pixels: int) -> ViewGeometry:
+    """A view of the scene from a circle around it."""
+    return view_from(camera_at(azimuth_deg, ELEVATION, DISTANCE, pixels))
+
+
+def shade(view: ViewGeometry) -> Array:
+    """How bright (H, W) the light from above makes what a view shows: 0.4 to 1, the same from all sides."""
+    return np.where(view.passes.id == 0, 1.0, 0.7 + 0.3 * view.passes.normal[..., 2])
+
+
+def palettes(random: np.random.Generator, count: int) -> Array:
+    """Colours (count, objects, 3) in 0..1."""
+    return random.uniform(DARKEST, 1, (count, OBJECTS, 3))
+
+
+def painted(view: ViewGeometry, palette: Array) -> Array:
+    """The picture (H, W, 3) in 0..1 of objects that have these colours (objects, 3)."""
+    colours = np.concatenate([np.full((1, 3), SKY), palette])
+    return np.asarray(colours[view.passes.id] * shade(view)[..., None])
+
+
+# ---- the pipeline ----------------------------------------------------------------------------------------------------
+
+
+def untrained(model: Model, deviation: float) -> FluxControlPipeline:
+    """FLUX depth's parts, narrow. Its latents are pixels, scaled by the deviation that they have."""
+    transformer = FluxTransformer2DModel(
+        in_channels=24, out_channels=12, num_layers=model.double_blocks, num_single_layers=model.single_blocks,
+        attention_head_dim=sum(ROTARY), num_attention_heads=model.heads, axes_dims_rope=ROTARY,
+        joint_attention_dim=TEXT, pooled_projection_dim=TEXT,
+    )  # fmt: skip
+    scheduler = FlowMatchEulerDiscreteScheduler()
+    pipeline = FluxControlPipeline(scheduler, handing_through(1 / deviation), None, None, None, None, transformer)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def handing_through(scale: float) -> AutoencoderKL:
+    """An autoencoder that hands pixels through, scaled."""
+    vae = AutoencoderKL(
+        latent_channels=3, block_out_channels=(8,), norm_num_groups=1, use_quant_conv=False, use_post_quant_conv=False,
+        scaling_factor=scale, shift_factor=0.0,
+    )  # fmt: skip
+    vae.encoder, vae.decoder = nn.Conv2d(3, 6, 1), nn.Identity()
+    nn.init.dirac_(vae.encoder.weight)
+    vae.encoder.bias = nn.Parameter(torch.tensor([0.0] * 3 + [-30.0] * 3))  # the log variance: none
+    return vae.requires_grad_(False)
+
+
+def no_caption(count: int) -> dict[str, Tensor]:
+    """What the pipeline's encoders would say of `count` empty captions."""
+    return {"prompt_embeds": torch.zeros(count, 1, TEXT), "pooled_prompt_embeds": torch.zeros(count, TEXT)}
+
+
+# ---- training --------------------------------------------------------------------------------------------------------
+
+
+def trained(model: Model, seed: int) -> FluxControlPipeline:
+    """The pipeline with the running average of its weights after all steps."""
+    torch.manual_seed(seed)
+    random = np.random.default_rng([seed, 0])
+    views = [view_from_side(azimuth, model.pixels) for azimuth in random.uniform(0, 360, model.cameras)]
+    deviation = np.std([2 * painted(view, palettes(random, 1)[0]) for view in views])
+    pipeline = untrained(model, float(deviation))
+    average = AveragedModel(pipeline.transformer, multi_avg_fn=get_ema_multi_avg_fn(model.ema))
+    optimizer = torch.optim.AdamW(pipeline.transformer.parameters())
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, model.learning_rate, model.steps)
+    for step, (clean, depth) in enumerate(islice(batches(views, model.batch, random), model.steps)):
+        loss = flow_loss(pipeline, clean / deviation, depth / deviation, generator(seed, "training", step))
+        loss.backward()
+        nn.utils.clip_grad_norm_(pipeline.transformer.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        schedule.step()
+        average.update_parameters(pipeline.transformer)
+    pipeline.register_modules(transformer=average.module.eval().requires_grad_(False))
+    return pipeline
+
+
+def batches(views: list[ViewGeometry], size: int, random: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    """Pictures and their depth, (B, 3, H, W) in -1..1 each."""
+    depths = torch.cat([depth_shown([view]) for view in views])
+    while True:
+        chosen = random.integers(len(views), size=size)
+        colours = palettes(random, size)
+        pictures = [painted(views[number], palette) for number, palette in zip(chosen, colours, strict=True)]
+        yield as_tensor(np.stack(pictures)) * 2 - 1, depths[chosen]
+
+
+def depth_shown(views: Sequence[ViewGeometry]) -> Tensor:
+    """What FLUX is shown of the depth of a set, (views, 3, H, W) in -1..1: its pipeline takes tensors as they are."""
+    return disparity([view.passes for view in views]) * 2 - 1
+
+
+def as_tensor(pictures: NDArray[np.float64]) -> Tensor:
+    """Pictures (B, 3, H, W) of (B, H, W, 3)."""
+    return torch.from_numpy(pictures).float().movedim(-1, 1)
+
+
+def flow_loss(pipeline: FluxControlPipeline, clean: Tensor, depth: Tensor, random: torch.Generator) -> Tensor:
+    """Rectified flow's, at uniform levels."""
+    level = torch.rand(len(clean), generator=random)
+    noise = torch.randn(clean.shape, generator=random)
+    noisy = mixed(FlowAxis(), clean, noise, level)
+    captions = no_caption(len(clean))
+    predicted = pipeline.transformer(
+        hidden_states=torch.cat([packed(noisy), packed(depth)], dim=2),
+        timestep=level,
+        encoder_hidden_states=captions["prompt_embeds"],
+        pooled_projections=captions["pooled_prompt_embeds"],
+        img_ids=places(clean.shape[2] // 2, clean.shape[3] // 2),
+        txt_ids=torch.zeros(1, 3),
+        return_dict=False,
+    )[0]
+    return functional.mse_loss(predicted, packed(target("flow", FlowAxis(), clean, noise, level)))
