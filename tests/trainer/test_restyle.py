@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,8 @@ import diffusers
 import numpy as np
 import pytest
 import torch
+from diffusers.models.autoencoders.vae import Encoder
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from blendset.dataset import PASSES, RGB, Dataset
 from blendset.errors import BlendsetError
@@ -86,6 +89,27 @@ def test_each_way_makes_other_pictures_and_the_same_again(pipeline: Make, datase
     for words in ([], ["--anchor"]):
         assert restyled(dataset, model, *words) == 0
     assert synthetic(dataset) == first
+
+
+def test_flux_is_shown_depth_from_black_to_white(pipeline: Make, dataset: Dataset) -> None:
+    shown: list[torch.Tensor] = []
+
+    def look(module: torch.nn.Module, given: Any) -> None:
+        if isinstance(module, Encoder):
+            shown.append(given[0])
+
+    with register_module_forward_pre_hook(look):
+        assert restyled(dataset, pipeline("flux_depth")) == 0
+    [depth] = shown
+    assert (float(depth.min()), float(depth.max())) == (-1.0, 1.0)
+
+
+def test_no_draw_is_left_to_chance(pipeline: Make, dataset: Dataset, tmp_path: Path) -> None:
+    other = Dataset(Path(shutil.copytree(dataset.root, tmp_path / "other")))
+    for number, each in enumerate((dataset, other)):
+        torch.manual_seed(number)
+        assert restyled(each, pipeline("flux_depth")) == 0
+    assert synthetic(dataset) == synthetic(other)
 
 
 def test_the_result_can_be_scored_and_selected(pipeline: Make, dataset: Dataset) -> None:

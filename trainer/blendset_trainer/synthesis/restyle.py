@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from blendset.correspondence import ViewGeometry
 from blendset.dataset import RGB, Dataset
@@ -27,7 +28,7 @@ from blendset_trainer.shared_attention.view_sets import Mode
 from blendset_trainer.synthesis.command import generator_from, prompts_from
 from blendset_trainer.synthesis.layouts import Layout
 from blendset_trainer.synthesis.parents import parent_views
-from blendset_trainer.synthesis.pipelines import Generator, for_each, refuse_overlong
+from blendset_trainer.synthesis.pipelines import Generator, for_each, noise_generators, refuse_overlong
 from blendset_trainer.synthesis.steering import Steering, Warping
 from blendset_trainer.synthesis.view_sets import disparity, geometry_of, ids_of, view_sets_of
 from blendset_trainer.synthesis.wanting import Asked, wanted_view
@@ -36,6 +37,7 @@ from blendset_trainer.synthesis.work import Batch, Picture, Wanted, drawn_in_gro
 
 JOB = "restyle"
 APART = "apart"
+FLUX_CONTROL = "control_image"
 
 
 @dataclass(frozen=True)
@@ -94,10 +96,17 @@ class Restyle:
                 latents=steering.begin(noise),
                 callback_on_step_end=steering,
                 output_type="np",
-                **{self._control: disparity([each.passes for each in views])},
+                generator=noise_generators([wanted[0].made.seed])[0],  # FLUX draws its depth's latents, too
+                **{self._control: self._depth(views)},
                 **for_each(self._options, len(views)),
             ).images
         return list(pictures[len(anchors) :])
+
+    def _depth(self, views: Sequence[ViewGeometry]) -> Tensor:
+        """Depth as the pipeline takes it, (N, 3, H, W): ControlNet's from 0 to 1, FLUX's from -1 to 1, for it scales
+        no tensor."""
+        shown = disparity([each.passes for each in views])
+        return 2 * shown - 1 if self._control == FLUX_CONTROL else shown
 
     def _sharing(
         self, views: Sequence[ViewGeometry], objects: Sequence[int], layout: Layout
@@ -123,7 +132,7 @@ def control_name(pipeline: Any, model: str) -> str:
             f"{model} is a {kind}, which takes no depth, so the views would not keep their geometry; give a FLUX depth "
             "model, or a Stable Diffusion model with --controlnet."
         )
-    return "control_image" if kind.startswith("Flux") else "image"
+    return FLUX_CONTROL if kind.startswith("Flux") else "image"
 
 
 def planned(arguments: argparse.Namespace, dataset: Dataset) -> tuple[Restyle, list[Wanted], list[str]]:
