@@ -23,7 +23,7 @@ from diffusers import FluxControlPipeline
 from numpy.typing import NDArray
 from ray_traced import GROUND
 from report import ROOT, keep, table
-from view_sets_measures import FIGURES, Measured, Pictures, by_seed, interval
+from view_sets_measures import FIGURES, Measured, Pictures, by_seed, with_interval
 from view_sets_model import Model, depth_shown, no_caption, painted, palettes, trained, view_from_side
 from view_sets_plot import plot
 
@@ -194,37 +194,40 @@ def measured(settings: Settings, pictures: NDArray[np.float32]) -> Measured:
 
 def tell(ways: Mapping[str, Measured], seeds: Sequence[int]) -> None:
     """Print the tables and keep their figures, with 95 % intervals over sets."""
-    figures = {way: told(each.figures, len(each.flaws)) for way, each in ways.items()}
-    apart = ways[APART]
-    parts = {
-        way: told(lambda sets, each=each: each.figures(sets)[:2] / apart.figures(sets)[:2], len(each.flaws))
-        for way, each in ways.items()
-    }
-    rows = [(way, *map(shown, figures[way].T), *map(shown, parts[way].T)) for way in ways]
-    print(table(("way", *FIGURES, *(f"{name}, part of {APART}" for name in FIGURES[:2])), rows))
-    print(
-        table(("way", *NAMES), [(way, *(f"{value:.1f}" for value in each.by_object())) for way, each in ways.items()])
-    )
+    figures = {way: with_interval(each.figures, each.sets) for way, each in ways.items()}
+    parts = {way: with_interval(beside(each, ways[APART]), each.sets) for way, each in ways.items()}
+    agree = [
+        [figure for pair in zip(figures[way][:, :2].T, parts[way].T, strict=True) for figure in pair] for way in ways
+    ]
+    heads = [head for name in FIGURES[:2] for head in (name, f"as a part of {APART}")]
+    print(table(("way", *heads), [(way, *map(shown, each)) for way, each in zip(ways, agree, strict=True)]))
+    print(table(("way", *FIGURES[2:]), [(way, *map(shown, figures[way][:, 2:].T)) for way in ways]))
+    objects = {way: each.by_object() for way, each in ways.items()}
+    print(table(("residual", *NAMES), [(way, *(f"{figure:.1f}" for figure in each)) for way, each in objects.items()]))
     keep(
         "view_sets",
         {
             "columns": FIGURES,
-            "figures, with intervals": {way: each.tolist() for way, each in figures.items()},
-            "residuals as a part of apart, with intervals": {way: each.tolist() for way, each in parts.items()},
-            "by seed": {way: by_seed(each, len(seeds)).tolist() for way, each in ways.items()},
-            "residuals by object": {way: each.by_object().tolist() for way, each in ways.items()},
+            "figures, with intervals": as_lists(figures),
+            "residuals as a part of apart, with intervals": as_lists(parts),
+            "by seed": as_lists({way: by_seed(each, len(seeds)) for way, each in ways.items()}),
+            "residuals by object": as_lists(objects),
         },
     )
 
 
-def told(statistic: Callable[[NDArray[np.intp]], Array], sets: int) -> Array:
-    """A statistic of all sets and the ends of its interval (3, figures)."""
-    return np.stack([statistic(np.arange(sets)), *interval(statistic, sets)])
+def beside(measured: Measured, apart: Measured) -> Callable[[NDArray[np.intp]], Array]:
+    """The residuals of sets as a part of those of the same sets, drawn apart."""
+    return lambda sets: measured.figures(sets)[:2] / apart.figures(sets)[:2]
+
+
+def as_lists(figures: Mapping[str, Array]) -> dict[str, Any]:
+    return {way: each.tolist() for way, each in figures.items()}
 
 
 def shown(figure: Array) -> str:
-    mean, low, high = figure
-    return f"{mean:.3g} ({low:.3g} to {high:.3g})"
+    mean, low, high = (f"{round(each, 3):.3g}" for each in figure)
+    return f"{mean} ({low} to {high})"
 
 
 if __name__ == "__main__":

@@ -43,6 +43,10 @@ class Measured:
         each = [_of_set(views, drawn) for views, drawn in zip(sets, pictures, strict=True)]
         return cls(*map(np.array, zip(*each, strict=True)))
 
+    @property
+    def sets(self) -> int:
+        return len(self.flaws)
+
     def figures(self, sets: NDArray[np.intp]) -> Array:
         """`FIGURES` over these sets, by number."""
         differences, compared = self.differences[sets].sum(axis=0), self.compared[sets].sum(axis=0)
@@ -96,15 +100,13 @@ def slope(lab: Array) -> float:
     return float(sum((np.diff(lab[..., 0], axis=axis) ** 2).mean() for axis in (1, 2)))
 
 
-def interval(statistic: Callable[[NDArray[np.intp]], Array], sets: int, rounds: int = 2000) -> tuple[Array, Array]:
-    """The 95 % interval of a statistic of sets, by a bootstrap over them. Every call draws the same ones."""
-    random = np.random.default_rng(0)
-    drawn = [statistic(random.integers(sets, size=sets)) for _ in range(rounds)]
-    low, high = np.quantile(drawn, (0.025, 0.975), axis=0)
-    return low, high
-
-
 def by_seed(measured: Measured, seeds: int) -> Array:
     """`FIGURES` of each model (seeds, figures)."""
-    sets = np.arange(len(measured.flaws)).reshape(seeds, -1)
-    return np.stack([measured.figures(each) for each in sets])
+    return np.stack([measured.figures(each) for each in np.arange(measured.sets).reshape(seeds, -1)])
+
+
+def with_interval(statistic: Callable[[NDArray[np.intp]], Array], sets: int, rounds: int = 2000) -> Array:
+    """A statistic (figures,) of all sets and the ends of its 95 % interval (3, figures), by a bootstrap over sets."""
+    random = np.random.default_rng(0)
+    drawn = [statistic(random.integers(sets, size=sets)) for _ in range(rounds)]
+    return np.stack([statistic(np.arange(sets)), *np.quantile(drawn, (0.025, 0.975), axis=0)])

@@ -22,7 +22,7 @@ from blendset.cameras import Array
 from blendset.correspondence import ViewGeometry
 from blendset.options import REQUIRED, option
 from blendset_trainer.shared_attention import places
-from blendset_trainer.synthesis.restyle import disparity
+from blendset_trainer.synthesis.view_sets import disparity
 from blendset_trainer.training.draws import generator
 from blendset_trainer.training.families.flux import packed
 from blendset_trainer.training.noise import FlowAxis, mixed, target
@@ -116,8 +116,8 @@ def trained(model: Model, seed: int) -> FluxControlPipeline:
     torch.manual_seed(seed)
     random = np.random.default_rng([seed, 0])
     views = [view_from_side(azimuth, model.pixels) for azimuth in random.uniform(0, 360, model.cameras)]
-    deviation = np.std([2 * painted(view, palettes(random, 1)[0]) for view in views])
-    pipeline = untrained(model, float(deviation))
+    deviation = float(np.std([2 * painted(view, palettes(random, 1)[0]) for view in views]))
+    pipeline = untrained(model, deviation)
     average = AveragedModel(pipeline.transformer, multi_avg_fn=get_ema_multi_avg_fn(model.ema))
     optimizer = torch.optim.AdamW(pipeline.transformer.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, model.learning_rate, model.steps)

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from view_sets_measures import FIGURES, Measured, Pictures, by_seed, interval
+from view_sets_measures import FIGURES, Measured, Pictures, by_seed, with_interval
 
 SUBJECT, GROUND = "#0072b2", "#d55e00"
 """Okabe and Ito's, which colour-blind people tell apart."""
@@ -18,8 +18,8 @@ SUBJECT, GROUND = "#0072b2", "#d55e00"
 
 def plot(path: Path, shown: Mapping[str, Pictures], ways: Mapping[str, Measured]) -> None:
     """Write a PNG: of each way some sets (sets, views, H, W, 3), of as many models; and residuals."""
-    page = Figure(figsize=(11.5, 0.85 * len(shown) + 0.6), layout="constrained")
-    left, right = page.subfigures(1, 2, width_ratios=(2.1, 1))
+    page = Figure(figsize=(11.5, 0.72 * len(shown) + 0.5), layout="constrained")
+    left, right = page.subfigures(1, 2, squeeze=False, width_ratios=(2.1, 1))[0]
     rows = left.subplots(len(shown), 1)
     for axes, (way, sets) in zip(rows, shown.items(), strict=True):
         axes.imshow(strip(sets), interpolation="nearest")
@@ -41,18 +41,15 @@ def strip(sets: Pictures) -> NDArray[np.float32]:
 
 def draw_residuals(axes: Axes, ways: Mapping[str, Measured], models: int) -> None:
     """Bars with 95 % intervals over sets; a dot for each model."""
-    for number, colour in enumerate((SUBJECT, GROUND)):
-        for place, measured in enumerate(ways.values()):
-            everything = np.arange(len(measured.flaws))
-            mean, (low, high) = (
-                measured.figures(everything)[number],
-                (end[number] for end in interval(measured.figures, len(everything))),
-            )
+    for place, measured in enumerate(ways.values()):
+        means, lows, highs = with_interval(measured.figures, measured.sets)
+        dots = by_seed(measured, models)
+        for number, colour in enumerate((SUBJECT, GROUND)):
             height = place + 0.36 * number - 0.18
             label = FIGURES[number] if place == 0 else None
-            axes.barh(height, mean, 0.34, color=colour, alpha=0.55, label=label)
-            axes.plot([low, high], [height, height], color="#222222", linewidth=1)
-            axes.plot(by_seed(measured, models)[:, number], [height] * models, "o", color=colour, markersize=3)
+            axes.barh(height, means[number], 0.34, color=colour, alpha=0.55, label=label)
+            axes.plot([lows[number], highs[number]], [height, height], color="#222222", linewidth=1)
+            axes.plot(dots[:, number], [height] * models, "o", color=colour, markersize=3)
     axes.set_ylim(len(ways) - 0.5, -0.5)
     axes.set_yticks([])
     axes.set_xlabel("colour difference between views (CIE76)")

@@ -13,7 +13,7 @@ from diffusers import FluxControlPipeline
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from view_sets import APART, OTHERS, TRACED, VIEWS, WAYS, Sets, Settings, draw, load, sets_of, traced
-from view_sets_measures import Measured, interval, palette_of
+from view_sets_measures import Measured, palette_of, with_interval
 from view_sets_model import Model, handing_through, painted, palettes, trained
 
 from blendset.correspondence import ViewGeometry
@@ -69,8 +69,8 @@ def test_blur_noise_and_sets_of_one_colour_are_seen() -> None:
 
 def test_an_interval_is_over_sets() -> None:
     values = np.arange(10.0)
-    low, high = interval(lambda chosen: values[chosen].mean(keepdims=True), 10, rounds=500)
-    assert 2 < low[0] < 4.5 < high[0] < 7
+    mean, low, high = with_interval(lambda chosen: values[chosen].mean(keepdims=True), 10, rounds=500)[:, 0]
+    assert mean == 4.5 and 2 < low < 4 and 5 < high < 7
 
 
 def test_latents_are_pixels() -> None:
