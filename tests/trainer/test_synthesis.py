@@ -16,6 +16,7 @@ from blendset.dataset import Dataset
 from blendset_trainer.cli import main
 from blendset_trainer.executors.here import Here
 from blendset_trainer.synthesis.pipelines import generator_of
+from blendset_trainer.synthesis.prompts.files import read_prompts
 from blendset_trainer.synthesis.text_to_image import TextToImage, wanted_pictures
 from blendset_trainer.synthesis.work import synthesize
 from blendset_trainer.synthetic_views import has_camera, read_synthesis
@@ -75,6 +76,18 @@ def test_what_is_there_is_not_made_again(pipeline: Make, dataset: Dataset, capsy
     assert (json.loads(capsys.readouterr().out)["kept"], made_in(dataset)) == (2, first)
     assert synthesized(dataset, model, "--cfg-scale", "4", "--json") == 0
     assert len(made_in(dataset)) == 6
+
+
+def test_prompts_that_were_written_are_drawn_for_their_views(pipeline: Make, dataset: Dataset, tmp_path: Path) -> None:
+    prompts = tmp_path / "prompts.jsonl"
+    assert main(["caption", str(dataset.root), "--with", "metadata"]) == 0
+    assert main(["prompts", str(dataset.root), "--kind", "text-to-image", "--count", "2", "--out", str(prompts)]) == 0
+    assert synthesized(dataset, pipeline("pixart_sigma"), "--prompts", str(prompts)) == 0
+    asked = {each.parts["view"]: each.prompt for each in read_prompts(prompts)}
+    views = [view for view in dataset.views() if view.source == "synthetic"]
+    made = [read_synthesis(dataset.view_folder(view.scene, view.view_id)) for view in views]
+    assert {each.parents[0]: each.prompt for each in made} == asked
+    assert len(asked) == 2
 
 
 def test_processes_make_the_same_bytes(pipeline: Make, dataset: Dataset, tmp_path: Path) -> None:

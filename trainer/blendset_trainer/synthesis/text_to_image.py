@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from blendset.records import ViewRecord
 from blendset_trainer.synthesis.command import generator_from
 from blendset_trainer.synthesis.parents import captioned_views
 from blendset_trainer.synthesis.pipelines import Generator, for_each, noise_generators, refuse_overlong, refuse_sides
+from blendset_trainer.synthesis.prompts.files import TEXT_TO_IMAGE, VIEW, read_prompts
 from blendset_trainer.synthesis.wanting import Asked, wanted_view
 from blendset_trainer.synthesis.work import Batch, Picture, Wanted
 
@@ -79,8 +81,21 @@ def wanted_pictures(
 
 
 def planned(arguments: argparse.Namespace, dataset: Dataset) -> tuple[TextToImage, list[Wanted], list[str]]:
-    """What `blendset synthesize --job text-to-image` asks for."""
-    generator = generator_from(arguments)
-    synthesizer = TextToImage(generator, arguments.width, arguments.height)
-    captioned = captioned_views(dataset, arguments.selection, arguments.captions)
+    """What `blendset synthesize --job text-to-image` asks for: pictures of the captions, or of a file of prompts."""
+    synthesizer = TextToImage(generator_from(arguments), arguments.width, arguments.height)
+    if arguments.prompts:
+        captioned = prompted(dataset, arguments.prompts)
+    else:
+        captioned = captioned_views(dataset, arguments.selection, arguments.captions)
     return synthesizer, list(wanted_pictures(synthesizer, captioned, arguments.variants, arguments.seed)), []
+
+
+def prompted(dataset: Dataset, path: Path) -> list[tuple[ViewRecord, str]]:
+    """What `blendset prompts --kind text-to-image` wrote, with the view that each was written for."""
+    views = {view.view_id: view for view in dataset.views()}
+    found = [(each.parts.get(VIEW, ""), each.prompt) for each in read_prompts(path) if each.kind == TEXT_TO_IMAGE]
+    if lost := [view_id for view_id, _ in found if view_id not in views]:
+        raise BlendsetError(f"{path} is of view '{lost[0]}', which {dataset.root} does not hold; write prompts anew.")
+    if not found:
+        raise BlendsetError(f"{path} has no prompt of kind '{TEXT_TO_IMAGE}'; write some with that --kind.")
+    return [(views[view_id], prompt) for view_id, prompt in found]

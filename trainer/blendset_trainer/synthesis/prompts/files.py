@@ -18,8 +18,8 @@ GRAMMAR, CAPTIONS = "grammar", "captions"
 """Who writes prompts without a model."""
 SET_SIZE = 3
 """Prompts of one deformable subject that share a description (SynCD, arXiv 2502.01720)."""
-SET = "set"
-"""The part that prompts of one set of pictures have in common."""
+SET, VIEW = "set", "view"
+"""Parts of a prompt: what those of one set of pictures have in common, and the view that a caption is of."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset_trainer.captioning.words import noun_of
 from blendset_trainer.selection.files import read_chosen
-from blendset_trainer.synthesis.prompts.files import CAPTIONS, TEXT_TO_IMAGE, Prompt
+from blendset_trainer.synthesis.prompts.files import CAPTIONS, TEXT_TO_IMAGE, VIEW, Prompt
 from blendset_trainer.tables import captions, index_table
 
 
@@ -50,7 +50,7 @@ def caption_prompts(dataset: Dataset, selection: str, seed: int) -> Iterator[Pro
         raise BlendsetError(f"{dataset.root} has no captions; run 'blendset caption' first.")
     Random(seed).shuffle(rows)
     for row in rows:
-        yield Prompt(row["said"], row["subject_label"] or "", TEXT_TO_IMAGE, {"view": row["view_id"]}, CAPTIONS, seed)
+        yield Prompt(row["said"], row["subject_label"] or "", TEXT_TO_IMAGE, {VIEW: row["view_id"]}, CAPTIONS, seed)
 
 
 def _views(dataset: Dataset, selection: str) -> list[dict[str, Any]]:
