@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How many pictures a second `blendset train` trains on, against diffusers' own example on the same model and data.
+
+The example is the published examples/text_to_image/train_text_to_image.py of huggingface/diffusers, given by its path
+and run as it is. Both fine-tune all of the U-Net of one Stable Diffusion (narrow_stable_diffusion.py) on one dataset,
+which the example reads as the image folder that it is: the same batch, AdamW, learning rate, clipping and float32,
+centred crops and no other augmentation; otherwise each as it comes. They are commands of their own and take turns.
+
+Both write TensorBoard's events after every step, and these carry the time. The rate is that of the median step after
+the first few: loading, filling caches and saving are not in it, nor what else the machine does now and then.
+
+.venv/bin/python benchmarks/training.py DATASET --reference train_text_to_image.py [--steps 14] [--repeats 5]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import tomli_w
+import torch
+from narrow_stable_diffusion import narrow_stable_diffusion
+from report import blendset, keep, table
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator, ScalarEvent
+
+from blendset_trainer.training.log import LOG, read_log
+
+Figures = dict[str, float]
+REFERENCE, UNCACHED, CACHED = "diffusers' example", "blendset, no caches", "blendset, caches"
+LEARNING_RATE = 1e-4
+
+
+def main() -> None:
+    options = parsed()
+    with tempfile.TemporaryDirectory(prefix="blendset-training-") as name:
+        folder = Path(name)
+        dataset = captioned(options.dataset, folder / "dataset")
+        model = narrow_stable_diffusion(folder / "model", options.factor)
+        runs = [measured(model, dataset, folder / f"run-{number}", options) for number in range(options.repeats)]
+    rows = [(way, *summary([run[way] for run in runs])) for way in runs[0]]
+    print(table(("way", "pictures per second", "times the example", "lowest to highest", "waiting", "loss"), rows))
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+    keep(
+        "training",
+        {"settings": {name: str(each) for name, each in vars(options).items()}, "device": device, "runs": runs},
+    )
+
+
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dataset", type=Path, metavar="DATASET", help="a rendered one of square views")
+    parser.add_argument("--reference", type=Path, required=True, metavar="train_text_to_image.py")
+    parser.add_argument("--factor", type=int, default=4, choices=(1, 2, 4), help="that the model is narrowed by")
+    parser.add_argument("--resolution", type=int, default=256, metavar="PIXELS")
+    parser.add_argument("--batch", type=int, default=4, metavar="N")
+    parser.add_argument("--steps", type=int, default=14, metavar="N")
+    parser.add_argument("--skip", type=int, default=2, metavar="N", help="first steps that do not count")
+    parser.add_argument("--repeats", type=int, default=5, metavar="N", help="of all ways in turn; medians are shown")
+    return parser.parse_args()
+
+
+def captioned(source: Path, folder: Path) -> Path:
+    """A copy of a dataset, with captions."""
+    shutil.copytree(source, folder, ignore=shutil.ignore_patterns("cache"))
+    blendset("caption", folder, "--with", "metadata")
+    return folder
+
+
+def measured(model: Path, dataset: Path, folder: Path, options: argparse.Namespace) -> dict[str, Figures]:
+    """The figures of each way, one after the other."""
+    reference, uncached, cached = (folder / name for name in ("reference", "uncached", "cached"))
+    run([options.reference, *example_arguments(model, dataset, reference, options)])
+    found = {REFERENCE: rate(reference, "train_loss", options)}
+    for way, out in {UNCACHED: uncached, CACHED: cached}.items():
+        run(["-m", "blendset_trainer.cli", "train", config(model, dataset, out, options, cache=way == CACHED)])
+        waiting = [row["waiting_share"] for row in read_log(out / LOG) if "waiting_share" in row]
+        found[way] = rate(out, "loss", options) | {"waiting": statistics.mean(waiting[options.skip :])}
+    for each in found.values():
+        each["times_the_example"] = each["rate"] / found[REFERENCE]["rate"]
+    shutil.rmtree(folder)
+    print(found, file=sys.stderr)
+    return found
+
+
+def run(arguments: Sequence[object]) -> None:
+    """Run a Python program; what it says is shown only where it fails."""
+    offline = os.environ | {"HF_HUB_OFFLINE": "1", "WANDB_MODE": "disabled"}
+    done = subprocess.run(
+        [sys.executable, *map(str, arguments)], env=offline, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    if done.returncode:
+        sys.exit(f"{done.stdout}\n'{' '.join(map(str, arguments))}' ended with {done.returncode}.")
+
+
+def example_arguments(model: Path, dataset: Path, out: Path, options: argparse.Namespace) -> list[object]:
+    return [
+        "--center_crop",
+        *("--pretrained_model_name_or_path", model),
+        *("--train_data_dir", dataset, "--image_column", "rgb", "--caption_column", "caption"),
+        *("--cache_dir", out / "datasets", "--output_dir", out),
+        *("--resolution", options.resolution, "--train_batch_size", options.batch),
+        *("--max_train_steps", options.steps, "--learning_rate", LEARNING_RATE),
+        *("--mixed_precision", "no", "--seed", 0),
+    ]
+
+
+def config(model: Path, dataset: Path, out: Path, options: argparse.Namespace, cache: bool) -> Path:
+    """Blendset's configuration of the same run."""
+    out.mkdir(parents=True)
+    path = out / "train.toml"
+    settings = {
+        "out": str(out),
+        "model": {"path": str(model), "method": "full", "precision": "fp32"},
+        "train": {
+            "samples": options.steps * options.batch,
+            "batch": options.batch,
+            "micro_batch": options.batch,
+            "resolution": options.resolution,
+            "cache": cache,
+            "log_every": 1,
+        },
+        "optimizer": {"learning_rate": LEARNING_RATE},
+        "source": [{"name": "render", "dataset": str(dataset)}],
+    }
+    path.write_text(tomli_w.dumps(settings))
+    return path
+
+
+def rate(folder: Path, tag: str, options: argparse.Namespace) -> Figures:
+    """Pictures per second at the median step of those that count, and their mean loss, from a run's events."""
+    events = scalars(folder, tag)[options.skip - 1 :]
+    seconds = [after.wall_time - before.wall_time for before, after in pairwise(events)]
+    return {
+        "rate": options.batch / statistics.median(seconds),
+        "loss": statistics.mean(event.value for event in events[1:]),
+    }
+
+
+def scalars(folder: Path, tag: str) -> list[ScalarEvent]:
+    """The events with a tag below a folder, by step."""
+    for path in folder.rglob("events.out.tfevents.*"):
+        events = EventAccumulator(str(path)).Reload()
+        if tag in events.Tags()["scalars"]:
+            return sorted(events.Scalars(tag), key=lambda event: event.step)
+    sys.exit(f"{folder} has no events with '{tag}'.")
+
+
+def summary(runs: Sequence[Figures]) -> tuple[str, ...]:
+    """A row of the table: medians, and between which ratios the runs were."""
+    ratios = [each["times_the_example"] for each in runs]
+    medians = {name: statistics.median(each[name] for each in runs) for name in runs[0]}
+    waiting = f"{medians['waiting']:.1%}" if "waiting" in medians else ""
+    spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
+    return f"{medians['rate']:.2f}", f"{medians['times_the_example']:.2f}", spread, waiting, f"{medians['loss']:.3f}"
+
+
+if __name__ == "__main__":
+    main()
