@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """How many views a second `blendset score` does, against the obvious loop of `one_by_one.py` in the same run.
 
-Each way is a command of its own and timed from start to end: imports, starting workers and writing rows are in it.
+Each way is a command of its own, timed from start to end on two shards and on all views. What the further views take is
+the throughput, reading and writing included; what is left of the shorter run is the start: imports, workers, the model.
 
-.venv/bin/python benchmarks/scoring.py DATASET [--views 2000] [--workers 2] [--repeats 3]
+.venv/bin/python benchmarks/scoring.py DATASET [--views 2048] [--workers 2] [--repeats 3]
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import cycle, islice
 from pathlib import Path
@@ -26,35 +28,41 @@ from report import keep, table
 from safetensors.torch import save_file
 
 from blendset.dataset import Dataset
+from blendset_trainer.shards import SHARD_VIEWS
 
 Figures = dict[str, float]
 PYTHON = (sys.executable, "-m", "blendset_trainer.cli", "score")
 LOOP = (sys.executable, str(Path(__file__).with_name("one_by_one.py")))
+FEW = 2 * SHARD_VIEWS
+SHOWN = {"rate": ".0f", "times_the_loop": ".2f", "cpu_ms": ".1f", "start_s": ".1f"}
 
 
 def main() -> None:
     options = parsed()
     with tempfile.TemporaryDirectory(prefix="blendset-scoring-") as folder:
-        dataset = grown(Dataset(options.dataset), Path(folder) / "dataset", options.views)
+        datasets = {
+            count: grown(Dataset(options.dataset), Path(folder) / f"{count}-views", count)
+            for count in (FEW, options.views)
+        }
         model = tiny_clip(Path(folder) / "tiny-clip")
         results = {
-            name: compared(dataset, name, argument, options)
+            name: compared(datasets, name, argument, options)
             for name, argument in {"image-stats": (), "ssim-roundtrip": (), "clip": (str(model),)}.items()
             if name in options.only
         }
     keep("scoring", {"views": options.views, "workers": options.workers, "results": results})
     rows = [
-        (scorer, way, f"{each['rate']:.0f}", f"{each['times_the_loop']:.2f}", f"{each['cpu_ms']:.1f}")
+        (scorer, way, *(f"{each[name]:{form}}" for name, form in SHOWN.items()))
         for scorer, ways in results.items()
         for way, each in ways.items()
     ]
-    print(table(("scorer", "way", "views per second", "times the loop", "CPU ms per view"), rows))
+    print(table(("scorer", "way", "views per second", "times the loop", "CPU ms per view", "start in s"), rows))
 
 
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset", type=Path, metavar="DATASET", help="a rendered one; its views are repeated")
-    parser.add_argument("--views", type=int, default=2000, metavar="N")
+    parser.add_argument("--views", type=int, default=8 * SHARD_VIEWS, metavar="N")
     parser.add_argument("--workers", type=int, default=2, metavar="N")
     parser.add_argument("--repeats", type=int, default=3, metavar="N", help="of all ways in turn; medians are shown")
     parser.add_argument("--only", nargs="+", default=["image-stats", "ssim-roundtrip", "clip"], metavar="SCORER")
@@ -89,18 +97,18 @@ def tiny_clip(folder: Path) -> Path:
     return folder
 
 
-def compared(dataset: Dataset, name: str, argument: tuple[str, ...], options: argparse.Namespace) -> dict[str, Figures]:
+def compared(
+    datasets: dict[int, Dataset], name: str, argument: tuple[str, ...], options: argparse.Namespace
+) -> dict[str, Figures]:
     """The figures of each way, which take turns: what else the machine does meets them all alike."""
-    score = (*PYTHON, str(dataset.root), "--with", ":".join((name, *argument)))
-    ways = {
-        "loop": (*LOOP, str(dataset.root), name, *argument),
-        "here": score,
-        f"{options.workers} processes": (*score, "--executor", "processes", "--workers", str(options.workers)),
+    workers = ("--executor", "processes", "--workers", str(options.workers))
+    score = ("--with", ":".join((name, *argument)))
+    ways: dict[str, Callable[[str], tuple[str, ...]]] = {
+        "loop": lambda root: (*LOOP, root, name, *argument),
+        "here": lambda root: (*PYTHON, root, *score),
+        f"{options.workers} processes": lambda root: (*PYTHON, root, *score, *workers),
     }
-    runs = [
-        {way: measured(dataset, command, options.views) for way, command in ways.items()}
-        for _ in range(options.repeats)
-    ]
+    runs = [{way: measured(datasets, command) for way, command in ways.items()} for _ in range(options.repeats)]
     for run in runs:
         for each in run.values():
             each["times_the_loop"] = each["rate"] / run["loop"]["rate"]
@@ -108,14 +116,21 @@ def compared(dataset: Dataset, name: str, argument: tuple[str, ...], options: ar
     return {way: {key: statistics.median(run[way][key] for run in runs) for key in runs[0][way]} for way in ways}
 
 
-def measured(dataset: Dataset, command: tuple[str, ...], views: int) -> Figures:
-    """Views per second, and CPU milliseconds per view on all cores, of a command that finds no rows made."""
+def measured(datasets: dict[int, Dataset], command: Callable[[str], tuple[str, ...]]) -> Figures:
+    """Views per second and CPU milliseconds per view, on all cores, of the views that one dataset has more."""
+    (few, *short), (many, *long) = ((count, *timed(each, command)) for count, each in datasets.items())
+    seconds, cpu = ((more - less) / (many - few) for less, more in zip(short, long, strict=True))
+    return {"rate": 1 / seconds, "cpu_ms": 1000 * cpu, "start_s": short[0] - few * seconds}
+
+
+def timed(dataset: Dataset, command: Callable[[str], tuple[str, ...]]) -> tuple[float, float]:
+    """Seconds, and CPU seconds on all cores, of a command that finds no rows made."""
     for path in dataset.root.glob("scores/*/*.parquet"):
         path.unlink()
     started, before = time.perf_counter(), os.times()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command(str(dataset.root)), check=True, stdout=subprocess.DEVNULL)
     seconds, after = time.perf_counter() - started, os.times()
-    return {"rate": views / seconds, "cpu_ms": 1000 * (sum(after[2:4]) - sum(before[2:4])) / views}
+    return seconds, sum(after[2:4]) - sum(before[2:4])
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ def main() -> None:
         folder = Path(name)
         dataset = captioned(options.dataset, folder / "dataset")
         model = narrow_stable_diffusion(folder / "model", options.factor)
-        runs = [measured(model, dataset, folder / f"run-{number}", options) for number in range(options.repeats)]
+        runs = [measured(number, model, dataset, folder / "run", options) for number in range(options.repeats)]
     rows = [(way, *summary([run[way] for run in runs])) for way in runs[0]]
     print(table(("way", "pictures per second", "times the example", "lowest to highest", "waiting", "loss"), rows))
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
@@ -74,20 +74,25 @@ def captioned(source: Path, folder: Path) -> Path:
     return folder
 
 
-def measured(model: Path, dataset: Path, folder: Path, options: argparse.Namespace) -> dict[str, Figures]:
-    """The figures of each way, one after the other."""
-    reference, uncached, cached = (folder / name for name in ("reference", "uncached", "cached"))
-    run([options.reference, *example_arguments(model, dataset, reference, options)])
-    found = {REFERENCE: rate(reference, "train_loss", options)}
-    for way, out in {UNCACHED: uncached, CACHED: cached}.items():
-        run(["-m", "blendset_trainer.cli", "train", config(model, dataset, out, options, cache=way == CACHED)])
-        waiting = [row["waiting_share"] for row in read_log(out / LOG) if "waiting_share" in row]
-        found[way] = rate(out, "loss", options) | {"waiting": statistics.mean(waiting[options.skip :])}
+def measured(number: int, model: Path, dataset: Path, folder: Path, options: argparse.Namespace) -> dict[str, Figures]:
+    """The figures of each way, one after the other; each repeat begins with another."""
+    ways = [REFERENCE, UNCACHED, CACHED]
+    found = {way: rate(way, model, dataset, folder / way, options) for way in ways[number % 3 :] + ways[: number % 3]}
     for each in found.values():
         each["times_the_example"] = each["rate"] / found[REFERENCE]["rate"]
     shutil.rmtree(folder)
-    print(found, file=sys.stderr)
-    return found
+    print(found, file=sys.stderr, flush=True)
+    return {way: found[way] for way in ways}
+
+
+def rate(way: str, model: Path, dataset: Path, out: Path, options: argparse.Namespace) -> Figures:
+    """Pictures per second at the median step of those that count, their mean loss, and Blendset's wait for data."""
+    if way == REFERENCE:
+        run([options.reference, *example_arguments(model, dataset, out, options)])
+        return from_events(out, "train_loss", options)
+    run(["-m", "blendset_trainer.cli", "train", config(model, dataset, out, options, cache=way == CACHED)])
+    waiting = [row["waiting_share"] for row in read_log(out / LOG) if "waiting_share" in row]
+    return from_events(out, "loss", options) | {"waiting": statistics.mean(waiting[options.skip :])}
 
 
 def run(arguments: Sequence[object]) -> None:
@@ -134,14 +139,12 @@ def config(model: Path, dataset: Path, out: Path, options: argparse.Namespace, c
     return path
 
 
-def rate(folder: Path, tag: str, options: argparse.Namespace) -> Figures:
-    """Pictures per second at the median step of those that count, and their mean loss, from a run's events."""
+def from_events(folder: Path, tag: str, options: argparse.Namespace) -> Figures:
+    """A run's rate and mean loss."""
     events = scalars(folder, tag)[options.skip - 1 :]
     seconds = [after.wall_time - before.wall_time for before, after in pairwise(events)]
-    return {
-        "rate": options.batch / statistics.median(seconds),
-        "loss": statistics.mean(event.value for event in events[1:]),
-    }
+    loss = statistics.mean(event.value for event in events[1:])
+    return {"rate": options.batch / statistics.median(seconds), "loss": loss}
 
 
 def scalars(folder: Path, tag: str) -> list[ScalarEvent]:
