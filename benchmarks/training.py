@@ -31,7 +31,7 @@ from narrow_stable_diffusion import narrow_stable_diffusion
 from report import blendset, keep, table
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator, ScalarEvent
 
-from blendset_trainer.training.log import LOG, read_log
+from blendset_trainer.training_runs import LOG, read_log
 
 Figures = dict[str, float]
 REFERENCE, UNCACHED, CACHED = "diffusers' example", "blendset, no caches", "blendset, caches"
