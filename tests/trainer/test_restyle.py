@@ -112,6 +112,16 @@ def test_no_draw_is_left_to_chance(pipeline: Make, dataset: Dataset, tmp_path: P
     assert synthetic(dataset) == synthetic(other)
 
 
+def test_a_prompt_said_twice_is_asked_once_and_variants_differ(pipeline: Make, dataset: Dataset) -> None:
+    assert restyled(dataset, pipeline("flux_depth")) == 0
+    first = synthetic(dataset)
+    assert restyled(dataset, pipeline("flux_depth"), "--prompt", PROMPT) == 0
+    assert synthetic(dataset) == first
+    assert restyled(dataset, pipeline("flux_depth"), "--variants", "2") == 0
+    assert len(set(synthetic(dataset).values())) == 6
+    assert first.items() <= synthetic(dataset).items()
+
+
 def test_the_result_can_be_scored_and_selected(pipeline: Make, dataset: Dataset) -> None:
     assert restyled(dataset, pipeline("flux_depth")) == 0
     assert main(["score", str(dataset.root), "--with", "consistency"]) == 0
@@ -156,6 +166,8 @@ def sentences() -> Iterator[Any]:
     yield "flux", [], PROMPT, "is a FluxPipeline, which takes no depth"
     yield "pixart_sigma", ["--controlnet", "x"], PROMPT, "is a PixArtSigmaPipeline, which takes no --controlnet"
     yield "flux_depth", ["--views", "5"], PROMPT, "There are 4 views with passes of ball of attic, and a set needs 5"
+    yield "flux_depth", ["--views", "1"], PROMPT, "A set of one view has nothing to agree with"
+    yield "flux_depth", ["--width", "64"], PROMPT, "--width is not for --job restyle"
     yield "flux_depth", [], "red " * 600, "reads 512; shorten it"
     yield "flux_depth", ["--selection", "none"], PROMPT, "none"
 

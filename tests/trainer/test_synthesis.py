@@ -19,7 +19,8 @@ from blendset_trainer.synthesis.pipelines import generator_of
 from blendset_trainer.synthesis.prompts.files import read_prompts
 from blendset_trainer.synthesis.text_to_image import TextToImage, wanted_pictures
 from blendset_trainer.synthesis.work import synthesize
-from blendset_trainer.synthetic_views import has_camera, read_synthesis
+from blendset_trainer.synthetic_views import SYNTHESIS, has_camera, read_synthesis
+from blendset_trainer.tables import captions, index_table
 from tests.trainer.tiny_datasets import thirty_views
 from tests.trainer.tiny_pipelines import KINDS, PIXELS, Make, maker
 
@@ -138,6 +139,29 @@ def test_what_is_no_picture_is_said_and_the_others_go_on(pipeline: Make, dataset
     assert "is of one colour" in second
 
 
+def test_variants_are_drawn_one_by_one_where_there_is_no_room_for_more(pipeline: Make, dataset: Dataset) -> None:
+    short = Short(generator_of(str(pipeline("stable_diffusion")), 2), PIXELS, PIXELS)
+    captioned = [(view, "a chair") for view in dataset.views()]
+    report = synthesize(dataset, short, list(wanted_pictures(short, captioned, 3, 0)), Here(), 1)
+    assert (report.made, report.failed, report.notes) == (9, {}, ())
+
+
+def test_what_is_not_read_is_refused(pipeline: Make, dataset: Dataset, capsys: Any) -> None:
+    assert synthesized(dataset, pipeline("stable_diffusion"), "--prompt", "a green ball") == 2
+    assert "--prompt is not for --job text-to-image but for restyle" in capsys.readouterr().err
+    assert synthesized(dataset, pipeline("flux_depth")) == 1
+    assert "is a FluxControlPipeline, which draws from pictures" in capsys.readouterr().err
+
+
+def test_a_view_whose_prompt_is_lost_leaves_the_others_captioned(pipeline: Make, dataset: Dataset) -> None:
+    assert synthesized(dataset, pipeline("stable_diffusion")) == 0
+    lost = next(view for view in dataset.views() if view.source == "synthetic")
+    (dataset.view_folder(lost.scene, lost.view_id) / SYNTHESIS).unlink()
+    assert main(["caption", str(dataset.root), "--with", "metadata"]) == 0
+    said = captions(dataset, index_table(dataset), ("dense",))["dense"]
+    assert len(said) - said.null_count == 2
+
+
 def test_a_prompt_longer_than_the_encoder_is_one_sentence(pipeline: Make, dataset: Dataset, capsys: Any) -> None:
     words = {view.view_id: "red " * (30 if number == 1 else 3) for number, view in enumerate(dataset.views())}
     dataset.rebuild_index(words)
@@ -163,8 +187,6 @@ def test_guidance_and_sizes_are_what_the_model_has(
 
 
 def test_the_caption_of_a_synthesized_view_is_its_prompt(pipeline: Make, dataset: Dataset) -> None:
-    from blendset_trainer.tables import captions, index_table
-
     assert synthesized(dataset, pipeline("stable_diffusion")) == 0
     assert main(["caption", str(dataset.root), "--with", "metadata"]) == 0
     index = index_table(dataset)

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
 
+from blendset.errors import BlendsetError
 from blendset_trainer.captioning.facts import facts_of
 from blendset_trainer.captioning.grounding import ground
 from blendset_trainer.captioning.sentences import dense_caption, short_caption
@@ -49,13 +50,16 @@ class Metadata:
     def setup(self) -> None:
         """Nothing to load."""
 
-    def rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
+    def rows(self, views: Sequence[View]) -> list[dict[str, Any] | BlendsetError]:
         return [self._row(view) for view in views]
 
-    def _row(self, view: View) -> dict[str, Any]:
+    def _row(self, view: View) -> dict[str, Any] | BlendsetError:
         """Nothing for a photograph, of which no pass speaks; of a synthesized view its prompt is what is known."""
         if view.record.source == SYNTHETIC:
-            return dict.fromkeys(self.figures) | as_prompted(read_synthesis(view.folder).prompt)
+            try:
+                return dict.fromkeys(self.figures) | dict(as_prompted(read_synthesis(view.folder).prompt))
+            except BlendsetError as error:
+                return error
         if not view.has_passes:
             return dict.fromkeys(self.figures)
         facts = facts_of(view.record, view.scene, view.rgb, view.passes)

@@ -31,6 +31,25 @@ JOBS = {
     "text-to-image": "blendset_trainer.synthesis.text_to_image:planned",
 }
 """Each with the function that says what is to be made, and by what."""
+OF_SIZE = "width", "height"
+READS = {
+    "deformable": ("prompts", "variants", *OF_SIZE),
+    "novel-views": ("selection", "variants", "layout", "background", *OF_SIZE),
+    "restyle": (
+        "selection",
+        "prompt",
+        "prompts",
+        "variants",
+        "views",
+        "controlnet",
+        "share",
+        "warp",
+        "warp_above",
+        "anchor",
+    ),
+    "text-to-image": ("selection", "captions", "prompts", "variants", *OF_SIZE),
+}
+"""The options that a job reads, of those that not all do."""
 
 
 def add_synthesize(commands: argparse._SubParsersAction[Parser]) -> None:
@@ -60,7 +79,9 @@ def add_synthesize(commands: argparse._SubParsersAction[Parser]) -> None:
     added.add_argument(
         "--remote-code", default="", metavar="MODEL", help="run the pipeline.py of this folder or hub id"
     )
-    added.add_argument("--prompts", type=Path, metavar="FILE", help="what 'blendset prompts' wrote, or a text file")
+    added.add_argument(
+        "--prompts", type=Path, metavar="FILE", help="what 'blendset prompts' wrote; for restyle also a text file"
+    )
     restyle = added.add_argument_group("restyle: view sets keep their geometry, from the renders' depth")
     restyle.add_argument(
         "--prompt", action="append", default=[], metavar="TEXT", help="of a whole set; may be repeated"
@@ -80,6 +101,18 @@ def add_synthesize(commands: argparse._SubParsersAction[Parser]) -> None:
     )
     novel.add_argument("--background", choices=("grey", "white"), default="grey", help="default %(default)s")
     add_executor(added)
+    options = sorted({name for names in READS.values() for name in names})
+    added.set_defaults(defaults={name: added.get_default(name) for name in options})
+
+
+def _refuse_unread(arguments: argparse.Namespace) -> None:
+    """UsageError for an option that the job would pass over."""
+    for name, default in arguments.defaults.items():
+        if getattr(arguments, name) != default and name not in READS[arguments.job]:
+            jobs = " or ".join(job for job, names in READS.items() if name in names)
+            raise UsageError(
+                f"--{name.replace('_', '-')} is not for --job {arguments.job} but for {jobs}; leave it out."
+            )
 
 
 def _layout(text: str) -> tuple[int, int]:
@@ -92,6 +125,7 @@ def _synthesize(arguments: argparse.Namespace) -> int:
         raise BlendsetError("Synthesis needs diffusers; install 'blendset-trainer[train]'.")
     if arguments.remote_code and arguments.executor == "ray":
         raise UsageError("--remote-code runs here or in processes, not on Ray.")
+    _refuse_unread(arguments)
     from blendset_trainer.synthesis.work import synthesize
 
     dataset = Dataset(arguments.dataset)
@@ -132,4 +166,4 @@ def prompts_from(arguments: argparse.Namespace, label: str) -> list[str]:
         found += read_texts(arguments.prompts)
     elif not found:
         raise UsageError("There is nothing to ask for; give --prompt TEXT or --prompts FILE.")
-    return found
+    return list(dict.fromkeys(found))

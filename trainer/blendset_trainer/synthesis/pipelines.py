@@ -87,9 +87,16 @@ class Generator:
 
     @property
     def run_by(self) -> dict[str, str]:
-        """Whose code runs, and which revision of it, where that is not diffusers'."""
+        """What else decides on its pictures: other code than diffusers', a ControlNet, the precision asked for."""
         code = self.remote_code
-        return {"remote_code": code.name, "remote_code_revision": code.revision} if code else {}
+        told = {
+            "remote_code": code.name if code else "",
+            "remote_code_revision": code.revision if code else "",
+            "controlnet": self.controlnet,
+            "controlnet_revision": self.controlnet_revision,
+            "precision": self.precision,
+        }
+        return {name: value for name, value in told.items() if value}
 
     @property
     def guidance(self) -> dict[str, float]:
@@ -109,6 +116,8 @@ class Generator:
         if self.cfg_scale is not None:
             if embedded and free == "guidance_scale":
                 raise BlendsetError(f"{self.model} takes no classifier-free guidance; leave --cfg-scale out.")
+            if free not in takes:
+                raise BlendsetError(f"{self.model} takes no guidance; leave --cfg-scale out.")
             options[free] = self.cfg_scale
         if self.embedded_guidance is not None:
             if not embedded:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import product
 from typing import Any, cast
 
 import torch
@@ -34,6 +35,7 @@ from blendset_trainer.synthesis.view_sets import disparity, geometry_of, ids_of,
 from blendset_trainer.synthesis.wanting import Asked, wanted_view
 from blendset_trainer.synthesis.warp import SYNCD_WINDOW, plan_warps
 from blendset_trainer.synthesis.work import Batch, Picture, Wanted, drawn_in_groups
+from blendset_trainer.usage import UsageError
 
 JOB = "restyle"
 APART = "apart"
@@ -137,6 +139,8 @@ def control_name(pipeline: Any, model: str) -> str:
 
 def planned(arguments: argparse.Namespace, dataset: Dataset) -> tuple[Restyle, list[Wanted], list[str]]:
     """What `blendset synthesize --job restyle` asks for, and why some subjects have no set."""
+    if arguments.views < 2:
+        raise UsageError("A set of one view has nothing to agree with; give --views 2 or more.")
     how = Restyling(arguments.share, arguments.warp, arguments.warp_above, arguments.anchor)
     synthesizer = Restyle(generator_from(arguments), how)
     wanted: list[Wanted] = []
@@ -149,17 +153,18 @@ def planned(arguments: argparse.Namespace, dataset: Dataset) -> tuple[Restyle, l
         prompts = prompts_from(arguments, label)
         if not prompts:
             left_out.append(f"No prompt of {arguments.prompts} is for '{label}'.")
-        for prompt in prompts:
-            wanted += _wanted_set(synthesizer, members, prompt, arguments.seed)
+        for prompt, variant in product(prompts, range(arguments.variants)):
+            wanted += _wanted_set(synthesizer, members, prompt, variant, arguments.seed)
     if not wanted:
         raise BlendsetError(left_out[0] if left_out else f"{dataset.root} holds no views of a subject.")
     return synthesizer, wanted, list(dict.fromkeys(left_out))
 
 
-def _wanted_set(synthesizer: Restyle, members: Sequence[ViewRecord], prompt: str, seed: int) -> Iterator[Wanted]:
+def _wanted_set(
+    synthesizer: Restyle, members: Sequence[ViewRecord], prompt: str, variant: int, seed: int
+) -> Iterator[Wanted]:
     parents = tuple(view.view_id for view in members)
-    settings = {"share": synthesizer.how.share, "warp": synthesizer.how.warp, "anchor": synthesizer.how.anchor,
-                "warp_above": synthesizer.how.warp_above, "controlnet": synthesizer.generator.controlnet}  # fmt: skip
+    settings = {**asdict(synthesizer.how), "variant": variant}
     asked = Asked(JOB, parents, prompt, synthesizer.generator, seed, settings)
     for number, parent in enumerate(members):
         yield wanted_view(asked, parent, number, parents=(parent.view_id,), keeps_passes=True)

@@ -38,9 +38,15 @@ def word_tokens(readers: Sequence[tuple[Any, int]], prompt: str, words: str) -> 
     return torch.tensor([
         first + number
         for reader, first in readers
-        for number, (begin, end) in enumerate(reader(prompt, return_offsets_mapping=True).offset_mapping)
+        for number, (begin, end) in enumerate(_read(reader, prompt))
         if any(max(begin, start) < min(end, stop) for start, stop in places)
     ])  # fmt: skip
+
+
+def _read(reader: Any, prompt: str) -> list[tuple[int, int]]:
+    """Where each token that is read begins and ends in the prompt; what is cut off has none."""
+    read = reader(prompt, return_offsets_mapping=True, truncation=True, max_length=reader.model_max_length)
+    return read.offset_mapping  # type: ignore[no-any-return]
 
 
 def attention_to(words: Sequence[Tensor], queries: Tensor, keys: Tensor) -> Tensor:
@@ -88,6 +94,8 @@ class FollowedSubject:
     def __call__(self, pipeline: Any, step: int, timestep: Any, given: dict[str, Any]) -> dict[str, Any]:
         """What diffusers calls after each step."""
         assert isinstance(self._attention, Tensor)
+        if not self._attention.isfinite().all():
+            raise BlendsetError("The denoiser's attention is not finite; use --precision fp32 or bf16.")
         self.masks = foreground(self._attention.unflatten(1, self._grid))
         self._sharing.close()
         self._heard.clear()

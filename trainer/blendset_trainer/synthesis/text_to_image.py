@@ -8,8 +8,9 @@ of one caption are a view set here, so that `view_set = 1` under [budgets] keeps
 from __future__ import annotations
 
 import argparse
+import inspect
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset.records import ViewRecord
 from blendset_trainer.synthesis.command import generator_from
-from blendset_trainer.synthesis.parents import captioned_views
+from blendset_trainer.synthesis.parents import captioned_views, parent_views
 from blendset_trainer.synthesis.pipelines import Generator, for_each, noise_generators, refuse_overlong, refuse_sides
 from blendset_trainer.synthesis.prompts.files import TEXT_TO_IMAGE, VIEW, read_prompts
 from blendset_trainer.synthesis.wanting import Asked, wanted_view
@@ -49,6 +50,11 @@ class TextToImage:
         self._pipeline = self.generator.load()
         self._options = self.generator.options(self._pipeline)
         refuse_sides(self._pipeline, self.size.values())
+        if {"image", "control_image"} & {*inspect.signature(self._pipeline.__call__).parameters}:
+            raise BlendsetError(
+                f"{self.generator.model} is a {self.generator.pipeline}, which draws from pictures; give a model of "
+                "text to image, or choose another --job."
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if not name.startswith("_")}
@@ -77,7 +83,8 @@ def wanted_pictures(
     for parent, caption in captioned:
         asked = Asked(JOB, (parent.view_id,), caption, synthesizer.generator, seed, synthesizer.size)
         for number in range(variants):
-            yield wanted_view(asked, parent, number)
+            wanted = wanted_view(asked, parent, number)
+            yield replace(wanted, group=wanted.view_id)  # each can be drawn without the others
 
 
 def planned(arguments: argparse.Namespace, dataset: Dataset) -> tuple[TextToImage, list[Wanted], list[str]]:
@@ -92,10 +99,10 @@ def planned(arguments: argparse.Namespace, dataset: Dataset) -> tuple[TextToImag
 
 def prompted(dataset: Dataset, path: Path) -> list[tuple[ViewRecord, str]]:
     """What `blendset prompts --kind text-to-image` wrote, with the view that each was written for."""
-    views = {view.view_id: view for view in dataset.views()}
+    views = {view.view_id: view for view in parent_views(dataset)}
     found = [(each.parts.get(VIEW, ""), each.prompt) for each in read_prompts(path) if each.kind == TEXT_TO_IMAGE]
     if lost := [view_id for view_id, _ in found if view_id not in views]:
-        raise BlendsetError(f"{path} is of view '{lost[0]}', which {dataset.root} does not hold; write prompts anew.")
+        raise BlendsetError(f"{path} is of view '{lost[0]}', which is no render of {dataset.root}; write prompts anew.")
     if not found:
         raise BlendsetError(f"{path} has no prompt of kind '{TEXT_TO_IMAGE}'; write some with that --kind.")
     return [(views[view_id], prompt) for view_id, prompt in found]

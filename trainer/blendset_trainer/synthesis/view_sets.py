@@ -35,6 +35,9 @@ def view_sets_of(
                 "render more of them (--preset orbit-4)."
             )
             continue
+        if len({(view.camera.width, view.camera.height) for view in members}) > 1:
+            yield BlendsetError(f"The views of {what} are of several sizes; make a --selection of those of one size.")
+            continue
         geometries = [geometry_of(dataset, scene, view.view_id) for view in members]
         objects = members[0].subject_objects
         if not any(view.of(objects).any() for view in geometries):

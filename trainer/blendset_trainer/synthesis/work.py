@@ -82,10 +82,11 @@ class Synthesis:
             return Done(len(batch))
         failed: dict[str, str] = {}
         notes: list[str] = []
-        for wanted, picture in zip(batch, self._pictures(batch, notes), strict=True):
-            fault = picture if isinstance(picture, BlendsetError) else fault_of(wanted, picture)
-            if fault:
-                failed[wanted.view_id] = str(fault)
+        made = list(zip(batch, self._pictures(batch, notes), strict=True))
+        faults = {wanted.group: fault for wanted, picture in made[::-1] if (fault := fault_of(wanted, picture))}
+        for wanted, picture in made:
+            if wanted in missing and wanted.group in faults:
+                failed[wanted.view_id] = str(faults[wanted.group])
             elif wanted in missing and not isinstance(picture, BlendsetError):
                 self._write(wanted, picture)
         return Done(len(batch), failed, tuple(notes))
@@ -121,8 +122,10 @@ class Synthesis:
         self.dataset.write_view(replace(view, statistics=as_figures(measure(levels @ LUMA, None))), payload)
 
 
-def fault_of(wanted: Wanted, picture: Picture) -> BlendsetError | None:
-    """What is wrong with a picture that cannot be used at all."""
+def fault_of(wanted: Wanted, picture: Picture | BlendsetError) -> BlendsetError | None:
+    """Why there is no picture, or why it cannot be used at all."""
+    if isinstance(picture, BlendsetError):
+        return picture
     size = wanted.view.camera.height, wanted.view.camera.width
     if has_camera(wanted.view.camera) and picture.shape[:2] != size:
         what = f"is not {size[1]} x {size[0]} pixels, as its render is; render at a size that the model makes"
@@ -186,6 +189,7 @@ def synthesize(
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> SynthesisReport:
     """Make what is wanted, `size` pictures at once, and bring the index up to date; safe to interrupt and run again."""
+    wanted = list({each.view_id: each for each in wanted}.values())  # what is asked for twice is the same view
     there = {each.view_id for each in wanted if dataset.has_view(each.view.scene, each.view_id)}
     todo = [batch for batch in batches(wanted, size) if not there.issuperset(each.view_id for each in batch)]
     failed: dict[str, str] = {}

@@ -16,6 +16,7 @@ from blendset.errors import BlendsetError
 from blendset_trainer.captioning.words import noun_of
 from blendset_trainer.selection.files import read_chosen
 from blendset_trainer.synthesis.prompts.files import CAPTIONS, TEXT_TO_IMAGE, VIEW, Prompt
+from blendset_trainer.synthetic_views import SYNTHETIC
 from blendset_trainer.tables import captions, index_table
 
 
@@ -54,10 +55,14 @@ def caption_prompts(dataset: Dataset, selection: str, seed: int) -> Iterator[Pro
 
 
 def _views(dataset: Dataset, selection: str) -> list[dict[str, Any]]:
-    """Label and shortest caption (`said`) of each view; short ones fit the text encoders of most generators."""
+    """Label and shortest caption (`said`) of each view that is not synthesized.
+
+    Short ones fit the text encoders of most generators.
+    """
     index = index_table(dataset)
     said = pc.coalesce(captions(dataset, index, ("short",))["short"], index["caption"])
-    table = index.select(["view_id", "subject_label"]).append_column("said", said)
+    table = index.select(["view_id", "subject_label", "source"]).append_column("said", said)
+    table = table.filter(pc.not_equal(table["source"], SYNTHETIC))  # else it would write of its own pictures
     if selection:
         chosen = read_chosen(dataset, selection)["view_id"]
         table = table.filter(pc.is_in(table["view_id"], value_set=pa.array(chosen.to_pylist(), pa.string())))
