@@ -23,6 +23,7 @@ from random import Random
 from PIL import Image
 
 from blendset.dataset import Dataset
+from blendset.errors import BlendsetError
 from blendset.records import atomic_write
 from blendset_trainer.captioning.metadata import Metadata
 from blendset_trainer.stages import View
@@ -85,7 +86,9 @@ def captions(dataset: Dataset) -> Iterator[Drawn]:
     stage = Metadata()
     for record in sorted(dataset.views(), key=lambda each: each.view_id):
         view = View(record, dataset.view_folder(record.scene, record.view_id), dataset.scene(record.scene))
-        row = stage.rows([view])[0]
+        [row] = stage.rows([view])
+        if isinstance(row, BlendsetError):
+            raise row
         forms = {"short": row["short"], "dense": row["dense"]}
         forms |= {f"variant {number}": text for number, text in enumerate(row["variants"] or (), start=1)}
         for form, text in forms.items():
