@@ -21,7 +21,7 @@ from blendset.errors import BlendsetError
 from blendset.records import SceneRecord, slug, write_json
 from blendset.tokens import Grid
 from blendset_trainer.synthesis.command import generator_from
-from blendset_trainer.synthesis.pipelines import Generator, for_each, noise_generators, refuse_overlong, refuse_sides
+from blendset_trainer.synthesis.pipelines import ByPipeline, for_each, noise_generators, refuse_overlong, refuse_sides
 from blendset_trainer.synthesis.prompts.files import DEFORMABLE, SET, Prompt, read_prompts
 from blendset_trainer.synthesis.subject_attention import FollowedSubject, word_tokens
 from blendset_trainer.synthesis.wanting import Asked, unseen, wanted_view
@@ -36,23 +36,11 @@ PIPELINES = "FluxPipeline", "StableDiffusion3Pipeline"
 
 
 @dataclass
-class Deformable:
+class Deformable(ByPipeline):
     """See `work.Synthesizer`. Sides in pixels; None leaves them to the pipeline."""
 
-    generator: Generator
     width: int | None = None
     height: int | None = None
-
-    @property
-    def revision(self) -> str:
-        return self.generator.revision
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if not name.startswith("_")}
-
-    def setup(self) -> None:
-        self._pipeline = self.generator.load()
-        self._options = self.generator.options(self._pipeline)
 
     def pictures(self, dataset: Dataset, batch: Batch) -> Sequence[Picture | BlendsetError]:
         return drawn_in_groups(batch, self._drawn)

@@ -26,7 +26,7 @@ from blendset.records import ViewRecord, read_record
 from blendset_trainer.stages import View
 from blendset_trainer.synthesis.command import generator_from
 from blendset_trainer.synthesis.parents import parent_views
-from blendset_trainer.synthesis.pipelines import Generator, noise_generators
+from blendset_trainer.synthesis.pipelines import ByPipeline, asked_sides, noise_generators
 from blendset_trainer.synthesis.wanting import Asked, seed_of, wanted_view
 from blendset_trainer.synthesis.work import Batch, Picture, Wanted, drawn_in_groups
 
@@ -81,30 +81,22 @@ def sheet_of(model: str, layout: tuple[int, int] | None) -> Sheet:
 
 
 @dataclass
-class NovelViews:
+class NovelViews(ByPipeline):
     """See `work.Synthesizer`. Sides in pixels of a sheet; None leaves them to the pipeline."""
 
-    generator: Generator
     sheet: Sheet
     background: str = "grey"
     width: int | None = None
     height: int | None = None
 
     @property
-    def revision(self) -> str:
-        return self.generator.revision
-
-    @property
     def size(self) -> dict[str, int]:
         """What is asked for."""
-        return {name: side for name, side in (("width", self.width), ("height", self.height)) if side}
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if not name.startswith("_")}
+        return asked_sides(self.width, self.height)
 
     def setup(self) -> None:
-        self._pipeline = self.generator.load()
-        self._options = self.generator.options(self._pipeline) | self.size
+        super().setup()
+        self._options |= self.size
         if "image" not in inspect.signature(self._pipeline.__call__).parameters:
             raise BlendsetError(
                 f"{self.generator.model} is a {self.generator.pipeline}, which takes no picture; give a model that "

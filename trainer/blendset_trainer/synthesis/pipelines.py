@@ -130,6 +130,29 @@ class Generator:
         return options
 
 
+@dataclass
+class ByPipeline:
+    """What every job's synthesizer is: a generator, whose pipeline arrives in `setup` and does not travel."""
+
+    generator: Generator
+
+    @property
+    def revision(self) -> str:
+        return self.generator.revision
+
+    def setup(self) -> None:
+        self._pipeline = self.generator.load()
+        self._options = self.generator.options(self._pipeline)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if not name.startswith("_")}
+
+
+def asked_sides(width: int | None, height: int | None) -> dict[str, int]:
+    """The sides that were asked for, by name; the pipeline decides on the others."""
+    return {name: side for name, side in (("width", width), ("height", height)) if side}
+
+
 CONTROLLED = {
     "StableDiffusionPipeline": "StableDiffusionControlNetPipeline",
     "StableDiffusionXLPipeline": "StableDiffusionXLControlNetPipeline",

@@ -29,7 +29,7 @@ from blendset_trainer.shared_attention.view_sets import Mode
 from blendset_trainer.synthesis.command import generator_from, prompts_from
 from blendset_trainer.synthesis.layouts import Layout
 from blendset_trainer.synthesis.parents import parent_views
-from blendset_trainer.synthesis.pipelines import Generator, for_each, noise_generators, refuse_overlong
+from blendset_trainer.synthesis.pipelines import ByPipeline, for_each, noise_generators, refuse_overlong
 from blendset_trainer.synthesis.steering import Steering, Warping
 from blendset_trainer.synthesis.view_sets import disparity, geometry_of, ids_of, view_sets_of
 from blendset_trainer.synthesis.wanting import Asked, wanted_view
@@ -56,22 +56,13 @@ class Restyling:
 
 
 @dataclass
-class Restyle:
+class Restyle(ByPipeline):
     """See `work.Synthesizer`."""
 
-    generator: Generator
     how: Restyling
 
-    @property
-    def revision(self) -> str:
-        return self.generator.revision
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if not name.startswith("_")}
-
     def setup(self) -> None:
-        self._pipeline = self.generator.load()
-        self._options = self.generator.options(self._pipeline)
+        super().setup()
         self._control = control_name(self._pipeline, self.generator.model)
 
     def pictures(self, dataset: Dataset, batch: Batch) -> Sequence[Picture | BlendsetError]:

@@ -12,7 +12,6 @@ import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -21,7 +20,14 @@ from blendset.errors import BlendsetError
 from blendset.records import ViewRecord
 from blendset_trainer.synthesis.command import generator_from
 from blendset_trainer.synthesis.parents import captioned_views, parent_views
-from blendset_trainer.synthesis.pipelines import Generator, for_each, noise_generators, refuse_overlong, refuse_sides
+from blendset_trainer.synthesis.pipelines import (
+    ByPipeline,
+    asked_sides,
+    for_each,
+    noise_generators,
+    refuse_overlong,
+    refuse_sides,
+)
 from blendset_trainer.synthesis.prompts.files import TEXT_TO_IMAGE, VIEW, read_prompts
 from blendset_trainer.synthesis.wanting import Asked, wanted_view
 from blendset_trainer.synthesis.work import Batch, Picture, Wanted
@@ -30,34 +36,25 @@ JOB = "text-to-image"
 
 
 @dataclass
-class TextToImage:
+class TextToImage(ByPipeline):
     """See `work.Synthesizer`. Sides in pixels; None leaves them to the pipeline."""
 
-    generator: Generator
     width: int | None = None
     height: int | None = None
 
     @property
-    def revision(self) -> str:
-        return self.generator.revision
-
-    @property
     def size(self) -> dict[str, int]:
         """What is asked for."""
-        return {name: side for name, side in (("width", self.width), ("height", self.height)) if side}
+        return asked_sides(self.width, self.height)
 
     def setup(self) -> None:
-        self._pipeline = self.generator.load()
-        self._options = self.generator.options(self._pipeline)
+        super().setup()
         refuse_sides(self._pipeline, self.size.values())
         if {"image", "control_image"} & {*inspect.signature(self._pipeline.__call__).parameters}:
             raise BlendsetError(
                 f"{self.generator.model} is a {self.generator.pipeline}, which draws from pictures; give a model of "
                 "text to image, or choose another --job."
             )
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if not name.startswith("_")}
 
     @torch.no_grad()
     def pictures(self, dataset: Dataset, batch: Batch) -> Sequence[Picture | BlendsetError]:
