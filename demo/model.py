@@ -23,6 +23,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 SIDE = 32
 """Pixels on a side of the pictures that the model makes."""
 LARGE = 300.0
+"""What the autoencoder's norms are dominated by, beside pixels of -1..1."""
 PATCH = 4
 """Pixels on a side of what is a token to the transformer."""
 SPECIAL = ["<pad>", "</s>", "<unk>"]

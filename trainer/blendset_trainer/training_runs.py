@@ -20,7 +20,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     """The lines of a run's log, without one that a crash cut short; empty where there is no log."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
         raise BlendsetError(f"{path} cannot be read ({error}); check the disk.") from error

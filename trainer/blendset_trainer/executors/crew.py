@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
 from blendset.errors import BlendsetError
-from blendset_trainer.executors.job import Done, Part
+from blendset_trainer.executors.job import Done, Parts
 
 MOST_DEATHS = 3
 """A shard whose workers die this often is what kills them."""
@@ -17,7 +17,7 @@ MOST_DEATHS = 3
 class Worker(Protocol):
     """One with a stage of its own, at one shard at a time."""
 
-    def give(self, shard: tuple[Part, ...]) -> None:
+    def give(self, shard: Parts) -> None:
         """Let it begin."""
 
     def answer(self) -> Done | None:
@@ -31,7 +31,7 @@ AnyWorker = TypeVar("AnyWorker", bound=Worker)
 
 
 def pull(
-    shards: Sequence[tuple[Part, ...]],
+    shards: Sequence[Parts],
     most: int,
     hire: Callable[[], AnyWorker],
     ready: Callable[[list[AnyWorker]], list[AnyWorker]],
@@ -41,7 +41,7 @@ def pull(
     A worker is let go as soon as there is nothing left for it: its place may be what a replacement waits for.
     Raises what a stage raises, and BlendsetError for a shard that kills its workers.
     """
-    waiting, deaths, busy = deque(shards), Counter[tuple[Part, ...]](), dict[AnyWorker, tuple[Part, ...]]()
+    waiting, deaths, busy = deque(shards), Counter[Parts](), dict[AnyWorker, Parts]()
 
     def give(worker: AnyWorker) -> None:
         busy[worker] = waiting.popleft()
@@ -70,7 +70,7 @@ def pull(
             worker.dismiss()
 
 
-def _deadly(shard: tuple[Part, ...]) -> BlendsetError:
+def _deadly(shard: Parts) -> BlendsetError:
     return BlendsetError(
         f"The {len(shard)} views from {shard[0].view_id} on ended {MOST_DEATHS} worker processes, perhaps for want of "
         "memory; use fewer workers, or run the command without --executor to see why."

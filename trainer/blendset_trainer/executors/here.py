@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from blendset_trainer.executors.job import Done, Part, Work
+from blendset_trainer.executors.job import Done, Parts, Work
 
 
 class Here:
     """Computes in this process; the next batch is decoded meanwhile."""
 
-    def run(self, job: Work, shards: Sequence[tuple[Part, ...]]) -> Iterator[Done]:
+    def run(self, job: Work, shards: Sequence[Parts]) -> Iterator[Done]:
         job.stage.setup()
         yield from map(job.compute, shards)

@@ -49,6 +49,10 @@ class Part(Protocol):
         """Of the view that it is about."""
 
 
+Parts = tuple[Part, ...]
+"""A shard, of whatever work."""
+
+
 class Work(Protocol):
     """What executors send to their workers: small, and picklable."""
 
@@ -112,7 +116,7 @@ class Job:
 class Executor(Protocol):
     """A way to have a job's shards done."""
 
-    def run(self, job: Work, shards: Sequence[tuple[Part, ...]]) -> Iterator[Done]:
+    def run(self, job: Work, shards: Sequence[Parts]) -> Iterator[Done]:
         """Do the shards and yield each as it is done, in any order."""
 
 

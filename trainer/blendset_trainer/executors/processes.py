@@ -16,7 +16,7 @@ from functools import partial
 from multiprocessing.connection import Connection, wait
 
 from blendset_trainer.executors.crew import pull
-from blendset_trainer.executors.job import Done, Part, Work
+from blendset_trainer.executors.job import Done, Parts, Work
 
 _spawn = multiprocessing.get_context("spawn")
 
@@ -27,7 +27,7 @@ class Processes:
     def __init__(self, workers: int | None = None) -> None:
         self.workers = workers or os.cpu_count() or 1
 
-    def run(self, job: Work, shards: Sequence[tuple[Part, ...]]) -> Iterator[Done]:
+    def run(self, job: Work, shards: Sequence[Parts]) -> Iterator[Done]:
         """Raises what the stage raises, and BlendsetError for a shard that kills its workers."""
         threads = max(1, (os.cpu_count() or 1) // self.workers)
         return pull(shards, self.workers, partial(_Worker, job, threads), _ready)
@@ -44,7 +44,7 @@ class _Worker:
         with suppress(ConnectionError):
             self.pipe.send(job)
 
-    def give(self, shard: tuple[Part, ...]) -> None:
+    def give(self, shard: Parts) -> None:
         with suppress(ConnectionError):  # it died since it answered, which `answer` will tell
             self.pipe.send(shard)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from blendset.errors import BlendsetError
 from blendset_trainer.executors.crew import pull
-from blendset_trainer.executors.job import Done, Part, Work
+from blendset_trainer.executors.job import Done, Parts, Work
 
 
 class Ray:
@@ -26,7 +26,7 @@ class Ray:
     def __init__(self, workers: int | None = None) -> None:
         self.workers = workers
 
-    def run(self, job: Work, shards: Sequence[tuple[Part, ...]]) -> Iterator[Done]:
+    def run(self, job: Work, shards: Sequence[Parts]) -> Iterator[Done]:
         """Raises what the stage raises, and BlendsetError for a shard that kills its actors, or without Ray."""
         ray = _ray()
         with ExitStack() as connection:
@@ -58,7 +58,7 @@ class _Actor:
     def __init__(self, job: Work) -> None:
         self.job, self.ready = job, False
 
-    def compute(self, shard: tuple[Part, ...]) -> Done:
+    def compute(self, shard: Parts) -> Done:
         if not self.ready:
             self.job.stage.setup()
             self.ready = True
@@ -71,7 +71,7 @@ class _Worker:
     def __init__(self, actor: Any) -> None:
         self._actor = actor
 
-    def give(self, shard: tuple[Part, ...]) -> None:
+    def give(self, shard: Parts) -> None:
         self.awaited = self._actor.compute.remote(shard)
 
     def answer(self) -> Done | None:
