@@ -21,6 +21,8 @@ TEXT: dict[str, Any] = {**SMALL, "num_key_value_heads": 2, "max_position_embeddi
         "bos_token_id": 1, "eos_token_id": 2}  # fmt: skip
 EYE: dict[str, Any] = {**SMALL, "image_size": 28, "patch_size": 14}
 SIZE = {"height": 28, "width": 28}
+PROMPTED: dict[str, Any] = {"hidden_size": 32, "image_size": 64}
+DRAWN: dict[str, Any] = {"hidden_size": 32, "mlp_dim": 64, "num_attention_heads": 2, "iou_head_hidden_dim": 32}
 CHAT = (
     "{% for message in messages %}{{ message.role }} : {% for part in message.content %}"
     "{% if part.type == 'image' %}PICTURE{% else %}{{ part.text }}{% endif %}{% endfor %}\n{% endfor %}"
@@ -82,6 +84,55 @@ def depth_model(folder: Path, metric: bool = False) -> Path:
     )  # fmt: skip
     processor = transformers.DPTImageProcessor(size={"height": 56, "width": 56}, ensure_multiple_of=14)
     return _saved(folder, transformers.DepthAnythingForDepthEstimation(config), processor)
+
+
+def sam_model(folder: Path) -> Path:
+    eye = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "mlp_dim": 64, "image_size": 64,
+           "patch_size": 8, "window_size": 4, "global_attn_indexes": [1], "output_channels": 32, "num_pos_feats": 16,
+           "initializer_range": 0.02}  # fmt: skip
+    prompts = PROMPTED | {"patch_size": 8}
+    config = transformers.SamConfig(vision_config=eye, prompt_encoder_config=prompts, mask_decoder_config=DRAWN)
+    torch.manual_seed(0)  # places are told by random numbers that are no parameters
+    looks = transformers.SamImageProcessor(size={"longest_edge": 64}, pad_size={"height": 64, "width": 64})
+    return _saved(folder, transformers.SamModel(config), transformers.SamProcessor(looks))
+
+
+def sam2_model(folder: Path) -> Path:
+    """As released ones are: a model of videos by its configuration, of which the part for pictures is read."""
+    widths, sides = [8, 16, 32, 64], [16, 8, 4]
+    backbone = {"model_type": "sam2_hiera_det_model", "hidden_size": 8, "image_size": [64, 64],
+                "embed_dim_per_stage": widths, "num_attention_heads_per_stage": [1, 1, 1, 1],
+                "blocks_per_stage": [1, 1, 2, 1], "global_attention_blocks": [3],
+                "window_positional_embedding_background_size": [4, 4]}  # fmt: skip
+    eye = {"backbone_config": backbone, "backbone_channel_list": widths[::-1], "fpn_hidden_size": 32,
+           "backbone_feature_sizes": [[side, side] for side in sides]}  # fmt: skip
+    memory: dict[str, Any] = {
+        "memory_attention_hidden_size": 32, "memory_attention_num_layers": 1, "memory_encoder_hidden_size": 32,
+        "memory_attention_rope_feat_sizes": [4, 4], "memory_encoder_output_channels": 16,
+        "mask_downsampler_embed_dim": 32, "memory_fuser_embed_dim": 32,
+    }  # fmt: skip
+    config = transformers.Sam2VideoConfig(
+        vision_config=eye, prompt_encoder_config=PROMPTED, mask_decoder_config=DRAWN, **memory
+    )
+    torch.manual_seed(0)
+    looks = transformers.Sam2ImageProcessor(size={"height": 64, "width": 64})
+    processor = transformers.Sam2VideoProcessor(looks, transformers.Sam2VideoVideoProcessor())
+    return _saved(folder, transformers.Sam2VideoModel(config), processor)
+
+
+def sam3_model(folder: Path) -> Path:
+    """As released ones are, it segments what words say; of its weights those that take boxes are here."""
+    backbone = {"model_type": "sam3_vit_model", **EYE, "image_size": 56, "window_size": 2, "global_attn_indexes": [1],
+                "pretrain_image_size": 28}  # fmt: skip
+    eye = {"model_type": "sam3_vision_model", "backbone_config": backbone, "fpn_hidden_size": 32,
+           "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]]}  # fmt: skip
+    prompts = PROMPTED | {"image_size": 56, "patch_size": 14}
+    parts: dict[str, Any] = {"vision_config": eye, "prompt_encoder_config": prompts, "mask_decoder_config": DRAWN}
+    looks = transformers.Sam3ImageProcessor(size={"height": 56, "width": 56})
+    processor = transformers.Sam3VideoProcessor(looks, transformers.Sam2VideoVideoProcessor(), tokenizer())
+    _saved(folder, transformers.Sam3TrackerModel(transformers.Sam3TrackerConfig(**parts)), processor)
+    transformers.Sam3VideoConfig(tracker_config={"model_type": "sam3_tracker_video", **parts}).save_pretrained(folder)
+    return folder
 
 
 def blip_model(folder: Path) -> Path:

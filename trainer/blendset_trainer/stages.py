@@ -64,7 +64,7 @@ class View:
     @cached_property
     def ids(self) -> npt.NDArray[np.uint32]:
         """The object ids of the passes (height, width), for a stage that needs no more of them."""
-        return self._sound_passes(read_ids)
+        return self.passes.id if "passes" in vars(self) else self._sound_passes(read_ids)
 
     @property
     def has_passes(self) -> bool:

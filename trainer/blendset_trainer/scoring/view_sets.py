@@ -22,9 +22,9 @@ def set_places(views: Sequence[View]) -> list[list[int]]:
 
 def misfit(view: View) -> BlendsetError | None:
     """Why the picture of a view cannot be held against its passes; None where it can, or where there are none."""
-    if not view.has_passes or view.rgb.shape[:2] == view.passes.id.shape:
+    if not view.has_passes or view.rgb.shape[:2] == view.ids.shape:
         return None
-    (height, width), (rows, columns) = view.rgb.shape[:2], view.passes.id.shape
+    (height, width), (rows, columns) = view.rgb.shape[:2], view.ids.shape
     return BlendsetError(
         f"{view.folder} holds a picture of {width} x {height} pixels and passes of {columns} x {rows}; "
         "make the picture in the size of the passes."
