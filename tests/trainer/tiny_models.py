@@ -43,11 +43,11 @@ def tokenizer(*special: str, limit: int | None = None) -> Any:
     )  # fmt: skip
 
 
-def open_clip_model(folder: Path, context_length: int = 16) -> Path:
+def open_clip_model(folder: Path, context_length: int = 16, width: int = 16) -> Path:
     folder.mkdir(parents=True)
     vision = {"image_size": 32, "layers": 2, "width": 32, "patch_size": 8, "head_width": 16}
     text = {"context_length": context_length, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
-    config = {"embed_dim": 16, "vision_cfg": vision, "text_cfg": text}
+    config = {"embed_dim": width, "vision_cfg": vision, "text_cfg": text}
     torch.manual_seed(0)
     save_file(open_clip.CLIP(**config).state_dict(), folder / "open_clip_model.safetensors")
     (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": {}}))
@@ -73,6 +73,13 @@ def siglip_model(folder: Path) -> Path:
 def dino_model(folder: Path, side: int = 28) -> Path:
     eye = transformers.BitImageProcessor(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
     return _saved(folder, transformers.Dinov2Model(transformers.Dinov2Config(**EYE | {"image_size": side})), eye)
+
+
+def dino_with_registers_model(folder: Path) -> Path:
+    """Of weights so large that pictures of noise are far apart."""
+    eye = transformers.BitImageProcessor(size={"shortest_edge": 28}, crop_size=SIZE)
+    model = transformers.Dinov2WithRegistersModel(transformers.Dinov2WithRegistersConfig(**EYE))
+    return _saved(folder, model, eye, deviation=1.0)
 
 
 def depth_model(folder: Path, metric: bool = False) -> Path:
@@ -217,12 +224,12 @@ def _phrases(text: str) -> Any:
     return transformers.PreTrainedTokenizerFast(tokenizer_object=inner, pad_token="<pad>", eos_token="</s>")
 
 
-def _saved(folder: Path, model: Any, processor: Any) -> Path:
+def _saved(folder: Path, model: Any, processor: Any, deviation: float = 0.3) -> Path:
     """Random weights of a fixed seed, far enough from zero that different pictures give different answers."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for matrix in (each for each in model.parameters() if each.ndim > 1):
-            matrix.normal_(0, 0.3, generator=generator)
+            matrix.normal_(0, deviation, generator=generator)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder
