@@ -23,7 +23,7 @@ from blendset.correspondence import ViewGeometry, baseline_deg, correspond, view
 from blendset.dataset import Dataset
 from blendset.records import ViewRecord
 
-STEPS = {35: 2, 70: 4, 160: 9}
+STEPS = {35: 2, 70: 4, 160: 10}
 """Views from one to the other on an orbit of 21, by the nominal baseline in degrees."""
 STARTS = range(0, 21, 3)
 UNSEEN = np.array([214, 60, 160])

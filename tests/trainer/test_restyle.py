@@ -204,6 +204,14 @@ def test_missing_passes_and_empty_masks_leave_the_other_sets_alone(
 
 
 def test_a_set_is_chosen_by_what_its_views_share(dataset: Dataset) -> None:
-    [members] = view_sets_of(dataset, list(dataset.views()), 3)
+    [members] = view_sets_of(dataset, list(dataset.views()), 3, 0.25)
     assert not isinstance(members, BlendsetError)
     assert [geometry_of(dataset, "attic", view.view_id).camera.width for view in members] == [96, 96, 96]
+
+
+def test_how_much_its_views_share_can_be_said(pipeline: Make, dataset: Dataset, capsys: Any) -> None:
+    assert restyled(dataset, pipeline("flux_depth"), "--covisible", "1") == 1
+    assert "show 100% of the same; render views that are nearer, or ask for less (--cov" in capsys.readouterr().err
+    assert restyled(dataset, pipeline("flux_depth"), "--covisible", "0.5") == 0
+    assert restyled(dataset, pipeline("flux_depth"), "--covisible", "2") == 2
+    assert len(synthetic(dataset)) == 3

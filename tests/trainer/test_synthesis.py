@@ -67,6 +67,16 @@ def test_each_family_makes_pictures_of_captions(pipeline: Make, dataset: Dataset
     assert not has_camera(views[0].camera)
 
 
+def test_a_pipeline_reads_as_far_as_its_tokenizer_and_as_stock(pipeline: Make) -> None:
+    generator = generator_of(str(pipeline("flux")), 2)
+    flux = generator.load()
+    assert generator.options(flux)["max_sequence_length"] == 512
+    flux.tokenizer_2.model_max_length = 20
+    assert generator.options(flux)["max_sequence_length"] == 20
+    without_t5 = generator_of(str(pipeline("stable_diffusion_3_without_t5")), 2)
+    assert "max_sequence_length" not in without_t5.options(without_t5.load())  # zeros stand there, as many as it likes
+
+
 def test_what_is_there_is_not_made_again(pipeline: Make, dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
     model = pipeline("pixart_sigma")
     assert synthesized(dataset, model, "--cfg-scale", "3", "--json") == 0

@@ -19,11 +19,13 @@ from blendset.records import ViewRecord, read_json
 from blendset_trainer.contact_sheet import by_scene_and_subject
 from blendset_trainer.report.figures import Caption, Figure, captions_of, figures_of, number
 from blendset_trainer.report.funnel import Funnel, Reason, funnel_of, reasons
+from blendset_trainer.report.synthesis import Synthesis, synthesis_of
 from blendset_trainer.report.training import Training
 from blendset_trainer.selection.duplicates import alike_pairs, vectors_and_cosine
 from blendset_trainer.selection.files import read_chosen, read_drops, selection_names
 from blendset_trainer.selection.groups import linked, view_sets
 from blendset_trainer.selection.rules import PRESET, RULES, load_preset
+from blendset_trainer.synthetic_views import SYNTHETIC
 
 SMALLEST_SHARE, MOST_OBJECTS = 0.005, 10
 """What is said of a view's objects: those that cover half a percent of it, up to ten."""
@@ -85,6 +87,7 @@ class Report:
     unsupported: Sequence[tuple[str, int]]
     duplicates: Sequence[Sequence[int]]
     compared: str
+    synthesis: Synthesis | None
     training: Training | None
 
 
@@ -113,7 +116,7 @@ def report_of(
         name=dataset.record.name,
         folder=dataset.root.name,
         facts=tuple(_facts(dataset, records)),
-        funnel=funnel_of(dataset, records),
+        funnel=funnel_of(dataset, [record for record in records if record.source != SYNTHETIC]),
         selection=None if selection is None else _summary(selection, views),
         selections=selection_names(dataset),
         views=views,
@@ -121,6 +124,7 @@ def report_of(
         unsupported=sorted(unsupported.items(), key=lambda item: (-item[1], item[0])),
         duplicates=duplicates,
         compared=compared,
+        synthesis=synthesis_of(dataset, records),
         training=training,
     )
 

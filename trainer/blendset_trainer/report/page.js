@@ -258,8 +258,10 @@ function steps() {
   const accepted = funnel.runs.reduce((total, run) => total + (run.accepted ?? 0), 0);
   const sound = funnel.runs.reduce((total, run) => total + run.sound, 0);
   const before = candidates ? [[candidates, "cameras proposed"], [accepted, "cameras passed every gate"]] : [];
+  const rendered = funnel.runs.reduce((total, run) => total + run.rendered, 0);
+  const made = report.synthesis ? [[report.synthesis.views, "synthesized besides"]] : [];
   const after = selection ? [[selection.chosen, `selected by “${selection.name}”`]] : [];
-  return [...before, [views.length, "best of them rendered"], [sound, "passed the last check"], ...after];
+  return [...before, [rendered, "best of them rendered"], [sound, "passed the last check"], ...made, ...after];
 }
 
 function bars(entries, pick) {
@@ -448,6 +450,27 @@ function drawDuplicates() {
   if (groups.length > AT_ONCE) holder.append(h("p", { class: "note" }, `The first ${AT_ONCE} groups are shown; “Show duplicates” above the contact sheet has all.`));
 }
 
+// --- synthesis ---------------------------------------------------------------------------------------------------------
+
+function drawSynthesis() {
+  const { synthesis } = report;
+  if (!synthesis) return;
+  const agreement = figureNamed.get("consistency.subject_delta_e");
+  byId("synthesis-note").textContent = `A generator made ${count(synthesis.views, "view")} in ${count(synthesis.total, "set")}, each shown below the views that it was made from.` +
+    (agreement ? " The number is how far the subject's colours differ from those of the set's other views at the same points (CIE76; 2 is just noticeable)." : "");
+  if (!agreement) byId("synthesis-note").after(hint("To measure whether the views of a set agree:", `blendset score ${report.folder} --with consistency`));
+  for (const { job, model, prompt, parents, views } of synthesis.sets) {
+    const row = (places) => places.map((index) => tile(index, () => [...parents, ...views], titleOf(index, agreement)));
+    const strip = h("div", { class: "strip" });
+    if (parents.length === views.length) strip.style.gridTemplateColumns = `repeat(${views.length}, minmax(0, 13rem))`;
+    strip.style.minHeight = "9rem";
+    strip.draw = () => strip.append(...row(parents), ...row(views));
+    whenSeen.observe(strip);
+    byId("synthesized").append(h("div", { class: "group" }, h("h3", {}, prompt || "without a prompt"), h("p", { class: "note" }, `${job}, by ${model}`), strip));
+  }
+  if (synthesis.total > synthesis.sets.length) byId("synthesized").append(h("p", { class: "note" }, `The first ${synthesis.sets.length} sets are shown.`));
+}
+
 // --- training ----------------------------------------------------------------------------------------------------------
 
 function drawTraining() {
@@ -552,5 +575,6 @@ drawFunnel();
 drawFigures();
 drawCaptions();
 drawDuplicates();
+drawSynthesis();
 drawTraining();
 update({});

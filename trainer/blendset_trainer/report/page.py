@@ -21,6 +21,7 @@ def page_of(report: Report, pictures: Sequence[str]) -> str:
     blocks = ["\n".join(pictures[start : start + BLOCK]) for start in range(0, len(pictures), BLOCK)]
     return room.get_template("page.html").render(
         name=report.name,
+        has_synthesis=report.synthesis is not None,
         has_training=report.training is not None,
         style=_source(room, "page.css"),
         script=_source(room, "page.js"),

@@ -41,6 +41,7 @@ READS = {
         "prompts",
         "variants",
         "views",
+        "covisible",
         "controlnet",
         "share",
         "warp",
@@ -87,6 +88,10 @@ def add_synthesize(commands: argparse._SubParsersAction[Parser]) -> None:
         "--prompt", action="append", default=[], metavar="TEXT", help="of a whole set; may be repeated"
     )
     restyle.add_argument("--views", type=positive, default=3, metavar="N", help="of a set (default %(default)s)")
+    restyle.add_argument(
+        "--covisible", type=_share, default=0.25, metavar="SHARE",
+        help="of the subject that each view of a set at least has in common with another (default %(default)s)",
+    )  # fmt: skip
     restyle.add_argument("--controlnet", default="", metavar="MODEL", help="for depth, with a Stable Diffusion model")
     restyle.add_argument(
         "--share", choices=("foreground", "same-object", "same-object+scene", "apart"), default="foreground",
@@ -113,6 +118,14 @@ def _refuse_unread(arguments: argparse.Namespace) -> None:
             raise UsageError(
                 f"--{name.replace('_', '-')} is not for --job {arguments.job} but for {jobs}; leave it out."
             )
+
+
+def _share(text: str) -> float:
+    """As argparse's type: 0 to 1."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is no share, which is 0 to 1")
+    return value
 
 
 def _layout(text: str) -> tuple[int, int]:

@@ -111,6 +111,8 @@ class Generator:
         takes = inspect.signature(pipeline.__call__).parameters
         options: dict[str, Any] = {"num_inference_steps": self.steps}
         options |= {name: False for name in ("use_resolution_binning", "clean_caption") if name in takes}
+        if "max_sequence_length" in takes and all(tokenizers(pipeline)):
+            options["max_sequence_length"] = furthest_reader(pipeline)[1]
         free = "true_cfg_scale" if "true_cfg_scale" in takes else "guidance_scale"
         embedded = getattr(getattr(pipeline, "transformer", None), "config", {}).get("guidance_embeds", False)
         if self.cfg_scale is not None:
@@ -225,15 +227,10 @@ def _plain(value: Any) -> Any:
 
 def refuse_overlong(pipeline: Any, prompts: Sequence[str]) -> list[BlendsetError | None]:
     """Why a prompt's end would not be read, by prompt; None where it is read whole."""
-    readers = [part for name, part in pipeline.components.items() if name.startswith("tokenizer") and part is not None]
-    if not readers:
+    tokenizer, limit = furthest_reader(pipeline)
+    if tokenizer is None:
         return [None] * len(prompts)
-    takes = inspect.signature(pipeline.__call__).parameters.get("max_sequence_length")
-    furthest = max(readers, key=lambda reader: reader.model_max_length)
-    limit = furthest.model_max_length
-    if takes is not None and isinstance(takes.default, int):
-        limit = min(limit, takes.default)
-    counts = [len(ids) for ids in furthest(list(prompts), truncation=False, verbose=False).input_ids]
+    counts = [len(ids) for ids in tokenizer(list(prompts), truncation=False, verbose=False).input_ids]
     return [
         None
         if count <= limit
@@ -242,6 +239,21 @@ def refuse_overlong(pipeline: Any, prompts: Sequence[str]) -> list[BlendsetError
         )
         for prompt, count in zip(prompts, counts, strict=True)
     ]
+
+
+def furthest_reader(pipeline: Any) -> tuple[Any, int]:
+    """The tokenizer that reads most of a prompt, None where there is none, and how many tokens the pipeline lets it
+    read.
+    """
+    furthest = max(filter(None, tokenizers(pipeline)), key=lambda reader: int(reader.model_max_length), default=None)
+    takes = inspect.signature(pipeline.__call__).parameters.get("max_sequence_length")
+    limits = [takes.default] if takes is not None and isinstance(takes.default, int) else []
+    return furthest, min([*limits, furthest.model_max_length] if furthest else limits, default=0)
+
+
+def tokenizers(pipeline: Any) -> list[Any]:
+    """One for each text encoder, None where that is left out."""
+    return [part for name, part in pipeline.components.items() if name.startswith("tokenizer")]
 
 
 def refuse_sides(pipeline: Any, sides: Iterable[int]) -> None:

@@ -136,7 +136,8 @@ def planned(arguments: argparse.Namespace, dataset: Dataset) -> tuple[Restyle, l
     synthesizer = Restyle(generator_from(arguments), how)
     wanted: list[Wanted] = []
     left_out: list[str] = []
-    for members in view_sets_of(dataset, parent_views(dataset, arguments.selection), arguments.views):
+    views = parent_views(dataset, arguments.selection)
+    for members in view_sets_of(dataset, views, arguments.views, arguments.covisible):
         if isinstance(members, BlendsetError):
             left_out.append(str(members))
             continue

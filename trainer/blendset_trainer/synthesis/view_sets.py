@@ -19,9 +19,11 @@ from blendset.records import ViewRecord, read_record
 
 
 def view_sets_of(
-    dataset: Dataset, views: Sequence[ViewRecord], size: int
+    dataset: Dataset, views: Sequence[ViewRecord], size: int, covisible: float
 ) -> Iterator[tuple[ViewRecord, ...] | BlendsetError]:
-    """Sets of `size` views of one subject, by what they show of one another; for a subject that has none, why."""
+    """Sets of `size` views of one subject, each with at least `covisible` of what it shows in common with an earlier
+    one; for a subject that has none, why.
+    """
 
     def subject(view: ViewRecord) -> tuple[str, str]:
         return view.scene, view.subject
@@ -43,9 +45,12 @@ def view_sets_of(
         if not any(view.of(objects).any() for view in geometries):
             yield BlendsetError(f"The masks of {what} cover nothing: no view shows it; choose other views.")
             continue
-        found = choose_view_sets(geometries, size, objects)
+        found = choose_view_sets(geometries, size, objects, covisible)
         if not found:
-            yield BlendsetError(f"No {size} views of {what} show enough of the same; render views that are nearer.")
+            yield BlendsetError(
+                f"No {size} views of {what} show {covisible:.0%} of the same; render views that are nearer, or ask for "
+                "less (--covisible)."
+            )
         yield from (tuple(members[number] for number in numbers) for numbers in found)
 
 
