@@ -39,9 +39,16 @@ demo: addon build/demo/room.blend
 	rm -rf build/demo/dataset/selections build/demo/pairs
 	$(blendset) select build/demo/dataset --preset blendset --name demo >/dev/null
 	$(blendset) export build/demo/dataset --selection demo --to image-text --out build/demo/pairs
-	rm -rf build/demo/model build/demo/blurred build/demo/run build/demo/samples
-	$(python) demo/model.py build/demo/pairs build/demo/model
-	$(python) demo/blurred.py build/demo/pairs/train build/demo/blurred
+	$(blendset) render build/demo/room.blend --out build/demo/sets --config demo/orbit.toml --blender $(blender)
+	test -d build/demo/depth-model || $(python) demo/depth_model.py build/demo/sets build/demo/depth-model
+	$(blendset) synthesize build/demo/sets --job restyle --model build/demo/depth-model --views 4 --covisible 0 --steps 15 \
+	  --prompt "a blue armchair at noon" --prompt "a red armchair in the evening"
+	$(blendset) caption build/demo/sets --with metadata
+	$(blendset) score build/demo/sets --with consistency
+	$(blendset) report build/demo/sets --out build/demo/sets.html
+	rm -rf build/demo/model build/demo/run build/demo/samples build/demo/restyled
+	$(blendset) export build/demo/sets --to image-text --out build/demo/restyled
+	$(python) demo/model.py build/demo/pairs build/demo/restyled build/demo/model
 	$(blendset) train demo/train.toml --dry-run
 	$(blendset) train demo/train.toml
 	for each in build/demo/pairs/train/*.txt; do cat $$each; echo; done > build/demo/prompts.txt
@@ -50,8 +57,9 @@ demo: addon build/demo/room.blend
 	@echo
 	@echo "Open build/demo/report.html in a browser: pictures, captions, figures, why each camera or view was left out, and what"
 	@echo "the model lost by source and noise. build/demo/samples/grid.png is what it makes of its captions: it is tiny, and saw"
-	@echo "a dozen pictures. build/demo/pairs is what other trainers read, build/demo/contact_sheet.png all views at a glance;"
-	@echo "the dataset is build/demo/dataset, its scene build/demo/room.blend."
+	@echo "two dozen pictures. build/demo/sets.html shows an armchair that a depth model restyled, beside its renders."
+	@echo "build/demo/pairs is what other trainers read, build/demo/contact_sheet.png all views at a glance; the dataset is"
+	@echo "build/demo/dataset, its scene build/demo/room.blend."
 
 build/demo/room.blend: $(wildcard demo/*.py) | .venv-blender/.ready
 	rm -rf build/demo
