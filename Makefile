@@ -42,7 +42,7 @@ demo: addon build/demo/room.blend
 	$(blendset) render build/demo/room.blend --out build/demo/sets --config demo/orbit.toml --blender $(blender)
 	test -d build/demo/depth-model || $(python) demo/depth_model.py build/demo/sets build/demo/depth-model
 	$(blendset) synthesize build/demo/sets --job restyle --model build/demo/depth-model --views 4 --covisible 0 --steps 15 \
-	  --prompt "a blue armchair at noon" --prompt "a red armchair in the evening"
+	  --prompt "a blue armchair at noon" --prompt "a red armchair at night"
 	$(blendset) caption build/demo/sets --with metadata
 	$(blendset) score build/demo/sets --with consistency
 	$(blendset) report build/demo/sets --out build/demo/sets.html

@@ -29,14 +29,8 @@ from blendset_trainer.training.families.flux import packed
 from blendset_trainer.training.noise import FlowAxis, mixed, target
 from parts import COLOURS, END, PAD, SPECIAL, START, autoencoder, text_encoder, tokenizer
 
-PAINTS = {
-    "red": (0.80, 0.15, 0.10),
-    "yellow": (0.95, 0.75, 0.10),
-    "green": (0.10, 0.50, 0.25),
-    "blue": (0.15, 0.35, 0.80),
-    "white": (0.90, 0.90, 0.90),
-}
-LIGHTS = {"at noon": (1.0, 1.0, 1.0), "in the evening": (1.1, 0.8, 0.5), "at night": (0.45, 0.6, 0.9)}
+PAINTS = {"red": (0.80, 0.15, 0.10), "green": (0.10, 0.50, 0.25), "blue": (0.15, 0.35, 0.80)}
+LIGHTS = {"at noon": (1.0, 1.0, 1.0), "at night": (0.45, 0.6, 0.9)}
 LUMA = (0.30, 0.59, 0.11)
 HALVINGS = 3
 """Of a picture's sides, by the autoencoder."""
@@ -46,11 +40,12 @@ WIDTH = 64
 """Of what stands for a word."""
 ROTARY = (8, 12, 12)
 """Widths of an attention head that turn with picture, row and column."""
-STEPS, BATCH, LEARNING_RATE, EMA = 1000, 4, 3e-3, 0.98
+STEPS, BATCH, LEARNING_RATE, EMA = 600, 4, 4e-3, 0.98
 
 
 def main(root: Path, out: Path) -> None:
     torch.manual_seed(0)
+    torch.set_num_threads(1)  # its sums are too small to be worth sharing out
     dataset = Dataset(root)
     views = [view for view in dataset.views() if view.view_set and view.source == "render"]
     looks = list(product(PAINTS, LIGHTS))
@@ -79,7 +74,7 @@ def untrained(captions: list[str], deviation: float) -> diffusers.FluxControlPip
         eos_token_id=SPECIAL.index(END), pad_token_id=SPECIAL.index(PAD),
     )  # fmt: skip
     transformer = diffusers.FluxTransformer2DModel(
-        in_channels=8 * COLOURS, out_channels=4 * COLOURS, num_layers=2, num_single_layers=2,
+        in_channels=8 * COLOURS, out_channels=4 * COLOURS, num_layers=1, num_single_layers=2,
         attention_head_dim=sum(ROTARY), num_attention_heads=3, axes_dims_rope=ROTARY, joint_attention_dim=WIDTH,
         pooled_projection_dim=WIDTH,
     )  # fmt: skip
