@@ -18,7 +18,7 @@ from blendset_trainer.executors.here import Here
 from blendset_trainer.synthesis.pipelines import generator_of
 from blendset_trainer.synthesis.prompts.files import read_prompts
 from blendset_trainer.synthesis.text_to_image import TextToImage, wanted_pictures
-from blendset_trainer.synthesis.work import synthesize
+from blendset_trainer.synthesis.work import out_of_memory, synthesize
 from blendset_trainer.synthetic_views import SYNTHESIS, has_camera, read_synthesis
 from blendset_trainer.tables import captions, index_table
 from tests.trainer.tiny_datasets import thirty_views
@@ -116,7 +116,7 @@ class Short(TextToImage):
 
     def pictures(self, dataset: Dataset, batch: Any) -> Any:
         if len(batch) > 1:
-            raise torch.OutOfMemoryError
+            torch.empty(1 << 60)  # for which no device has room
         return super().pictures(dataset, batch)
 
 
@@ -128,6 +128,22 @@ def test_a_batch_that_is_too_large_is_halved(pipeline: Make, dataset: Dataset) -
     report = synthesize(dataset, Short(generator, PIXELS, PIXELS), wanted, Here(), 4)
     assert (report.made, report.failed) == (3, {})
     assert any("going on with half as many" in note for note in report.notes)
+
+
+@pytest.mark.parametrize(
+    ("error", "is_that"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), True),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 8.00 GB)"), True),
+        (RuntimeError("[enforce fail] data. DefaultCPUAllocator: not enough memory: you tried to allocate 9"), True),
+        (MemoryError(), True),
+        (RuntimeError("The size of tensor a (4) must match the size of tensor b (3)"), False),
+        (RuntimeError(), False),
+    ],
+)
+def test_too_little_memory_is_told_from_other_errors(error: Exception, is_that: bool) -> None:
+    """As each device says it, CPUs on Windows among them."""
+    assert out_of_memory(error) == is_that
 
 
 class Broken(TextToImage):

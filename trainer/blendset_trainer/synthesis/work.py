@@ -15,6 +15,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -95,8 +96,10 @@ class Synthesis:
         """The pictures of a batch, in halves where the device has too little memory for all at once."""
         try:
             return list(self.stage.pictures(self.dataset, batch))
-        except torch.OutOfMemoryError:
-            torch.accelerator.empty_cache()
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+        clear_device_cache(garbage_collection=True)  # only now, for the error held on to what was being made
         halves = in_halves(batch)
         if len(halves) == 1:
             reason = (
@@ -120,6 +123,16 @@ class Synthesis:
         if wanted.passes_of:
             payload[PASSES] = (self.dataset.view_folder(view.scene, wanted.passes_of) / PASSES).read_bytes()
         self.dataset.write_view(replace(view, statistics=as_figures(measure(levels @ LUMA, None))), payload)
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether a device had too little memory: some have an exception for it, others words in a RuntimeError, and the
+    CPU has other words on Windows, which accelerate does not know."""
+    return (
+        isinstance(error, (torch.OutOfMemoryError, MemoryError))
+        or should_reduce_batch_size(error)
+        or "DefaultCPUAllocator: not enough memory" in str(error)
+    )
 
 
 def fault_of(wanted: Wanted, picture: Picture | BlendsetError) -> BlendsetError | None:
