@@ -17,15 +17,13 @@ from PIL import Image
 
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
-from blendset.records import canonical_json
 from blendset_trainer.cli import main
 from blendset_trainer.report.command import write_report
 from blendset_trainer.report.data import Report, in_order, read_selection, report_of
 from blendset_trainer.report.thumbnails import NONE, object_colours, size_for, thumbnails
 from blendset_trainer.selection.files import drops_path, selection_path
-from blendset_trainer.synthetic_views import SYNTHESIS, SynthesisRecord
 from blendset_trainer.tables import joined
-from tests.trainer.tiny_datasets import add_picture, add_view, make_dataset
+from tests.trainer.tiny_datasets import add_picture, add_restyled, add_view, make_dataset
 
 
 @pytest.fixture
@@ -148,13 +146,7 @@ def test_synthesized_sets_stand_beside_their_parents(tmp_path: Path) -> None:
     for number in (1, 2):
         add_view(made, "attic", "lamp", number, view_set="orbit")
     for number in (3, 4):
-        record = SynthesisRecord(
-            job="restyle", parents=(f"lamp-{number - 2:04d}",), prompt="a red lamp", model="models/FLUX", revision="",
-            pipeline="", scheduler={}, steps=1, guidance={}, seed=0,
-        )  # fmt: skip
-        add_view(made, "attic", "lamp", number, source="synthetic", run="restyle-1", view_set="restyle-1")
-        folder = made.view_folder("attic", f"lamp-{number:04d}")
-        (folder / SYNTHESIS).write_bytes(canonical_json(record))
+        add_restyled(made, "attic", "lamp", number, parent=number - 2)
     made.rebuild_index()
     shown = report(made)
     assert shown.synthesis is not None

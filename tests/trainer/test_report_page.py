@@ -23,7 +23,7 @@ from blendset_trainer.selection.files import selection_path, write_selection
 from blendset_trainer.selection.rules import Keep, Rules
 from blendset_trainer.selection.select import select
 from blendset_trainer.tables import joined
-from tests.trainer.tiny_datasets import add_picture, add_scene, choose, make_dataset
+from tests.trainer.tiny_datasets import add_picture, add_restyled, add_scene, add_view, choose, make_dataset
 from tests.trainer.tiny_pipelines import stable_diffusion
 from tests.trainer.tiny_runs import config_of, run_of
 
@@ -63,7 +63,18 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     write_selection(selection_path(rich, "large"), select(joined(rich), rules))
     write_report(rich, folder / "rich.html", "large", training=trained(rich, folder))
     write_report(bare, folder / "bare.html")
-    return {name: folder / f"{name}.html" for name in ("rich", "bare")}
+    write_report(with_restyled_views(folder / "restyled"), folder / "restyled.html")
+    return {name: folder / f"{name}.html" for name in ("rich", "bare", "restyled")}
+
+
+def with_restyled_views(folder: Path) -> Dataset:
+    """Two views of a lamp, and what a model made of each."""
+    dataset = make_dataset(folder)
+    for number in (1, 2):
+        add_view(dataset, "attic", "lamp", number)
+        add_restyled(dataset, "attic", "lamp", number + 2, parent=number)
+    dataset.rebuild_index()
+    return dataset
 
 
 def trained(dataset: Dataset, folder: Path) -> Path:
@@ -202,7 +213,23 @@ def test_it_shows_a_training_run_by_band_and_source(page: Page) -> None:
     assert page.locator("#grids img").evaluate_all("all => all.every((each) => each.naturalWidth > 0)")
 
 
-def test_a_page_without_a_run_has_no_such_section(browser: Browser, pages: dict[str, Path]) -> None:
+def test_it_shows_what_was_made_of_a_set_below_the_set(browser: Browser, pages: dict[str, Path]) -> None:
+    for page in opened(browser, pages["restyled"]):
+        expect(page.locator("#synthesis")).to_contain_text("2 views in 1 set")
+        expect(page.locator("#synthesis h3")).to_have_text("a red lamp")
+        expect(page.locator("#synthesis")).to_contain_text("blendset score restyled --with consistency")
+        page.locator("#synthesis .strip").scroll_into_view_if_needed()
+        tiles = page.locator("#synthesis .tile")
+        expect(tiles).to_have_count(4)
+        ids = tiles.evaluate_all("all => all.map((each) => each.dataset.view)")
+        assert ids == [f"lamp-{number:04d}" for number in (1, 2, 3, 4)]
+        tops = tiles.evaluate_all("all => all.map((each) => Math.round(each.getBoundingClientRect().top))")
+        assert tops[0] == tops[1] < tops[2] == tops[3]
+        expect(page.locator("#steps li strong")).to_have_text(["2", "2", "4"])
+
+
+def test_a_page_has_no_section_for_what_there_is_not(browser: Browser, pages: dict[str, Path]) -> None:
     for page in opened(browser, pages["bare"]):
-        expect(page.locator("#training")).to_have_count(0)
-        expect(page.locator("#sections")).not_to_contain_text("Training")
+        for section in ("Training", "Synthesis"):
+            expect(page.locator(f"#{section.lower()}")).to_have_count(0)
+            expect(page.locator("#sections")).not_to_contain_text(section)

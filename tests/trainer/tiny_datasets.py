@@ -16,9 +16,10 @@ from PIL import Image
 
 from blendset.dataset import PASSES, RGB, Dataset
 from blendset.exr import Passes, write_passes
-from blendset.records import CameraRecord, DatasetRecord, SceneRecord, ViewRecord, write_json
+from blendset.records import CameraRecord, DatasetRecord, SceneRecord, ViewRecord, canonical_json, write_json
 from blendset_trainer.selection.files import selection_path
 from blendset_trainer.selection.select import CHOSEN
+from blendset_trainer.synthetic_views import SYNTHESIS, SynthesisRecord
 
 Colour = tuple[int, ...]
 IDENTITY = tuple(float(index % 5 == 0) for index in range(16))
@@ -46,6 +47,16 @@ def add_view(
     pixels = np.broadcast_to(np.array(colour, np.uint8), (size[1], size[0], 3))
     add_picture(dataset, scene, subject, number, pixels, None, **changes)
     return colour
+
+
+def add_restyled(dataset: Dataset, scene: str, subject: str, number: int, parent: int) -> None:
+    """Adds a view that a model made of another one, in a set of its own."""
+    add_view(dataset, scene, subject, number, source="synthetic", run="restyle-1", view_set="restyle-1")
+    record = SynthesisRecord(
+        job="restyle", parents=(f"{subject}-{parent:04d}",), prompt=f"a red {subject}", model="models/FLUX",
+        revision="", pipeline="", scheduler={}, steps=1, guidance={}, seed=0,
+    )  # fmt: skip
+    (dataset.view_folder(scene, f"{subject}-{number:04d}") / SYNTHESIS).write_bytes(canonical_json(record))
 
 
 def add_picture(

@@ -259,7 +259,7 @@ function steps() {
   const sound = funnel.runs.reduce((total, run) => total + run.sound, 0);
   const before = candidates ? [[candidates, "cameras proposed"], [accepted, "cameras passed every gate"]] : [];
   const rendered = funnel.runs.reduce((total, run) => total + run.rendered, 0);
-  const made = report.synthesis ? [[report.synthesis.views, "synthesized besides"]] : [];
+  const made = report.synthesis ? [[sound + report.synthesis.views, "with those synthesized of them"]] : [];
   const after = selection ? [[selection.chosen, `selected by “${selection.name}”`]] : [];
   return [...before, [rendered, "best of them rendered"], [sound, "passed the last check"], ...made, ...after];
 }
@@ -278,10 +278,10 @@ function bars(entries, pick) {
 function drawFunnel() {
   const all = steps();
   byId("steps").append(...all.map(([number, says], place) => {
-    const share = place ? number / Math.max(1, all[place - 1][0]) : 1;
+    const share = place ? Math.min(1, number / Math.max(1, all[place - 1][0])) : 1;
     const meter = h("i");
     meter.style.width = `${100 * share}%`;
-    const kept = place ? `${says}, ${percent(share)}` : says;
+    const kept = share < 1 || number === all[place - 1]?.[0] ? `${says}, ${percent(share)}` : says;
     return h("li", {}, h("strong", {}, number.toLocaleString("en")), h("span", {}, kept), h("div", { class: "meter" }, meter));
   }));
   const { funnel } = report;
