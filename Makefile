@@ -31,7 +31,7 @@ help:
 	@echo "make clean          remove all that this file makes"
 
 demo: addon build/demo/room.blend
-	$(blendset) render build/demo/room.blend --out build/demo/dataset --views 16 --resolution 256 --samples 32 --blender $(blender)
+	$(blendset) render build/demo/room.blend --out build/demo/dataset --views 16 --resolution 256 --samples 24 --blender $(blender)
 	$(blendset) verify build/demo/dataset
 	$(python) -m blendset_trainer.contact_sheet build/demo/dataset build/demo/contact_sheet.png
 	$(blendset) caption build/demo/dataset --with metadata

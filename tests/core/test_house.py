@@ -74,10 +74,9 @@ def test_nobody_imports_the_addon_by_name() -> None:
     assert importers({"blender_addon"}) == []
 
 
-def test_only_the_trainer_its_tests_and_benchmarks_import_the_trainer() -> None:
-    assert [
-        name for name in importers({"blendset_trainer"}) if not name.startswith(("trainer/", "tests/", "benchmarks/"))
-    ] == []
+def test_neither_the_core_nor_the_addon_imports_the_trainer() -> None:
+    may = "trainer/", "tests/", "benchmarks/", "demo/"
+    assert [name for name in importers({"blendset_trainer"}) if not name.startswith(may)] == []
 
 
 def test_blender_is_imported_only_where_it_runs() -> None:

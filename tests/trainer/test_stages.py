@@ -17,7 +17,7 @@ from blendset_trainer.stage_folders import QUARANTINE, StageFolder
 from blendset_trainer.stages import View
 from blendset_trainer.tables import index_table, joined
 from tests.trainer.tiny_datasets import add_scene, add_view, files, make_dataset, thirty_views
-from tests.trainer.tiny_stages import Redness
+from tests.trainer.tiny_stages import Hungry, Redness
 
 
 @pytest.fixture
@@ -45,6 +45,27 @@ def test_every_view_gets_a_row_once(dataset: Dataset) -> None:
     record = next(dataset.views())
     assert view["view_id"] == record.view_id
     assert view["redness.red"] == pytest.approx(View(record, dataset.rgb_path(record).parent, None).rgb[0, 0, 0])  # type: ignore[arg-type]
+
+
+def test_too_many_views_for_the_memory_are_done_in_halves(dataset: Dataset) -> None:
+    report = run(dataset, Hungry(at_once=3), shard_views=30)
+    assert (report.made, report.unreadable) == (30, {})
+    assert report.notes[0] == "16 pictures at once were too many for the device's memory; going on with half as many."
+    assert joined(dataset)["redness.red"].null_count == 0
+
+
+def test_a_view_that_does_not_fit_into_the_memory_is_named_and_a_set_stays_whole(tmp_path: Path) -> None:
+    made = make_dataset(tmp_path / "data")
+    add_scene(made, "attic")
+    for number in range(6):
+        add_view(made, "attic", "lamp", number, view_set="a" if number < 4 else "b")
+    made.rebuild_index()
+    report = run(made, Hungry(at_once=2, whole_sets=True), shard_views=30)
+    assert report.made == 2
+    assert set(report.unreadable.values()) == {
+        "attic/a needs more memory than the device has; take a smaller model, or one behind a server."
+    }
+    assert set(joined(made)["redness.company"].to_pylist()) == {None, 2}
 
 
 @pytest.mark.parametrize("dies_after", range(0, 30, 4))

@@ -15,10 +15,11 @@ import torch
 from blendset.dataset import Dataset
 from blendset_trainer.cli import main
 from blendset_trainer.executors.here import Here
+from blendset_trainer.memory import out_of_memory
 from blendset_trainer.synthesis.pipelines import generator_of
 from blendset_trainer.synthesis.prompts.files import read_prompts
 from blendset_trainer.synthesis.text_to_image import TextToImage, wanted_pictures
-from blendset_trainer.synthesis.work import out_of_memory, synthesize
+from blendset_trainer.synthesis.work import synthesize
 from blendset_trainer.synthetic_views import SYNTHESIS, has_camera, read_synthesis
 from blendset_trainer.tables import captions, index_table
 from tests.trainer.tiny_datasets import thirty_views

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
+import torch
 
 from blendset.errors import BlendsetError
 from blendset_trainer.stages import Figure, View
@@ -50,6 +51,18 @@ class Redness:
             }
             for view in views
         ]
+
+
+@dataclass(frozen=True)
+class Hungry(Redness):
+    """Needs more memory than any machine has for more than some views at once."""
+
+    at_once: int = 0
+
+    def rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
+        if len(views) > self.at_once:
+            torch.empty(1 << 60)
+        return super().rows(views)
 
 
 @dataclass(frozen=True)

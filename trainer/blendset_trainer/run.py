@@ -17,12 +17,14 @@ from blendset_trainer.tables import index_table
 
 @dataclass(frozen=True)
 class StageReport:
-    """What a run did: rows made now, rows that were there, and the views without a row, with the reasons."""
+    """What a run did: rows made now, rows that were there, the views without a row, with the reasons, and what a
+    person should know besides."""
 
     folder: Path
     made: int
     kept: int
     unreadable: dict[str, str]
+    notes: tuple[str, ...]
 
 
 def run_stage(
@@ -42,10 +44,12 @@ def run_stage(
     folder.begin(stage)
     done, total = 0, sum(map(len, shards))
     unreadable: dict[str, str] = {}
+    notes: dict[str, None] = {}
     on_progress(done, total)
     for each in executor.run(Job(dataset, stage), shards) if shards else ():
         done += each.views
         unreadable |= each.unreadable
+        notes |= dict.fromkeys(each.notes)
         on_progress(done, total)
     folder.quarantine(unreadable)
-    return StageReport(folder.path, total - len(unreadable), len(index) - total, unreadable)
+    return StageReport(folder.path, total - len(unreadable), len(index) - total, unreadable, tuple(notes))

@@ -62,7 +62,7 @@ def _caption(arguments: argparse.Namespace) -> int:
         print_json(told | {"captions": captions})
     else:
         print(f"{stage.name}: {report.made} views captioned now, {report.kept} before")
-        for reason in report.unreadable.values():
+        for reason in (*report.notes, *report.unreadable.values()):
             print(f"{stage.name}: {reason}", file=sys.stderr)
         if silent := report.made + report.kept - len(captions):
             print(f"{stage.name}: {silent} of them got no words; try another captioner for those", file=sys.stderr)

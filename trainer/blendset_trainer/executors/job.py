@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
+from blendset_trainer.memory import within_memory
 from blendset_trainer.shards import BATCH_VIEWS, Item, Shard, cut, read_view
 from blendset_trainer.stage_folders import StageFolder
 from blendset_trainer.stages import Stage, View
@@ -76,10 +77,11 @@ class Job:
         items: list[Item] = []
         rows: list[dict[str, object]] = []
         unreadable: dict[str, str] = {}
+        notes: list[str] = []
         for batch in self._batches(shard):
             unreadable |= _unreadable(batch, self.stage.whole_sets)
             sound = {item: view for item, view in batch if isinstance(view, View) and item.view_id not in unreadable}
-            answers = self.stage.rows(list(sound.values())) if sound else []
+            answers = self._rows(sound, notes) if sound else []
             for item, row in zip(sound, answers, strict=True):
                 if isinstance(row, BlendsetError):
                     unreadable[item.view_id] = str(row)
@@ -88,7 +90,17 @@ class Job:
                     rows.append(row)
         if items:
             StageFolder.of(self.dataset.root, self.stage).write_shard(self.stage, items, rows)
-        return Done(len(shard), unreadable)
+        return Done(len(shard), unreadable, tuple(notes))
+
+    def _rows(self, views: Mapping[Item, View], notes: list[str]) -> list[dict[str, Any] | BlendsetError]:
+        """What the stage says of each view, or why it says nothing."""
+        return within_memory(
+            lambda some: self.stage.rows([view for _, view in some]),
+            list(views.items()),
+            lambda each: each[0].group if self.stage.whole_sets else each[0].view_id,
+            "take a smaller model, or one behind a server",
+            notes,
+        )
 
     def _batches(self, shard: Shard) -> Iterator[list[Loaded]]:
         """The shard's views in batches, each decoded while the one before is worked on."""

@@ -92,7 +92,7 @@ def _figures(table: pa.Table, columns: list[str]) -> dict[str, dict[str, float |
 def _print(reports: dict[str, StageReport], figures: dict[str, dict[str, float | None]]) -> None:
     for name, report in reports.items():
         print(f"{name}: {report.made} views scored now, {report.kept} before")
-        for reason in report.unreadable.values():
+        for reason in (*report.notes, *report.unreadable.values()):
             print(f"{name}: {reason}", file=sys.stderr)
     if figures:
         rows = [(name, *map(_short, summary.values())) for name, summary in figures.items()]

@@ -14,8 +14,6 @@ from itertools import groupby
 from typing import Protocol
 
 import numpy as np
-import torch
-from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -24,6 +22,7 @@ from blendset.errors import BlendsetError
 from blendset.imaging import LUMA, as_figures, measure
 from blendset.records import ViewRecord, canonical_json
 from blendset_trainer.executors.job import Done, Executor
+from blendset_trainer.memory import within_memory
 from blendset_trainer.synthetic_views import SYNTHESIS, SynthesisRecord, has_camera, unknown_camera
 
 Picture = NDArray[np.float32]
@@ -83,7 +82,14 @@ class Synthesis:
             return Done(len(batch))
         failed: dict[str, str] = {}
         notes: list[str] = []
-        made = list(zip(batch, self._pictures(batch, notes), strict=True))
+        pictures = within_memory(
+            lambda some: self.stage.pictures(self.dataset, tuple(some)),
+            batch,
+            lambda wanted: wanted.group,
+            "make smaller pictures, or fewer in a set",
+            notes,
+        )
+        made = list(zip(batch, pictures, strict=True))
         faults = {wanted.group: fault for wanted, picture in made[::-1] if (fault := fault_of(wanted, picture))}
         for wanted, picture in made:
             if wanted in missing and wanted.group in faults:
@@ -91,25 +97,6 @@ class Synthesis:
             elif wanted in missing and not isinstance(picture, BlendsetError):
                 self._write(wanted, picture)
         return Done(len(batch), failed, tuple(notes))
-
-    def _pictures(self, batch: Batch, notes: list[str]) -> list[Picture | BlendsetError]:
-        """The pictures of a batch, in halves where the device has too little memory for all at once."""
-        try:
-            return list(self.stage.pictures(self.dataset, batch))
-        except (RuntimeError, MemoryError) as error:
-            if not out_of_memory(error):
-                raise
-        clear_device_cache(garbage_collection=True)  # only now, for the error held on to what was being made
-        halves = in_halves(batch)
-        if len(halves) == 1:
-            reason = (
-                f"{batch[0].group} needs more memory than the device has; make smaller pictures, or fewer in a set."
-            )
-            return [BlendsetError(reason)] * len(batch)
-        notes.append(
-            f"{len(batch)} pictures at once were too many for the device's memory; going on with half as many."
-        )
-        return [picture for half in halves for picture in self._pictures(half, notes)]
 
     def _write(self, wanted: Wanted, picture: Picture) -> None:
         """The view's files, its record last."""
@@ -123,16 +110,6 @@ class Synthesis:
         if wanted.passes_of:
             payload[PASSES] = (self.dataset.view_folder(view.scene, wanted.passes_of) / PASSES).read_bytes()
         self.dataset.write_view(replace(view, statistics=as_figures(measure(levels @ LUMA, None))), payload)
-
-
-def out_of_memory(error: Exception) -> bool:
-    """Whether a device had too little memory: some have an exception for it, others words in a RuntimeError, and the
-    CPU has other words on Windows, which accelerate does not know."""
-    return (
-        isinstance(error, (torch.OutOfMemoryError, MemoryError))
-        or should_reduce_batch_size(error)
-        or "DefaultCPUAllocator: not enough memory" in str(error)
-    )
 
 
 def fault_of(wanted: Wanted, picture: Picture | BlendsetError) -> BlendsetError | None:
@@ -163,13 +140,6 @@ def drawn_in_groups(
         except BlendsetError as error:
             made += [error] * len(members)
     return made
-
-
-def in_halves(batch: Batch) -> list[Batch]:
-    """Two batches with half of the groups each; one where there is but one group."""
-    groups = [tuple(group) for _, group in groupby(batch, key=lambda wanted: wanted.group)]
-    middle = len(groups) // 2
-    return [sum(half, ()) for half in (groups[:middle], groups[middle:]) if half]
 
 
 def batches(wanted: Sequence[Wanted], size: int) -> list[Batch]:
