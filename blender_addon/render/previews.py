@@ -6,16 +6,25 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from blendset.cameras import Camera
 from blendset.config import Config
 from blendset.exr import Passes, write_passes
-from blendset.imaging import PREVIEW, Exposure, as_figures, choose_exposure, framing_faults, framing_in, stops
+from blendset.imaging import (
+    PREVIEW,
+    Exposure,
+    as_figures,
+    framing_faults,
+    framing_in,
+    shared_exposure,
+    stops,
+    tried_exposures,
+)
 from blendset.placement.gates import Verdict
-from blendset.placement.plan import Planned, view_id
+from blendset.placement.plan import Planned, PlannedView, view_id
 from blendset.placement.selection import Unit
 from blendset.placement.subjects import Subject
 
@@ -36,11 +45,19 @@ Shot = tuple[str, Camera, Subject | None]
 
 @dataclass(frozen=True)
 class Preview:
-    """What the preview of one view said: the exposure it wants and what is wrong with it even then."""
+    """What the preview of one view said: the exposure it wants and what is wrong with it even then. `tried` is what
+    each exposure makes of it, if light is all that could be wrong.
+    """
 
     exposure_ev: float
     faults: tuple[str, ...]
     figures: dict[str, float]
+    tried: tuple[Exposure, ...] = ()
+
+    def at(self, exposure: Exposure) -> Preview:
+        """The same preview, with one of the exposures that were tried."""
+        figures = self.figures | as_figures(exposure.statistics)
+        return replace(self, exposure_ev=float(exposure.ev), faults=exposure.faults, figures=figures)
 
 
 class Previewer:
@@ -91,15 +108,31 @@ class Previewer:
         halves = [first.colour]
         if not self._session.can_denoise:
             halves.append(self._session.render(camera, samples, seed ^ 1, denoise=False).colour)
-        exposure = choose_exposure(halves, mine, self._session.transform, self._exposures)
+        tried = tried_exposures(halves, mine, self._session.transform, self._exposures)
+        [exposure] = shared_exposure([tried])
         if not exposure.faults:
             files = self._session.png(exposure.ev)[0], write_passes(Passes(first.depth, first.normal, first.ids))
             self._pixel_bytes.append(sum(map(len, files)) / first.ids.size)
-        return _answer(exposure, as_figures(framing))
+        return Preview(0.0, (), as_figures(framing), tried).at(exposure)
 
 
-def _answer(exposure: Exposure, figures: dict[str, float]) -> Preview:
-    return Preview(float(exposure.ev), exposure.faults, figures | as_figures(exposure.statistics))
+def as_one_set(previews: Sequence[Preview]) -> list[Preview]:
+    """Previews of the views of a set, none of which has a fault of its own, with one exposure for all."""
+    exposures = shared_exposure([preview.tried for preview in previews])
+    return [preview.at(exposure) for preview, exposure in zip(previews, exposures, strict=True)]
+
+
+def by_sets(views: Sequence[PlannedView], previews: Sequence[Preview]) -> list[Preview]:
+    """Previews of planned views, those of a view set with one exposure; what has a fault of its own stays out of it."""
+    answers = list(previews)
+    sets: dict[str, list[int]] = {}
+    for place, (view, preview) in enumerate(zip(views, previews, strict=True)):
+        if view.view_set and not preview.faults:
+            sets.setdefault(view.view_set, []).append(place)
+    for places in sets.values():
+        for place, answer in zip(places, as_one_set([previews[each] for each in places]), strict=True):
+            answers[place] = answer
+    return answers
 
 
 def render_seed(name: str, seed: int) -> int:
@@ -140,13 +173,16 @@ def audition(
 
 
 def _answers(previewer: Previewer, unit: Unit) -> Sequence[Preview]:
-    """Previews of a unit's views, up to the first that fails."""
-    answers = []
+    """Previews of a unit's views, up to the first that fails; those of a set with the exposure that is best for all."""
+    answers: list[Preview] = []
     for verdict in unit:
-        answer = previewer.of(verdict)
+        answers.append(previewer.of(verdict))
+        if answers[-1].faults:
+            break
+    else:
+        answers = as_one_set(answers)
+    for verdict, answer in zip(unit, answers, strict=False):
         verdict.figures |= answer.figures
-        answers.append(answer)
         if answer.faults:
             verdict.reason = answer.faults[0]
-            break
     return answers

@@ -34,7 +34,7 @@ from blendset.records import sha256_file, write_json
 from ..scene.cameras import own_cameras
 from ..scene.snapshot import OpenScene, open_scene, rendered_layer
 from . import lighting
-from .previews import LIT_SHARE, Previewer, Shot, audition, best_shots, lit_share
+from .previews import LIT_SHARE, Previewer, Shot, audition, best_shots, by_sets, lit_share
 from .scene_records import run_record, scene_id, scene_record
 from .session import RenderSession
 from .views import render_view
@@ -156,7 +156,7 @@ class SceneRun:
             previewer,
             list({view.subject: shot for view, shot in zip(plan.views, shots, strict=True)}.values()),
         )
-        answers = [previewer.preview(*shot) for shot in shots]
+        answers = by_sets(plan.views, [previewer.preview(*shot) for shot in shots])
         self._learn(previewer)
         views = tuple(
             dataclasses.replace(view, exposure_ev=answer.exposure_ev)

@@ -215,32 +215,37 @@ class Exposure:
     faults: tuple[str, ...]
 
 
-def choose_exposure(
+def tried_exposures(
     images: Sequence[NDArray[Any]],
     subject: NDArray[np.bool_] | None,
     transform: ViewTransform,
     exposures: Iterable[float],
-) -> Exposure:
-    """The exposure under which a preview meets the limits best, by trying them all on the same pixels.
+) -> tuple[Exposure, ...]:
+    """What each exposure makes of a preview, all tried on the same pixels.
 
     Takes one denoised linear image (H, W, 3), or two noisy ones of the same view with different seeds: their difference
     tells how much of the variance is noise.
     """
     thin = [image[::THIN, ::THIN] for image in images]
     subject = None if subject is None else subject[::THIN, ::THIN]
-    best: tuple[tuple[int, float], Exposure] | None = None
+    trials = []
     for ev in exposures:
         greys = [transform(image, ev) @ LUMA for image in thin]
         noise = float(np.mean((greys[0] - greys[-1]) ** 2) / 4)
-        grey = np.mean(greys, axis=0)
-        statistics = measure(grey, subject, noise)
-        trial = Exposure(ev, statistics, tuple(light_faults(statistics, PREVIEW)))
-        quality = (-len(trial.faults), _quality(trial))
-        if best is None or quality > best[0]:
-            best = (quality, trial)
-    if best is None:
+        statistics = measure(np.mean(greys, axis=0), subject, noise)
+        trials.append(Exposure(ev, statistics, tuple(light_faults(statistics, PREVIEW))))
+    return tuple(trials)
+
+
+def shared_exposure(views: Sequence[Sequence[Exposure]]) -> tuple[Exposure, ...]:
+    """The exposure under which views meet the limits best together: of what the same exposures made of each, one each.
+
+    Pictures of a view set are to be compared, so that a set has one exposure, as one camera would.
+    """
+    trials = list(zip(*views, strict=True))
+    if not trials:
         raise ValueError("no exposure to try")
-    return best[1]
+    return max(trials, key=lambda each: (-sum(len(trial.faults) for trial in each), sum(map(_quality, each))))
 
 
 def _quality(trial: Exposure) -> float:

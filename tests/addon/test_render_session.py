@@ -205,3 +205,32 @@ def test_noise_is_not_taken_for_contrast(tmp_path: Path) -> None:
     assert with_it
     for subject, answer in without.items():
         assert answer.figures["variance"] == pytest.approx(with_it[subject].figures["variance"], rel=0.6)
+
+
+# ---- exposure --------------------------------------------------------------------------------------------------------
+
+
+def test_the_views_of_a_set_have_one_exposure(tmp_path: Path) -> None:
+    """A low sun: from its side things are bright, from behind them dark."""
+    path = tmp_path / "evening.blend"
+    scenes.tidy(path)
+    bpy.data.objects["Sun"].rotation_euler = (1.3, 0.0, 0.0)
+    bpy.data.worlds["World"].node_tree.nodes["Background"].inputs["Strength"].default_value = 0.08
+    bpy.ops.wm.save_mainfile()
+    config = varied(SMALL, "cameras", preset="orbit-4", views=8, focal_length_mm=(28.0,), fill=(0.3, 0.5))
+    with opened(path, tmp_path / "auditioned", config) as (run, _):
+        auditioned = run.plan(previews=True).views
+        previewer = run._previewer(run._start_session())
+        alone = {
+            view.view_id: previewer.preview(view.view_id, view.camera, run._subjects[view.subject]).exposure_ev
+            for view in auditioned
+        }
+    with opened(path, tmp_path / "adopted", config) as (run, _):
+        adopted = run.adopt(run.plan(previews=False)).views
+    for views in (auditioned, adopted):
+        sets: dict[str, set[float]] = {}
+        for view in views:
+            sets.setdefault(view.view_set, set()).add(view.exposure_ev)
+        assert len(views) > len(sets) > 0
+        assert [len(exposures) for exposures in sets.values()] == [1] * len(sets)
+    assert len(set(alone.values())) > 1

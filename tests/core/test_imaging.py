@@ -19,16 +19,18 @@ from blendset.imaging import (
     FINISHED,
     LUMA,
     PREVIEW,
+    Exposure,
     Framing,
     Limits,
     ViewTransform,
     as_figures,
-    choose_exposure,
     framing_faults,
     framing_in,
     light_faults,
     measure,
+    shared_exposure,
     stops,
+    tried_exposures,
     without_text,
 )
 from blendset.placement.candidates import framed
@@ -190,6 +192,14 @@ def gamma(low: float = -12.0, high: float = 7.0, steps: int = 77) -> ViewTransfo
 DISPLAY = gamma()
 
 
+def choose_exposure(
+    images: list[NDArray[np.float64]], subject: NDArray[np.bool_] | None, transform: ViewTransform, exposures: Any
+) -> Exposure:
+    """The best exposure of one view."""
+    [best] = shared_exposure([tried_exposures(images, subject, transform, exposures)])
+    return best
+
+
 def test_noise_is_not_taken_for_contrast() -> None:
     """A flat grey wall under a handful of samples: each half looks lively, the two together tell that it is flat."""
     rng = np.random.default_rng(0)
@@ -251,6 +261,23 @@ def test_no_exposure_saves_a_picture_of_nothing_but_a_lamp() -> None:
     """Half of the frame is a thousand times brighter than the rest: whatever shows the rest blows out half."""
     picture = np.where(np.arange(64)[:, None] < 32, 400.0, 0.0004)[..., None] * np.ones((64, 64, 3))
     assert choose_exposure([picture], None, DISPLAY, EVERY).faults
+
+
+def test_the_views_of_a_set_share_the_exposure_that_is_best_for_all() -> None:
+    dim, fair, bright = (tried_exposures([lit(0.25, 0.12) * 2.0**by], SUBJECT, DISPLAY, EVERY) for by in (-1, 0, 1))
+    alone = [shared_exposure([trials])[0].ev for trials in (dim, fair, bright)]
+    assert alone[0] > alone[1] > alone[2]
+    together = shared_exposure([dim, fair, bright])
+    assert [each.ev for each in together] == [pytest.approx(alone[1], abs=0.5)] * 3
+    assert [each.faults for each in together] == [()] * 3
+    assert together[0].statistics.mean < together[1].statistics.mean < together[2].statistics.mean
+
+
+def test_what_one_exposure_cannot_show_together_has_a_fault() -> None:
+    """A lamp's inside and a cellar: each can be exposed, but not both alike."""
+    views = [tried_exposures([lit(0.25, 0.12) * 2.0**by], SUBJECT, DISPLAY, EVERY) for by in (-4, 4)]
+    assert all(shared_exposure([trials])[0].faults == () for trials in views)
+    assert any(each.faults for each in shared_exposure(views))
 
 
 @pytest.mark.parametrize("ev", [0.0, 4.0, 7.0, 10.0, 16.0])
