@@ -40,7 +40,7 @@ demo: addon build/demo/room.blend
 	$(blendset) select build/demo/dataset --preset blendset --name demo >/dev/null
 	$(blendset) export build/demo/dataset --selection demo --to image-text --out build/demo/pairs
 	$(blendset) render build/demo/room.blend --out build/demo/sets --config demo/orbit.toml --blender $(blender)
-	test -d build/demo/depth-model || $(python) demo/depth_model.py build/demo/sets build/demo/depth-model
+	test -f build/demo/depth-model/model_index.json || $(python) demo/depth_model.py build/demo/sets build/demo/depth-model
 	$(blendset) synthesize build/demo/sets --job restyle --model build/demo/depth-model --views 4 --covisible 0 --steps 15 \
 	  --prompt "a blue armchair at noon" --prompt "a red armchair at night"
 	$(blendset) caption build/demo/sets --with metadata
@@ -57,11 +57,11 @@ demo: addon build/demo/room.blend
 	@echo
 	@echo "Open build/demo/report.html in a browser: pictures, captions, figures, why each camera or view was left out, and what"
 	@echo "the model lost by source and noise. build/demo/samples/grid.png is what it makes of its captions: it is tiny, and saw"
-	@echo "two dozen pictures. build/demo/sets.html shows an armchair that a depth model restyled, beside its renders."
+	@echo "two dozen pictures. build/demo/sets.html shows an armchair that a depth model restyled, below its renders."
 	@echo "build/demo/pairs is what other trainers read, build/demo/contact_sheet.png all views at a glance; the dataset is"
 	@echo "build/demo/dataset, its scene build/demo/room.blend."
 
-build/demo/room.blend: $(wildcard demo/*.py) | .venv-blender/.ready
+build/demo/room.blend: $(wildcard demo/*.py demo/*.toml) Makefile | .venv-blender/.ready
 	rm -rf build/demo
 	$(blender) demo/room.py $@
 

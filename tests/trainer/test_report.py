@@ -20,8 +20,10 @@ from blendset.errors import BlendsetError
 from blendset_trainer.cli import main
 from blendset_trainer.report.command import write_report
 from blendset_trainer.report.data import Report, in_order, read_selection, report_of
+from blendset_trainer.report.synthesis import SynthesizedSet
 from blendset_trainer.report.thumbnails import NONE, object_colours, size_for, thumbnails
 from blendset_trainer.selection.files import drops_path, selection_path
+from blendset_trainer.synthetic_views import SYNTHESIS
 from blendset_trainer.tables import joined
 from tests.trainer.tiny_datasets import add_picture, add_restyled, add_view, make_dataset
 
@@ -146,7 +148,7 @@ def test_synthesized_sets_stand_beside_their_parents(tmp_path: Path) -> None:
     for number in (1, 2):
         add_view(made, "attic", "lamp", number, view_set="orbit")
     for number in (3, 4):
-        add_restyled(made, "attic", "lamp", number, parent=number - 2)
+        add_restyled(made, "attic", "lamp", number, parent=5 - number, view_index=4 - number)
     made.rebuild_index()
     shown = report(made)
     assert shown.synthesis is not None
@@ -154,8 +156,21 @@ def test_synthesized_sets_stand_beside_their_parents(tmp_path: Path) -> None:
     assert (only.job, only.model, only.prompt) == ("restyle", "FLUX", "a red lamp")
     ids = [view.id for view in shown.views]
     assert [ids[place] for place in only.parents] == ["lamp-0001", "lamp-0002"]
-    assert [ids[place] for place in only.views] == ["lamp-0003", "lamp-0004"]
+    assert [ids[place] for place in only.views] == ["lamp-0004", "lamp-0003"]
     assert sum(run.rendered for run in shown.funnel.runs) == 2
+
+
+@pytest.mark.parametrize("text", [None, b"{", b"{}"])
+def test_what_does_not_say_how_it_was_made_is_shown_all_the_same(tmp_path: Path, text: bytes | None) -> None:
+    made = make_dataset(tmp_path / "made")
+    add_restyled(made, "attic", "lamp", 1, parent=7, prompt="a blue lamp")
+    add_restyled(made, "attic", "lamp", 2, parent=7)
+    path = made.view_folder("attic", "lamp-0002") / SYNTHESIS
+    path.unlink() if text is None else path.write_bytes(text)
+    made.rebuild_index()
+    synthesis = report(made).synthesis
+    assert synthesis is not None
+    assert synthesis.sets == [SynthesizedSet("restyle", "FLUX", "", [], [0, 1])]
 
 
 def test_a_dataset_of_renders_has_no_synthesis_to_show(dataset: Dataset) -> None:

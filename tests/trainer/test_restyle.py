@@ -211,7 +211,10 @@ def test_a_set_is_chosen_by_what_its_views_share(dataset: Dataset) -> None:
 
 def test_how_much_its_views_share_can_be_said(pipeline: Make, dataset: Dataset, capsys: Any) -> None:
     assert restyled(dataset, pipeline("flux_depth"), "--covisible", "1") == 1
-    assert "show 100% of the same; render views that are nearer, or ask for less (--cov" in capsys.readouterr().err
+    assert (
+        "each share 100% of it with another; render views that are nearer together, or lower --covisible"
+        in capsys.readouterr().err
+    )
     assert restyled(dataset, pipeline("flux_depth"), "--covisible", "0.5") == 0
     assert restyled(dataset, pipeline("flux_depth"), "--covisible", "2") == 2
     assert len(synthetic(dataset)) == 3

@@ -49,11 +49,14 @@ def add_view(
     return colour
 
 
-def add_restyled(dataset: Dataset, scene: str, subject: str, number: int, parent: int) -> None:
-    """Adds a view that a model made of another one, in a set of its own."""
-    add_view(dataset, scene, subject, number, source="synthetic", run="restyle-1", view_set="restyle-1")
+def add_restyled(
+    dataset: Dataset, scene: str, subject: str, number: int, parent: int, view_index: int = 0, prompt: str = ""
+) -> None:
+    """Adds a view that a model made of another one, in the one set that there is of such."""
+    name = "restyle-1"
+    add_view(dataset, scene, subject, number, source="synthetic", run=name, view_set=name, view_index=view_index)
     record = SynthesisRecord(
-        job="restyle", parents=(f"{subject}-{parent:04d}",), prompt=f"a red {subject}", model="models/FLUX",
+        job="restyle", parents=(f"{subject}-{parent:04d}",), prompt=prompt or f"a red {subject}", model="models/FLUX",
         revision="", pipeline="", scheduler={}, steps=1, guidance={}, seed=0,
     )  # fmt: skip
     (dataset.view_folder(scene, f"{subject}-{number:04d}") / SYNTHESIS).write_bytes(canonical_json(record))

@@ -14,8 +14,8 @@ from typing import TypeVar
 
 from blendset.errors import BlendsetError
 
-TOO_LITTLE = "out of memory", "can't allocate memory", "not enough memory"
-"""How torch's devices say it, in a RuntimeError: accelerators, and CPUs with either of the others."""
+TOO_LITTLE = "out of memory", "can't allocate memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED"
+"""How torch's devices say it, in a RuntimeError."""
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")

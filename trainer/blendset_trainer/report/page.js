@@ -3,6 +3,7 @@
 
 const AT_ONCE = 100; // views on a page, and lines in a block of pictures
 const MOST_BINS = 24;
+const IN_STRIP = 24;
 const ENDS = 3; // views shown at each end of a figure
 const KINDS = ["Picture", "Objects", "Depth", "Normals"];
 
@@ -259,9 +260,10 @@ function steps() {
   const sound = funnel.runs.reduce((total, run) => total + run.sound, 0);
   const before = candidates ? [[candidates, "cameras proposed"], [accepted, "cameras passed every gate"]] : [];
   const rendered = funnel.runs.reduce((total, run) => total + run.rendered, 0);
-  const made = report.synthesis ? [[sound + report.synthesis.views, "with those synthesized of them"]] : [];
+  const renders = rendered ? [[rendered, "best of them rendered"], [sound, "passed the last check"]] : [];
+  const made = report.synthesis ? [[views.length, "views with those synthesized"]] : [];
   const after = selection ? [[selection.chosen, `selected by “${selection.name}”`]] : [];
-  return [...before, [rendered, "best of them rendered"], [sound, "passed the last check"], ...made, ...after];
+  return [...before, ...renders, ...made, ...after];
 }
 
 function bars(entries, pick) {
@@ -278,10 +280,10 @@ function bars(entries, pick) {
 function drawFunnel() {
   const all = steps();
   byId("steps").append(...all.map(([number, says], place) => {
-    const share = place ? Math.min(1, number / Math.max(1, all[place - 1][0])) : 1;
+    const share = place ? number / Math.max(1, all[place - 1][0]) : 1;
     const meter = h("i");
-    meter.style.width = `${100 * share}%`;
-    const kept = share < 1 || number === all[place - 1]?.[0] ? `${says}, ${percent(share)}` : says;
+    meter.style.width = `${100 * Math.min(1, share)}%`;
+    const kept = place && share <= 1 ? `${says}, ${percent(share)}` : says; // synthesis adds views
     return h("li", {}, h("strong", {}, number.toLocaleString("en")), h("span", {}, kept), h("div", { class: "meter" }, meter));
   }));
   const { funnel } = report;
@@ -418,6 +420,15 @@ function histogram(figure, byValue) {
   return h("div", {}, chart, h("div", { class: "axis" }, h("span", {}, numeral(low)), h("span", {}, `median ${numeral(middle)}`), h("span", {}, numeral(high))));
 }
 
+/** A row of pictures that is drawn when it is first seen: the first ones of `places`, with a figure where one is given. */
+function stripOf(places, among, figure) {
+  const strip = h("div", { class: "strip" });
+  strip.style.minHeight = "9rem";
+  strip.draw = () => strip.append(...places.slice(0, IN_STRIP).map((index) => tile(index, among, titleOf(index, figure))));
+  whenSeen.observe(strip);
+  return strip;
+}
+
 // --- captions and duplicates ------------------------------------------------------------------------------------------
 
 function drawCaptions() {
@@ -441,11 +452,7 @@ function drawDuplicates() {
     : `No two views are the same, compared ${report.compared}.`));
   if (exact) holder.append(hint("To find pictures that are nearly the same too:", `blendset score ${report.folder} --with phash`));
   for (const group of groups.slice(0, AT_ONCE)) {
-    const strip = h("div", { class: "strip" });
-    strip.style.minHeight = "9rem";
-    strip.draw = () => strip.append(...group.slice(0, 24).map((index) => tile(index, () => group, titleOf(index))));
-    whenSeen.observe(strip);
-    holder.append(strip);
+    holder.append(stripOf(group, () => group));
   }
   if (groups.length > AT_ONCE) holder.append(h("p", { class: "note" }, `The first ${AT_ONCE} groups are shown; “Show duplicates” above the contact sheet has all.`));
 }
@@ -456,17 +463,15 @@ function drawSynthesis() {
   const { synthesis } = report;
   if (!synthesis) return;
   const agreement = figureNamed.get("consistency.subject_delta_e");
-  byId("synthesis-note").textContent = `A generator made ${count(synthesis.views, "view")} in ${count(synthesis.total, "set")}, each shown below the views that it was made from.` +
-    (agreement ? " The number is how far the subject's colours differ from those of the set's other views at the same points (CIE76; 2 is just noticeable)." : "");
-  if (!agreement) byId("synthesis-note").after(hint("To measure whether the views of a set agree:", `blendset score ${report.folder} --with consistency`));
-  for (const { job, model, prompt, parents, views } of synthesis.sets) {
-    const row = (places) => places.map((index) => tile(index, () => [...parents, ...views], titleOf(index, agreement)));
-    const strip = h("div", { class: "strip" });
-    if (parents.length === views.length) strip.style.gridTemplateColumns = `repeat(${views.length}, minmax(0, 13rem))`;
-    strip.style.minHeight = "9rem";
-    strip.draw = () => strip.append(...row(parents), ...row(views));
-    whenSeen.observe(strip);
-    byId("synthesized").append(h("div", { class: "group" }, h("h3", {}, prompt || "without a prompt"), h("p", { class: "note" }, `${job}, by ${model}`), strip));
+  byId("synthesis-note").textContent = `A generator made ${count(synthesis.views, "view")} in ${count(synthesis.total, "set")}.` +
+    (agreement ? " The number is how far the subject's colours differ from those of the set's other views at the same points (CIE76). Renders differ too, by highlights: compare with theirs." : "");
+  if (!agreement) byId("synthesis-note").after(hint("To measure whether views that keep a render's passes agree:", `blendset score ${report.folder} --with consistency`));
+  for (const { job, model, prompt, parents, views: made } of synthesis.sets) {
+    const row = (places, says) => places.length ? [h("p", { class: "scale" }, says), stripOf(places, () => [...parents, ...made], agreement)] : [];
+    byId("synthesized").append(h("div", { class: "group" },
+      h("h3", {}, prompt || views[made[0]].label),
+      h("p", { class: "note" }, `${job}, by ${model}`),
+      row(parents, "made from"), row(made, "made")));
   }
   if (synthesis.total > synthesis.sets.length) byId("synthesized").append(h("p", { class: "note" }, `The first ${synthesis.sets.length} sets are shown.`));
 }

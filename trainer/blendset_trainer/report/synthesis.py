@@ -9,17 +9,23 @@ from itertools import islice
 from pathlib import Path
 
 from blendset.dataset import Dataset
+from blendset.errors import BlendsetError
 from blendset.records import ViewRecord
-from blendset_trainer.synthetic_views import SYNTHETIC, read_synthesis
+from blendset_trainer.synthetic_views import SYNTHETIC, SynthesisRecord, read_synthesis
 
 MOST_SETS = 100
+UNTOLD = SynthesisRecord(
+    job="unknown", parents=(), prompt="", model="an unknown model", revision="", pipeline="", scheduler={}, steps=0,
+    guidance={}, seed=0,
+)  # fmt: skip
+"""Stands for the record of a view that has none, or a damaged one."""
 Places = Sequence[int]
 """Of views, among the report's."""
 
 
 @dataclass(frozen=True)
 class SynthesizedSet:
-    """Views that were made together, and their parents."""
+    """Views that were made together, and their parents; `prompt` is empty where they have several."""
 
     job: str
     model: str
@@ -30,7 +36,7 @@ class SynthesizedSet:
 
 @dataclass(frozen=True)
 class Synthesis:
-    """How many sets a generator made of how many views, and the first of them."""
+    """How many views a generator made in how many sets, and the first of these."""
 
     views: int
     total: int
@@ -50,13 +56,22 @@ def synthesis_of(dataset: Dataset, records: Sequence[ViewRecord]) -> Synthesis |
     return Synthesis(sum(map(len, sets.values())), len(sets), shown)
 
 
-def _set_of(
-    dataset: Dataset, records: Sequence[ViewRecord], views: list[int], places: dict[str, int]
-) -> SynthesizedSet:
-    views.sort(key=lambda place: records[place].view_index)
-    made = [read_synthesis(dataset.view_folder(records[place].scene, records[place].view_id)) for place in views]
+def _set_of(dataset: Dataset, records: Sequence[ViewRecord], found: Places, places: dict[str, int]) -> SynthesizedSet:
+    views = sorted(found, key=lambda place: records[place].view_index)
+    made = [_told(dataset, records[place]) for place in views]
     parents = dict.fromkeys(parent for each in made for parent in each.parents)  # each once, in the views' order
-    first = made[0]
+    [prompt, *others] = {each.prompt for each in made}
     return SynthesizedSet(
-        first.job, Path(first.model).name, first.prompt, [places[each] for each in parents if each in places], views
+        job=made[0].job,
+        model=Path(made[0].model).name,
+        prompt="" if others else prompt,
+        parents=[places[each] for each in parents if each in places],
+        views=views,
     )
+
+
+def _told(dataset: Dataset, record: ViewRecord) -> SynthesisRecord:
+    try:
+        return read_synthesis(dataset.view_folder(record.scene, record.view_id))
+    except BlendsetError:  # 'blendset verify' is who complains
+        return UNTOLD

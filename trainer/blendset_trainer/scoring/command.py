@@ -31,7 +31,7 @@ SCORERS = {
     "dino": Scheme("blendset_trainer.scoring.dino:dino_scorer", "MODEL"),
     "feature-consistency": Scheme("blendset_trainer.scoring.feature_consistency:feature_scorer", "MODEL"),
     "depth-agreement": Scheme("blendset_trainer.scoring.depth_agreement:depth_scorer", "MODEL"),
-    "silhouette": Scheme("blendset_trainer.scoring.silhouette:silhouette_scorer", "MODEL"),
+    "mask-agreement": Scheme("blendset_trainer.scoring.mask_agreement:mask_scorer", "MODEL"),
     "preference": Scheme("blendset_trainer.scoring.preference:preference_scorer", "MODEL"),
     "vqa": Scheme("blendset_trainer.scoring.vqa:vqa_scorer", "MODEL"),
     "vlm-quality": Scheme("blendset_trainer.scoring.vlm_quality:quality_scorer", "MODEL"),

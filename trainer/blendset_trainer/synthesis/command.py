@@ -89,8 +89,8 @@ def add_synthesize(commands: argparse._SubParsersAction[Parser]) -> None:
     )
     restyle.add_argument("--views", type=positive, default=3, metavar="N", help="of a set (default %(default)s)")
     restyle.add_argument(
-        "--covisible", type=_share, default=0.25, metavar="SHARE",
-        help="of the subject that each view of a set at least has in common with another (default %(default)s)",
+        "--covisible", type=share, default=0.25, metavar="SHARE",
+        help="least share of the subject that a view has in common with another of its set (default %(default)s)",
     )  # fmt: skip
     restyle.add_argument("--controlnet", default="", metavar="MODEL", help="for depth, with a Stable Diffusion model")
     restyle.add_argument(
@@ -120,7 +120,7 @@ def _refuse_unread(arguments: argparse.Namespace) -> None:
             )
 
 
-def _share(text: str) -> float:
+def share(text: str) -> float:
     """As argparse's type: 0 to 1."""
     value = float(text)
     if not 0 <= value <= 1:

@@ -111,8 +111,8 @@ class Generator:
         takes = inspect.signature(pipeline.__call__).parameters
         options: dict[str, Any] = {"num_inference_steps": self.steps}
         options |= {name: False for name in ("use_resolution_binning", "clean_caption") if name in takes}
-        if "max_sequence_length" in takes and all(tokenizers(pipeline)):
-            options["max_sequence_length"] = furthest_reader(pipeline)[1]
+        if all(tokenizers(pipeline)) and reads(pipeline)[1] < (read_by_default(pipeline) or 0):
+            options["max_sequence_length"] = reads(pipeline)[1]  # the rest would be padding
         free = "true_cfg_scale" if "true_cfg_scale" in takes else "guidance_scale"
         embedded = getattr(getattr(pipeline, "transformer", None), "config", {}).get("guidance_embeds", False)
         if self.cfg_scale is not None:
@@ -227,7 +227,7 @@ def _plain(value: Any) -> Any:
 
 def refuse_overlong(pipeline: Any, prompts: Sequence[str]) -> list[BlendsetError | None]:
     """Why a prompt's end would not be read, by prompt; None where it is read whole."""
-    tokenizer, limit = furthest_reader(pipeline)
+    tokenizer, limit = reads(pipeline)
     if tokenizer is None:
         return [None] * len(prompts)
     counts = [len(ids) for ids in tokenizer(list(prompts), truncation=False, verbose=False).input_ids]
@@ -241,14 +241,18 @@ def refuse_overlong(pipeline: Any, prompts: Sequence[str]) -> list[BlendsetError
     ]
 
 
-def furthest_reader(pipeline: Any) -> tuple[Any, int]:
-    """The tokenizer that reads most of a prompt, None where there is none, and how many tokens the pipeline lets it
-    read.
-    """
-    furthest = max(filter(None, tokenizers(pipeline)), key=lambda reader: int(reader.model_max_length), default=None)
+def reads(pipeline: Any) -> tuple[Any, int]:
+    """The tokenizer that reads most of a prompt, None where there is none, and how many tokens are read of it."""
+    readers = filter(None, tokenizers(pipeline))
+    furthest = max(readers, key=lambda reader: int(reader.model_max_length), default=None)
+    limits = [read_by_default(pipeline), furthest.model_max_length if furthest else None]
+    return furthest, min((limit for limit in limits if limit is not None), default=0)
+
+
+def read_by_default(pipeline: Any) -> int | None:
+    """How many tokens a pipeline reads unless told otherwise; None where it cannot be told."""
     takes = inspect.signature(pipeline.__call__).parameters.get("max_sequence_length")
-    limits = [takes.default] if takes is not None and isinstance(takes.default, int) else []
-    return furthest, min([*limits, furthest.model_max_length] if furthest else limits, default=0)
+    return takes.default if takes is not None and isinstance(takes.default, int) else None
 
 
 def tokenizers(pipeline: Any) -> list[Any]:

@@ -48,8 +48,8 @@ def view_sets_of(
         found = choose_view_sets(geometries, size, objects, covisible)
         if not found:
             yield BlendsetError(
-                f"No {size} views of {what} show {covisible:.0%} of the same; render views that are nearer, or ask for "
-                "less (--covisible)."
+                f"No {size} views of {what} each share {covisible:.0%} of it with another; render views that are "
+                "nearer together, or lower --covisible (0 takes any)."
             )
         yield from (tuple(members[number] for number in numbers) for numbers in found)
 

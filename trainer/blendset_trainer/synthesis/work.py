@@ -27,6 +27,7 @@ from blendset_trainer.synthetic_views import SYNTHESIS, SynthesisRecord, has_cam
 
 Picture = NDArray[np.float32]
 """(height, width, 3), sRGB in 0..1."""
+TOO_LARGE = "make smaller pictures, or fewer in a set"
 FLAT = 1 / 255
 """A picture whose levels all lie within so much is none."""
 
@@ -83,11 +84,7 @@ class Synthesis:
         failed: dict[str, str] = {}
         notes: list[str] = []
         pictures = within_memory(
-            lambda some: self.stage.pictures(self.dataset, tuple(some)),
-            batch,
-            lambda wanted: wanted.group,
-            "make smaller pictures, or fewer in a set",
-            notes,
+            lambda some: self.stage.pictures(self.dataset, tuple(some)), batch, _group_of, TOO_LARGE, notes
         )
         made = list(zip(batch, pictures, strict=True))
         faults = {wanted.group: fault for wanted, picture in made[::-1] if (fault := fault_of(wanted, picture))}
@@ -131,21 +128,25 @@ def fault_of(wanted: Wanted, picture: Picture | BlendsetError) -> BlendsetError 
 def drawn_in_groups(
     batch: Batch, draw: Callable[[Sequence[Wanted]], Sequence[Picture]]
 ) -> list[Picture | BlendsetError]:
-    """The pictures of each group, or for each of its members why there are none."""
+    """The pictures of each group, drawn by itself, or for each of its members why there are none."""
     made: list[Picture | BlendsetError] = []
-    for _, group in groupby(batch, key=lambda wanted: wanted.group):
+    for _, group in groupby(batch, key=_group_of):
         members = list(group)
         try:
-            made += draw(members)
+            made += within_memory(draw, members, _group_of, TOO_LARGE, [])
         except BlendsetError as error:
             made += [error] * len(members)
     return made
 
 
+def _group_of(wanted: Wanted) -> str:
+    return wanted.group
+
+
 def batches(wanted: Sequence[Wanted], size: int) -> list[Batch]:
     """Batches of at least `size` pictures (the last may have fewer); groups stay whole."""
     found: list[Batch] = []
-    for _, group in groupby(wanted, key=lambda each: each.group):
+    for _, group in groupby(wanted, key=_group_of):
         if found and len(found[-1]) < size:
             found[-1] += tuple(group)
         else:

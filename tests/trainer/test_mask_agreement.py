@@ -19,7 +19,7 @@ from transformers import AutoConfig, AutoModelForMaskGeneration, AutoProcessor, 
 from blendset.dataset import RGB, Dataset
 from blendset.errors import BlendsetError
 from blendset_trainer.cli import main
-from blendset_trainer.scoring.silhouette import iou, silhouette_scorer
+from blendset_trainer.scoring.mask_agreement import iou, mask_scorer
 from blendset_trainer.tables import joined
 from tests.trainer import tiny_models
 from tests.trainer.tiny_datasets import add_picture, add_scene, make_dataset
@@ -64,9 +64,11 @@ def ids_in(box: tuple[int, int, int, int]) -> Any:
 
 def scored(dataset: Dataset, segmenter: Path) -> dict[str, float | None]:
     """What `blendset score` leaves, by view."""
-    assert main(["score", str(dataset.root), "--with", f"silhouette:{segmenter}", "--json"]) == 0
+    assert main(["score", str(dataset.root), "--with", f"mask-agreement:{segmenter}", "--json"]) == 0
     table = joined(dataset)
-    return dict(zip(table["view_id"].to_pylist(), table[f"silhouette-{segmenter.name}.iou"].to_pylist(), strict=True))
+    return dict(
+        zip(table["view_id"].to_pylist(), table[f"mask-agreement-{segmenter.name}.iou"].to_pylist(), strict=True)
+    )
 
 
 def test_iou_is_what_both_cover_of_what_either_does() -> None:
@@ -159,7 +161,7 @@ def test_a_picture_of_another_size_than_its_passes_is_one_sentence(
 ) -> None:
     add_picture(dataset, "attic", "chair", 9, painted(view_at(0.0)), view_at(0.0, 48).passes)
     dataset.rebuild_index()
-    assert main(["score", str(dataset.root), "--with", f"silhouette:{model('sam')}", "--json"]) == 0
+    assert main(["score", str(dataset.root), "--with", f"mask-agreement:{model('sam')}", "--json"]) == 0
     [report] = json.loads(capsys.readouterr().out)["stages"].values()
     assert "a picture of 96 x 96 pixels and passes of 48 x 48" in report["unreadable"]["chair-0009"]
 
@@ -169,4 +171,4 @@ def test_a_picture_of_another_size_than_its_passes_is_one_sentence(
 )
 def test_what_is_no_segmenter_of_boxes_is_one_sentence(model: Callable[[str], Path], kind: str, says: str) -> None:
     with pytest.raises(BlendsetError, match=says):
-        silhouette_scorer(str(model(kind))).setup()
+        mask_scorer(str(model(kind))).setup()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`silhouette:MODEL`: whether a picture shows its subject where its exact mask is, by a segmenter that is told where to
-look (SAM, SAM 2 and their kin). Without one there is `consistency`'s silhouette, by edges.
+"""`mask-agreement:MODEL`: whether a picture shows its subject where its exact mask is, by a segmenter that is told
+where to look (SAM, SAM 2 and their kin). Without one there is `consistency`'s silhouette, by edges.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ takes fewer than eight by eight of them the figure would say how it was rounded.
 
 
 @dataclass
-class Silhouette:
+class MaskAgreement:
     """The overlap of the subject's exact mask with what a segmenter finds in that mask's box.
 
     Of the masks that a model draws for a box, the one counts that it holds for the best itself; the truth has no say.
@@ -51,7 +51,7 @@ class Silhouette:
     }
 
     def __post_init__(self) -> None:
-        self.name = slug(f"silhouette-{Path(self.weights.source).name}")
+        self.name = slug(f"mask-agreement-{Path(self.weights.source).name}")
         self.revision = self.weights.revision
 
     def setup(self) -> None:
@@ -88,6 +88,6 @@ def iou(mask: Mask, other: Mask) -> float:
     return float((mask & other).sum() / (mask | other).sum())
 
 
-def silhouette_scorer(spec: str) -> Silhouette:
-    """The stage of `silhouette:SPEC`, a transformers model such as facebook/sam2.1-hiera-small."""
-    return Silhouette(find_model(spec))
+def mask_scorer(spec: str) -> MaskAgreement:
+    """The stage of `mask-agreement:SPEC`, a transformers model such as facebook/sam2.1-hiera-small."""
+    return MaskAgreement(find_model(spec))
