@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from blendset.dataset import Dataset
+from blendset.imaging import LUMA
 from blendset.records import ViewRecord
 from blendset_trainer.shared_attention import places
 from blendset_trainer.synthesis.view_sets import disparity
@@ -31,7 +32,6 @@ from parts import COLOURS, END, PAD, SPECIAL, START, autoencoder, text_encoder, 
 
 PAINTS = {"red": (0.80, 0.15, 0.10), "green": (0.10, 0.50, 0.25), "blue": (0.15, 0.35, 0.80)}
 LIGHTS = {"at noon": (1.0, 1.0, 1.0), "at night": (0.45, 0.6, 0.9)}
-LUMA = (0.30, 0.59, 0.11)
 HALVINGS = 3
 """Of a picture's sides, by the autoencoder."""
 LONGEST = 12

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +19,8 @@ from blendset.errors import BlendsetError
 from blendset_trainer.cli import main
 from blendset_trainer.scoring.mask_agreement import iou, mask_scorer
 from blendset_trainer.tables import joined
-from tests.trainer import tiny_models
 from tests.trainer.tiny_datasets import add_picture, add_scene, make_dataset
+from tests.trainer.tiny_models import Make, maker, sam_model
 from tests.trainer.traced_sets import TURN, add_set, painted, view_at
 
 WIDTH, HEIGHT = 64, 40
@@ -33,10 +31,9 @@ SHIFT = 8
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+def model(tmp_path_factory: pytest.TempPathFactory) -> Make:
     """Makes the tiny segmenter of a kind on first use; returns its folder."""
-    folder = tmp_path_factory.mktemp("models")
-    return cache(lambda kind: getattr(tiny_models, f"{kind}_model")(folder / kind))
+    return maker(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture
@@ -81,9 +78,7 @@ def test_iou_is_what_both_cover_of_what_either_does() -> None:
 
 
 @pytest.mark.parametrize("kind", ["sam", "sam2"])
-def test_the_mask_is_the_one_that_the_model_holds_for_the_best(
-    model: Callable[[str], Path], dataset: Dataset, kind: str
-) -> None:
+def test_the_mask_is_the_one_that_the_model_holds_for_the_best(model: Make, dataset: Dataset, kind: str) -> None:
     """Not the one that happens to fit, which is another one of some views."""
     rows = scored(dataset, model(kind))
     fits = [fits_of_masks(model(kind), dataset, number) for number in range(len(BOXES))]
@@ -109,7 +104,7 @@ def fits_of_masks(folder: Path, dataset: Dataset, number: int) -> tuple[float, f
     return overlaps[int(answer.iou_scores.argmax())], max(overlaps)
 
 
-def test_what_has_no_subject_to_be_seen_has_no_figure(model: Callable[[str], Path], dataset: Dataset) -> None:
+def test_what_has_no_subject_to_be_seen_has_no_figure(model: Make, dataset: Dataset) -> None:
     rows = scored(dataset, model("sam"))
     assert {name for name, figure in rows.items() if figure is None} == {
         "photo-0000", "scene-0000", "ghost-0000", "speck-0000",
@@ -118,7 +113,7 @@ def test_what_has_no_subject_to_be_seen_has_no_figure(model: Callable[[str], Pat
 
 def test_a_subject_beside_its_mask_is_told(tmp_path: Path) -> None:
     """By a tiny model that has learned from other views of the scene what the ball looks like."""
-    folder = tiny_models.sam_model(tmp_path / "sam")
+    folder = sam_model(tmp_path / "sam")
     learn_to_segment(folder)
     made = make_dataset(tmp_path / "data")
     add_scene(made, "attic")
@@ -157,7 +152,7 @@ def learn_to_segment(folder: Path) -> None:
 
 
 def test_a_picture_of_another_size_than_its_passes_is_one_sentence(
-    model: Callable[[str], Path], dataset: Dataset, capsys: pytest.CaptureFixture[str]
+    model: Make, dataset: Dataset, capsys: pytest.CaptureFixture[str]
 ) -> None:
     add_picture(dataset, "attic", "chair", 9, painted(view_at(0.0)), view_at(0.0, 48).passes)
     dataset.rebuild_index()
@@ -169,6 +164,6 @@ def test_a_picture_of_another_size_than_its_passes_is_one_sentence(
 @pytest.mark.parametrize(
     ("kind", "says"), [("dino", "cannot be loaded as a segmenter"), ("sam3", "takes no box that says what to segment")]
 )
-def test_what_is_no_segmenter_of_boxes_is_one_sentence(model: Callable[[str], Path], kind: str, says: str) -> None:
+def test_what_is_no_segmenter_of_boxes_is_one_sentence(model: Make, kind: str, says: str) -> None:
     with pytest.raises(BlendsetError, match=says):
         mask_scorer(str(model(kind))).setup()

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,19 +32,17 @@ from blendset_trainer.stages import Stage
 from blendset_trainer.vision_language.local import LocalModel
 from blendset_trainer.vision_language.questions import Question
 from blendset_trainer.weights import find_model
-from tests.trainer import tiny_models
 from tests.trainer.tiny_datasets import add_picture, add_scene, make_dataset
+from tests.trainer.tiny_models import Make, maker
 
 Row = dict[str, Any]
-Make = Callable[[str], Path]
 SUBJECT = 7
 
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Make:
     """Makes the tiny model of a kind on first use; returns its folder."""
-    folder = tmp_path_factory.mktemp("models")
-    return cache(lambda kind: getattr(tiny_models, f"{kind}_model")(folder / kind))
+    return maker(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,13 @@ CHAT = (
     "{% if part.type == 'image' %}PICTURE{% else %}{{ part.text }}{% endif %}{% endfor %}\n{% endfor %}"
     "{% if add_generation_prompt %}assistant : {% endif %}"
 )
+
+Make = Callable[[str], Path]
+
+
+def maker(folder: Path) -> Make:
+    """Makes the tiny model of a kind (a function below) on first use; returns its folder."""
+    return cache(lambda kind: globals()[f"{kind}_model"](folder / kind))
 
 
 def tokenizer(*special: str, limit: int | None = None) -> Any:

@@ -75,6 +75,14 @@ def positive(text: str) -> int:
     return number
 
 
+def share(text: str) -> float:
+    """The type of an option that takes a number from 0 to 1."""
+    number = float(text)
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 1")
+    return number
+
+
 def config_of(arguments: argparse.Namespace, default: Config | None = None) -> Config:
     """The configuration that file and command line give; what is wrong in it is wrong usage."""
     try:

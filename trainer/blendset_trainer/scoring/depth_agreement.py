@@ -4,9 +4,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +16,11 @@ from transformers import AutoImageProcessor, AutoModelForDepthEstimation
 
 from blendset.cameras import Array
 from blendset.errors import BlendsetError
-from blendset.records import slug
 from blendset_trainer.models import best_device, load_model
+from blendset_trainer.scoring.by_model import ByModel
 from blendset_trainer.scoring.view_sets import misfit
 from blendset_trainer.stages import SHARE, Figure, View
-from blendset_trainer.weights import Weights, find_model
+from blendset_trainer.weights import find_model
 
 RATIO = 1.25
 """Of depths that agree: the delta 1 of Eigen et al. (arXiv 1406.2283)."""
@@ -30,14 +29,10 @@ METRIC_MODELS = ("depth_pro", "zoedepth")
 
 
 @dataclass
-class DepthAgreement:
+class DepthAgreement(ByModel):
     """How near a model's depth, brought to the passes' scale and shift, comes to them on everything that is there."""
 
-    weights: Weights
-    _loaded: tuple[Any, Any] | None = field(default=None, init=False, repr=False, compare=False)
-
-    version: ClassVar[str] = "1"
-    kind: ClassVar[Literal["scores"]] = "scores"
+    scheme: ClassVar[str] = "depth-agreement"
     reads: ClassVar[frozenset[str]] = frozenset({"rgb", "passes"})
     whole_sets: ClassVar[bool] = False
     parameters: ClassVar[Mapping[str, Any]] = {"ratio": RATIO}
@@ -45,10 +40,6 @@ class DepthAgreement:
         "agreement": Figure(pa.float32(), f"{SHARE}, of the pixels whose depth is right within 25 %"),
         "relative_error": Figure(pa.float32(), "mean of |depth - true depth| / true depth"),
     }
-
-    def __post_init__(self) -> None:
-        self.name = slug(f"depth-agreement-{Path(self.weights.source).name}")
-        self.revision = self.weights.revision
 
     def setup(self) -> None:
         self._loaded = load_model(self.weights, "a depth model", AutoModelForDepthEstimation, AutoImageProcessor)

@@ -8,9 +8,8 @@ SynCD (arXiv 2502.01720) keeps groups of mean >= 0.7 (paper); its loader keeps a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,11 +18,11 @@ import torch
 from PIL import Image
 from transformers import AutoConfig, AutoImageProcessor
 
-from blendset.records import slug
 from blendset_trainer.models import best_device, load_model, unit
+from blendset_trainer.scoring.by_model import ByModel
 from blendset_trainer.scoring.view_sets import set_places
 from blendset_trainer.stages import COSINE, Figure, View
-from blendset_trainer.weights import Weights, find_model, loading
+from blendset_trainer.weights import find_model, loading
 
 NEAR_DUPLICATE = 0.98
 """Pairs above it teach nothing (SynCD's loader)."""
@@ -65,22 +64,15 @@ def set_figures(cosines: npt.NDArray[np.float32]) -> list[dict[str, float | None
 
 
 @dataclass
-class DinoScorer:
+class DinoScorer(ByModel):
     """Cosines of subject crops within a view set, and the crop's embedding."""
 
-    weights: Weights
     width: int
-    _loaded: tuple[Any, Any] | None = field(default=None, init=False, repr=False, compare=False)
 
-    version: ClassVar[str] = "1"
-    kind: ClassVar[Literal["scores"]] = "scores"
+    scheme: ClassVar[str] = "dino"
     reads: ClassVar[frozenset[str]] = frozenset({"rgb", "ids", "record"})
     whole_sets: ClassVar[bool] = True
     parameters: ClassVar[Mapping[str, Any]] = {"near_duplicate": NEAR_DUPLICATE}
-
-    def __post_init__(self) -> None:
-        self.name = slug(f"dino-{Path(self.weights.source).name}")
-        self.revision = self.weights.revision
 
     @property
     def figures(self) -> Mapping[str, Figure]:

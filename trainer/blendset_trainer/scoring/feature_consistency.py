@@ -6,9 +6,8 @@ grain and minds what a thing is.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,34 +18,26 @@ from transformers import AutoImageProcessor
 
 from blendset.correspondence import ViewGeometry, correspond
 from blendset.errors import BlendsetError
-from blendset.records import slug
 from blendset.tokens import Grid, pooled, token_labels
 from blendset_trainer.models import best_device, load_model, unit
+from blendset_trainer.scoring.by_model import ByModel
 from blendset_trainer.scoring.view_sets import misfit, set_geometries
 from blendset_trainer.stages import COSINE, Figure, View
-from blendset_trainer.weights import Weights, find_model
+from blendset_trainer.weights import find_model
 
 Features = npt.NDArray[np.float32]
 KIND = "a vision model of patches"
 
 
 @dataclass
-class FeatureConsistency:
+class FeatureConsistency(ByModel):
     """Cosines of a view's patch features with those of its siblings at the same points."""
 
-    weights: Weights
-    _loaded: tuple[Any, Any] | None = field(default=None, init=False, repr=False, compare=False)
-
-    version: ClassVar[str] = "1"
-    kind: ClassVar[Literal["scores"]] = "scores"
+    scheme: ClassVar[str] = "feature-consistency"
     reads: ClassVar[frozenset[str]] = frozenset({"rgb", "passes", "record"})
     whole_sets: ClassVar[bool] = True
     parameters: ClassVar[Mapping[str, Any]] = {}
     figures: ClassVar[Mapping[str, Figure]] = dict.fromkeys(("cosine", "subject_cosine"), Figure(pa.float32(), COSINE))
-
-    def __post_init__(self) -> None:
-        self.name = slug(f"feature-consistency-{Path(self.weights.source).name}")
-        self.revision = self.weights.revision
 
     def setup(self) -> None:
         self._loaded = load_model(self.weights, KIND, processor=AutoImageProcessor)

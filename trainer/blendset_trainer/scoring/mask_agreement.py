@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +18,12 @@ from PIL import Image
 from transformers import AutoModelForMaskGeneration
 
 from blendset.errors import BlendsetError
-from blendset.records import slug
 from blendset_trainer.captioning.picture import Mask, bounding
 from blendset_trainer.models import best_device, load_model
+from blendset_trainer.scoring.by_model import ByModel
 from blendset_trainer.scoring.view_sets import misfit
 from blendset_trainer.stages import SHARE, Figure, View
-from blendset_trainer.weights import Weights, find_model
+from blendset_trainer.weights import find_model
 
 SMALLEST = 0.001
 """Of the picture. These models draw masks in some 256 x 256 cells whatever a picture's size, and of a subject that
@@ -32,27 +31,19 @@ takes fewer than eight by eight of them the figure would say how it was rounded.
 
 
 @dataclass
-class MaskAgreement:
+class MaskAgreement(ByModel):
     """The overlap of the subject's exact mask with what a segmenter finds in that mask's box.
 
     Of the masks that a model draws for a box, the one counts that it holds for the best itself; the truth has no say.
     """
 
-    weights: Weights
-    _loaded: tuple[Any, Any] | None = field(default=None, init=False, repr=False, compare=False)
-
-    version: ClassVar[str] = "1"
-    kind: ClassVar[Literal["scores"]] = "scores"
+    scheme: ClassVar[str] = "mask-agreement"
     reads: ClassVar[frozenset[str]] = frozenset({"rgb", "ids", "record"})
     whole_sets: ClassVar[bool] = False
     parameters: ClassVar[Mapping[str, Any]] = {"smallest": SMALLEST}
     figures: ClassVar[Mapping[str, Figure]] = {
         "iou": Figure(pa.float32(), f"{SHARE}, intersection over union of the subject's exact mask and the model's")
     }
-
-    def __post_init__(self) -> None:
-        self.name = slug(f"mask-agreement-{Path(self.weights.source).name}")
-        self.revision = self.weights.revision
 
     def setup(self) -> None:
         self._loaded = load_model(self.weights, "a segmenter", AutoModelForMaskGeneration)

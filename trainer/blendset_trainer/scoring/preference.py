@@ -7,29 +7,24 @@ PickScore is the cosine times the model's logit scale, HPSv2 the cosine; both ar
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import torch
 from PIL import Image
 
-from blendset.records import slug
 from blendset_trainer.models import best_device, load_model, unit
+from blendset_trainer.scoring.by_model import ByModel
 from blendset_trainer.stages import COSINE, Figure, View
-from blendset_trainer.weights import Weights, find_model
+from blendset_trainer.weights import find_model
 
 
 @dataclass
-class PreferenceScorer:
+class PreferenceScorer(ByModel):
     """How much a picture is preferred for its caption; None where there is no caption."""
 
-    weights: Weights
-    _loaded: tuple[Any, Any] | None = field(default=None, init=False, repr=False, compare=False)
-
-    version: ClassVar[str] = "1"
-    kind: ClassVar[Literal["scores"]] = "scores"
+    scheme: ClassVar[str] = "preference"
     reads: ClassVar[frozenset[str]] = frozenset({"rgb", "caption"})
     whole_sets: ClassVar[bool] = False
     parameters: ClassVar[Mapping[str, Any]] = {}
@@ -39,10 +34,6 @@ class PreferenceScorer:
         "tokens": Figure(pa.int32(), "tokens of the caption, beginning and end included"),
         "truncated": Figure(pa.bool_(), "whether the model read only the caption's beginning"),
     }
-
-    def __post_init__(self) -> None:
-        self.name = slug(f"preference-{Path(self.weights.source).name}")
-        self.revision = self.weights.revision
 
     def setup(self) -> None:
         self._loaded = load_model(self.weights, "a preference model in the form of CLIP")

@@ -16,7 +16,7 @@ from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset_trainer.executors.command import add_executor, executor_of
 from blendset_trainer.reporting import counting, print_json
-from blendset_trainer.usage import DONE, FAILED, Parser, UsageError, command, positive
+from blendset_trainer.usage import DONE, FAILED, Parser, UsageError, command, positive, share
 
 if TYPE_CHECKING:
     from blendset_trainer.synthesis.work import SynthesisReport, Synthesizer, Wanted
@@ -118,14 +118,6 @@ def _refuse_unread(arguments: argparse.Namespace) -> None:
             raise UsageError(
                 f"--{name.replace('_', '-')} is not for --job {arguments.job} but for {jobs}; leave it out."
             )
-
-
-def share(text: str) -> float:
-    """As argparse's type: 0 to 1."""
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is no share, which is 0 to 1")
-    return value
 
 
 def _layout(text: str) -> tuple[int, int]:
