@@ -111,8 +111,9 @@ class Generator:
         takes = inspect.signature(pipeline.__call__).parameters
         options: dict[str, Any] = {"num_inference_steps": self.steps}
         options |= {name: False for name in ("use_resolution_binning", "clean_caption") if name in takes}
-        if all(tokenizers(pipeline)) and reads(pipeline)[1] < (read_by_default(pipeline) or 0):
-            options["max_sequence_length"] = reads(pipeline)[1]  # the rest would be padding
+        _, limit = reads(pipeline)
+        if all(tokenizers(pipeline)) and limit < (read_by_default(pipeline) or 0):
+            options["max_sequence_length"] = limit  # the rest would be padding
         free = "true_cfg_scale" if "true_cfg_scale" in takes else "guidance_scale"
         embedded = getattr(getattr(pipeline, "transformer", None), "config", {}).get("guidance_embeds", False)
         if self.cfg_scale is not None:
