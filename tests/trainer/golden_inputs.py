@@ -24,9 +24,9 @@ from tests.trainer.tiny_datasets import add_picture, add_scene, make_dataset
 from tests.trainer.traced_sets import TURN, add_set, painted, view_at
 
 ROOMS, FIGURES, MODELS, SHEET_CODE = "rooms", "figures", "models", "sheet-code"
-SCORERS = ("open_clip", "dino")
-"""Tiny models that score."""
-PIPELINES = ("stable_diffusion", "pixart_sigma", "flux", "flux_depth")
+SCORERS = ("open_clip", "clip", "dino", "depth", "sam", "llava")
+"""Tiny models that score and say."""
+PIPELINES = ("stable_diffusion", "stable_diffusion_xl", "controlnet", "pixart_sigma", "flux", "flux_depth")
 SHEETS = "zero123plus-v1.2"
 """The tiny model of novel views, whose layout is known by this name."""
 LABELS = {1: "garden globe", 2: "red ball", 3: "SM_Wooden_Crate_01", 4: ""}
