@@ -24,9 +24,9 @@ from PIL import Image
 
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
-from blendset.records import atomic_write
+from blendset.files import atomic_write
 from blendset_trainer.captioning.metadata import Metadata
-from blendset_trainer.stages import View
+from blendset_trainer.stages.stage import View
 
 VERDICTS = {
     "reads": "read as a person would write them",

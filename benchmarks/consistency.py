@@ -23,10 +23,10 @@ from report import keep, table
 
 from blendset.dataset import RGB, Dataset
 from blendset.records import ViewRecord
-from blendset_trainer.executors.here import Here
-from blendset_trainer.run import run_stage
 from blendset_trainer.scoring.consistency import Consistency
-from blendset_trainer.stage_folders import StageFolder
+from blendset_trainer.stages.executors.local import Here
+from blendset_trainer.stages.folder import StageFolder
+from blendset_trainer.stages.run import run_stage
 
 STEP, STARTS = 2, range(0, 21, 3)
 """Views from one of a set to the next, and where the sets begin, on an orbit of 21."""

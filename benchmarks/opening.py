@@ -25,10 +25,10 @@ from blendset.records import DatasetRecord
 from blendset_trainer.scoring.image_stats import ImageStats
 from blendset_trainer.scoring.phash import Phash
 from blendset_trainer.scoring.ssim import SsimRoundtrip
-from blendset_trainer.shards import missing_shards
-from blendset_trainer.stage_folders import StageFolder
-from blendset_trainer.stages import Stage, record_of
-from blendset_trainer.tables import index_table, joined
+from blendset_trainer.stages.folder import StageFolder
+from blendset_trainer.stages.shards import missing_shards
+from blendset_trainer.stages.stage import Stage, record_of
+from blendset_trainer.stages.tables import index_table, joined
 
 SCORERS: tuple[Stage, ...] = (ImageStats(), SsimRoundtrip(), Phash())
 

@@ -28,7 +28,7 @@ from report import keep, table
 from safetensors.torch import save_file
 
 from blendset.dataset import Dataset
-from blendset_trainer.shards import SHARD_VIEWS
+from blendset_trainer.stages.shards import SHARD_VIEWS
 
 Figures = dict[str, float]
 PYTHON = (sys.executable, "-m", "blendset_trainer.cli", "score")

@@ -107,7 +107,7 @@ def show(
 def measured(candidates: int, rays: int) -> dict[str, float]:
     """Times in one process: the snapshot with its tree, all gates over all candidates, and single rays both ways."""
     from blendset.config import CameraSettings, Config
-    from blendset.placement.plan import plan
+    from blendset.placement.planner import plan
 
     addon = "bl_ext.user_default.blendset"
     snapshot = import_module(f"{addon}.scene.snapshot")

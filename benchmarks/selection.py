@@ -24,7 +24,7 @@ from blendset.dataset import COLUMNS, INDEX, Dataset
 from blendset.records import DatasetRecord
 from blendset_trainer.selection.rules import load_preset, rules_from_dict
 from blendset_trainer.selection.select import select
-from blendset_trainer.tables import index_table
+from blendset_trainer.stages.tables import index_table
 
 DIMENSIONS, VIEWS_PER_SUBJECT = 768, 20
 IMAGE_STATS = ("mean", "dark_fraction", "clipped_fraction", "magenta", "fireflies", "sharpness")

@@ -24,8 +24,8 @@ from report import keep, table
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from blendset_trainer.models import best_device
-from blendset_trainer.shared_attention import ViewSets, places, shared_attention
+from blendset_trainer.diffusion.shared_attention import ViewSets, places, shared_attention
+from blendset_trainer.models.loading import best_device
 
 TEXTS, HEAD_WIDTH = 512, 128
 PIXELS_PER_TOKEN = 16

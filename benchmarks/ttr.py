@@ -29,11 +29,11 @@ from ttr_plot import plot
 
 from blendset.dataset import Dataset
 from blendset.options import REQUIRED, option, read_toml, structure
-from blendset_trainer.training.densities import UNIFORM, base_density
+from blendset_trainer.diffusion.densities import UNIFORM, base_density
+from blendset_trainer.diffusion.noise import axis_named
+from blendset_trainer.training.data.sampler import permutation
 from blendset_trainer.training.draws import generator
-from blendset_trainer.training.noise import axis_named
-from blendset_trainer.training.order import permutation
-from blendset_trainer.training.timesteps import Band, SourcePolicy, TimestepPlan, timestep_plan
+from blendset_trainer.training.timesteps.plan import Band, SourcePolicy, TimestepPlan, timestep_plan
 
 RENDER, SYNTHETIC, HELD_OUT = "render", "synthetic", "held out"
 TTR, CONTROL = "TTR", "control"

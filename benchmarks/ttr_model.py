@@ -14,10 +14,10 @@ from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from blendset.options import REQUIRED, option
+from blendset_trainer.diffusion.noise import NoiseAxis, mixed
+from blendset_trainer.training.data.sampler import Draw, Order
 from blendset_trainer.training.draws import generator
-from blendset_trainer.training.noise import NoiseAxis, mixed
-from blendset_trainer.training.order import Draw, Order
-from blendset_trainer.training.timesteps import TimestepPlan
+from blendset_trainer.training.timesteps.plan import TimestepPlan
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,8 @@ from blendset.config import CameraSettings, Config, GateSettings, RenderSettings
 from blendset.dataset import Dataset
 from blendset.jobs.blenders import Blender, find_blender, installed_profile, worker_command
 from blendset.jobs.supervisor import Supervisor
+from blendset.placement.camera_plan import PlanFile, read_plan
 from blendset.placement.gates import FIRST_LOOK_SLACK
-from blendset.placement.plan import PlanFile, read_plan
 from blendset.records import ViewRecord
 
 SAME = 1e-5

@@ -30,12 +30,12 @@ from view_sets_plot import plot
 from blendset.cameras import Array
 from blendset.correspondence import ViewGeometry
 from blendset.options import REQUIRED, option, read_toml, structure
-from blendset_trainer.shared_attention import ViewSets, shared_attention
-from blendset_trainer.shared_attention.view_sets import Mode
+from blendset_trainer.diffusion.families.flux import packed
+from blendset_trainer.diffusion.shared_attention import ViewSets, shared_attention
+from blendset_trainer.diffusion.shared_attention.view_sets import Mode
 from blendset_trainer.synthesis.steering import Steering, Warping
 from blendset_trainer.synthesis.warp import plan_warps
 from blendset_trainer.training.draws import generator
-from blendset_trainer.training.families.flux import packed
 
 VIEWS = 3
 APART = "apart"

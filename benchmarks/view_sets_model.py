@@ -21,11 +21,11 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from blendset.cameras import Array
 from blendset.correspondence import ViewGeometry
 from blendset.options import REQUIRED, option
-from blendset_trainer.shared_attention import places
+from blendset_trainer.diffusion.families.flux import packed
+from blendset_trainer.diffusion.noise import FlowAxis, mixed, target
+from blendset_trainer.diffusion.shared_attention import places
 from blendset_trainer.synthesis.view_sets import disparity
 from blendset_trainer.training.draws import generator
-from blendset_trainer.training.families.flux import packed
-from blendset_trainer.training.noise import FlowAxis, mixed, target
 
 OBJECTS = 4
 SKY = 0.9

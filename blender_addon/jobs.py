@@ -19,11 +19,11 @@ import bpy
 from blendset.config import Config
 from blendset.dataset import RGB, VIEW_RECORD, Dataset
 from blendset.errors import BlendsetError
+from blendset.files import sha256_file
 from blendset.jobs.blenders import Blender, worker_command
 from blendset.jobs.scenes import SceneSummary
 from blendset.jobs.supervisor import Supervisor, Update
-from blendset.placement.plan import previewed_run, read_plan, write_plan
-from blendset.records import sha256_file
+from blendset.placement.camera_plan import previewed_run, read_plan, write_plan
 
 from .planning import WindowPlan
 from .preferences import on_this_machine

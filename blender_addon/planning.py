@@ -11,9 +11,10 @@ import bpy
 
 from blendset.cameras import Camera
 from blendset.config import Config
+from blendset.placement.camera_plan import PlanFile, planned_view
 from blendset.placement.candidates import PRESETS, Candidate
 from blendset.placement.gates import Verdict
-from blendset.placement.plan import PlanFile, Planned, Step, plan_steps, planned_view
+from blendset.placement.planner import Planned, Step, plan_steps
 from blendset.placement.subjects import find_subjects
 
 from .scene.cameras import own_cameras

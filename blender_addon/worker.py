@@ -21,7 +21,7 @@ from blendset.config import config_from_dict
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError, MemoryShortage
 from blendset.jobs.protocol import PROTOCOL_VERSION, EventWriter, Message, read_job, watch_stdin
-from blendset.placement.plan import PlanFile, read_plan
+from blendset.placement.camera_plan import PlanFile, read_plan
 
 from .render.run import SceneRun
 from .scene import devices

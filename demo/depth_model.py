@@ -22,12 +22,12 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from blendset.dataset import Dataset
-from blendset.imaging import LUMA
+from blendset.quality import LUMA
 from blendset.records import ViewRecord
-from blendset_trainer.shared_attention import places
+from blendset_trainer.diffusion.families.flux import packed
+from blendset_trainer.diffusion.noise import FlowAxis, mixed, target
+from blendset_trainer.diffusion.shared_attention import places
 from blendset_trainer.synthesis.view_sets import disparity
-from blendset_trainer.training.families.flux import packed
-from blendset_trainer.training.noise import FlowAxis, mixed, target
 from parts import COLOURS, END, PAD, SPECIAL, START, autoencoder, text_encoder, tokenizer
 
 PAINTS = {"red": (0.80, 0.15, 0.10), "green": (0.10, 0.50, 0.25), "blue": (0.15, 0.35, 0.80)}

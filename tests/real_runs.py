@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from blendset.dataset import INDEX, Dataset
+from blendset.files import sha256_file
 from blendset.jobs.blenders import python_in
-from blendset.records import sha256_file
 
 ROOT = Path(__file__).resolve().parent.parent
 BLENDER = python_in(ROOT / ".venv-blender")

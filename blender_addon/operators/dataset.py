@@ -12,7 +12,7 @@ from blendset.config import config_to_toml, load_config
 from blendset.contact_page import write_contact_page
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
-from blendset.records import atomic_write
+from blendset.files import atomic_write
 
 from ..properties import dataset_folder, from_config, to_config
 from ..ui import rows

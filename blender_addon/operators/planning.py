@@ -10,7 +10,7 @@ from typing import Any
 import bpy
 
 from blendset.errors import BlendsetError
-from blendset.placement.plan import Step
+from blendset.placement.planner import Step
 
 from .. import planning
 from ..properties import to_config

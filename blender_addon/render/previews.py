@@ -12,21 +12,15 @@ import numpy as np
 
 from blendset.cameras import Camera
 from blendset.config import Config
+from blendset.exposure import Exposure, shared_exposure, stops, tried_exposures
 from blendset.exr import Passes, write_passes
-from blendset.imaging import (
-    PREVIEW,
-    Exposure,
-    as_figures,
-    framing_faults,
-    framing_in,
-    shared_exposure,
-    stops,
-    tried_exposures,
-)
+from blendset.placement.camera_plan import PlannedView, view_id
+from blendset.placement.framing import framing_in
 from blendset.placement.gates import Verdict
-from blendset.placement.plan import Planned, PlannedView, view_id
+from blendset.placement.planner import Planned
 from blendset.placement.selection import Unit
 from blendset.placement.subjects import Subject
+from blendset.quality import PREVIEW, as_figures, framing_faults
 
 from ..scene.snapshot import OpenScene
 from .session import RenderSession

@@ -14,22 +14,14 @@ import bpy
 from blendset.config import Config
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
+from blendset.files import sha256_file
+from blendset.placement.camera_plan import PlanFile, PlannedView, planned_view, previewed_run, read_plan, write_plan
 from blendset.placement.candidates import PRESETS
+from blendset.placement.funnel import write_funnel
 from blendset.placement.gates import Verdict
-from blendset.placement.plan import (
-    PlanFile,
-    Planned,
-    PlannedView,
-    Step,
-    plan_steps,
-    planned_view,
-    previewed_run,
-    read_plan,
-    write_funnel,
-    write_plan,
-)
+from blendset.placement.planner import Planned, Step, plan_steps
 from blendset.placement.subjects import Subject, find_subjects
-from blendset.records import sha256_file, write_json
+from blendset.records import write_json
 
 from ..scene.cameras import own_cameras
 from ..scene.snapshot import OpenScene, open_scene, rendered_layer

@@ -11,9 +11,10 @@ import bpy
 import numpy as np
 
 from blendset.config import config_to_dict
+from blendset.naming import slug
+from blendset.placement.camera_plan import PlanFile
 from blendset.placement.labels import shown_label
-from blendset.placement.plan import PlanFile
-from blendset.records import SceneObjectRecord, SceneRecord, slug
+from blendset.records import SceneObjectRecord, SceneRecord
 
 from ..scene.snapshot import OpenScene
 from .session import RenderSession

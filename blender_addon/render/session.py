@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from blendset.cameras import SENSOR_MM, Camera
 from blendset.config import RenderSettings
 from blendset.errors import BlendsetError, MemoryShortage
+from blendset.exposure import ViewTransform
 from blendset.exr import read_exr
-from blendset.imaging import ViewTransform, without_text
+from blendset.quality import without_text
 
 from ..scene import devices
 from ..scene.overrides import Overrides

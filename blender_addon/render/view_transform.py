@@ -9,7 +9,7 @@ from typing import Any
 import bpy
 import numpy as np
 
-from blendset.imaging import ViewTransform
+from blendset.exposure import ViewTransform
 
 from .formats import PNG, saving_as
 

@@ -10,11 +10,12 @@ import numpy as np
 
 from blendset.cameras import SENSOR_MM, Camera, angles
 from blendset.exr import Passes, write_passes
-from blendset.imaging import FINISHED, LUMA, as_figures, framing_faults, framing_in, light_faults, measure
+from blendset.placement.camera_plan import PlanFile, PlannedView
+from blendset.placement.framing import framing_in
 from blendset.placement.labels import shown_label
-from blendset.placement.plan import PlanFile, PlannedView
 from blendset.placement.scene import SceneObject
 from blendset.placement.subjects import Subject
+from blendset.quality import FINISHED, LUMA, as_figures, framing_faults, light_faults, measure
 from blendset.records import CameraRecord, ViewRecord, VisibleObject
 
 from ..scene.snapshot import OpenScene

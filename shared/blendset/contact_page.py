@@ -8,7 +8,8 @@ from pathlib import Path
 
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
-from blendset.records import ViewRecord, atomic_write
+from blendset.files import atomic_write
+from blendset.records import ViewRecord
 
 STYLE = """
 body { margin: 2rem; background: #1d1d1d; color: #e6e6e6; font: 15px/1.4 system-ui, sans-serif }

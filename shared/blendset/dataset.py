@@ -7,12 +7,10 @@ A view exists when its view.json does, and that is written last; everything else
 from __future__ import annotations
 
 import json
-import os
 import struct
 import sys
-import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,25 +18,13 @@ from typing import Any
 from blendset.config import Config
 from blendset.errors import BlendsetError
 from blendset.exr import Passes, read_exr, read_passes
-from blendset.records import (
-    TEMPORARY_FILES,
-    DatasetRecord,
-    FileEntry,
-    SceneRecord,
-    ViewRecord,
-    as_plain,
-    atomic_write,
-    disk_errors,
-    read_record,
-    sha256_bytes,
-    sha256_file,
-    write_json,
-)
+from blendset.files import TEMPORARY_FILES, atomic_write, disk_errors, folder_lock, sha256_bytes, sha256_file
+from blendset.records import DatasetRecord, FileEntry, SceneRecord, ViewRecord, as_plain, read_record, write_json
 
 if sys.platform == "win32":
-    import msvcrt
+    pass
 else:
-    import fcntl
+    pass
 
 RGB, PASSES, VIEW_RECORD = "rgb.png", "passes.exr", "view.json"
 BLOCK = 1000
@@ -376,34 +362,3 @@ def _png_size(data: bytes) -> tuple[int, int] | None:
         return None
     width, height = struct.unpack_from(">2I", data, 16)
     return width, height
-
-
-@contextmanager
-def folder_lock(path: Path, blocking: bool = True, name: str = "Blendset") -> Iterator[None]:
-    """Hold the lock file at `path` alone; the system lets go of it when the process ends, however it ends.
-
-    Waits for another holder, or raises BlendsetError saying that `name` is already running there.
-    """
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        while not _try_lock(path, handle):
-            if not blocking:
-                raise BlendsetError(f"{name} is already running in {path.parent}; let it end or choose another folder.")
-            time.sleep(0.02)
-        yield
-    finally:
-        os.close(handle)
-
-
-def _try_lock(path: Path, handle: int) -> bool:
-    with disk_errors(path):
-        try:
-            if sys.platform == "win32":
-                msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-            else:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):  # as POSIX and Windows say that another process holds it
-            return False
-    return True

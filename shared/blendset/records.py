@@ -5,27 +5,19 @@ and which names are legal everywhere.
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import json
 import math
-import os
-import re
-import secrets
-import unicodedata
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import cattrs
 
-from blendset.errors import BlendsetError, DiskError
+from blendset.errors import BlendsetError
+from blendset.files import atomic_write
 
 FORMAT_VERSION = 1
-TEMPORARY_FILES = ".*.tmp"
-"""Glob of what an interrupted atomic_write leaves."""
 
 Record = TypeVar("Record")
 Vector = tuple[float, float, float]
@@ -217,85 +209,3 @@ def read_record(path: Path, kind: type[Record]) -> Record:
         return _converter.structure(value, kind)
     except cattrs.BaseValidationError as error:
         raise _damaged(path, cattrs.transform_error(error)[0]) from error
-
-
-def sha256_bytes(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def sha256_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-CURES = {
-    errno.ENOSPC: "free space on the disk and run the command again: finished views are kept",
-    errno.EDQUOT: "free space in your quota and run the command again: finished views are kept",
-    errno.EFBIG: "raise the limit on file sizes or choose a folder on another disk",
-    errno.EROFS: "choose an output folder on a disk that is not read-only",
-    errno.EACCES: "choose an output folder that you may write to",
-    errno.EPERM: "choose an output folder that you may write to",
-    errno.EISDIR: "choose the name of a file, for this is a folder",
-    errno.ENAMETOOLONG: "choose an output folder with a shorter path",
-    errno.ENOENT: "choose an output folder that exists, with a path that is not too long for this system",
-}
-
-
-@contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """Turn what the disk refuses into one sentence about `path`."""
-    try:
-        yield
-    except OSError as error:
-        cure = CURES.get(error.errno or 0, "check the disk and run the command again")
-        raise DiskError(f"{path} could not be written ({error.strerror}); {cure}.") from error
-
-
-def atomic_write(path: Path, data: bytes | memoryview, sync_folder: bool = True) -> None:
-    """Write a file whole or not at all, whatever happens in between; its folders are made.
-
-    Syncing the folder, which makes the name survive a power cut too, takes longer than all the rest: of several files
-    in one folder only the last needs it. Raises BlendsetError where the disk refuses (full, read-only, forbidden).
-    """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            with suppress(OSError):
-                temporary.unlink()
-        if sync_folder:
-            sync_directory(path.parent)
-
-
-def sync_directory(folder: Path) -> None:
-    """Make a rename survive a power cut, where the system lets a folder be opened (Windows does not)."""
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-SPLIT_WORDS = "train|training|valid|validation|val|dev|test|testing|eval|evaluation"
-"""A path part with one of these between separators is a split to `datasets.load_dataset`, which then drops the rest."""
-_SPLIT = re.compile(rf"(?<![a-z])({SPLIT_WORDS})(?![a-z])")
-_WINDOWS_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])")
-
-
-def slug(text: str, max_length: int = 40) -> str:
-    """Return a name of [a-z0-9-] that is legal on every system and no split to `datasets`; never empty."""
-    letters = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
-    plain = re.sub(r"[^a-z0-9]+", "-", letters)
-    for length in range(max_length, 0, -1):  # a mark lengthens, and a cut can uncover a word
-        name = _SPLIT.sub(r"\1x", plain[:length].strip("-")) or "unnamed"
-        name += "x" if _WINDOWS_DEVICE.fullmatch(name) else ""
-        if len(name) <= max_length:
-            return name
-    raise ValueError(f"no name fits into {max_length} characters")

@@ -21,10 +21,10 @@ import numpy as np
 import pytest
 
 from blendset.dataset import Dataset
-from blendset_trainer.executors.here import Here
-from blendset_trainer.executors.ray import Ray
-from blendset_trainer.run import run_stage
 from blendset_trainer.scoring.image_stats import ImageStats
+from blendset_trainer.stages.executors.local import Here
+from blendset_trainer.stages.executors.ray import Ray
+from blendset_trainer.stages.run import run_stage
 from tests.real_runs import ROOT
 from tests.run import REQUIRED
 from tests.trainer.tiny_datasets import add_picture, add_scene, files, make_dataset
@@ -35,8 +35,8 @@ RUN = f"""
 import sys
 from pathlib import Path
 from blendset.dataset import Dataset
-from blendset_trainer.executors.processes import Processes
-from blendset_trainer.run import run_stage
+from blendset_trainer.stages.executors.processes import Processes
+from blendset_trainer.stages.run import run_stage
 from blendset_trainer.scoring.image_stats import ImageStats
 run_stage(Dataset(Path(sys.argv[1])), ImageStats(), Processes(2), shard_views={SHARD_VIEWS})
 """

@@ -24,7 +24,7 @@ NOTHING_SPARED = "glibc.malloc.arena_max=1:glibc.malloc.mmap_threshold=1048576"
 RUNS = f"""
 import resource, sys
 from pathlib import Path
-from blendset_trainer.cli import main
+from blendset_trainer.cli.main import main
 
 roomy, short, tight, model = sys.argv[1:]
 

@@ -19,9 +19,9 @@ import torch
 
 from blendset_trainer.training import loop, losses
 from blendset_trainer.training.checkpoints import newest_checkpoint
-from blendset_trainer.training.feed import Batch
+from blendset_trainer.training.data.loader import Batch
 from blendset_trainer.training.settings import TrainConfig
-from blendset_trainer.training.timesteps import TimestepPlan
+from blendset_trainer.training.timesteps.plan import TimestepPlan
 from blendset_trainer.training_runs import read_log
 from tests.trainer import tiny_pipelines
 from tests.trainer.tiny_datasets import thirty_views

@@ -16,7 +16,7 @@ import numpy as np
 from blendset.config import CameraSettings, Config, PreviewSettings, RenderSettings
 from blendset.dataset import Dataset
 from blendset.exr import Passes
-from blendset.placement.plan import PlanFile
+from blendset.placement.camera_plan import PlanFile
 from blendset.records import SceneRecord, ViewRecord
 
 SMALL = Config(

@@ -15,8 +15,8 @@ import pytest
 
 from blendset.config import Config, GateSettings, JobSettings, RenderSettings, config_to_toml, load_config
 from blendset.dataset import Dataset
-from blendset.placement.plan import planned_view
-from blendset.records import sha256_file
+from blendset.files import sha256_file
+from blendset.placement.camera_plan import planned_view
 from tests.addon import scenes
 from tests.addon.runs import SMALL, everything_in, installed, opened, picture, settings_of, varied
 

@@ -22,8 +22,9 @@ import numpy as np
 from blendset.config import config_from_dict
 from blendset.dataset import Dataset
 from blendset.exr import Passes, write_passes
+from blendset.files import sha256_file
 from blendset.jobs.protocol import EventWriter, read_job, watch_stdin
-from blendset.records import CameraRecord, SceneRecord, ViewRecord, sha256_file, write_json
+from blendset.records import CameraRecord, SceneRecord, ViewRecord, write_json
 
 
 def png(value: int) -> bytes:

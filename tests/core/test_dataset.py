@@ -20,20 +20,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from blendset.dataset import COLUMNS, Dataset, folder_lock
+from blendset.dataset import COLUMNS, Dataset
 from blendset.errors import BlendsetError
 from blendset.exr import Passes, write_passes
+from blendset.files import folder_lock, sha256_bytes, sha256_file
+from blendset.naming import SPLIT_WORDS, slug
 from blendset.records import (
-    SPLIT_WORDS,
     CameraRecord,
     DatasetRecord,
     SceneObjectRecord,
     SceneRecord,
     ViewRecord,
     VisibleObject,
-    sha256_bytes,
-    sha256_file,
-    slug,
     write_json,
 )
 

@@ -16,7 +16,7 @@ from blendset.cameras import Array, Camera, direction, facing, pixel_centres, po
 from blendset.config import GateSettings
 from blendset.placement.candidates import Candidate, framed
 from blendset.placement.gates import FIRST_POINTS, Ground, Verdict, prefer, run_gates, screen
-from blendset.placement.plan import plan
+from blendset.placement.planner import plan
 from blendset.placement.scene import Snapshot
 from blendset.placement.subjects import Subject
 from tests.core.analytic import (

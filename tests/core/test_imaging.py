@@ -15,28 +15,23 @@ from numpy.typing import NDArray
 
 from blendset.cameras import Camera, direction, facing, pixel_centres, pose
 from blendset.config import GateSettings
-from blendset.imaging import (
-    FINISHED,
-    LUMA,
-    PREVIEW,
-    Exposure,
-    Framing,
-    Limits,
-    ViewTransform,
-    as_figures,
-    framing_faults,
-    framing_in,
-    light_faults,
-    measure,
-    shared_exposure,
-    stops,
-    tried_exposures,
-    without_text,
-)
+from blendset.exposure import Exposure, ViewTransform, shared_exposure, stops, tried_exposures
 from blendset.placement.candidates import framed
+from blendset.placement.framing import Framing, framing_in
 from blendset.placement.gates import Ground
 from blendset.placement.scene import Snapshot
 from blendset.placement.subjects import Subject
+from blendset.quality import (
+    FINISHED,
+    LUMA,
+    PREVIEW,
+    Limits,
+    as_figures,
+    framing_faults,
+    light_faults,
+    measure,
+    without_text,
+)
 from tests.core.analytic import BruteForce, Solid, box, panel, snapshot, subject_of
 
 # ---- the limits ------------------------------------------------------------------------------------------------------

@@ -19,26 +19,23 @@ from hypothesis import strategies as st
 from blendset.cameras import Camera, direction, facing, pose
 from blendset.config import Config
 from blendset.errors import BlendsetError
-from blendset.placement.candidates import Candidate
-from blendset.placement.gates import Verdict
-from blendset.placement.plan import (
+from blendset.naming import SPLIT_WORDS
+from blendset.placement.camera_plan import (
     PlanFile,
-    Planned,
     PlannedView,
-    Step,
     camera_from_dict,
-    plan,
-    plan_steps,
     planned_view,
     read_plan,
     view_id,
-    write_funnel,
     write_plan,
 )
+from blendset.placement.candidates import Candidate
+from blendset.placement.funnel import write_funnel
+from blendset.placement.gates import Verdict
+from blendset.placement.planner import Planned, Step, plan, plan_steps
 from blendset.placement.scene import Snapshot
 from blendset.placement.subjects import find_subjects
 from blendset.reasons import MEANINGS
-from blendset.records import SPLIT_WORDS
 from tests.core.analytic import FURNITURE, BruteForce, ball, box, config, furnished_room, snapshot, subject_of
 
 ROOM = furnished_room()

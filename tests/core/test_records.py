@@ -21,22 +21,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blendset.errors import BlendsetError
+from blendset.files import TEMPORARY_FILES, atomic_write, sha256_bytes, sha256_file
+from blendset.naming import SPLIT_WORDS, slug
 from blendset.records import (
-    SPLIT_WORDS,
-    TEMPORARY_FILES,
     CameraRecord,
     FileEntry,
     SceneObjectRecord,
     SceneRecord,
     ViewRecord,
     VisibleObject,
-    atomic_write,
     canonical_json,
     read_json,
     read_record,
-    sha256_bytes,
-    sha256_file,
-    slug,
     write_json,
 )
 from tests.disks import mounted

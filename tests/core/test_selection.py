@@ -18,7 +18,7 @@ from blendset.cameras import Camera, angles, direction, facing, pose
 from blendset.config import CameraSettings
 from blendset.placement.candidates import Candidate
 from blendset.placement.gates import Verdict
-from blendset.placement.plan import Planned, plan
+from blendset.placement.planner import Planned, plan
 from blendset.placement.scene import Snapshot
 from blendset.placement.selection import Audition, Unit
 from blendset.placement.subjects import Subject

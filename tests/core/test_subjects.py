@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blendset.config import SubjectSettings
-from blendset.placement.plan import plan
+from blendset.placement.planner import plan
 from blendset.placement.scene import Snapshot
 from blendset.placement.subjects import Found, find_subjects, spanning_points
 from tests.core.analytic import (

@@ -19,11 +19,11 @@ from PIL import Image
 
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
-from blendset_trainer import cli
-from blendset_trainer.training.cache_filling import cached_latents, fill_latents, fill_texts
-from blendset_trainer.training.caches import Entry, FeatureCache, latent_key, text_key
-from blendset_trainer.training.feed import Feed
-from blendset_trainer.training.samples import CaptionSettings, Source, SourceSettings, load_source
+from blendset_trainer.cli import main as cli
+from blendset_trainer.training.data.cache_filling import cached_latents, fill_latents, fill_texts
+from blendset_trainer.training.data.feature_cache import Entry, FeatureCache, latent_key, text_key
+from blendset_trainer.training.data.loader import Feed
+from blendset_trainer.training.data.sources import CaptionSettings, Source, SourceSettings, load_source
 from tests.trainer.tiny_datasets import add_view, thirty_views
 
 BUCKETS = ((32, 32), (48, 16))

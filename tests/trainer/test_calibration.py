@@ -13,9 +13,15 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from blendset_trainer.cli import main
-from blendset_trainer.training.calibrate_command import latents_of
-from blendset_trainer.training.calibration import MOST_RINGS, boundary, covering_noise, luminance, spectrum
+from blendset_trainer.cli.commands.calibrate import latents_of
+from blendset_trainer.cli.main import main
+from blendset_trainer.training.timesteps.calibration import (
+    MOST_RINGS,
+    boundary,
+    covering_noise,
+    luminance,
+    spectrum,
+)
 from tests.trainer.tiny_datasets import add_picture, add_scene, make_dataset
 
 SIDE, BLUR = 96, 1.2

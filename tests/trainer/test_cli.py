@@ -19,8 +19,9 @@ from typing import Any
 
 import pytest
 
-from blendset_trainer import cli
-from blendset_trainer.usage import scenes_of
+from blendset_trainer.cli import main as cli
+from blendset_trainer.cli.parser import scenes_of
+from blendset_trainer.rendering import worker
 
 STUB = Path(__file__).parents[1] / "core" / "stub_worker.py"
 COMMANDS = [
@@ -37,7 +38,7 @@ def stub_command(job: Path, events: Path) -> tuple[list[str], dict[str, str]]:
 @pytest.fixture
 def stubbed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Scenes go to the stub instead of a Blender."""
-    monkeypatch.setattr(cli, "_worker", lambda choice: stub_command)
+    monkeypatch.setattr(worker, "find_worker", lambda choice: stub_command)
 
 
 def scene(folder: Path, name: str, **wanted: Any) -> str:
@@ -61,9 +62,9 @@ def test_help_ends_with_an_example(command: str, capsys: pytest.CaptureFixture[s
 def test_examples_are_commands_that_the_parser_takes(capsys: pytest.CaptureFixture[str]) -> None:
     for command in ("", *COMMANDS):
         with pytest.raises(SystemExit):
-            cli.parser().parse_args([*command.split(), "--help"])
+            cli.build_parser().parse_args([*command.split(), "--help"])
         example = capsys.readouterr().out.strip().splitlines()[-1]
-        cli.parser().parse_args(shlex.split(example.removeprefix("example: blendset ")))
+        cli.build_parser().parse_args(shlex.split(example.removeprefix("example: blendset ")))
 
 
 @pytest.mark.parametrize(
@@ -215,8 +216,8 @@ def test_an_interrupted_run_ends_its_children_and_says_how_far_it_came(tmp_path:
     path, out = scene(tmp_path, "room", views=50, seconds=0.1), tmp_path / "data"
     script = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from test_cli import cli, stub_command\n"
-        "cli._worker = lambda choice: stub_command\n"
+        "from test_cli import cli, stub_command, worker\n"
+        "worker.find_worker = lambda choice: stub_command\n"
         f"sys.exit(cli.main(['render', {path!r}, '--out', {str(out)!r}]))\n"
     )
     process = subprocess.Popen(

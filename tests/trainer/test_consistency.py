@@ -18,13 +18,13 @@ from transformers import AutoConfig, AutoImageProcessor, DepthAnythingForDepthEs
 
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
-from blendset_trainer.executors.here import Here
-from blendset_trainer.run import run_stage
 from blendset_trainer.scoring.consistency import Consistency
 from blendset_trainer.scoring.depth_agreement import aligned, depth_scorer
 from blendset_trainer.scoring.feature_consistency import feature_scorer
-from blendset_trainer.stage_folders import StageFolder
-from blendset_trainer.stages import Stage
+from blendset_trainer.stages.executors.local import Here
+from blendset_trainer.stages.folder import StageFolder
+from blendset_trainer.stages.run import run_stage
+from blendset_trainer.stages.stage import Stage
 from tests.trainer import tiny_models
 from tests.trainer.tiny_datasets import add_picture, add_scene, make_dataset
 from tests.trainer.traced_sets import TURN, Picture, add_set, painted, view_at

@@ -10,7 +10,17 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageColor
 
-from blendset_trainer.contact_sheet import GAP, INK, MARGIN, PAPER, RED, SUBJECT_COLOURS, TILE, contact_sheet, main
+from blendset_trainer.reporting.contact_sheet import (
+    GAP,
+    INK,
+    MARGIN,
+    PAPER,
+    RED,
+    SUBJECT_COLOURS,
+    TILE,
+    contact_sheet,
+    main,
+)
 from tests.trainer.tiny_datasets import Colour, add_view, make_dataset
 
 

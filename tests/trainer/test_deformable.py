@@ -17,8 +17,8 @@ from torch import Tensor
 
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
-from blendset_trainer.cli import main
-from blendset_trainer.synthesis.pipelines import noise_generators
+from blendset_trainer.cli.main import main
+from blendset_trainer.diffusion.pipelines import noise_generators
 from blendset_trainer.synthesis.prompts.files import Prompt, write_prompts
 from blendset_trainer.synthesis.subject_attention import FollowedSubject, attention_to, foreground, word_tokens
 from blendset_trainer.synthetic_views import read_synthesis

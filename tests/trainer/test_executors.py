@@ -10,9 +10,9 @@ import pytest
 
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
-from blendset_trainer.executors.here import Here
-from blendset_trainer.executors.processes import Processes
-from blendset_trainer.run import run_stage
+from blendset_trainer.stages.executors.local import Here
+from blendset_trainer.stages.executors.processes import Processes
+from blendset_trainer.stages.run import run_stage
 from tests.trainer.tiny_datasets import files, thirty_views
 from tests.trainer.tiny_stages import Mortal, Redness, Refusing
 

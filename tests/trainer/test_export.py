@@ -27,15 +27,15 @@ from pycocotools.coco import COCO
 
 from blendset.dataset import RGB, Dataset
 from blendset.errors import BlendsetError
-from blendset_trainer.export import command
-from blendset_trainer.export.coco import run_lengths
-from blendset_trainer.export.geometry import depth_png, quaternion
-from blendset_trainer.export.source import Source, new_folder, open_source
-from blendset_trainer.export.webdataset import contents
-from blendset_trainer.export.webdataset import export as pack
+from blendset_trainer.cli.commands import export
+from blendset_trainer.cli.parser import Parser
+from blendset_trainer.exporting.coco import run_lengths
+from blendset_trainer.exporting.geometry import depth_png, quaternion
+from blendset_trainer.exporting.source import Source, new_folder, open_source
+from blendset_trainer.exporting.webdataset import contents
+from blendset_trainer.exporting.webdataset import export as pack
 from blendset_trainer.selection.splits import HELD_OUT
 from blendset_trainer.synthetic_views import unknown_camera
-from blendset_trainer.usage import Parser
 from tests.trainer.boxes import BOXES, CHAIR, add_scene, add_view, camera_at, surface
 from tests.trainer.tiny_datasets import make_dataset
 
@@ -67,8 +67,8 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 def run(*words: str | Path) -> int:
     parser = Parser(prog="blendset")
     commands = parser.add_subparsers()
-    command.add_export(commands)
-    command.add_unpack(commands)
+    export.add_export(commands)
+    export.add_unpack(commands)
     arguments = parser.parse_args([str(word) for word in words])
     return int(arguments.run(arguments))
 
@@ -407,13 +407,13 @@ def test_image_text_refuses_pictures_without_words(dataset: Dataset, tmp_path: P
     views = open_source(dataset).views
     silent = Source(dataset, views, {})
     with pytest.raises(BlendsetError, match=r"no caption for attic-chair-0000 \(6 in all\); run 'blendset caption'"):
-        command.FORMATS["image-text"](silent, tmp_path)
+        export.FORMATS["image-text"](silent, tmp_path)
 
 
 # --- all of them ---
 
 
-@pytest.mark.parametrize("to", command.FORMATS)
+@pytest.mark.parametrize("to", export.FORMATS)
 def test_the_same_views_give_the_same_bytes(to: str, dataset: Dataset, exported: Any, tmp_path: Path) -> None:
     run("export", dataset.root, "--to", to, "--out", tmp_path / "again")
     assert files(tmp_path / "again") == files(exported(to))

@@ -19,9 +19,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from blendset.errors import BlendsetError
-from blendset_trainer.training.families import Conditions
-from blendset_trainer.training.lora import add_lora
-from blendset_trainer.training.sampling import SamplingSettings, sample
+from blendset_trainer.diffusion.families import Conditions
+from blendset_trainer.diffusion.lora import add_lora
+from blendset_trainer.diffusion.sampling import SamplingSettings, sample
 from tests.trainer.tiny_pipelines import KINDS, PIXELS, Make, maker
 from tests.trainer.tiny_training import CAPTIONS, drawn, load, noise_for, pictures, train
 

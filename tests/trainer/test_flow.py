@@ -19,10 +19,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from blendset.dataset import INDEX, Dataset
-from blendset_trainer.cli import main, parser
-from blendset_trainer.schemes import Scheme
-from blendset_trainer.scoring.command import SCORERS
-from blendset_trainer.tables import index_table, joined
+from blendset_trainer.cli.main import build_parser, main
+from blendset_trainer.stages.catalogue import SCORERS
+from blendset_trainer.stages.registry import Scheme
+from blendset_trainer.stages.tables import index_table, joined
 from tests.trainer.boxes import add_scene, add_view
 from tests.trainer.tiny_datasets import add_picture, make_dataset
 from tests.trainer.tiny_stages import Redness
@@ -247,7 +247,7 @@ def commands(document: str) -> list[list[str]]:
 def test_documented_commands_are_ones_that_there_are(document: str) -> None:
     assert commands(document)
     for words in commands(document):
-        parser().parse_args(words)
+        build_parser().parse_args(words)
 
 
 @pytest.mark.parametrize("document", ["README.md", "docs/curation.md"])

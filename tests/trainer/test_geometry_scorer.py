@@ -12,10 +12,10 @@ from blendset.cameras import Array, Camera, facing, pixel_centres, pose
 from blendset.dataset import Dataset
 from blendset.exr import Passes
 from blendset.records import CameraRecord
-from blendset_trainer.executors.here import Here
-from blendset_trainer.run import run_stage
 from blendset_trainer.scoring.geometry import GeometryScorer, compared
-from blendset_trainer.stage_folders import StageFolder
+from blendset_trainer.stages.executors.local import Here
+from blendset_trainer.stages.folder import StageFolder
+from blendset_trainer.stages.run import run_stage
 from tests.trainer.tiny_datasets import add_picture, add_scene, make_dataset
 
 SIZE = 96

@@ -16,9 +16,9 @@ from transformers import AutoConfig, AutoModelForMaskGeneration, AutoProcessor, 
 
 from blendset.dataset import RGB, Dataset
 from blendset.errors import BlendsetError
-from blendset_trainer.cli import main
+from blendset_trainer.cli.main import main
 from blendset_trainer.scoring.mask_agreement import iou, mask_scorer
-from blendset_trainer.tables import joined
+from blendset_trainer.stages.tables import joined
 from tests.trainer.tiny_datasets import add_picture, add_scene, make_dataset
 from tests.trainer.tiny_models import Make, maker, sam_model
 from tests.trainer.traced_sets import TURN, add_set, painted, view_at

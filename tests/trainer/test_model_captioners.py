@@ -23,15 +23,15 @@ from PIL import Image
 from blendset.dataset import INDEX, Dataset
 from blendset.errors import BlendsetError
 from blendset.records import VisibleObject
-from blendset_trainer.captioning import by_model
-from blendset_trainer.captioning.by_model import ModelCaptioner, local_captioner
-from blendset_trainer.cli import main
-from blendset_trainer.executors.here import Here
-from blendset_trainer.run import StageReport, run_stage
-from blendset_trainer.stage_folders import StageFolder
-from blendset_trainer.stages import Stage
-from blendset_trainer.tables import joined
-from blendset_trainer.vision_language.server import Server, find_server
+from blendset_trainer.captioning.models import captioner
+from blendset_trainer.captioning.models.captioner import ModelCaptioner, local_captioner
+from blendset_trainer.cli.main import main
+from blendset_trainer.models.chat.server import Server, find_server
+from blendset_trainer.stages.executors.local import Here
+from blendset_trainer.stages.folder import StageFolder
+from blendset_trainer.stages.run import StageReport, run_stage
+from blendset_trainer.stages.stage import Stage
+from blendset_trainer.stages.tables import joined
 from tests.trainer import tiny_models
 from tests.trainer.tiny_datasets import add_picture, add_scene, make_dataset
 
@@ -62,7 +62,7 @@ def rows_of(dataset: Dataset, stage: Stage) -> dict[str, Row]:
 @pytest.fixture
 def brief(monkeypatch: pytest.MonkeyPatch) -> None:
     """Random models never come to an end by themselves."""
-    monkeypatch.setattr(by_model, "TOKENS", {"short": 6, "dense": 6, "set": 6})
+    monkeypatch.setattr(captioner, "TOKENS", {"short": 6, "dense": 6, "set": 6})
 
 
 @pytest.mark.usefixtures("brief")

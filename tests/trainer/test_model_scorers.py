@@ -18,8 +18,9 @@ from safetensors.torch import save_file
 
 from blendset.dataset import INDEX, Dataset
 from blendset.errors import BlendsetError
-from blendset_trainer.executors.here import Here
-from blendset_trainer.run import run_stage
+from blendset_trainer.models.chat.chat_model import Question
+from blendset_trainer.models.chat.local import LocalModel
+from blendset_trainer.models.weights import find_model
 from blendset_trainer.scoring import vlm_quality
 from blendset_trainer.scoring.aesthetic import aesthetic_scorer, load_head
 from blendset_trainer.scoring.clip import SYNTHVLM_PREFIX, ClipScorer, clip_scorer, find_clip
@@ -27,11 +28,10 @@ from blendset_trainer.scoring.dino import dino_scorer, set_figures, square_aroun
 from blendset_trainer.scoring.preference import preference_scorer
 from blendset_trainer.scoring.vlm_quality import quality_scorer
 from blendset_trainer.scoring.vqa import vqa_scorer
-from blendset_trainer.stage_folders import StageFolder
-from blendset_trainer.stages import Stage
-from blendset_trainer.vision_language.local import LocalModel
-from blendset_trainer.vision_language.questions import Question
-from blendset_trainer.weights import find_model
+from blendset_trainer.stages.executors.local import Here
+from blendset_trainer.stages.folder import StageFolder
+from blendset_trainer.stages.run import run_stage
+from blendset_trainer.stages.stage import Stage
 from tests.trainer.tiny_datasets import add_picture, add_scene, make_dataset
 from tests.trainer.tiny_models import Make, maker
 

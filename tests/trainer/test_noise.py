@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from blendset.errors import BlendsetError
-from blendset_trainer.training.densities import base_density, shift_of
-from blendset_trainer.training.noise import AXES, NoiseAxis, Prediction, axis_named, axis_of, mixed, target
+from blendset_trainer.diffusion.densities import base_density, shift_of
+from blendset_trainer.diffusion.noise import AXES, NoiseAxis, Prediction, axis_named, axis_of, mixed, target
 
 PIXART, SD, FLOW = axis_named("pixart-linear"), axis_named("sd-scaled-linear"), axis_named("flow")
 DISCRETE = [name for name in AXES if axis_named(name).discrete]

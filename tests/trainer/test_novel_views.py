@@ -14,10 +14,10 @@ import torch
 
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
-from blendset_trainer.cli import main
+from blendset_trainer.cli.main import main
+from blendset_trainer.stages.tables import captions, index_table
 from blendset_trainer.synthesis.novel_views import Sheet, cut, cut_out
 from blendset_trainer.synthetic_views import has_camera, read_synthesis
-from blendset_trainer.tables import captions, index_table
 from tests.trainer import sheet_pipeline
 from tests.trainer.tiny_datasets import add_picture, add_scene, make_dataset
 from tests.trainer.tiny_pipelines import stable_diffusion, zero123plus

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blendset.errors import BlendsetError
+from blendset_trainer.training.data.sampler import CHUNK, Order, sources_in_turn
 from blendset_trainer.training.draws import generator, uniform
-from blendset_trainer.training.order import CHUNK, Order, sources_in_turn
 
 SHARES = {"renders": 0.7, "grids": 0.25, "photos": 0.05}
 

@@ -11,11 +11,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from blendset_trainer.contact_sheet import SUBJECT_COLOURS
-from blendset_trainer.training.noise import axis_named
-from blendset_trainer.training.plan_files import print_plan, write_plan
-from blendset_trainer.training.plan_settings import BandSettings, PlanSettings, SourceInPlan, plan_from_settings
-from blendset_trainer.training.timesteps import TimestepPlan
+from blendset_trainer.diffusion.noise import axis_named
+from blendset_trainer.reporting.contact_sheet import SUBJECT_COLOURS
+from blendset_trainer.training.timesteps.plan import TimestepPlan
+from blendset_trainer.training.timesteps.report import print_plan, write_plan
+from blendset_trainer.training.timesteps.settings import (
+    BandSettings,
+    PlanSettings,
+    SourceInPlan,
+    plan_from_settings,
+)
 from blendset_trainer.training_runs import PLAN_JSON, PLAN_PNG
 
 SAMPLES, DRAWS = {"render": 1200, "synthetic": 10_000}, 100_000

@@ -9,9 +9,9 @@ from pathlib import Path
 import open_clip
 import pytest
 
-from blendset_trainer.schemes import stage_of
-from blendset_trainer.scoring.command import SCORERS
 from blendset_trainer.selection.rules import PRESETS, columns_read, load_preset, preset_names
+from blendset_trainer.stages.catalogue import SCORERS
+from blendset_trainer.stages.registry import stage_of
 from tests.trainer.tiny_models import dino_model
 
 HEADS = "sac+logos+ava1-l14-linearMSE.pth", "sa_0_4_vit_l_14_linear.pth"

@@ -21,7 +21,8 @@ import pytest
 
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
-from blendset_trainer.cli import main
+from blendset_trainer.cli.main import main
+from blendset_trainer.models.weights import find_model
 from blendset_trainer.synthesis.prompts.by_model import cleaned
 from blendset_trainer.synthesis.prompts.curation import Curation, Removed, curated, load_curation
 from blendset_trainer.synthesis.prompts.duplicates import NearDuplicates
@@ -31,7 +32,6 @@ from blendset_trainer.synthesis.prompts.guard import keep_out
 from blendset_trainer.synthesis.prompts.measures import MEASURES
 from blendset_trainer.synthesis.prompts.ngrams import ngrams, words_of
 from blendset_trainer.synthesis.prompts.subjects import Subject
-from blendset_trainer.weights import find_model
 from tests.trainer import tiny_models
 from tests.trainer.tiny_datasets import add_scene, add_view, choose, make_dataset
 

@@ -16,18 +16,18 @@ from torch import Tensor
 
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
-from blendset_trainer.cli import main
-from blendset_trainer.training.beside import seeing
-from blendset_trainer.training.families import Conditions, Family
-from blendset_trainer.training.feed import Batch, Feed
+from blendset_trainer.cli.main import main
+from blendset_trainer.diffusion.families import Conditions, Family
+from blendset_trainer.diffusion.guidance import normalised_guidance
+from blendset_trainer.diffusion.reference_attention import seeing
+from blendset_trainer.diffusion.references import denoised
+from blendset_trainer.training.data.loader import Batch, Feed
+from blendset_trainer.training.data.references import ReferenceSettings, dropped
+from blendset_trainer.training.data.sources import CaptionSettings, Source, SourceSettings, load_source
 from blendset_trainer.training.finishing import finish
-from blendset_trainer.training.guidance import normalised_guidance
 from blendset_trainer.training.losses import levels_of, sample_losses
-from blendset_trainer.training.preparing import references_for
-from blendset_trainer.training.reference_sampling import denoised
-from blendset_trainer.training.references import ReferenceSettings, dropped
-from blendset_trainer.training.runs import Run
-from blendset_trainer.training.samples import CaptionSettings, Source, SourceSettings, load_source
+from blendset_trainer.training.setup import references_for
+from blendset_trainer.training.state import Run
 from blendset_trainer.training_runs import read_log
 from tests.trainer.tiny_datasets import add_picture, add_scene, make_dataset
 from tests.trainer.tiny_pipelines import PIXELS, Make, maker

@@ -17,14 +17,14 @@ from PIL import Image
 
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
-from blendset_trainer.cli import main
-from blendset_trainer.report.command import write_report
-from blendset_trainer.report.data import Report, in_order, read_selection, report_of
-from blendset_trainer.report.synthesis import SynthesizedSet
-from blendset_trainer.report.thumbnails import NONE, object_colours, size_for, thumbnails
+from blendset_trainer.cli.commands.report import write_report
+from blendset_trainer.cli.main import main
+from blendset_trainer.reporting.data import Report, in_order, read_selection, report_of
+from blendset_trainer.reporting.synthesis import SynthesizedSet
+from blendset_trainer.reporting.thumbnails import NONE, object_colours, size_for, thumbnails
 from blendset_trainer.selection.files import drops_path, selection_path
+from blendset_trainer.stages.tables import joined
 from blendset_trainer.synthetic_views import SYNTHESIS
-from blendset_trainer.tables import joined
 from tests.trainer.tiny_datasets import add_picture, add_restyled, add_view, make_dataset
 
 

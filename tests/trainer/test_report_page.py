@@ -17,12 +17,12 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from blendset.dataset import Dataset
-from blendset_trainer.cli import main
-from blendset_trainer.report.command import write_report
+from blendset_trainer.cli.commands.report import write_report
+from blendset_trainer.cli.main import main
 from blendset_trainer.selection.files import selection_path, write_selection
 from blendset_trainer.selection.rules import Keep, Rules
 from blendset_trainer.selection.select import select
-from blendset_trainer.tables import joined
+from blendset_trainer.stages.tables import joined
 from tests.trainer.tiny_datasets import add_picture, add_restyled, add_scene, add_view, choose, make_dataset
 from tests.trainer.tiny_pipelines import stable_diffusion
 from tests.trainer.tiny_runs import config_of, run_of

@@ -19,12 +19,12 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 from blendset.dataset import PASSES, RGB, Dataset
 from blendset.errors import BlendsetError
-from blendset_trainer.cli import main
+from blendset_trainer.cli.main import main
+from blendset_trainer.stages.tables import joined
 from blendset_trainer.synthesis.steering import Steering
 from blendset_trainer.synthesis.view_sets import disparity, geometry_of, view_sets_of
 from blendset_trainer.synthesis.warp import plan_warps
 from blendset_trainer.synthetic_views import read_synthesis
-from blendset_trainer.tables import joined
 from tests.trainer.tiny_datasets import add_picture, add_scene, make_dataset
 from tests.trainer.tiny_pipelines import Make, maker
 from tests.trainer.traced_sets import add_set, painted, view_at

@@ -10,10 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from blendset_trainer.cli import main
-from blendset_trainer.training.families import load_family
-from blendset_trainer.training.lora import add_lora
-from blendset_trainer.training.saving import save_lora
+from blendset_trainer.cli.main import main
+from blendset_trainer.diffusion.export import save_lora
+from blendset_trainer.diffusion.families import load_family
+from blendset_trainer.diffusion.lora import add_lora
 from tests.trainer import tiny_pipelines
 from tests.trainer.tiny_datasets import files
 

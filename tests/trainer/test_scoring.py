@@ -17,15 +17,15 @@ from skimage import data
 from skimage.metrics import structural_similarity
 
 from blendset.dataset import Dataset
-from blendset.imaging import FINISHED
-from blendset_trainer.cli import main
-from blendset_trainer.executors.here import Here
-from blendset_trainer.run import run_stage
+from blendset.quality import FINISHED
+from blendset_trainer.cli.main import main
 from blendset_trainer.scoring.greys import grey, sharpness
 from blendset_trainer.scoring.image_stats import ImageStats, fireflies, magenta
 from blendset_trainer.scoring.phash import perceptual_hash
 from blendset_trainer.scoring.ssim import SHARPNESS_FLOOR, ssim, ssim_roundtrip
-from blendset_trainer.tables import joined
+from blendset_trainer.stages.executors.local import Here
+from blendset_trainer.stages.run import run_stage
+from blendset_trainer.stages.tables import joined
 from tests.trainer.tiny_datasets import add_picture, add_scene, make_dataset
 
 Picture = npt.NDArray[np.uint8]
@@ -213,5 +213,5 @@ def test_wrong_words_are_answered(
 
 
 def test_the_command_line_imports_nothing_heavy() -> None:
-    program = "import sys, blendset_trainer.cli; print({'torch', 'ray', 'scipy', 'skimage'} & set(sys.modules))"
+    program = "import sys, blendset_trainer.cli.main; print({'torch', 'ray', 'scipy', 'skimage'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "set()\n"

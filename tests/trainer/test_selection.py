@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
+from blendset_trainer.cli.commands.select import add_select
+from blendset_trainer.cli.parser import Parser
 from blendset_trainer.selection.budgets import Allowance
 from blendset_trainer.selection.columns import Vectors, directions
-from blendset_trainer.selection.command import add_select
 from blendset_trainer.selection.diversity import POOL, RECENT, k_center, parallel_farthest_points
 from blendset_trainer.selection.duplicates import duplicate_of
 from blendset_trainer.selection.rules import (
@@ -31,7 +32,6 @@ from blendset_trainer.selection.rules import (
 )
 from blendset_trainer.selection.select import Selection, select
 from blendset_trainer.selection.splits import HELD_OUT, TRAIN
-from blendset_trainer.usage import Parser
 from tests.trainer.tiny_datasets import add_view, make_dataset
 
 AESTHETIC = "aesthetic-sa-0-4-vit-l-14-linear.score"

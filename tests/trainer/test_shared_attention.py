@@ -16,10 +16,10 @@ from diffusers.models.transformers.transformer_flux import FluxIPAdapterAttnProc
 from torch import Tensor
 
 from blendset.errors import BlendsetError
-from blendset_trainer.shared_attention import ViewSets, labels_of, places, shared_attention
-from blendset_trainer.shared_attention.processor import SharedAttnProcessor
-from blendset_trainer.training.families import Conditions, Family
-from blendset_trainer.training.lora import add_lora
+from blendset_trainer.diffusion.families import Conditions, Family
+from blendset_trainer.diffusion.lora import add_lora
+from blendset_trainer.diffusion.shared_attention import ViewSets, labels_of, places, shared_attention
+from blendset_trainer.diffusion.shared_attention.processor import SharedAttnProcessor
 from tests.trainer.tiny_pipelines import PIXELS, Make, maker
 from tests.trainer.tiny_training import DEVICE, load
 

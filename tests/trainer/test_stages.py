@@ -11,11 +11,11 @@ import pytest
 
 from blendset.dataset import INDEX, RGB, Dataset
 from blendset.errors import BlendsetError
-from blendset_trainer.executors.here import Here
-from blendset_trainer.run import StageReport, run_stage
-from blendset_trainer.stage_folders import QUARANTINE, StageFolder
-from blendset_trainer.stages import View
-from blendset_trainer.tables import index_table, joined
+from blendset_trainer.stages.executors.local import Here
+from blendset_trainer.stages.folder import QUARANTINE, StageFolder
+from blendset_trainer.stages.run import StageReport, run_stage
+from blendset_trainer.stages.stage import View
+from blendset_trainer.stages.tables import index_table, joined
 from tests.trainer.tiny_datasets import add_scene, add_view, files, make_dataset, thirty_views
 from tests.trainer.tiny_stages import Hungry, Redness
 

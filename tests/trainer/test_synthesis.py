@@ -13,15 +13,15 @@ import pytest
 import torch
 
 from blendset.dataset import Dataset
-from blendset_trainer.cli import main
-from blendset_trainer.executors.here import Here
-from blendset_trainer.memory import out_of_memory
-from blendset_trainer.synthesis.pipelines import generator_of
+from blendset_trainer.cli.main import main
+from blendset_trainer.diffusion.pipelines import generator_of
+from blendset_trainer.models.memory import out_of_memory
+from blendset_trainer.stages.executors.local import Here
+from blendset_trainer.stages.tables import captions, index_table
+from blendset_trainer.synthesis.engine import synthesize
 from blendset_trainer.synthesis.prompts.files import read_prompts
 from blendset_trainer.synthesis.text_to_image import TextToImage, wanted_pictures
-from blendset_trainer.synthesis.work import synthesize
 from blendset_trainer.synthetic_views import SYNTHESIS, has_camera, read_synthesis
-from blendset_trainer.tables import captions, index_table
 from tests.trainer.tiny_datasets import thirty_views
 from tests.trainer.tiny_pipelines import KINDS, PIXELS, Make, maker
 

@@ -16,10 +16,10 @@ import pytest
 import torch
 
 from blendset.dataset import Dataset
-from blendset_trainer.cli import main
+from blendset_trainer.cli.main import main
 from blendset_trainer.selection.files import read_chosen, read_drops
+from blendset_trainer.stages.tables import joined
 from blendset_trainer.synthesis.prompts.files import DEFORMABLE, Prompt, write_prompts
-from blendset_trainer.tables import joined
 from tests.trainer import tiny_models
 from tests.trainer.tiny_datasets import add_scene, make_dataset
 from tests.trainer.tiny_pipelines import PIXELS, maker

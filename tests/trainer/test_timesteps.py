@@ -12,11 +12,16 @@ from scipy import stats
 
 from blendset.errors import BlendsetError
 from blendset.options import structure
-from blendset_trainer.training.calibration import covering_noise
-from blendset_trainer.training.densities import base_density
-from blendset_trainer.training.noise import Prediction, axis_named
-from blendset_trainer.training.plan_settings import BandSettings, PlanSettings, SourceInPlan, plan_from_settings
-from blendset_trainer.training.timesteps import TimestepPlan, min_snr
+from blendset_trainer.diffusion.densities import base_density
+from blendset_trainer.diffusion.noise import Prediction, axis_named
+from blendset_trainer.training.timesteps.calibration import covering_noise
+from blendset_trainer.training.timesteps.plan import TimestepPlan, min_snr
+from blendset_trainer.training.timesteps.settings import (
+    BandSettings,
+    PlanSettings,
+    SourceInPlan,
+    plan_from_settings,
+)
 
 PIXART, SD, FLOW = axis_named("pixart-linear"), axis_named("sd-scaled-linear"), axis_named("flow")
 PAPER = PlanSettings(reference="pixart-linear")

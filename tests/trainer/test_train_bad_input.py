@@ -10,7 +10,7 @@ import pytest
 import tomli_w
 
 from blendset.dataset import Dataset
-from blendset_trainer.cli import main
+from blendset_trainer.cli.main import main
 from tests.trainer.tiny_datasets import choose, thirty_views
 from tests.trainer.tiny_pipelines import flux, stable_diffusion
 

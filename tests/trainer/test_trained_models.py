@@ -13,9 +13,9 @@ from peft import PeftModel
 from safetensors.torch import load as load_bytes
 
 from blendset.errors import BlendsetError
-from blendset_trainer.training.families import Family
-from blendset_trainer.training.lora import add_lora, load_lora
-from blendset_trainer.training.saving import COMFYUI_NAME, lora_files, replaced_folder, save_full, save_lora
+from blendset_trainer.diffusion.export import COMFYUI_NAME, lora_files, replaced_folder, save_full, save_lora
+from blendset_trainer.diffusion.families import Family
+from blendset_trainer.diffusion.lora import add_lora, load_lora
 from tests.trainer.tiny_pipelines import KINDS, Make, maker
 from tests.trainer.tiny_training import DEVICE, drawn, load, train
 

@@ -17,7 +17,7 @@ import torch
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset.options import read_toml
-from blendset_trainer.cli import main
+from blendset_trainer.cli.main import main
 from blendset_trainer.training.checkpoints import newest_checkpoint
 from blendset_trainer.training.log import StepReport
 from blendset_trainer.training.loop import learning_rate_factor, train

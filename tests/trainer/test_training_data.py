@@ -21,14 +21,14 @@ from PIL import Image
 
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
-from blendset_trainer.executors.here import Here
-from blendset_trainer.run import run_stage
-from blendset_trainer.stages import Figure, View
-from blendset_trainer.training.ahead import ahead
-from blendset_trainer.training.feed import Batch, Feed
-from blendset_trainer.training.pictures import aspect_buckets, loss_weights, nearest_buckets, pixels, placed
-from blendset_trainer.training.samples import CaptionSettings, Source, SourceSettings, load_source
-from blendset_trainer.training.views import noise_band
+from blendset_trainer.stages.executors.local import Here
+from blendset_trainer.stages.run import run_stage
+from blendset_trainer.stages.stage import Figure, View
+from blendset_trainer.training.data.loader import Batch, Feed
+from blendset_trainer.training.data.prefetch import ahead
+from blendset_trainer.training.data.sources import CaptionSettings, Source, SourceSettings, load_source
+from blendset_trainer.training.data.transforms import aspect_buckets, loss_weights, nearest_buckets, pixels, placed
+from blendset_trainer.training.data.views import noise_band
 from tests.trainer.tiny_datasets import add_picture, add_scene, add_view, choose, make_dataset, thirty_views
 from tests.trainer.tiny_stages import Redness
 

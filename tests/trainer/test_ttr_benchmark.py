@@ -28,9 +28,9 @@ from ttr import (
 from ttr_measures import Array, Comparison, kernels, mmd2, over_images, over_seeds, power, spectra
 from ttr_model import Model, batches, predicted
 
-from blendset_trainer.training.densities import UNIFORM, base_density
-from blendset_trainer.training.noise import axis_named
-from blendset_trainer.training.timesteps import Band, SourcePolicy, timestep_plan
+from blendset_trainer.diffusion.densities import UNIFORM, base_density
+from blendset_trainer.diffusion.noise import axis_named
+from blendset_trainer.training.timesteps.plan import Band, SourcePolicy, timestep_plan
 from tests.trainer.tiny_datasets import add_picture, make_dataset
 
 COMMITTED = Path(__file__).parents[2] / "benchmarks" / "ttr.toml"

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from blendset.correspondence import ViewGeometry
 from blendset.tokens import Grid, token_labels, tokens_of
+from blendset_trainer.diffusion.noise import AXES, DdpmAxis, FlowAxis, axis_named, mixed
 from blendset_trainer.synthesis.warp import Warp, clean_and_noise, in_window, plan_warps, warp_clean, warp_noisy
-from blendset_trainer.training.noise import AXES, DdpmAxis, FlowAxis, axis_named, mixed
 from tests.trainer.traced_sets import view_at
 
 GRID = (24, 24)

@@ -10,7 +10,7 @@ import huggingface_hub.constants
 import pytest
 
 from blendset.errors import BlendsetError
-from blendset_trainer.weights import find_file, find_model, loading, revision_of
+from blendset_trainer.models.weights import find_file, find_model, loading, revision_of
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_what_is_not_there_is_one_sentence(folder: Path, tmp_path: Path, monkeyp
 
 
 def test_nothing_is_asked_of_the_hub_for_a_local_model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("blendset_trainer.weights.hf_hub_download", None)
+    monkeypatch.setattr("blendset_trainer.models.weights.hf_hub_download", None)
     assert find_model(str(folder)).source == str(folder)
     assert find_file(str(folder / "model.safetensors")) == folder / "model.safetensors"
 

@@ -10,9 +10,9 @@ import torch
 from accelerate import Accelerator
 
 from blendset_trainer.training.loop import train
-from blendset_trainer.training.preparing import prepare
-from blendset_trainer.training.runs import Run
 from blendset_trainer.training.settings import TrainConfig, train_config
+from blendset_trainer.training.setup import prepare
+from blendset_trainer.training.state import Run
 
 
 def run_of(config: TrainConfig) -> Run:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import torch
 
 from blendset.errors import BlendsetError
-from blendset_trainer.stages import Figure, View
+from blendset_trainer.stages.stage import Figure, View
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from blendset_trainer.models import best_device
-from blendset_trainer.training.families import Conditions, Family, load_family
-from blendset_trainer.training.noise import mixed, target
+from blendset_trainer.diffusion.families import Conditions, Family, load_family
+from blendset_trainer.diffusion.noise import mixed, target
+from blendset_trainer.models.loading import best_device
 from tests.trainer.tiny_pipelines import PIXELS
 
 DEVICE = best_device()

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from blendset.dataset import folder_lock
 from blendset.errors import BlendsetError
+from blendset.files import folder_lock
 
 OLDEST = (4, 2, 0)
 NO_WINDOW: int = getattr(subprocess, "CREATE_NO_WINDOW", 0)

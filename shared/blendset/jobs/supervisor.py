@@ -17,12 +17,13 @@ from types import TracebackType
 from typing import Literal
 
 from blendset.config import Config, config_to_dict
-from blendset.dataset import VIEW_RECORD, Dataset, folder_lock
+from blendset.dataset import VIEW_RECORD, Dataset
 from blendset.errors import BlendsetError
+from blendset.files import folder_lock, sha256_file
 from blendset.jobs.child import Child, WorkerCommand
 from blendset.jobs.protocol import Message
 from blendset.jobs.scenes import SceneJob, Summary
-from blendset.records import ViewRecord, read_record, sha256_file
+from blendset.records import ViewRecord, read_record
 
 BATCH = 8
 """Views per command: few enough that workers finish together, many enough that they never wait."""

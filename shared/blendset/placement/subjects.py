@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from blendset.cameras import Array
 from blendset.config import SubjectSettings
+from blendset.naming import slug
 from blendset.placement.labels import label_from_name
 from blendset.placement.scene import SceneObject, Snapshot, fibonacci_sphere
-from blendset.records import slug
 
 STRUCTURAL_NAME = re.compile(r"(?:^|[^a-z])(wall|floor|ceil|roof|terrain|ground|room|shell|backdrop)", re.IGNORECASE)
 SURFACE_POINTS = 48

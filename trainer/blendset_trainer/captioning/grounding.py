@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from textblob.en import tag
 
-from blendset_trainer.captioning.words import COLOURS, MATERIAL_OF, OTHER_COLOURS, singular
+from blendset_trainer.captioning.english.words import COLOURS, MATERIAL_OF, OTHER_COLOURS, singular
 
 PICTURE_WORDS = frozenset(
     """

@@ -14,10 +14,10 @@ from typing import Any, ClassVar, Literal
 import pyarrow as pa
 
 from blendset.errors import BlendsetError
-from blendset_trainer.captioning.facts import facts_of
+from blendset_trainer.captioning.english.sentences import dense_caption, short_caption
 from blendset_trainer.captioning.grounding import ground
-from blendset_trainer.captioning.sentences import dense_caption, short_caption
-from blendset_trainer.stages import Figure, View
+from blendset_trainer.captioning.seeing.facts import facts_of
+from blendset_trainer.stages.stage import Figure, View
 from blendset_trainer.synthetic_views import SYNTHETIC, as_prompted, read_synthesis
 
 VARIANTS = 4
@@ -25,7 +25,7 @@ VARIANTS = 4
 
 @dataclass(frozen=True)
 class Metadata:
-    """The stage `metadata`; see `blendset_trainer.stages.Stage`."""
+    """The stage `metadata`; see `blendset_trainer.stages.stage.Stage`."""
 
     seed: int = 0
 

@@ -17,11 +17,12 @@ import torch
 from safetensors.torch import load_file
 
 from blendset.errors import BlendsetError
-from blendset.records import sha256_file, slug
-from blendset_trainer.models import best_device
+from blendset.files import sha256_file
+from blendset.naming import slug
+from blendset_trainer.models.loading import best_device
+from blendset_trainer.models.weights import find_file, loading
 from blendset_trainer.scoring.clip import Clip, ClipWeights, find_clip
-from blendset_trainer.stages import Figure, View
-from blendset_trainer.weights import find_file, loading
+from blendset_trainer.stages.stage import Figure, View
 
 DEFAULT_CLIP = "ViT-L-14/openai"
 

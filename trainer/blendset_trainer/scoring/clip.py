@@ -19,11 +19,11 @@ import torch
 from PIL import Image
 
 from blendset.errors import BlendsetError
+from blendset.naming import slug
 from blendset.options import nearest
-from blendset.records import slug
-from blendset_trainer.models import best_device, unit
-from blendset_trainer.stages import COSINE, Figure, View
-from blendset_trainer.weights import fetching, hub_file, loading, local_path, revision_of
+from blendset_trainer.models.loading import best_device, unit
+from blendset_trainer.models.weights import fetching, hub_file, loading, local_path, revision_of
+from blendset_trainer.stages.stage import COSINE, Figure, View
 
 Picture = npt.NDArray[np.uint8]
 

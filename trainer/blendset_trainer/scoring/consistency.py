@@ -22,7 +22,7 @@ from blendset.errors import BlendsetError
 from blendset_trainer.scoring.greys import Grey, grey
 from blendset_trainer.scoring.ssim import ssim_map, windows_within
 from blendset_trainer.scoring.view_sets import misfit, set_geometries
-from blendset_trainer.stages import SHARE, Figure, View
+from blendset_trainer.stages.stage import SHARE, Figure, View
 
 SMALLEST = 64
 """Pixels of an object, over all its pairs, below which it is not called the worst."""

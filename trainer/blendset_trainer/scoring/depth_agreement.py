@@ -16,11 +16,11 @@ from transformers import AutoImageProcessor, AutoModelForDepthEstimation
 
 from blendset.cameras import Array
 from blendset.errors import BlendsetError
-from blendset_trainer.models import best_device, load_model
-from blendset_trainer.scoring.by_model import ByModel
+from blendset_trainer.models.loading import best_device, load_model
+from blendset_trainer.models.weights import find_model
+from blendset_trainer.scoring.transformers_scorer import ByModel
 from blendset_trainer.scoring.view_sets import misfit
-from blendset_trainer.stages import SHARE, Figure, View
-from blendset_trainer.weights import find_model
+from blendset_trainer.stages.stage import SHARE, Figure, View
 
 RATIO = 1.25
 """Of depths that agree: the delta 1 of Eigen et al. (arXiv 1406.2283)."""

@@ -18,11 +18,11 @@ import torch
 from PIL import Image
 from transformers import AutoConfig, AutoImageProcessor
 
-from blendset_trainer.models import best_device, load_model, unit
-from blendset_trainer.scoring.by_model import ByModel
+from blendset_trainer.models.loading import best_device, load_model, unit
+from blendset_trainer.models.weights import find_model, loading
+from blendset_trainer.scoring.transformers_scorer import ByModel
 from blendset_trainer.scoring.view_sets import set_places
-from blendset_trainer.stages import COSINE, Figure, View
-from blendset_trainer.weights import find_model, loading
+from blendset_trainer.stages.stage import COSINE, Figure, View
 
 NEAR_DUPLICATE = 0.98
 """Pairs above it teach nothing (SynCD's loader)."""

@@ -19,11 +19,11 @@ from transformers import AutoImageProcessor
 from blendset.correspondence import ViewGeometry, correspond
 from blendset.errors import BlendsetError
 from blendset.tokens import Grid, pooled, token_labels
-from blendset_trainer.models import best_device, load_model, unit
-from blendset_trainer.scoring.by_model import ByModel
+from blendset_trainer.models.loading import best_device, load_model, unit
+from blendset_trainer.models.weights import find_model
+from blendset_trainer.scoring.transformers_scorer import ByModel
 from blendset_trainer.scoring.view_sets import misfit, set_geometries
-from blendset_trainer.stages import COSINE, Figure, View
-from blendset_trainer.weights import find_model
+from blendset_trainer.stages.stage import COSINE, Figure, View
 
 Features = npt.NDArray[np.float32]
 KIND = "a vision model of patches"

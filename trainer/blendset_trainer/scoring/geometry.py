@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from blendset.cameras import Array, Camera
 from blendset_trainer.scoring.view_sets import set_places
-from blendset_trainer.stages import Figure, View
+from blendset_trainer.stages.stage import Figure, View
 
 POINTS_ACROSS = 64
 """A grid of so many points each way stands for a view."""

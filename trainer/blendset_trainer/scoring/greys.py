@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from blendset.imaging import LUMA
+from blendset.quality import LUMA
 
 Grey = npt.NDArray[np.float32]
 """(height, width), 0 to 255."""

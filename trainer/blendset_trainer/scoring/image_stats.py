@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from blendset.imaging import CLIPPED, DARK, measure
+from blendset.quality import CLIPPED, DARK, measure
 from blendset_trainer.scoring.greys import Grey, grey, sharpness
-from blendset_trainer.stages import GREY_LEVELS, SHARE, Figure, View
+from blendset_trainer.stages.stage import GREY_LEVELS, SHARE, Figure, View
 
 SPECK = 64
 """Grey levels by which a firefly outshines everything two pixels away from it."""

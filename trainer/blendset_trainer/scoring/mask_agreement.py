@@ -18,12 +18,12 @@ from PIL import Image
 from transformers import AutoModelForMaskGeneration
 
 from blendset.errors import BlendsetError
-from blendset_trainer.captioning.picture import Mask, bounding
-from blendset_trainer.models import best_device, load_model
-from blendset_trainer.scoring.by_model import ByModel
+from blendset_trainer.captioning.seeing.picture import Mask, bounding
+from blendset_trainer.models.loading import best_device, load_model
+from blendset_trainer.models.weights import find_model
+from blendset_trainer.scoring.transformers_scorer import ByModel
 from blendset_trainer.scoring.view_sets import misfit
-from blendset_trainer.stages import SHARE, Figure, View
-from blendset_trainer.weights import find_model
+from blendset_trainer.stages.stage import SHARE, Figure, View
 
 SMALLEST = 0.001
 """Of the picture. These models draw masks in some 256 x 256 cells whatever a picture's size, and of a subject that

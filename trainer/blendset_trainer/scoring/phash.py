@@ -13,7 +13,7 @@ import pyarrow as pa
 from PIL import Image
 from scipy.fft import dctn
 
-from blendset_trainer.stages import Figure, View
+from blendset_trainer.stages.stage import Figure, View
 
 SIDE, KEPT = 32, 8
 

@@ -14,10 +14,10 @@ import pyarrow as pa
 import torch
 from PIL import Image
 
-from blendset_trainer.models import best_device, load_model, unit
-from blendset_trainer.scoring.by_model import ByModel
-from blendset_trainer.stages import COSINE, Figure, View
-from blendset_trainer.weights import find_model
+from blendset_trainer.models.loading import best_device, load_model, unit
+from blendset_trainer.models.weights import find_model
+from blendset_trainer.scoring.transformers_scorer import ByModel
+from blendset_trainer.stages.stage import COSINE, Figure, View
 
 
 @dataclass

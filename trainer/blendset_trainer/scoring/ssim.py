@@ -16,7 +16,7 @@ import pyarrow as pa
 from PIL import Image
 
 from blendset_trainer.scoring.greys import grey, sharpness
-from blendset_trainer.stages import Figure, View
+from blendset_trainer.stages.stage import Figure, View
 
 SIDE = 336
 """The input of SynthVLM's vision encoder, CLIP ViT-L/14 at 336 pixels."""

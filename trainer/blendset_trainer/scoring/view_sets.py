@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from blendset.cameras import Camera
 from blendset.correspondence import ViewGeometry
 from blendset.errors import BlendsetError
-from blendset_trainer.stages import View
+from blendset_trainer.stages.stage import View
 
 
 def set_places(views: Sequence[View]) -> list[list[int]]:

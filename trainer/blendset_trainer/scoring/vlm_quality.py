@@ -13,12 +13,12 @@ from typing import Any, ClassVar, Literal
 import pyarrow as pa
 
 from blendset.errors import BlendsetError
-from blendset.records import slug
-from blendset_trainer.captioning.wording import QUALITIES, labelled, prompt, quality
+from blendset.naming import slug
+from blendset_trainer.captioning.models.instructions import QUALITIES, labelled, prompt, quality
+from blendset_trainer.models.chat.answerers import find_answerer
+from blendset_trainer.models.chat.chat_model import Answerer, Question
 from blendset_trainer.scoring.view_sets import set_places
-from blendset_trainer.stages import Figure, View
-from blendset_trainer.vision_language.answerers import find_answerer
-from blendset_trainer.vision_language.questions import Answerer, Question
+from blendset_trainer.stages.stage import Figure, View
 
 TOKENS = 384
 

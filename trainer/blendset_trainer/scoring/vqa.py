@@ -11,11 +11,11 @@ from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
 
-from blendset.records import slug
-from blendset_trainer.stages import Figure, View
-from blendset_trainer.vision_language.local import LocalModel
-from blendset_trainer.vision_language.questions import Question
-from blendset_trainer.weights import find_model
+from blendset.naming import slug
+from blendset_trainer.models.chat.chat_model import Question
+from blendset_trainer.models.chat.local import LocalModel
+from blendset_trainer.models.weights import find_model
+from blendset_trainer.stages.stage import Figure, View
 
 QUESTION = 'Does this figure show "{caption}"? Please answer yes or no.'
 """The paper's."""

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from blendset.errors import BlendsetError
 from blendset.options import nearest
-from blendset_trainer.captioning.command import CAPTIONERS
-from blendset_trainer.scoring.command import SCORERS
+from blendset_trainer.stages.catalogue import CAPTIONERS, SCORERS
 
 Figures = NDArray[np.float64]
 Vectors = NDArray[np.float32]

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
-from blendset.records import atomic_write, slug
+from blendset.files import atomic_write
+from blendset.naming import slug
 from blendset_trainer.selection.select import Selection
 
 SELECTIONS = "selections"

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from blendset.errors import BlendsetError
-from blendset.records import sha256_bytes
+from blendset.files import sha256_bytes
 from blendset_trainer.selection.columns import directions, texts
 from blendset_trainer.selection.duplicates import alike_pairs
 from blendset_trainer.selection.groups import Groups, grouped, linked, view_sets

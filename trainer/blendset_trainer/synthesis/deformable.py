@@ -18,15 +18,16 @@ import torch
 
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
-from blendset.records import SceneRecord, slug, write_json
+from blendset.naming import slug
+from blendset.records import SceneRecord, write_json
 from blendset.tokens import Grid
-from blendset_trainer.synthesis.command import generator_from
-from blendset_trainer.synthesis.pipelines import ByPipeline, for_each, noise_generators, refuse_overlong, refuse_sides
+from blendset_trainer.cli.commands.synthesize import generator_from
+from blendset_trainer.cli.parser import UsageError
+from blendset_trainer.diffusion.pipelines import ByPipeline, for_each, noise_generators, refuse_overlong, refuse_sides
+from blendset_trainer.synthesis.engine import Batch, Picture, Wanted, drawn_in_groups
 from blendset_trainer.synthesis.prompts.files import DEFORMABLE, SET, Prompt, read_prompts
+from blendset_trainer.synthesis.requests import Asked, unseen, wanted_view
 from blendset_trainer.synthesis.subject_attention import FollowedSubject, word_tokens
-from blendset_trainer.synthesis.wanting import Asked, unseen, wanted_view
-from blendset_trainer.synthesis.work import Batch, Picture, Wanted, drawn_in_groups
-from blendset_trainer.usage import UsageError
 
 JOB = "deformable"
 SCENE = "prompts"

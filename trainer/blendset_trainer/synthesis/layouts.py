@@ -12,7 +12,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from blendset.tokens import Grid
-from blendset_trainer.synthesis.pipelines import noise_generators, refuse_sides
+from blendset_trainer.diffusion.pipelines import noise_generators, refuse_sides
 
 
 @dataclass(frozen=True)

@@ -23,12 +23,12 @@ from PIL import Image
 from blendset.dataset import PASSES, VIEW_RECORD, Dataset
 from blendset.errors import BlendsetError
 from blendset.records import ViewRecord, read_record
-from blendset_trainer.stages import View
-from blendset_trainer.synthesis.command import generator_from
+from blendset_trainer.cli.commands.synthesize import generator_from
+from blendset_trainer.diffusion.pipelines import ByPipeline, asked_sides, noise_generators
+from blendset_trainer.stages.stage import View
+from blendset_trainer.synthesis.engine import Batch, Picture, Wanted, drawn_in_groups
 from blendset_trainer.synthesis.parents import parent_views
-from blendset_trainer.synthesis.pipelines import ByPipeline, asked_sides, noise_generators
-from blendset_trainer.synthesis.wanting import Asked, seed_of, wanted_view
-from blendset_trainer.synthesis.work import Batch, Picture, Wanted, drawn_in_groups
+from blendset_trainer.synthesis.requests import Asked, seed_of, wanted_view
 
 JOB = "novel-views"
 BACKGROUNDS = {"grey": 127, "white": 255}

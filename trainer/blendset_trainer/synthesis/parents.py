@@ -10,8 +10,8 @@ from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset.records import ViewRecord
 from blendset_trainer.selection.files import read_chosen
+from blendset_trainer.stages.tables import captions, index_table
 from blendset_trainer.synthetic_views import SYNTHETIC
-from blendset_trainer.tables import captions, index_table
 
 
 def parent_views(dataset: Dataset, selection: str = "") -> list[ViewRecord]:

@@ -24,18 +24,18 @@ from blendset.dataset import RGB, Dataset
 from blendset.errors import BlendsetError
 from blendset.records import ViewRecord
 from blendset.tokens import Grid
-from blendset_trainer.shared_attention import ViewSets, shared_attention
-from blendset_trainer.shared_attention.view_sets import Mode
-from blendset_trainer.synthesis.command import generator_from, prompts_from
+from blendset_trainer.cli.commands.synthesize import generator_from, prompts_from
+from blendset_trainer.cli.parser import UsageError
+from blendset_trainer.diffusion.pipelines import ByPipeline, for_each, noise_generators, refuse_overlong
+from blendset_trainer.diffusion.shared_attention import ViewSets, shared_attention
+from blendset_trainer.diffusion.shared_attention.view_sets import Mode
+from blendset_trainer.synthesis.engine import Batch, Picture, Wanted, drawn_in_groups
 from blendset_trainer.synthesis.layouts import Layout
 from blendset_trainer.synthesis.parents import parent_views
-from blendset_trainer.synthesis.pipelines import ByPipeline, for_each, noise_generators, refuse_overlong
+from blendset_trainer.synthesis.requests import Asked, wanted_view
 from blendset_trainer.synthesis.steering import Steering, Warping
 from blendset_trainer.synthesis.view_sets import disparity, geometry_of, ids_of, view_sets_of
-from blendset_trainer.synthesis.wanting import Asked, wanted_view
 from blendset_trainer.synthesis.warp import SYNCD_WINDOW, plan_warps
-from blendset_trainer.synthesis.work import Batch, Picture, Wanted, drawn_in_groups
-from blendset_trainer.usage import UsageError
 
 JOB = "restyle"
 APART = "apart"

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from blendset.errors import BlendsetError
 from blendset.tokens import Grid
+from blendset_trainer.diffusion.noise import NoiseAxis, axis_of, mixed
 from blendset_trainer.synthesis.warp import SYNCD_WINDOW, Warp, clean_and_noise, in_window, warp_clean, warp_noisy
-from blendset_trainer.training.noise import NoiseAxis, axis_of, mixed
 
 Warping = Literal["none", "noisy", "clean"]
 FIRST_ORDER = "DDIMScheduler", "EulerDiscreteScheduler", "FlowMatchEulerDiscreteScheduler"

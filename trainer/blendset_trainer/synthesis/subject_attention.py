@@ -19,7 +19,7 @@ from torch import Tensor
 
 from blendset.errors import BlendsetError
 from blendset.tokens import Grid
-from blendset_trainer.shared_attention import ViewSets, shared_attention
+from blendset_trainer.diffusion.shared_attention import ViewSets, shared_attention
 
 OTSU_BINS, DILATION = 10, np.ones((3, 3), bool)
 """SynCD's, on the grid of tokens."""

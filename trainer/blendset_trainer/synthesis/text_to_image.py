@@ -18,9 +18,8 @@ import torch
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset.records import ViewRecord
-from blendset_trainer.synthesis.command import generator_from
-from blendset_trainer.synthesis.parents import captioned_views, parent_views
-from blendset_trainer.synthesis.pipelines import (
+from blendset_trainer.cli.commands.synthesize import generator_from
+from blendset_trainer.diffusion.pipelines import (
     ByPipeline,
     asked_sides,
     for_each,
@@ -28,9 +27,10 @@ from blendset_trainer.synthesis.pipelines import (
     refuse_overlong,
     refuse_sides,
 )
+from blendset_trainer.synthesis.engine import Batch, Picture, Wanted
+from blendset_trainer.synthesis.parents import captioned_views, parent_views
 from blendset_trainer.synthesis.prompts.files import TEXT_TO_IMAGE, VIEW, read_prompts
-from blendset_trainer.synthesis.wanting import Asked, wanted_view
-from blendset_trainer.synthesis.work import Batch, Picture, Wanted
+from blendset_trainer.synthesis.requests import Asked, wanted_view
 
 JOB = "text-to-image"
 

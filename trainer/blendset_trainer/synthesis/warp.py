@@ -15,7 +15,7 @@ from torch import Tensor
 
 from blendset.correspondence import ViewGeometry, correspond
 from blendset.tokens import Grid, pooled
-from blendset_trainer.training.noise import FlowAxis, NoiseAxis
+from blendset_trainer.diffusion.noise import FlowAxis, NoiseAxis
 
 SYNCD_WINDOW = 0.8
 """Sigma of rectified flow above which SynCD warps."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import jinja2
 from matplotlib.figure import Figure
 
-from blendset.records import atomic_write
+from blendset.files import atomic_write
 
 CARD, CURVES = "README.md", "curves.png"
 Curve = Sequence[tuple[int, float]]

@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from blendset.records import disk_errors, sync_directory
+from blendset.files import disk_errors, sync_directory
 
 MANIFEST = "manifest.json"
 _UNFINISHED = ".unfinished"

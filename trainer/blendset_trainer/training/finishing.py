@@ -6,13 +6,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from blendset.dataset import Dataset
-from blendset.records import sha256_file
+from blendset.files import sha256_file
+from blendset_trainer.diffusion.export import save_full, save_lora
 from blendset_trainer.selection.files import selection_path
 from blendset_trainer.training.card import CardData, TrainedOn, write_card
-from blendset_trainer.training.plan_files import plan_rows
-from blendset_trainer.training.runs import Run
-from blendset_trainer.training.samples import Source
-from blendset_trainer.training.saving import save_full, save_lora
+from blendset_trainer.training.data.sources import Source
+from blendset_trainer.training.state import Run
+from blendset_trainer.training.timesteps.report import plan_rows
 from blendset_trainer.training_runs import LOG, loss_curves
 
 

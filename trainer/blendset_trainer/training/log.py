@@ -15,9 +15,9 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from blendset.records import atomic_write
-from blendset_trainer.training.feed import Batch
-from blendset_trainer.training.timesteps import TimestepPlan
+from blendset.files import atomic_write
+from blendset_trainer.training.data.loader import Batch
+from blendset_trainer.training.timesteps.plan import TimestepPlan
 from blendset_trainer.training_runs import LOG, read_log
 
 

@@ -16,12 +16,12 @@ from accelerate.utils import gather_object
 from torch import Tensor
 
 from blendset.errors import BlendsetError
-from blendset_trainer.training.beside import seeing
-from blendset_trainer.training.feed import Batch
+from blendset_trainer.diffusion.reference_attention import seeing
+from blendset_trainer.training.data.loader import Batch
 from blendset_trainer.training.log import StepReport
 from blendset_trainer.training.losses import levels_of, loss_weights, sample_losses
-from blendset_trainer.training.runs import Run
 from blendset_trainer.training.settings import OptimizerSettings
+from blendset_trainer.training.state import Run
 from blendset_trainer.training.stopping import stopping_between_steps
 from blendset_trainer.training.validation import validate
 

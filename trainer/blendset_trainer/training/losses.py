@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from blendset_trainer.training.beside import NoisyReferences, predict_beside
+from blendset_trainer.diffusion.families import Conditions, Family
+from blendset_trainer.diffusion.noise import mixed, target
+from blendset_trainer.diffusion.reference_attention import NoisyReferences, predict_beside
+from blendset_trainer.training.data.loader import Batch
+from blendset_trainer.training.data.references import References
 from blendset_trainer.training.draws import generator, uniform
-from blendset_trainer.training.families import Conditions, Family
-from blendset_trainer.training.feed import Batch
-from blendset_trainer.training.noise import mixed, target
-from blendset_trainer.training.references import References
-from blendset_trainer.training.timesteps import TimestepPlan
+from blendset_trainer.training.timesteps.plan import TimestepPlan
 
 Texts = Callable[[Sequence[str]], dict[str, Tensor]]
 """From captions to what the denoiser reads of them."""

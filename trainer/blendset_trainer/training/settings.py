@@ -12,9 +12,9 @@ from typing import Any
 
 from blendset.errors import BlendsetError
 from blendset.options import REQUIRED, is_section, option, read_toml, structure
-from blendset_trainer.training.plan_settings import PlanSettings
-from blendset_trainer.training.references import ReferenceSettings
-from blendset_trainer.training.samples import SourceSettings
+from blendset_trainer.training.data.references import ReferenceSettings
+from blendset_trainer.training.data.sources import SourceSettings
+from blendset_trainer.training.timesteps.settings import PlanSettings
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from collections import defaultdict
 
 import torch
 
-from blendset.records import atomic_write
-from blendset_trainer.training.beside import seeing
+from blendset.files import atomic_write
+from blendset_trainer.diffusion.reference_attention import seeing
+from blendset_trainer.diffusion.sampling import SamplingSettings, grid, png_of, sample
 from blendset_trainer.training.draws import uniform
 from blendset_trainer.training.losses import sample_losses
-from blendset_trainer.training.runs import Run
-from blendset_trainer.training.sampling import SamplingSettings, grid, png_of, sample
+from blendset_trainer.training.state import Run
 from blendset_trainer.training_runs import VALIDATION
 
 SEED = 0

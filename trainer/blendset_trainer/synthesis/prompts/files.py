@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from blendset.errors import BlendsetError
+from blendset.files import atomic_write
 from blendset.options import REQUIRED, option, structure
-from blendset.records import atomic_write
 
 RESTYLE, TEXT_TO_IMAGE, DEFORMABLE = KINDS = ("restyle", "text-to-image", "deformable")
 GRAMMAR, CAPTIONS = "grammar", "captions"

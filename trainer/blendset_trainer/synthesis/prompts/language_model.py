@@ -14,9 +14,9 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from blendset.errors import BlendsetError
-from blendset_trainer.models import best_device, language_dtype, load_model
-from blendset_trainer.vision_language.questions import Question
-from blendset_trainer.weights import Weights, find_model
+from blendset_trainer.models.chat.chat_model import Question
+from blendset_trainer.models.loading import best_device, language_dtype, load_model
+from blendset_trainer.models.weights import Weights, find_model
 
 BATCH = 8
 """Questions at a time."""

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from blendset.errors import BlendsetError
-from blendset.records import atomic_write, canonical_json, sha256_bytes
+from blendset.files import atomic_write, sha256_bytes
+from blendset.records import canonical_json
+from blendset_trainer.models.chat.chat_model import Answerer, Question
 from blendset_trainer.synthesis.prompts.files import other_prompts
-from blendset_trainer.vision_language.questions import Answerer, Question
 
 TOKENS = 1024
 """Room for a list of ten prompts, and for thoughts."""

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files that a crash cannot spoil: atomic writes, hashes, and what a disk refuses in one sentence."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import secrets
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from blendset.errors import BlendsetError, DiskError
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+TEMPORARY_FILES = ".*.tmp"
+"""Glob of what an interrupted atomic_write leaves."""
+
+
+def sha256_bytes(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+CURES = {
+    errno.ENOSPC: "free space on the disk and run the command again: finished views are kept",
+    errno.EDQUOT: "free space in your quota and run the command again: finished views are kept",
+    errno.EFBIG: "raise the limit on file sizes or choose a folder on another disk",
+    errno.EROFS: "choose an output folder on a disk that is not read-only",
+    errno.EACCES: "choose an output folder that you may write to",
+    errno.EPERM: "choose an output folder that you may write to",
+    errno.EISDIR: "choose the name of a file, for this is a folder",
+    errno.ENAMETOOLONG: "choose an output folder with a shorter path",
+    errno.ENOENT: "choose an output folder that exists, with a path that is not too long for this system",
+}
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn what the disk refuses into one sentence about `path`."""
+    try:
+        yield
+    except OSError as error:
+        cure = CURES.get(error.errno or 0, "check the disk and run the command again")
+        raise DiskError(f"{path} could not be written ({error.strerror}); {cure}.") from error
+
+
+def atomic_write(path: Path, data: bytes | memoryview, sync_folder: bool = True) -> None:
+    """Write a file whole or not at all, whatever happens in between; its folders are made.
+
+    Syncing the folder, which makes the name survive a power cut too, takes longer than all the rest: of several files
+    in one folder only the last needs it. Raises BlendsetError where the disk refuses (full, read-only, forbidden).
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            with suppress(OSError):
+                temporary.unlink()
+        if sync_folder:
+            sync_directory(path.parent)
+
+
+def sync_directory(folder: Path) -> None:
+    """Make a rename survive a power cut, where the system lets a folder be opened (Windows does not)."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextmanager
+def folder_lock(path: Path, blocking: bool = True, name: str = "Blendset") -> Iterator[None]:
+    """Hold the lock file at `path` alone; the system lets go of it when the process ends, however it ends.
+
+    Waits for another holder, or raises BlendsetError saying that `name` is already running there.
+    """
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        while not _try_lock(path, handle):
+            if not blocking:
+                raise BlendsetError(f"{name} is already running in {path.parent}; let it end or choose another folder.")
+            time.sleep(0.02)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _try_lock(path: Path, handle: int) -> bool:
+    with disk_errors(path):
+        try:
+            if sys.platform == "win32":
+                msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+            else:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):  # as POSIX and Windows say that another process holds it
+            return False
+    return True

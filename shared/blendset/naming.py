@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names that are legal on every system, and no split to `datasets`."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+SPLIT_WORDS = "train|training|valid|validation|val|dev|test|testing|eval|evaluation"
+"""A path part with one of these between separators is a split to `datasets.load_dataset`, which then drops the rest."""
+
+
+_SPLIT = re.compile(rf"(?<![a-z])({SPLIT_WORDS})(?![a-z])")
+
+
+_WINDOWS_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])")
+
+
+def slug(text: str, max_length: int = 40) -> str:
+    """Return a name of [a-z0-9-] that is legal on every system and no split to `datasets`; never empty."""
+    letters = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    plain = re.sub(r"[^a-z0-9]+", "-", letters)
+    for length in range(max_length, 0, -1):  # a mark lengthens, and a cut can uncover a word
+        name = _SPLIT.sub(r"\1x", plain[:length].strip("-")) or "unnamed"
+        name += "x" if _WINDOWS_DEVICE.fullmatch(name) else ""
+        if len(name) <= max_length:
+            return name
+    raise ValueError(f"no name fits into {max_length} characters")

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A plan on disk: the cameras to render of a scene, and the configuration that they came from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from blendset.cameras import Camera
+from blendset.config import LIGHTING, Config, config_from_dict, config_to_dict
+from blendset.errors import BlendsetError
+from blendset.files import sha256_bytes
+from blendset.naming import slug
+from blendset.placement.candidates import Candidate
+from blendset.placement.gates import Verdict
+from blendset.records import read_json, read_record, write_json
+
+PLAN_FORMAT = 1
+
+
+@dataclass(frozen=True, eq=False)
+class PlannedView:
+    """A camera to render, as a plan file carries it. `exposure_ev` is None until a preview has decided it."""
+
+    view_id: str
+    subject: str
+    subject_label: str
+    view_set: str
+    view_index: int
+    camera: Camera
+    score: float
+    exposure_ev: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class PlanFile:
+    """plans/<run>.json: what to render of which scene, and the configuration that it came from."""
+
+    run: str
+    scene: str
+    config: Config
+    lighting: str
+    previewed: bool
+    views: tuple[PlannedView, ...]
+
+
+def previewed_run(plan: PlanFile) -> str:
+    """What a plan is called once previews have decided on it: not the run that chooses by previews itself."""
+    views = " ".join(view.view_id for view in plan.views)
+    return f"{plan.run}-{sha256_bytes(views.encode())[:6]}"
+
+
+def view_id(scene: str, candidate: Candidate, seed: int) -> str:
+    """Subject and a hash of scene, camera, resolution and seed: the same camera gets the same name in every run."""
+    camera = candidate.camera
+    figures = [round(float(value), 4) + 0.0 for value in camera.world_from_camera[:3].ravel()]
+    text = json.dumps([scene, figures, camera.width, camera.height, camera.focal_length_mm, camera.shift, seed])
+    subject = candidate.subject.id if candidate.subject else slug(candidate.name or "scene")
+    return f"{subject}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+
+
+def planned_view(scene: str, verdict: Verdict, seed: int, exposure_ev: float | None = None) -> PlannedView:
+    """One accepted candidate as a plan carries it."""
+    candidate = verdict.candidate
+    return PlannedView(
+        view_id=view_id(scene, candidate, seed),
+        subject=candidate.subject.id if candidate.subject else "",
+        subject_label=candidate.subject.label if candidate.subject else "",
+        view_set=candidate.view_set,
+        view_index=candidate.view_index,
+        camera=candidate.camera,
+        score=round(verdict.score, 6),
+        exposure_ev=exposure_ev,
+    )
+
+
+def camera_to_dict(camera: Camera) -> dict[str, Any]:
+    """A camera as plan and funnel files carry it; `camera_from_dict` gives it back exactly."""
+    return {
+        "world_from_camera": [float(value) for value in camera.world_from_camera.ravel()],
+        "width": camera.width,
+        "height": camera.height,
+        "focal_length_mm": camera.focal_length_mm,
+        "shift": list(camera.shift),
+    }
+
+
+def camera_from_dict(values: Mapping[str, Any]) -> Camera:
+    """The inverse of `camera_to_dict`."""
+    matrix = np.array(values["world_from_camera"], dtype=np.float64).reshape(4, 4)
+    return Camera(
+        matrix, values["width"], values["height"], values["focal_length_mm"], (values["shift"][0], values["shift"][1])
+    )
+
+
+def write_plan(path: Path, plan_file: PlanFile) -> None:
+    """Write a plan atomically."""
+    views = [{**vars(view), "camera": camera_to_dict(view.camera)} for view in plan_file.views]
+    write_json(
+        path,
+        {
+            "format": "blendset-plan",
+            "version": PLAN_FORMAT,
+            "run": plan_file.run,
+            "scene": plan_file.scene,
+            "lighting": plan_file.lighting,
+            "previewed": plan_file.previewed,
+            "config": config_to_dict(plan_file.config),
+            "views": views,
+        },
+    )
+
+
+@dataclass(frozen=True)
+class _CameraRow:
+    world_from_camera: tuple[float, ...]
+    width: int
+    height: int
+    focal_length_mm: float
+    shift: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        if len(self.world_from_camera) != 16 or min(self.width, self.height) < 1 or self.focal_length_mm <= 0:
+            raise ValueError("a camera has 16 numbers, a size and a focal length")
+
+
+@dataclass(frozen=True)
+class _ViewRow:
+    view_id: str
+    subject: str
+    subject_label: str
+    view_set: str
+    view_index: int
+    camera: _CameraRow
+    score: float
+    exposure_ev: float | None
+
+    def __post_init__(self) -> None:
+        _check_name(self.view_id)
+
+
+@dataclass(frozen=True)
+class _PlanRecord:
+    format: str
+    version: int
+    run: str
+    scene: str
+    lighting: str
+    previewed: bool
+    config: dict[str, Any]
+    views: tuple[_ViewRow, ...]
+
+    def __post_init__(self) -> None:
+        _check_name(self.run)
+        _check_name(self.scene)
+        if self.lighting not in LIGHTING:
+            raise ValueError(f"'{self.lighting}' is no lighting")
+
+
+def _check_name(name: str) -> None:
+    """Names become folders and files."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
+        raise ValueError(f"'{name}' is no name of Blendset's")
+
+
+def read_plan(path: Path) -> PlanFile:
+    """Read a plan; raises BlendsetError that names the file when it is none or is damaged."""
+    values = read_json(path)
+    if not isinstance(values, dict) or values.get("format") != "blendset-plan" or values.get("version") != PLAN_FORMAT:
+        cure = "make one with 'blendset plan SCENE --out'"
+        raise BlendsetError(f"{path} is no Blendset plan of version {PLAN_FORMAT}; {cure}.")
+    record = read_record(path, _PlanRecord)
+    views = tuple(PlannedView(**{**vars(view), "camera": camera_from_dict(vars(view.camera))}) for view in record.views)
+    config = config_from_dict(record.config, str(path))
+    return PlanFile(record.run, record.scene, config, record.lighting, record.previewed, views)

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The funnel on disk: what became of every candidate, a JSON line each."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from blendset.errors import BlendsetError
+from blendset.files import atomic_write
+from blendset.placement.camera_plan import camera_to_dict, view_id
+from blendset.placement.gates import Verdict
+
+
+def write_funnel(path: Path, scene: str, verdicts: tuple[Verdict, ...], seed: int) -> None:
+    """One JSON line per candidate: camera, verdict, reason and figures."""
+    lines = []
+    for verdict in verdicts:
+        candidate = verdict.candidate
+        line = {
+            "view_id": view_id(scene, candidate, seed),
+            "subject": candidate.subject.id if candidate.subject else "",
+            "accepted": verdict.accepted,
+            "reason": verdict.reason,
+            "score": round(verdict.score, 6),
+            "figures": {name: round(value, 6) for name, value in sorted(verdict.figures.items()) if np.isfinite(value)},
+            "camera": camera_to_dict(candidate.camera),
+        }
+        lines.append(json.dumps(line, ensure_ascii=False))
+    atomic_write(path, "".join(f"{line}\n" for line in lines).encode())
+
+
+def read_funnel(path: Path) -> Counter[str]:
+    """Return a funnel file in short, as `Planned.counts` has it: candidates by reason, "accepted" among them."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        counts = Counter(json.loads(line)["reason"] or "accepted" for line in lines)
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise BlendsetError(f"{path} cannot be read ({error}); delete it, for it is needed for counts only.") from error
+    return counts + Counter(candidates=len(lines))

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What makes a rendered picture usable: its statistics, the limits they are held to, and the exposure that meets
+them best.
+
+The same measures judge a preview (with a margin) and the finished view, so the preview can be trusted to predict it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blendset.placement.framing import Framing
+
+LUMA = np.array([0.299, 0.587, 0.114])
+"""ITU-R BT.601, as in Pillow's mode "L", which BlendFusion's grey values are."""
+DARK, CLIPPED = 5, 250
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Grey statistics of a picture on the scale 0..255; shares in 0..1; None where there is no subject in it."""
+
+    mean: float
+    variance: float
+    dark_fraction: float
+    clipped_fraction: float
+    subject_mean: float | None
+    subject_deviation: float | None
+    subject_contrast: float | None
+
+
+def measure(grey: NDArray[Any], subject: NDArray[np.bool_] | None, noise_variance: float = 0.0) -> Statistics:
+    """Statistics of a grey image (H, W) in 0..255; `subject` (H, W) masks the subject's pixels."""
+    inside = grey[subject] if subject is not None and subject.any() else None
+    outside = grey[~subject] if inside is not None and subject is not None and not subject.all() else None
+    return Statistics(
+        mean=float(grey.mean()),
+        variance=max(float(grey.var()) - noise_variance, 0.0),
+        dark_fraction=float(np.mean(grey <= DARK)),
+        clipped_fraction=float(np.mean(grey >= CLIPPED)),
+        subject_mean=None if inside is None else float(inside.mean()),
+        subject_deviation=None if inside is None else float(np.sqrt(max(inside.var() - noise_variance, 0.0))),
+        subject_contrast=None if inside is None or outside is None else float(abs(inside.mean() - outside.mean())),
+    )
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a picture must keep to. `finished` is what a view is judged by; `preview` asks for a margin."""
+
+    mean: float
+    variance: float
+    dark_fraction: float
+    clipped_fraction: float
+    subject_mean: float
+    subject_deviation: float
+    share: tuple[float, float]
+    visible_fraction: float
+    truncation: float
+
+
+FINISHED = Limits(30, 300, 0.3, 1.0, 20, 0, (0.04, 0.70), 0.5, 0.15)
+"""BlendFusion's mean, variance and dark share (arXiv 2604.09022, 1.3), and our framing."""
+PREVIEW = Limits(38, 400, 0.22, 0.15, 34, 7, (0.052, 0.64), 0.57, 0.11)
+
+
+def light_faults(statistics: Statistics, limits: Limits) -> list[str]:
+    """Reason codes of everything about the light that breaks a limit."""
+    faults = []
+    if statistics.mean < limits.mean or statistics.dark_fraction > limits.dark_fraction:
+        faults.append("dark")
+    if statistics.clipped_fraction > limits.clipped_fraction:
+        faults.append("blown out")
+    if statistics.subject_mean is not None and statistics.subject_mean < limits.subject_mean:
+        faults.append("dark subject")
+    if statistics.variance < limits.variance:
+        faults.append("flat")
+    if statistics.subject_deviation is not None and statistics.subject_deviation < limits.subject_deviation:
+        faults.append("flat subject")
+    return faults
+
+
+def framing_faults(framing: Framing | None, limits: Limits) -> list[str]:
+    """Reason codes of everything about the framing that breaks a limit; nothing for views of the scene."""
+    if framing is None:
+        return []
+    faults = []
+    if framing.visible_fraction < limits.visible_fraction:
+        faults.append("hidden in picture")
+    if framing.subject_share < limits.share[0]:
+        faults.append("too little in picture")
+    if framing.subject_share > limits.share[1]:
+        faults.append("too much in picture")
+    if framing.truncation > limits.truncation:
+        faults.append("truncated in picture")
+    return faults
+
+
+def as_figures(*parts: Statistics | Framing | None) -> dict[str, float]:
+    """The figures of statistics and framing that there are, by name."""
+    return {
+        name: round(float(value), 6)
+        for part in parts
+        if part is not None
+        for name, value in asdict(part).items()
+        if value is not None
+    }
+
+
+def without_text(png: bytes) -> bytes:
+    """A PNG file without its text chunks: Cycles writes render times there, which differ from run to run."""
+    kept, at = [png[:8]], 8
+    while at < len(png):
+        end = at + 12 + int.from_bytes(png[at : at + 4], "big")
+        if png[at + 4 : at + 8] not in (b"tEXt", b"zTXt", b"iTXt", b"tIME", b"eXIf"):
+            kept.append(png[at:end])
+        at = end
+    return b"".join(kept)

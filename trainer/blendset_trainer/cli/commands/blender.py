@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`blendset blender`: finds, installs and checks Blenders."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from blendset.jobs.blenders import Blender, find_blender, installed_profile
+from blendset_trainer.cli.console import print_json, print_table
+from blendset_trainer.cli.parser import DONE, FAILED, Parser, command
+from blendset_trainer.rendering import private_blenders
+from blendset_trainer.rendering.worker import find_addon
+
+
+def add_blender(commands: argparse._SubParsersAction[Parser]) -> None:
+    """Add `blendset blender` and its commands."""
+    does = "Find, install and check Blenders"
+    blender = commands.add_parser("blender", help=does, description=f"{does}.", epilog="example: blendset blender list")
+    inner = blender.add_subparsers(required=True, metavar="COMMAND", title="commands")
+    install = command(
+        inner,
+        "install",
+        _install,
+        "Make a private Blender from the bpy package, for machines that have none",
+        f"blendset blender install --version {private_blenders.NEWEST}",
+    )
+    install.add_argument("--version", default=private_blenders.NEWEST, help="which Blender (default %(default)s)")
+    command(
+        inner, "list", _list, "Show the Blenders that are here; the first that works is used", "blendset blender list"
+    )
+    check = command(
+        inner,
+        "check",
+        _check,
+        "Render one frame on each device of a Blender",
+        "blendset blender check --blender /opt/blender/blender",
+    )
+    check.add_argument("--blender", metavar="PATH", help="a Blender executable, or a Python that has bpy")
+
+
+def _install(arguments: argparse.Namespace) -> int:
+    blender = private_blenders.install(arguments.version, os.environ)
+    print_json(_described(blender)) if arguments.json else print(f"{blender} is ready")
+    return DONE
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    found = list(private_blenders.found_blenders(os.environ))
+    if arguments.json:
+        print_json(
+            [
+                {"source": source, "path": str(path)}
+                | (_described(what) if isinstance(what, Blender) else {"error": str(what)})
+                for source, path, what in found
+            ]
+        )
+    elif not found:
+        print("No Blender was found; install one, or run 'blendset blender install'.")
+    else:
+        print_table(("found by", "Blender"), [(source, str(what)) for source, _, what in found])
+    return DONE
+
+
+def _described(blender: Blender) -> dict[str, str]:
+    return {"path": str(blender.path), "kind": blender.kind, "version": ".".join(map(str, blender.version))}
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    blender = find_blender(arguments.blender, os.environ)
+    devices = []
+    for device in private_blenders.try_devices(blender, installed_profile(blender, find_addon())):
+        devices.append(device)
+        if not arguments.json:
+            how = device["error"] or f"{device['seconds']:.1f} s"
+            print(f"{device['type']}  {device['name']}: {how}", flush=True)
+    if arguments.json:
+        print_json(_described(blender) | {"devices": devices})
+    return FAILED if any(device["error"] for device in devices) else DONE

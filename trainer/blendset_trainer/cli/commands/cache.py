@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`blendset cache`: what latents and text features lie beside a dataset or photos, and which of them nothing uses.
+
+Torch and its friends are imported when the command runs, not before.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from blendset.errors import BlendsetError
+from blendset_trainer.cli.console import print_json, print_table
+from blendset_trainer.cli.parser import DONE, Parser, command
+
+if TYPE_CHECKING:
+    from blendset_trainer.training.data.feature_cache import FeatureCache
+
+
+def add_cache(commands: argparse._SubParsersAction[Parser]) -> None:
+    """Add `blendset cache`."""
+    does = "Look after the latents and text features that training keeps"
+    cache = commands.add_parser(
+        "cache", help=does, description=f"{does}.", epilog="example: blendset cache info photos"
+    )
+    inner = cache.add_subparsers(required=True, metavar="COMMAND", title="commands")
+    info = command(
+        inner, "info", _info, "Show what is kept, by the model that made it", "blendset cache info kitchen-dataset"
+    )
+    collect = command(
+        inner,
+        "gc",
+        _collect,
+        "Show what is kept of pictures and captions that are no longer there, and remove it when told to",
+        "blendset cache gc kitchen-dataset --yes",
+    )
+    for each in (info, collect):
+        each.add_argument("folder", type=Path, metavar="FOLDER", help="a dataset's folder, or one of photos")
+    collect.add_argument("--yes", action="store_true", help="remove it")
+
+
+def _info(arguments: argparse.Namespace) -> int:
+    cache = _open(arguments.folder)
+    groups, debris = cache.groups(), cache.debris()
+    if arguments.json:
+        print_json({"made": groups, "damaged": [str(path) for path in debris]})
+        return DONE
+    total = sum(group.bytes for group in groups)
+    rows = [(group.made_by, str(group.entries), megabytes(group.bytes)) for group in groups]
+    print_table(("made by", "entries", "MB"), [*rows, ("in all", str(len(cache)), megabytes(total))])
+    for path in debris:
+        print(f"{path} is damaged or was never finished; 'blendset cache gc' removes it")
+    return DONE
+
+
+def _collect(arguments: argparse.Namespace) -> int:
+    cache = _open(arguments.folder)
+    unused, debris, before = cache.unused(_origins(arguments.folder)), cache.debris(), len(cache)
+    if arguments.yes:
+        cache.remove(unused)
+    if arguments.json:
+        print_json(
+            {"entries": before, "unused": len(unused), "damaged": list(map(str, debris)), "removed": arguments.yes}
+        )
+        return DONE
+    for path in debris:
+        print(f"{path} is damaged or was never finished")
+    print(f"{len(unused)} of {before} entries are of pictures or captions that are no longer there")
+    if (unused or debris) and not arguments.yes:
+        print("nothing was removed; --yes does it")
+    return DONE
+
+
+def megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f}"
+
+
+def _open(folder: Path) -> FeatureCache:
+    from blendset_trainer.training.data.feature_cache import FeatureCache  # with torch
+
+    if not folder.is_dir():
+        raise BlendsetError(f"{folder} is no folder; give that of a dataset, or of photos.")
+    return FeatureCache(folder)
+
+
+def _origins(folder: Path) -> set[str]:
+    """What stands for the pictures and captions that are in a folder today."""
+    from blendset_trainer.training.data.feature_cache import text_origin
+    from blendset_trainer.training.data.photos import photo_rows
+    from blendset_trainer.training.data.views import FORMS, view_rows
+
+    rows = view_rows(folder) if (folder / "dataset.json").is_file() else photo_rows(folder)
+    words = {text or "" for form in FORMS for text in rows[form].to_pylist()}
+    return {*rows["sha256"].to_pylist(), *map(text_origin, words | {""})}

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`blendset caption`: the captioners by name, and the command that runs one and puts its captions into the index."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, cast
+
+from blendset.dataset import Dataset
+from blendset_trainer.cli.console import counting, print_json
+from blendset_trainer.cli.executor import add_executor, executor_of
+from blendset_trainer.cli.parser import DONE, Parser, UsageError, command
+from blendset_trainer.stages.catalogue import CAPTIONERS
+from blendset_trainer.stages.folder import StageFolder
+from blendset_trainer.stages.registry import names, stage_of
+from blendset_trainer.stages.run import run_stage
+from blendset_trainer.stages.stage import Stage
+from blendset_trainer.stages.tables import figures_today, index_table
+
+
+def add_caption(commands: argparse._SubParsersAction[Parser]) -> None:
+    """Add `blendset caption`."""
+    caption = command(
+        commands,
+        "caption",
+        _caption,
+        "Say in words what each view shows; only views that have no caption yet, or were changed, are looked at",
+        "blendset caption kitchen-dataset --with metadata",
+    )
+    caption.add_argument("dataset", type=Path, metavar="DATASET", help="the dataset's folder")
+    caption.add_argument("--with", required=True, dest="captioner", metavar="CAPTIONER", help=names(CAPTIONERS))
+    caption.add_argument("--seed", type=int, help="metadata: another one says the same otherwise (default 0)")
+    caption.add_argument(
+        "--view-sets", action="store_true", default=None, help="hf, openai: one caption and a quality for each view set"
+    )
+    caption.add_argument(
+        "--no-facts",
+        action="store_false",
+        default=None,
+        dest="facts",
+        help="hf, openai: ask without saying what is in sight",
+    )
+    add_executor(caption)
+
+
+def _caption(arguments: argparse.Namespace) -> int:
+    dataset, stage, executor = Dataset(arguments.dataset), _stage(arguments), executor_of(arguments)
+    with counting(stage.name, quiet=arguments.json) as on_progress:
+        report = run_stage(dataset, stage, executor, on_progress)
+    captions = captions_of(dataset, stage)
+    dataset.rebuild_index(captions)
+    if arguments.json:
+        told = {"folder": str(report.folder), "made": report.made, "kept": report.kept, "unreadable": report.unreadable}
+        print_json(told | {"captions": captions})
+    else:
+        print(f"{stage.name}: {report.made} views captioned now, {report.kept} before")
+        for reason in (*report.notes, *report.unreadable.values()):
+            print(f"{stage.name}: {reason}", file=sys.stderr)
+        if silent := report.made + report.kept - len(captions):
+            print(f"{stage.name}: {silent} of them got no words; try another captioner for those", file=sys.stderr)
+    return DONE
+
+
+def _stage(arguments: argparse.Namespace) -> Stage:
+    """The captioner, with the options that were given; UsageError for one that it does not have."""
+    stage = cast(Any, stage_of(arguments.captioner, CAPTIONERS))
+    given = {name: getattr(arguments, name) for name in ("seed", "view_sets", "facts")}
+    given = {name: value for name, value in given.items() if value is not None}
+    if strange := [name for name in given if name not in {field.name for field in fields(stage)}]:
+        option = {"seed": "--seed", "view_sets": "--view-sets", "facts": "--no-facts"}[strange[0]]
+        raise UsageError(f"{option} is not for '{arguments.captioner}'; see 'blendset caption --help'.")
+    return cast(Stage, replace(stage, **given))
+
+
+def captions_of(dataset: Dataset, stage: Stage) -> dict[str, str]:
+    """The dense captions that a stage gave to today's pictures, by view id."""
+    index = index_table(dataset)
+    figures = figures_today(StageFolder.of(dataset.root, stage), index)
+    said = zip(index["view_id"].to_pylist(), figures["dense"].to_pylist(), strict=True) if figures is not None else ()
+    return {view_id: dense for view_id, dense in said if dense}

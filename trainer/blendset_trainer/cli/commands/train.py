@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`blendset train`: fine-tunes a model as a TOML says; the same command again goes on where it was interrupted."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from blendset.errors import BlendsetError
+from blendset.options import read_toml
+from blendset_trainer.cli.console import counting, print_json, print_table
+from blendset_trainer.cli.parser import DONE, Parser, UsageError, command
+from blendset_trainer.training_runs import PLAN_PNG
+
+if TYPE_CHECKING:
+    from blendset_trainer.training.settings import TrainConfig
+
+
+def add_train(commands: argparse._SubParsersAction[Parser]) -> None:
+    """Add `blendset train`."""
+    train = command(
+        commands,
+        "train",
+        _train,
+        "Fine-tune a diffusion model; the same command again goes on where it was interrupted",
+        "blendset train kitchen.toml --dry-run",
+    )
+    train.add_argument("config", type=Path, metavar="CONFIG.toml", help="the run; see docs/training.md")
+    train.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="train.batch=8, over the file")
+    train.add_argument("--dry-run", action="store_true", help="show which source trains which noise, and train nothing")
+    train.add_argument("--explain", action="store_true", help="show every option, and where its value comes from")
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    if not find_spec("diffusers"):
+        raise BlendsetError("Training needs diffusers; install 'blendset-trainer[train]'.")
+    config = _config(arguments)
+    if arguments.explain:
+        return _explain(arguments, config)
+    if arguments.dry_run:
+        return _show_plan(arguments, config)
+    from accelerate import Accelerator
+
+    from blendset_trainer.models.loading import best_device
+    from blendset_trainer.training.finishing import finish
+    from blendset_trainer.training.loop import train
+    from blendset_trainer.training.setup import prepare
+
+    whole = config.model.precision == "fp32" or best_device().type == "cpu"
+    accelerator = Accelerator(mixed_precision="no" if whole else config.model.precision)
+    tell = partial(accelerator.print, file=sys.stderr)
+    quiet = arguments.json or not accelerator.is_main_process
+    with counting("features encoded", quiet=quiet) as count:
+        run = prepare(config, accelerator, tell, lambda what, done, total: count(done, total))
+    with counting("pictures seen", quiet=quiet) as count:
+        train(run, count)
+    for reason in run.feed.failures.values():
+        tell(f"left out: {reason}")
+    folder, seen = finish(run), run.step * config.train.batch
+    if accelerator.is_main_process and arguments.json:
+        print_json({"folder": str(folder), "samples": seen, "steps": run.step})
+    elif accelerator.is_main_process:
+        print(f"{seen} pictures seen; what was trained is in {folder}")
+    return DONE
+
+
+def _config(arguments: argparse.Namespace) -> TrainConfig:
+    from blendset_trainer.training.settings import load_train_config
+
+    try:
+        return load_train_config(arguments.config, arguments.set)
+    except BlendsetError as error:
+        raise UsageError(str(error)) from error
+
+
+def _explain(arguments: argparse.Namespace, config: TrainConfig) -> int:
+    from blendset_trainer.training.settings import explained
+
+    rows = explained(config, read_toml(arguments.config), str(arguments.config), arguments.set)
+    if arguments.json:
+        print_json([dict(zip(("option", "value", "from"), row, strict=True)) for row in rows])
+    else:
+        print_table(("option", "value", "from"), rows)
+    return DONE
+
+
+def _show_plan(arguments: argparse.Namespace, config: TrainConfig) -> int:
+    from blendset_trainer.diffusion.families import scheduler_of
+    from blendset_trainer.training.data.sources import load_source
+    from blendset_trainer.training.setup import plan_of
+    from blendset_trainer.training.timesteps.report import plan_record, print_plan, write_plan
+
+    family, scheduler = scheduler_of(config.model.path, config.model.revision)
+    plan = plan_of(config, family.base, scheduler)
+    sizes = {source.name: len(load_source(source, references=config.references.count > 0)) for source in config.source}
+    write_plan(Path(config.out), plan, sizes, config.train.samples)
+    if arguments.json:
+        print_json(plan_record(plan, sizes, config.train.samples))
+        return DONE
+    print_plan(plan, sizes, config.train.samples)
+    for warning in plan.warnings():
+        print(f"\n{warning}")
+    print(f"\n{Path(config.out) / PLAN_PNG}")
+    return DONE

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`blendset` on the command line: one command per stage, each safe to run twice.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+
+from blendset import __version__
+from blendset.errors import BlendsetError
+from blendset_trainer.cli.commands.blender import add_blender
+from blendset_trainer.cli.commands.cache import add_cache
+from blendset_trainer.cli.commands.calibrate import add_calibrate
+from blendset_trainer.cli.commands.caption import add_caption
+from blendset_trainer.cli.commands.export import add_export, add_unpack
+from blendset_trainer.cli.commands.plan import add_plan
+from blendset_trainer.cli.commands.prompts import add_prompts
+from blendset_trainer.cli.commands.render import add_render
+from blendset_trainer.cli.commands.report import add_report
+from blendset_trainer.cli.commands.sample import add_sample
+from blendset_trainer.cli.commands.score import add_score
+from blendset_trainer.cli.commands.select import add_select
+from blendset_trainer.cli.commands.synthesize import add_synthesize
+from blendset_trainer.cli.commands.train import add_train
+from blendset_trainer.cli.commands.verify import add_verify
+from blendset_trainer.cli.parser import FAILED, INTERRUPTED, WRONG_USAGE, Parser, UsageError
+
+COMMANDS = (
+    add_plan,
+    add_render,
+    add_verify,
+    add_caption,
+    add_score,
+    add_select,
+    add_report,
+    add_export,
+    add_unpack,
+    add_prompts,
+    add_train,
+    add_calibrate,
+    add_cache,
+    add_sample,
+    add_synthesize,
+    add_blender,
+)
+"""What adds each command to the parser, in the order of the help."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster's polite end is treated as Ctrl-C
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        arguments = build_parser().parse_args(words)
+        code = int(arguments.run(arguments))
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # of `blendset ... | head`, which has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except BlendsetError as error:
+        print(f"blendset: {error}", file=sys.stderr)
+        if "--debug" in words:
+            traceback.print_exc()
+        return WRONG_USAGE if isinstance(error, UsageError) else FAILED
+    except KeyboardInterrupt:
+        print("blendset: interrupted; what is finished is kept, and the same command goes on.", file=sys.stderr)
+        return INTERRUPTED
+
+
+def build_parser() -> Parser:
+    """Return the parser of the whole command line."""
+    top = Parser(
+        prog="blendset",
+        description="Turns Blender scenes into training sets.",
+        epilog="example: blendset render kitchen.blend --out kitchen-dataset",
+    )
+    top.add_argument("--version", action="version", version=f"blendset {__version__}")
+    commands = top.add_subparsers(required=True, metavar="COMMAND", title="commands")
+    for add_command in COMMANDS:
+        add_command(commands)
+    return top
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line's manners: a wrong word is answered in one sentence that names the nearest right one.
+
+Nothing here knows a command; `cli` does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import glob
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from blendset.config import Config, config_from_arguments
+from blendset.errors import BlendsetError
+
+DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+"""Exit codes."""
+
+
+class UsageError(BlendsetError):
+    """The command line says something that it cannot mean: exit code 2."""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that raises UsageError, takes no abbreviations, and answers for its own unknown options."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        known, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return known, unknown
+
+    def error(self, message: str) -> NoReturn:
+        wrong = re.search(r"(?:unrecognized arguments:|invalid choice:) '?([^\s'=]+)", message)
+        if not wrong:
+            raise UsageError(f"{message}; see '{self.prog} --help'.")
+        near = difflib.get_close_matches(wrong[1], self._words(), n=1)
+        cure = f"did you mean '{near[0]}'?" if near else f"see '{self.prog} --help'."
+        raise UsageError(f"'{self.prog}' does not know '{wrong[1]}'; {cure}")
+
+    def _words(self) -> list[str]:
+        """Every option and choice that this parser knows."""
+        options = [word for action in self._actions for word in action.option_strings]
+        return options + [str(word) for action in self._actions for word in action.choices or ()]
+
+
+def command(
+    commands: argparse._SubParsersAction[Parser],
+    name: str,
+    run: Callable[..., int],
+    does: str,
+    example: str,
+    **options: Any,
+) -> Parser:
+    """A command with what every command has."""
+    added = commands.add_parser(name, help=does, description=f"{does}.", epilog=f"example: {example}", **options)
+    added.add_argument("--json", action="store_true", help="one JSON document on standard output, for programs")
+    added.add_argument("--debug", action="store_true", help="show where an error comes from")
+    added.set_defaults(run=run)
+    return added
+
+
+def positive(text: str) -> int:
+    """The type of an option that takes a whole number above 0."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return number
+
+
+def share(text: str) -> float:
+    """The type of an option that takes a number from 0 to 1."""
+    number = float(text)
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 1")
+    return number
+
+
+def add_scenes(command: Parser) -> None:
+    """Add SCENE and --blender to a command."""
+    command.add_argument("scenes", nargs="+", metavar="SCENE", help=".blend files, folders of them, or patterns")
+    command.add_argument("--blender", metavar="PATH", help="a Blender executable, or a Python that has bpy")
+
+
+def config_of(arguments: argparse.Namespace, default: Config | None = None) -> Config:
+    """The configuration that file and command line give; what is wrong in it is wrong usage."""
+    try:
+        return config_from_arguments(arguments, default)
+    except BlendsetError as error:
+        raise UsageError(str(error)) from error
+
+
+def scenes_of(words: Iterable[str]) -> list[Path]:
+    """The .blend files that files, folders and patterns name, each once, in a fixed order."""
+    found = [path for word in words for path in _scenes_in(word)]
+    return list({path.resolve(): path for path in found}.values())
+
+
+def _scenes_in(word: str) -> Sequence[Path]:
+    path = Path(word).expanduser()
+    if path.is_file():
+        return [path]
+    inside = path.rglob("*.blend") if path.is_dir() else map(Path, glob.glob(str(path), recursive=True))
+    scenes = sorted(each for each in inside if each.is_file())
+    if not scenes and not path.exists() and not glob.has_magic(str(path)):
+        raise UsageError(f"{word} does not exist; check the path.")
+    if not scenes:
+        raise UsageError(f"{word} names no scene; give a .blend file, a folder that holds some, or a pattern.")
+    return scenes

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The families of models that can be fine-tuned, and how one is loaded: by what its model_index.json calls itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import diffusers
+import torch
+from diffusers import DiffusionPipeline
+from diffusers.utils import logging
+from transformers.utils import logging as transformers_logging
+
+from blendset.errors import BlendsetError
+from blendset.records import read_json
+from blendset_trainer.diffusion.families.family import Conditions, Family
+from blendset_trainer.diffusion.families.flux import Flux
+from blendset_trainer.diffusion.families.pixart import PixArtAlpha, PixArtSigma
+from blendset_trainer.diffusion.families.stable_diffusion import StableDiffusion
+from blendset_trainer.diffusion.families.stable_diffusion_3 import StableDiffusion3
+from blendset_trainer.diffusion.families.stable_diffusion_xl import StableDiffusionXL
+from blendset_trainer.models.weights import loading, model_index
+
+__all__ = ["Conditions", "Family", "load_family", "scheduler_of"]
+
+for each in (logging, transformers_logging):
+    each.disable_progress_bar()  # a command has a bar of its own
+    each.set_verbosity_error()  # and says itself that a caption is too long
+
+FAMILIES: dict[str, type[Family]] = {
+    "FluxPipeline": Flux,
+    "PixArtAlphaPipeline": PixArtAlpha,
+    "PixArtSigmaPipeline": PixArtSigma,
+    "StableDiffusionPipeline": StableDiffusion,
+    "StableDiffusion3Pipeline": StableDiffusion3,
+    "StableDiffusionXLPipeline": StableDiffusionXL,
+}
+"""By the pipeline's class in diffusers."""
+
+
+def load_family(model: str, *, dtype: torch.dtype, revision: str = "", full: bool = False) -> Family:
+    """The pipeline in a folder or on the hub, on the CPU, in `dtype`; for `full` training the denoiser in float32.
+
+    A VAE that overflows in half precision is kept in float32. Raises BlendsetError for what is no such pipeline.
+    """
+    source, index = model_index(model, "model_index.json", revision)
+    parts = read_json(index)
+    family = _family_of(parts.get("_class_name"), model)
+    absent = [name for name, kind in parts.items() if isinstance(kind, list) and kind[0] is None]
+    denoiser = torch.float32 if full else dtype
+    with loading(model, f"a {family.name} pipeline"):
+        pipeline = DiffusionPipeline.from_pretrained(
+            source,
+            revision=revision or None,
+            dtype={family.part: denoiser, "default": dtype},
+            use_safetensors=True,
+            trust_remote_code=False,
+            **dict.fromkeys([*absent, *family.left_out]),
+        )
+    pipeline.set_progress_bar_config(disable=True)
+    if dtype == torch.float16 and pipeline.vae.config.get("force_upcast"):
+        pipeline.vae.to(torch.float32)
+    return family(pipeline, model, index.parent, denoiser)
+
+
+def scheduler_of(model: str, revision: str = "") -> tuple[type[Family], Any]:
+    """A model's family and scheduler, for which no weights are needed."""
+    source, index = model_index(model, "model_index.json", revision)
+    parts = read_json(index)
+    family = _family_of(parts.get("_class_name"), model)
+    with loading(model, f"a {family.name} pipeline"):
+        kind = getattr(diffusers, parts["scheduler"][1])
+        return family, kind.from_pretrained(source, subfolder="scheduler", revision=revision or None)
+
+
+def _family_of(kind: str | None, model: str) -> type[Family]:
+    if kind not in FAMILIES:
+        raise BlendsetError(
+            f"{model} is a {kind or 'model without a class'}, which Blendset cannot train; "
+            f"name a model of {', '.join(sorted({family.name for family in FAMILIES.values()}))}."
+        )
+    return FAMILIES[kind]

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every export starts from, and the folder that it ends in.
+
+A source is the views to export, all of a dataset or those of a selection; a folder appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from blendset.dataset import PASSES, RGB, Dataset
+from blendset.errors import BlendsetError
+from blendset.files import disk_errors, sha256_bytes
+from blendset.records import ViewRecord
+from blendset_trainer.selection.files import read_chosen
+from blendset_trainer.selection.splits import HELD_OUT
+from blendset_trainer.stages.tables import index_table
+from blendset_trainer.synthetic_views import has_camera
+
+
+@dataclass(frozen=True)
+class Source:
+    """Views of a dataset in the order to export them, their captions, and the ids that are held out of training."""
+
+    dataset: Dataset
+    views: tuple[ViewRecord, ...]
+    captions: Mapping[str, str]
+    held_out: frozenset[str] = frozenset()
+
+    def splits(self, train: str, held_out: str) -> dict[str, list[ViewRecord]]:
+        """The views by split, under the names that a format has for the two; an empty split is left out."""
+        parts: dict[str, list[ViewRecord]] = {train: [], held_out: []}
+        for view in self.views:
+            parts[held_out if view.view_id in self.held_out else train].append(view)
+        return {name: views for name, views in parts.items() if views}
+
+    def with_cameras(self) -> Source:
+        """The views whose camera is known; BlendsetError where there is none."""
+        views = tuple(view for view in self.views if has_camera(view.camera))
+        if not views:
+            raise BlendsetError(f"No view of {self.dataset.root} has a known camera; choose another format.")
+        return replace(self, views=views)
+
+    def read(self, view: ViewRecord, name: str = RGB) -> bytes:
+        """The bytes of a view's file, its picture by default; BlendsetError where they are not what was written."""
+        path = self.dataset.view_folder(view.scene, view.view_id) / name
+        data = read_bytes(path)
+        if sha256_bytes(data) != view.files[name].sha256:
+            raise BlendsetError(f"{path} was changed: its SHA-256 is not the one in its record; render it again.")
+        return data
+
+
+def open_source(dataset: Dataset, selection: str = "") -> Source:
+    """All views of a dataset, or those of selections/<selection>.parquet in their order.
+
+    Raises BlendsetError where there is no such selection, no view, or a view that the dataset no longer has.
+    """
+    index = index_table(dataset).select(["view_id", "caption"]).to_pylist()
+    captions = {row["view_id"]: row["caption"] for row in index if row["caption"]}
+    if not selection:
+        return Source(dataset, tuple(dataset.views()), captions)
+    splits = _splits(dataset, selection)
+    known = {view.view_id: view for view in dataset.views() if view.view_id in splits}
+    if lost := [view_id for view_id in splits if view_id not in known]:
+        raise BlendsetError(
+            f"Selection '{selection}' names {lost[0]}, which {dataset.root} does not hold; make the selection again."
+        )
+    held_out = frozenset(view_id for view_id, split in splits.items() if split == HELD_OUT)
+    return Source(dataset, tuple(known[view_id] for view_id in splits), captions, held_out)
+
+
+def _splits(dataset: Dataset, selection: str) -> dict[str, str]:
+    """The split of each view of a selection, in order of choice."""
+    chosen = read_chosen(dataset, selection)
+    if not chosen.num_rows:
+        raise BlendsetError(f"Selection '{selection}' chose no view; make it again with looser rules.")
+    return dict(zip(chosen["view_id"].to_pylist(), chosen["split"].to_pylist(), strict=True))
+
+
+def read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BlendsetError(
+            f"{path} cannot be read ({error.strerror}); run 'blendset verify' on its dataset."
+        ) from error
+
+
+def with_passes(views: Sequence[ViewRecord]) -> list[ViewRecord]:
+    """The views that know depth and objects of each pixel; photos and generated pictures do not."""
+    return [view for view in views if has_passes(view)]
+
+
+def has_passes(view: ViewRecord) -> bool:
+    return PASSES in view.files
+
+
+def by_scene(views: Sequence[ViewRecord]) -> dict[str, list[ViewRecord]]:
+    """The views of each scene, scenes in order of their names."""
+    scenes: dict[str, list[ViewRecord]] = {scene: [] for scene in sorted({view.scene for view in views})}
+    for view in views:
+        scenes[view.scene].append(view)
+    return scenes
+
+
+def parts(views: Sequence[ViewRecord], size: Callable[[ViewRecord], int], limit: int) -> Iterator[list[ViewRecord]]:
+    """The views in order, in lists whose sizes stay within the limit; a view above it gets one of its own."""
+    members: list[ViewRecord] = []
+    total = 0
+    for view in views:
+        if members and total + size(view) > limit:
+            yield members
+            members, total = [], 0
+        members.append(view)
+        total += size(view)
+    if members:
+        yield members
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a file of an export and the folders above it; the whole export is renamed into place later."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+
+
+def as_json(value: Any) -> bytes:
+    """Compact JSON in UTF-8."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """A temporary folder beside `out` that becomes `out` when all went well and is removed when not.
+
+    Raises BlendsetError where `out` holds something already, and where the disk refuses.
+    """
+    out = out.absolute()
+    with disk_errors(out):
+        if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+            raise BlendsetError(f"{out} is not empty; choose a new or empty folder, or remove it first.")
+        temporary = out.with_name(f".{out.name}.{secrets.token_hex(4)}.tmp")
+        temporary.mkdir(parents=True)
+        try:
+            yield temporary
+            with suppress(FileNotFoundError):
+                out.rmdir()  # an empty one: Windows renames onto no folder
+            temporary.rename(out)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)

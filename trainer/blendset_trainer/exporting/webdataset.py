@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""WebDataset shards that become the same folder again, byte for byte, and an index for random access to their files.
+
+<split>-*.tar hold the views, records.tar everything else, index.parquet where in which archive each file is.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import tarfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from blendset.dataset import INDEX, VIEW_RECORD
+from blendset.errors import BlendsetError
+from blendset.records import ViewRecord
+from blendset_trainer.exporting.source import Source, parts, read_bytes
+from blendset_trainer.selection.splits import HELD_OUT
+from blendset_trainer.stages.tables import CACHE
+
+SHARD_BYTES = 512_000_000
+RECORDS, CONTENTS = "records.tar", "index.parquet"
+VIEWS = "views"
+CAPTION = "txt"
+"""The member with a view's caption, for loaders of pictures and texts; a folder has it elsewhere."""
+SCHEMA = pa.schema(
+    {"shard": pa.string(), "member": pa.string(), "view_id": pa.string(), "offset": pa.int64(), "size": pa.int64()}
+)
+
+
+# ---- packing ---------------------------------------------------------------------------------------------------------
+
+
+def export(source: Source, out: Path, shard_bytes: int = SHARD_BYTES) -> int:
+    """Pack the views into shards of at most about `shard_bytes`; a selection takes its lines of the index along."""
+    for split, views in source.splits("train", HELD_OUT).items():
+        for number, members in enumerate(parts(views, _size, shard_bytes)):
+            files = (file for view in members for file in _view_files(source, view))
+            _write_archive(out / f"{split}-{number:06d}.tar", files)
+    _write_archive(out / RECORDS, _other_files(source))
+    rows = [row for archive in sorted(out.glob("*.tar")) for row in contents(archive)]
+    pq.write_table(pa.Table.from_pylist(rows, SCHEMA), out / CONTENTS)
+    return len(source.views)
+
+
+def _size(view: ViewRecord) -> int:
+    return sum(entry.bytes for entry in view.files.values())
+
+
+def _view_files(source: Source, view: ViewRecord) -> Iterator[tuple[str, bytes]]:
+    """A view's files: WebDataset takes what stands before the first dot of a name for the sample."""
+    folder = source.dataset.view_folder(view.scene, view.view_id)
+    sample = folder.relative_to(source.dataset.root).as_posix()
+    for name in sorted(view.files):
+        yield f"{sample}.{name}", source.read(view, name)
+    yield f"{sample}.{VIEW_RECORD}", read_bytes(folder / VIEW_RECORD)
+    if view.view_id in source.captions:
+        yield f"{sample}.{CAPTION}", source.captions[view.view_id].encode()
+
+
+def _other_files(source: Source) -> Iterator[tuple[str, bytes]]:
+    """Everything but the views, what can be made again, and hidden files, which are locks and debris."""
+    root = source.dataset.root
+    for top in sorted(root.iterdir()):
+        for path in sorted(top.rglob("*")) if top.is_dir() and top.name not in (VIEWS, CACHE) else [top]:
+            place = path.relative_to(root)
+            if path.is_file() and not any(part.startswith(".") for part in place.parts):
+                yield place.as_posix(), _index_of(source) if path == root / INDEX else read_bytes(path)
+
+
+def _index_of(source: Source) -> bytes:
+    """The lines of metadata.jsonl about the source's views."""
+    views = {view.view_id for view in source.views}
+    lines = read_bytes(source.dataset.root / INDEX).splitlines(keepends=True)
+    return b"".join(line for line in lines if line.strip() and json.loads(line).get("view_id") in views)
+
+
+def _write_archive(path: Path, files: Iterable[tuple[str, bytes]]) -> None:
+    """A tar whose members have neither time nor owner, so that equal files give equal bytes."""
+    with tarfile.open(path, "w") as archive:
+        for name, data in files:
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+
+
+# ---- unpacking -------------------------------------------------------------------------------------------------------
+
+
+def unpack(shards: Path, out: Path) -> int:
+    """Make the dataset in an empty folder again from what `export` wrote; return the number of its files.
+
+    Raises BlendsetError where an archive is missing, damaged, or would write anywhere but into `out`.
+    """
+    listed: dict[str, list[Mapping[str, Any]]] = {}
+    for row in _read_contents(shards / CONTENTS):
+        listed.setdefault(row["shard"], []).append(row)
+    for shard, rows in listed.items():
+        archive = shards / shard
+        try:
+            if not archive.is_file():
+                raise tarfile.ReadError("it is missing")
+            if list(contents(archive)) != rows:
+                raise tarfile.ReadError(f"its files are not those that {CONTENTS} lists")
+            _unpack_archive(archive, out)
+        except tarfile.TarError as error:
+            raise BlendsetError(f"{archive} cannot be unpacked ({error}); copy the shards again.") from error
+    return sum(map(len, listed.values()))
+
+
+def _read_contents(path: Path) -> list[dict[str, Any]]:
+    try:
+        if not path.is_file():
+            raise pa.ArrowInvalid("it is missing")
+        table = pq.read_table(path, partitioning=None)
+        if not table.schema.equals(SCHEMA):
+            raise pa.ArrowInvalid("it has other columns")
+    except (OSError, pa.ArrowException) as error:
+        raise BlendsetError(
+            f"{path} cannot be read ({error}); give a folder that 'blendset export --to webdataset' made."
+        ) from error
+    return list(table.to_pylist())
+
+
+def contents(archive: Path) -> Iterator[dict[str, Any]]:
+    """Where each file of an archive is: seek to `offset` in `shard` and read `size` bytes."""
+    with tarfile.open(archive, "r:") as file:
+        for member in file:
+            place = PurePosixPath(member.name)
+            yield {
+                "shard": archive.name,
+                "member": member.name,
+                "view_id": place.name.partition(".")[0] if _is_of_view(place) else "",
+                "offset": member.offset_data,
+                "size": member.size,
+            }
+
+
+def _unpack_archive(path: Path, out: Path) -> None:
+    with tarfile.open(path, "r:") as archive:
+        for member in archive:
+            target = out / _place(member.name)
+            data = archive.extractfile(member) if member.isreg() else None
+            if data is None or not target.resolve().is_relative_to(out.resolve()):
+                raise BlendsetError(
+                    f"{path} holds {member.name!r}, which is no file inside a dataset; use archives of another source."
+                )
+            if target.suffix or target.name != CAPTION:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with target.open("wb") as file:
+                    shutil.copyfileobj(data, file)
+
+
+def _is_of_view(member: PurePosixPath) -> bool:
+    return member.parts[:1] == (VIEWS,)
+
+
+def _place(name: str) -> PurePosixPath:
+    """Where in the dataset a member belongs; the inverse of what `_view_files` does to names."""
+    place = PurePosixPath(name)
+    if not _is_of_view(place):
+        return place
+    sample, _, file = place.name.partition(".")
+    return place.parent / sample / file

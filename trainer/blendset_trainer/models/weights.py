@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a model's weights are, and which revision they are: a folder or file here, or a repository on the hub.
+
+Nothing is fetched unless the user named it, and what cannot be had is one sentence. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from textwrap import shorten
+
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+)
+from huggingface_hub.utils import logging
+from safetensors import SafetensorError
+
+from blendset.errors import BlendsetError
+from blendset.files import sha256_bytes, sha256_file
+
+logging.set_verbosity_error()  # what goes wrong is said once, in our own words
+
+MODEL_FILES = "*.bin", "*.json", "*.jinja", "*.model", "*.pt", "*.pth", "*.safetensors", "*.txt"
+"""What decides a model's answers; a README beside them does not."""
+
+LIBRARY_ERRORS = AttributeError, ImportError, LookupError, OSError, RuntimeError, TypeError, ValueError
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A model that can be loaded: a local path or a hub id, and the hash of its files or its commit."""
+
+    source: str
+    revision: str
+    local: bool
+
+    @property
+    def commit(self) -> str | None:
+        """What to ask the hub for; None for local files."""
+        return None if self.local else self.revision
+
+
+def find_model(name: str) -> Weights:
+    """The transformers model in a local folder or on the hub; BlendsetError where there is none or no network."""
+    source, index = model_index(name, "config.json")
+    local = Path(source).is_dir()
+    return Weights(source, revision_of(Path(source) if local else index), local)
+
+
+def model_index(name: str, index: str, revision: str = "") -> tuple[str, Path]:
+    """Where a model is (a folder or a hub id), and the file that says what it is: `index` names it.
+
+    Raises BlendsetError where there is none, or no network.
+    """
+    folder = local_path(name)
+    if folder is None:
+        return name, hub_file(name, index, revision)
+    if not (folder / index).is_file():
+        raise BlendsetError(f"{folder} holds no model (it has no {index}); give a folder that save_pretrained made.")
+    return str(folder), folder / index
+
+
+def find_file(name: str) -> Path:
+    """A file of weights: a local path, or OWNER/REPOSITORY/FILE on the hub."""
+    path = local_path(name)
+    if path is not None:
+        return path
+    owner, _, rest = name.partition("/")
+    repository, _, file = rest.partition("/")
+    if not file:
+        raise BlendsetError(f"{name} names no file of weights; give a path, or OWNER/REPOSITORY/FILE on the hub.")
+    return hub_file(f"{owner}/{repository}", file)
+
+
+def local_path(name: str) -> Path | None:
+    """The path that a name is; None for what can only be a hub id. BlendsetError for a path that does not exist."""
+    path = Path(name).expanduser()
+    if path.exists():
+        return path
+    if path.is_absolute() or name.startswith(("~", ".")) or "\\" in name:
+        raise BlendsetError(f"{name} does not exist; give the path of a model, or its id on the Hugging Face Hub.")
+    return None
+
+
+def hub_file(repository: str, file: str, revision: str = "") -> Path:
+    """A file of a hub repository, from the cache where it is there."""
+    with fetching(repository):
+        return Path(hf_hub_download(repository, file, revision=revision or None))
+
+
+@contextmanager
+def fetching(name: str) -> Iterator[None]:
+    """Turn what goes wrong on the way to the hub into one sentence about the model `name`."""
+    try:
+        yield
+    except GatedRepoError as error:
+        raise BlendsetError(
+            f"{name} is gated; accept its terms on huggingface.co and log in with `hf auth login`."
+        ) from error
+    except (RepositoryNotFoundError, HFValidationError) as error:
+        raise BlendsetError(f"{name} is neither a path here nor a model on the Hugging Face Hub; check it.") from error
+    except LocalEntryNotFoundError as error:
+        raise BlendsetError(
+            f"{name} needs the network and the Hugging Face Hub cannot be reached; "
+            "connect, or give the path of a copy on this machine."
+        ) from error
+    except EntryNotFoundError as error:
+        raise BlendsetError(f"{name} is a model of another kind ({_first_line(error)}); name one that fits.") from error
+    except OSError as error:  # HfHubHTTPError is one too
+        raise BlendsetError(
+            f"{name} could not be fetched ({_first_line(error)}); "
+            "check the network, or give the path of a copy on this machine."
+        ) from error
+
+
+def revision_of(path: Path) -> str:
+    """The commit of a file in the hub's cache, else the SHA-256 of a file, or of the model's files in a folder."""
+    if path.parent.parent.name == "snapshots":
+        return path.parent.name
+    if path.is_file():
+        return sha256_file(path)
+    files = sorted({file for pattern in MODEL_FILES for file in path.rglob(pattern) if file.is_file()})
+    lines = [f"{sha256_file(file)} {file.relative_to(path).as_posix()}\n" for file in files]
+    return sha256_bytes("".join(lines).encode())
+
+
+@contextmanager
+def loading(name: str, kind: str) -> Iterator[None]:
+    """Turn what a library says about weights that it cannot load into one sentence."""
+    try:
+        yield
+    except (*LIBRARY_ERRORS, SafetensorError, UnpicklingError) as error:
+        raise BlendsetError(
+            f"{name} cannot be loaded as {kind} ({_first_line(error)}); name a model of that kind, whole and in its "
+            "library's own code (remote code stays off)."
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return shorten(line, 160, placeholder=" ...").rstrip(".")

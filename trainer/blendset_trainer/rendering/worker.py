@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The chosen Blender with the add-on in it, as the command that starts workers."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+
+from blendset import __version__
+from blendset.errors import BlendsetError
+from blendset.jobs.blenders import find_blender, installed_profile, worker_command
+from blendset.jobs.child import WorkerCommand
+
+
+def find_worker(choice: str | None) -> WorkerCommand:
+    """The command that starts workers in the chosen Blender, with the add-on that came with this program in it."""
+    blender = find_blender(choice, os.environ)
+    return partial(worker_command, blender, installed_profile(blender, find_addon()))
+
+
+def find_addon() -> Path:
+    """Return the zip of the add-on that came with this program; BlendsetError where it was not built."""
+    path = Path(__file__).parents[1] / "addon" / f"blendset-{__version__}.zip"
+    if not path.is_file():
+        raise BlendsetError(
+            "The Blender add-on is missing here; in a source checkout run 'make addon', else reinstall."
+        )
+    return path

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Running a stage over a dataset: what has no row yet is computed, what cannot be read is listed, nothing is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from blendset.dataset import Dataset
+from blendset_trainer.stages.executors.task import Executor, Job
+from blendset_trainer.stages.folder import StageFolder
+from blendset_trainer.stages.shards import SHARD_VIEWS, missing_shards
+from blendset_trainer.stages.stage import Stage, record_of
+from blendset_trainer.stages.tables import index_table
+
+
+@dataclass(frozen=True)
+class StageReport:
+    """What a run did: rows made now, rows that were there, the views without a row, with the reasons, and what a
+    person should know besides."""
+
+    folder: Path
+    made: int
+    kept: int
+    unreadable: dict[str, str]
+    notes: tuple[str, ...]
+
+
+def run_stage(
+    dataset: Dataset,
+    stage: Stage,
+    executor: Executor,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    shard_views: int = SHARD_VIEWS,
+) -> StageReport:
+    """Bring the rows of a stage up to date; safe to interrupt and to run again.
+
+    `on_progress` hears of views done and of how many there are to do. Raises BlendsetError for what stops the whole
+    stage (no model, no space); views that cannot be read only end in the report and in quarantine.json.
+    """
+    index, folder = index_table(dataset), StageFolder.of(dataset.root, stage)
+    shards = list(missing_shards(dataset.root, record_of(stage), index, folder.have(), shard_views))
+    folder.begin(stage)
+    done, total = 0, sum(map(len, shards))
+    unreadable: dict[str, str] = {}
+    notes: dict[str, None] = {}
+    on_progress(done, total)
+    for each in executor.run(Job(dataset, stage), shards) if shards else ():
+        done += each.views
+        unreadable |= each.unreadable
+        notes |= dict.fromkeys(each.notes)
+        on_progress(done, total)
+    folder.quarantine(unreadable)
+    return StageReport(folder.path, total - len(unreadable), len(index) - total, unreadable, tuple(notes))

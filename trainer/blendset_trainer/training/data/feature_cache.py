@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Latents and text features on disk, in safetensors shards, under keys that are hashes of all that they were made from.
+
+So an entry is never stale, only unused: what it was made from is said beside it, and `unused` finds what is gone.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from blendset.errors import BlendsetError
+from blendset.files import TEMPORARY_FILES, atomic_write, disk_errors, sha256_bytes
+from blendset.records import canonical_json
+from blendset_trainer.stages.tables import CACHE
+
+FEATURES = "features"
+"""In the cache of a dataset or a folder of photos."""
+MADE_BY, ORIGINS = "made_by", "origins"
+"""Metadata of a shard: what made its entries; what each is made from, by key, as JSON."""
+DEBRIS_AGE_S = 3600.0
+"""After which a temporary file is no longer being written."""
+
+Features = Mapping[str, torch.Tensor]
+
+
+def latent_key(content: str, revision: str, dtype: torch.dtype) -> str:
+    """The key of a picture's latents: `pictures.content_key`, the VAE's revision, how they are kept."""
+    return _key("latents", content, revision, str(dtype))
+
+
+def text_key(text: str, revision: str) -> str:
+    """The key of a text's features: the words, the encoders' revision."""
+    return _key("text", text, revision)
+
+
+def text_origin(words: str) -> str:
+    """What stands for a caption in `Entry.origins`."""
+    return sha256_bytes(words.encode())
+
+
+def _key(*parts: str) -> str:
+    return sha256_bytes(canonical_json(parts))[:32]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Features to keep, and the hashes of the pictures or of the caption that they were made from."""
+
+    features: Features
+    origins: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Group:
+    """What one model has made: entries, and the bytes of their shards."""
+
+    made_by: str
+    entries: int
+    bytes: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Shard:
+    """An open shard: the names of each key's tensors, and what each was made from."""
+
+    path: Path
+    handle: Any
+    made_by: str
+    names: Mapping[str, Sequence[str]]
+    origins: Mapping[str, Sequence[str]]
+
+    def entry(self, key: str) -> Entry:
+        return Entry({name: self.handle.get_tensor(f"{key}/{name}") for name in self.names[key]}, self.origins[key])
+
+
+class FeatureCache:
+    """The features in a folder, as they were when it was opened and with what was added since.
+
+    Opening reads headers only, and features are read through memory maps. Any number of readers and writers may share
+    the folder. `damaged` are shards that cannot be read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Open `<folder>/cache/features`, of a dataset or a folder of photos; it need not be there yet."""
+        self.root = folder / CACHE / FEATURES
+        self.damaged: list[Path] = []
+        self._shards: dict[Path, _Shard] = {}
+        self._holder: dict[str, _Shard] = {}
+        for path in sorted(self.root.glob("*.safetensors")):
+            self._open(path)
+
+    def __len__(self) -> int:
+        return len(self._holder)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._holder
+
+    def get(self, key: str) -> Features:
+        """The features under a key; BlendsetError where there are none."""
+        if key not in self:
+            raise BlendsetError(f"{self.root} has no entry {key}; start the training again, which fills it.")
+        return self._holder[key].entry(key).features
+
+    def add(self, entries: Mapping[str, Entry], made_by: str) -> None:
+        """Keep entries as one shard, whole or not at all; those that are there already are left out."""
+        fresh = {key: entry for key, entry in sorted(entries.items()) if key not in self}
+        if fresh:
+            self._write(fresh, made_by)
+
+    def groups(self) -> list[Group]:
+        """What there is, by what made it."""
+        names = sorted({shard.made_by for shard in self._shards.values()})
+        return [self._group(name) for name in names]
+
+    def unused(self, origins: Collection[str]) -> set[str]:
+        """The keys of entries that were made from anything else than these pictures and captions."""
+        known = set(origins)
+        shards = self._shards.values()
+        return {key for shard in shards for key, its in shard.origins.items() if not known.issuperset(its)}
+
+    def debris(self) -> list[Path]:
+        """Damaged shards, and what killed writers left."""
+        before = time.time() - DEBRIS_AGE_S
+        temporary = [path for path in sorted(self.root.glob(TEMPORARY_FILES)) if path.stat().st_mtime < before]
+        return [*self.damaged, *temporary]
+
+    def remove(self, keys: Collection[str]) -> None:
+        """Remove these entries, and debris. What shares a shard with one is written anew first: nothing else is ever
+        missing.
+        """
+        for shard in list(self._shards.values()):
+            kept = {key: shard.entry(key) for key in shard.names if key not in keys}
+            if len(kept) < len(shard.names):
+                if kept:
+                    self._write(kept, shard.made_by)
+                self._forget(shard)
+                _unlink(shard.path)
+        for path in self.debris():
+            _unlink(path)
+        self.damaged.clear()
+
+    def _group(self, made_by: str) -> Group:
+        shards = [shard for shard in self._shards.values() if shard.made_by == made_by]
+        keys = {key for shard in shards for key in shard.names}
+        return Group(made_by, len(keys), sum(shard.path.stat().st_size for shard in shards))
+
+    def _write(self, entries: Mapping[str, Entry], made_by: str) -> None:
+        tensors = {
+            f"{key}/{name}": tensor.detach().cpu().contiguous()
+            for key, entry in entries.items()
+            for name, tensor in entry.features.items()
+        }
+        origins = {key: list(entry.origins) for key, entry in entries.items()}
+        path = self.root / f"{_key(*sorted(entries))}.safetensors"
+        atomic_write(path, save(tensors, {MADE_BY: made_by, ORIGINS: json.dumps(origins)}))
+        self._open(path)
+
+    def _open(self, path: Path) -> None:
+        try:
+            handle: Any = safe_open(path, framework="pt")
+            told = handle.metadata()
+            origins = json.loads(told[ORIGINS])
+            names: dict[str, list[str]] = {key: [] for key in origins}
+            for each in handle.keys():  # noqa: SIM118 - it is no mapping
+                key, _, name = each.partition("/")
+                names[key].append(name)
+        except (OSError, SafetensorError, TypeError, LookupError, ValueError):
+            self.damaged.append(path)
+            return
+        shard = self._shards[path] = _Shard(path, handle, told[MADE_BY], names, origins)
+        self._holder |= dict.fromkeys(names, shard)
+
+    def _forget(self, shard: _Shard) -> None:
+        del self._shards[shard.path]
+        self._holder = {key: holder for key, holder in self._holder.items() if holder is not shard}
+
+
+def _unlink(path: Path) -> None:
+    with disk_errors(path):
+        path.unlink(missing_ok=True)

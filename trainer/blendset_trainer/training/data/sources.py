@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a source of pictures is in a training configuration, and the samples that it has: views, grids of a view set,
+tiled photos.
+
+A source keeps its rows as a table, and a sample is made when it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from blendset.errors import BlendsetError
+from blendset.options import REQUIRED, option
+from blendset_trainer.training.data.photos import photo_rows
+from blendset_trainer.training.data.views import FORMS, view_rows
+from blendset_trainer.training.draws import uniform
+from blendset_trainer.training.timesteps.settings import BandSettings
+
+ALONE = "no other view of its set or subject"
+SINGLE, GRID, TILED = "single", "grid", "tiled"
+UNEVEN_DEG = 30.0
+"""How far from a right angle neighbours in a grid may be; 21 views around give 85.7 degrees at least."""
+
+
+@dataclass(frozen=True)
+class CaptionSettings:
+    """How often each form of caption is used, to one another."""
+
+    short: float = option(0.45, "how often the short caption", at_least=0)
+    dense: float = option(0.45, "how often the dense caption", at_least=0)
+    none: float = option(0.1, "how often no words at all, which classifier-free guidance needs", at_least=0)
+
+
+@dataclass(frozen=True)
+class SourceSettings:
+    """Pictures of one kind, from a dataset or a folder, and how they are trained on."""
+
+    name: str = option(REQUIRED, "what the plan and the logs call it")
+    kind: str = option("render", "where the pictures come from", choices=("render", "synthetic", "photo"))
+    dataset: str = option("", "a Blendset dataset's folder")
+    selection: str = option("", "which of the dataset's views; empty is all")
+    folder: str = option("", "instead of a dataset: a folder of pictures with captions beside them")
+    layout: str = option(
+        SINGLE,
+        "one picture; the 2x2 grid of a view set by azimuth; one picture four times, as a companion of grids",
+        choices=(SINGLE, GRID, TILED),
+    )
+    crop: str = option("centre", "what of a picture to keep; random draws anew each time", choices=("centre", "random"))
+    prefix: str = option("", "words before each caption, say of the layout")
+    background: float = option(1.0, "loss weight of pixels that are not the subject's; 1 masks nothing", at_least=0)
+    captions: CaptionSettings = field(default_factory=CaptionSettings)
+    bands: tuple[BandSettings, ...] = ()
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One thing to train on. `pictures` are one, or four as they stand in a grid: top left, top right, bottom left,
+    bottom right; `hashes`, `passes` (None where there are none) and `subjects` (ids in passes.exr) go with them.
+
+    `size` is a picture's width and height; `lowest` and `highest` bound the log SNR that it may train.
+    """
+
+    id: str
+    pictures: tuple[Path, ...]
+    hashes: tuple[str, ...]
+    passes: tuple[Path | None, ...]
+    subjects: tuple[tuple[int, ...], ...]
+    captions: Mapping[str, str]
+    size: tuple[int, int]
+    weight: float
+    lowest: float
+    highest: float
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A source that was loaded. `rows` has the schema `views.ROWS`; `members` (samples, 1 or 4) says which of them make
+    each sample; `left_out` counts, by reason, what could not be used. `groups` (samples,) are numbers, alike where
+    samples can be references to each other, or None where there are to be none.
+    """
+
+    settings: SourceSettings
+    root: Path
+    rows: pa.Table
+    members: NDArray[np.int64]
+    left_out: Mapping[str, int]
+    groups: NDArray[np.int64] | None = None
+
+    @property
+    def name(self) -> str:
+        return self.settings.name
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Width and height of each sample's pictures, in pixels. Shape (samples, 2)."""
+        size = np.stack([self.rows[side].to_numpy() for side in ("width", "height")], axis=1)
+        return size[self.members[:, 0]]
+
+    def __getitem__(self, number: int) -> Sample:
+        rows = [{name: values[row].as_py() for name, values in self._read.items()} for row in self.members[number]]
+        first = rows[0]
+        return Sample(
+            id=first["set"] if len(rows) > 1 else first["id"],
+            pictures=tuple(self.root / row["picture"] for row in rows),
+            hashes=tuple(row["sha256"] for row in rows),
+            passes=tuple(self.root / row["passes"] if row["passes"] else None for row in rows),
+            subjects=tuple(tuple(row["subject"] or ()) for row in rows),
+            captions={form: first[form] for form in FORMS if first[form]},
+            size=(first["width"], first["height"]),
+            weight=min(row["weight"] for row in rows),
+            lowest=max(row["lowest"] for row in rows),
+            highest=min(row["highest"] for row in rows),
+        )
+
+    def siblings(self, number: int) -> NDArray[np.int64]:
+        """The other samples of a sample's group."""
+        assert self.groups is not None
+        alike = self.groups == self.groups[number]
+        alike[number] = False
+        return np.flatnonzero(alike)
+
+    @cached_property
+    def _read(self) -> dict[str, pa.ChunkedArray]:
+        """The columns that a sample is made of."""
+        return {
+            name: self.rows[name] for name in self.rows.column_names if name not in ("group", "azimuth", "held_out")
+        }
+
+    def __iter__(self) -> Iterator[Sample]:
+        return map(self.__getitem__, range(len(self)))
+
+    def text(self, sample: Sample, seed: int, visit: int) -> str:
+        """The words that go with a sample this time: a function of the seed, the sample and the visit."""
+        said = self.settings.captions
+        at = uniform(seed, "caption", sample.id, visit) * (said.short + said.dense + said.none)
+        if at >= said.short + said.dense:
+            return ""
+        form, other = FORMS if at < said.short else FORMS[::-1]
+        return self.settings.prefix + sample.captions.get(form, sample.captions.get(other, ""))
+
+    def texts(self, sample: Sample) -> dict[str, str]:
+        """All words that can go with a sample, and the caption that each is made of."""
+        said = self.settings.captions
+        forms = [form for form in FORMS if getattr(said, form) > 0]
+        captions = {sample.captions.get(form) or next(iter(sample.captions.values())) for form in forms}
+        wordless = said.none > 0 or self.groups is not None  # references have no words
+        return {self.settings.prefix + words: words for words in sorted(captions)} | ({"": ""} if wordless else {})
+
+
+def load_source(
+    settings: SourceSettings, base: Path = Path(), *, held_out: bool = False, references: bool = False
+) -> Source:
+    """The samples of a source that are for training, or those held out of it (of which there may be none).
+
+    With `references` only those that have another view to refer to. Paths are relative to `base`. Raises BlendsetError
+    where nothing is left to train on, in one sentence.
+    """
+    _check(settings, references)
+    root = base / Path(settings.folder or settings.dataset).expanduser()
+    rows = photo_rows(root) if settings.folder else view_rows(root, settings.kind, settings.selection)
+    left_out: dict[str, int] = {}
+    rows = _kept(rows, pc.greater(rows["height"], 0), "unreadable", left_out)
+    rows = _kept(rows, pc.equal(rows["held_out"], held_out), "for training" if held_out else "held out", left_out)
+    if settings.captions.short + settings.captions.dense > 0:
+        rows = _kept(rows, pc.fill_null(pc.not_equal(_words(rows), ""), False), "no caption", left_out)
+    if references:
+        rows = _kept(rows, pa.array(_in_company(_groups(rows))), ALONE, left_out)
+    members = np.arange(rows.num_rows)[:, None]
+    if settings.layout == GRID:
+        members, lost = _grids(rows)
+        left_out["no four views around"] = lost
+    if not len(members) and not held_out:
+        raise _nothing_left(settings, root, left_out)
+    counted = {why: count for why, count in left_out.items() if count}
+    return Source(settings, root, rows.combine_chunks(), members, counted, _groups(rows) if references else None)
+
+
+def _check(settings: SourceSettings, references: bool) -> None:
+    name = f"Source '{settings.name}'"
+    if references and (settings.layout != SINGLE or settings.folder):
+        raise BlendsetError(
+            f"{name} has no single views of a dataset, which references are taken from; use a dataset with "
+            'layout = "single", or references.count = 0.'
+        )
+    if bool(settings.dataset) == bool(settings.folder):
+        raise BlendsetError(f"{name} needs either a dataset or a folder; give one of them.")
+    if settings.selection and settings.folder:
+        raise BlendsetError(f"{name} has a folder, which has no selections; leave 'selection' out.")
+    if settings.layout == GRID and settings.folder:
+        raise BlendsetError(f'{name} has a folder, which has no view sets; use layout = "tiled" or "single".')
+    if settings.captions.short + settings.captions.dense + settings.captions.none <= 0:
+        raise BlendsetError(f"{name} has captions that are never used; give short, dense or none more than 0.")
+
+
+def _words(rows: pa.Table) -> pa.ChunkedArray:
+    return pc.coalesce(rows["dense"], rows["short"])
+
+
+def _kept(rows: pa.Table, good: Any, why: str, left_out: dict[str, int]) -> pa.Table:
+    kept = rows.filter(good)
+    left_out[why] = rows.num_rows - kept.num_rows
+    return kept
+
+
+def _groups(rows: pa.Table) -> NDArray[np.int64]:
+    """A number for each row, the same for pictures of one size and group; -1 without a group."""
+    sizes = (rows[side].cast(pa.string()) for side in ("width", "height"))
+    code = pc.binary_join_element_wise(rows["group"], *sizes, "/").combine_chunks().dictionary_encode().indices
+    return np.asarray(pc.fill_null(code, -1).to_numpy(zero_copy_only=False)).astype(np.int64)
+
+
+def _in_company(groups: NDArray[np.int64]) -> NDArray[np.bool_]:
+    counts = np.bincount(groups + 1)
+    return (groups >= 0) & (counts[groups + 1] > 1)
+
+
+def _grids(rows: pa.Table) -> tuple[NDArray[np.int64], int]:
+    """Four rows a quarter turn apart for each view set that has them, from its smallest azimuth on, shape (sets, 4);
+    and how many rows are of no such set.
+    """
+    code = rows["set"].combine_chunks().dictionary_encode().indices
+    group = pc.fill_null(code, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+    azimuth = np.asarray(rows["azimuth"].to_numpy()) % 360
+    ordered = np.lexsort([azimuth, group])
+    ordered = ordered[group[ordered] >= 0]
+    begins = np.flatnonzero(np.diff(group[ordered], prepend=-1))
+    counts = np.diff(begins, append=len(ordered))
+    begins, counts = begins[counts >= 4], counts[counts >= 4]
+    quarters = begins[:, None] + np.rint(np.arange(4) * counts[:, None] / 4).astype(np.int64)
+    grids = ordered[quarters]
+    turns = np.diff(azimuth[grids], append=azimuth[grids[:, :1]]) % 360
+    even = (np.abs(turns - 90) <= UNEVEN_DEG).all(axis=1)
+    in_order = np.argsort(grids[even].min(axis=1), kind="stable")
+    return grids[even][in_order], rows.num_rows - int(counts[even].sum())
+
+
+def _nothing_left(settings: SourceSettings, root: Path, left_out: dict[str, int]) -> BlendsetError:
+    why, count = next(item for item in reversed(left_out.items()) if item[1])
+    cure = {
+        "unreadable": "check the files",
+        "held out": "make the selection again with a smaller share held out",
+        ALONE: "render several views of each subject, or use references.count = 0",
+        "no caption": "caption it, or train it without words (captions.short = captions.dense = 0)",
+        "no four views around": "render some with --preset orbit-4, or use layout = \"single\"",
+    }[why]  # fmt: skip
+    return BlendsetError(f"Source '{settings.name}' has nothing to train on in {root} ({why}: {count}); {cure}.")

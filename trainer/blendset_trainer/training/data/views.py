@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The views of a dataset as rows to train on: pictures, captions, and what a selection says of each.
+
+Reads tables only and opens no view's folder, so that a million views are there in seconds.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from blendset.dataset import CAPTION, Dataset
+from blendset.errors import BlendsetError
+from blendset_trainer.selection.files import read_chosen
+from blendset_trainer.selection.splits import HELD_OUT
+from blendset_trainer.stages.stage import INPUTS
+from blendset_trainer.stages.tables import captions, index_table
+
+ROWS = pa.schema(
+    {"id": pa.string(), "set": pa.string(), "group": pa.string(), "azimuth": pa.float64(), "picture": pa.string(),
+     "sha256": pa.string(), "width": pa.int64(), "height": pa.int64(), "passes": pa.string(),
+     "subject": pa.list_(pa.int64()), "short": pa.string(), "dense": pa.string(), "weight": pa.float32(),
+     "lowest": pa.float64(), "highest": pa.float64(), "held_out": pa.bool_()}
+)  # fmt: skip
+"""Of a source, one per picture; its group is its view set, else all views of its subject. Paths are relative to its
+folder; `lowest` and `highest` bound log SNR."""
+NEEDED = {
+    *(
+        "view_id",
+        "scene",
+        "subject",
+        "view_set",
+        "azimuth_deg",
+        "source",
+        "rgb_file_name",
+        "width",
+        "height",
+        "passes_path",
+    ),
+    *("subject_objects", *INPUTS.values()),
+}
+"""Columns of the index; the last are what captions are keyed by."""
+FORMS = "short", "dense"
+"""Of captions."""
+
+
+def view_rows(root: Path, kind: str = "", selection: str = "") -> pa.Table:
+    """The views of a dataset whose source is `kind` (or any), all or those of a selection in its order; schema ROWS.
+
+    Raises BlendsetError where there are none, or where the selection does not fit the dataset.
+    """
+    dataset = Dataset(root)
+    views = _with_captions(dataset, index_table(dataset, sorted(NEEDED)))
+    views = _chosen(dataset, views, selection) if selection else _all(views)
+    rows = views.filter(pc.equal(views["source"], kind)) if kind else views
+    if not rows.num_rows:
+        there = " and ".join(sorted(pc.unique(views["source"]).to_pylist()))
+        what = f"Selection '{selection}' of {root}" if selection else f"{root}"
+        raise BlendsetError(f"{what} holds no view whose source is '{kind}', but {there or 'none at all'}; name those.")
+    return _rows(rows)
+
+
+def _with_captions(dataset: Dataset, index: pa.Table) -> pa.Table:
+    """The index with a short and a dense caption, null where there is none; one that is foreign to us is dense."""
+    said = captions(dataset, index, FORMS)
+    said["dense"] = pc.coalesce(said["dense"], index[CAPTION])
+    for form, texts in said.items():
+        index = index.append_column(form, texts)
+    return index
+
+
+def _all(views: pa.Table) -> pa.Table:
+    one = {"weight": pa.scalar(1.0, pa.float32()), "noise_band": pa.scalar(""), "split": pa.scalar("")}
+    for name, value in one.items():
+        views = views.append_column(name, pa.repeat(value, views.num_rows))
+    return views
+
+
+def _chosen(dataset: Dataset, views: pa.Table, selection: str) -> pa.Table:
+    chosen = read_chosen(dataset, selection)
+    place = pc.index_in(chosen["view_id"], views["view_id"].combine_chunks())
+    if place.null_count:
+        lost = chosen["view_id"].filter(pc.is_null(place))[0]
+        raise BlendsetError(
+            f"Selection '{selection}' names {lost}, which {dataset.root} does not hold; make the selection again."
+        )
+    views = views.take(place)
+    for name in ("weight", "noise_band", "split"):
+        views = views.append_column(name, chosen[name])
+    return views
+
+
+def _rows(views: pa.Table) -> pa.Table:
+    sets, subjects = (_in_scene(views, name) for name in ("view_set", "subject"))
+    lowest, highest = _bounds(views["noise_band"])
+    columns = {
+        "id": views["view_id"], "set": sets, "group": pc.coalesce(sets, subjects),
+        "azimuth": views["azimuth_deg"], "picture": views["rgb_file_name"], "sha256": views["rgb_sha256"],
+        "width": views["width"], "height": views["height"], "passes": views["passes_path"],
+        "subject": views["subject_objects"], **{form: views[form] for form in FORMS}, "weight": views["weight"],
+        "lowest": lowest, "highest": highest, "held_out": pc.equal(views["split"], HELD_OUT),
+    }  # fmt: skip
+    return pa.table(columns).cast(ROWS)
+
+
+def _in_scene(views: pa.Table, name: str) -> pa.ChunkedArray:
+    """A column's names with their scene, null where empty."""
+    named = pc.binary_join_element_wise(views["scene"], views[name], "/")
+    return pc.if_else(pc.equal(views[name], ""), pa.scalar(None, pa.string()), named)
+
+
+def _bounds(bands: pa.ChunkedArray) -> tuple[pa.Array, pa.Array]:
+    """The lowest and highest log SNR that each noise band allows."""
+    encoded = bands.combine_chunks().dictionary_encode()
+    ends = [noise_band(text) for text in encoded.dictionary.to_pylist()]
+    each = [pa.array([pair[end] for pair in ends], pa.float64()).take(encoded.indices) for end in (0, 1)]
+    return each[0], each[1]
+
+
+_NUMBER = r"[-+]?[0-9]*\.?[0-9]+"
+_BAND = re.compile(
+    rf"(?:(?P<low>{_NUMBER}) *<= *)?log_snr(?: *>= *(?P<least>{_NUMBER}))?(?: *<= *(?P<high>{_NUMBER}))?"
+)
+
+
+def noise_band(text: str) -> tuple[float, float]:
+    """The lowest and highest log SNR of a selection's noise band: "log_snr <= 0.647", "-2 <= log_snr <= 3", "" for all.
+
+    Raises BlendsetError for anything else.
+    """
+    found = _BAND.fullmatch(text.strip() or "log_snr")
+    if not found or (found["low"] and found["least"]):
+        raise BlendsetError(f"'{text}' is no noise band; write it as 'log_snr <= 0.647' or '-2 <= log_snr <= 3'.")
+    return float(found["low"] or found["least"] or -math.inf), float(found["high"] or math.inf)

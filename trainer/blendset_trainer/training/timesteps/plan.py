@@ -1,0 +1,314 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which source trains which noise levels, and how often: Bootstrap3D's training timestep reschedule (arXiv 2406.00093)
+as one table of mass over sources and cells of the noise axis, from which shares and draws are derived.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from blendset.errors import BlendsetError
+from blendset.options import nearest
+from blendset_trainer.diffusion.densities import BaseDensity, ascending, interpolated
+from blendset_trainer.diffusion.noise import Prediction
+
+Weighting = Callable[[Tensor], Tensor]
+"""From log-SNR to the weight of the loss, up to a factor."""
+SPARSE, DENSE, WORTH_A_WORD = 0.2, 5.0, 0.001
+"""Times the base density that are warned about, from this mass on."""
+
+
+@dataclass(frozen=True)
+class Band:
+    """Noise levels that a source may train, as log-SNR; a level on a boundary belongs to the noisier side.
+
+    Where other sources train too, weights decide who how often. A soft edge is the log-SNR over which the weight fades,
+    half of it on each side of the boundary.
+    """
+
+    cleanest: float = torch.inf
+    noisiest: float = -torch.inf
+    weight: float = 1.0
+    soft_edge: float = 0.0
+
+
+@dataclass(frozen=True)
+class SourcePolicy:
+    """What a source may train. `offset` moves its density along the log-SNR axis; below 0 is noisier."""
+
+    source: str
+    bands: tuple[Band, ...]
+    offset: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class TimestepPlan:
+    """How training's mass lies over sources and noise.
+
+    `mass` (sources, N) is that of each cell of the base density; it sums to 1. `cuts` (bands + 1,) are the fractions of
+    the base between which loss is reported.
+    """
+
+    sources: tuple[str, ...]
+    base: BaseDensity
+    mass: Tensor
+    cuts: Tensor
+    weighting: Weighting
+
+    def shares(self) -> dict[str, float]:
+        """How much of training each source takes; sums to 1."""
+        return dict(zip(self.sources, self.mass.sum(1).tolist(), strict=True))
+
+    def pdf(self, source: str) -> Tensor:
+        """The probability of each cell for a source, (N,)."""
+        mass = self.mass[self._row(source)]
+        return mass / mass.sum()
+
+    def marginal(self) -> Tensor:
+        """The probability of each cell over all sources, (N,)."""
+        return self.mass.sum(0)
+
+    def responsibility(self) -> Tensor:
+        """The probability of each source given the cell, (sources, N); nan where nothing is trained."""
+        return self.mass / self.marginal()
+
+    @property
+    def edges(self) -> Tensor:
+        """The fractions of the base that cells lie between, (N + 1,)."""
+        return self.base.below
+
+    @cached_property
+    def log_snr(self) -> Tensor:
+        """The log-SNR of each cell, (N,)."""
+        return _log_snr(self.base)
+
+    def level(self, source: str, u: Tensor, lowest: Tensor | None = None, highest: Tensor | None = None) -> Tensor:
+        """Levels of a source's density for u (B,) in [0, 1), by its inverse; each depends on its own u and bounds only.
+
+        `lowest` and `highest` (B,) bound single samples by log-SNR (nan is no bound), within their source's bands.
+        BlendsetError where nothing is left of those.
+        """
+        below = self._below[self._row(source)]
+        first, last = _cut(self.base, highest, torch.inf), _cut(self.base, lowest, -torch.inf)
+        least, most = interpolated(first, self.edges, below), interpolated(last, self.edges, below)
+        if bool((most <= least).any()):
+            raise _nothing_left(source, most <= least, lowest, highest)
+        at = _before(most, least + u.double() * (most - least))
+        cell = torch.searchsorted(below, at, right=True) - 1
+        low, high = self.edges[cell], self.edges[cell + 1]
+        fraction = low + (at - below[cell]) / (below[cell + 1] - below[cell]) * (high - low)
+        return self.base.level(_before(high.minimum(last), fraction.maximum(first)))
+
+    def loss_weight(self, source: str, level: Tensor) -> Tensor:
+        """Weights of the loss at levels (B,), of mean 1 over the source's density, so that no share is changed."""
+        return self.weighting(self.base.axis.log_snr(level)) / self._mean_weights[self._row(source)]
+
+    def effective_mass(self) -> Tensor:
+        """Share x weight of the loss, (sources, bands); sums to 1."""
+        return self.by_band(self.mass * self.weighting(self.log_snr) / self._mean_weights[:, None])
+
+    def by_band(self, values: Tensor) -> Tensor:
+        """Sums over the cells of each band: (..., N) to (..., bands)."""
+        band = torch.searchsorted(self.cuts[1:-1], self.edges[:-1], right=True)
+        return values.new_zeros(*values.shape[:-1], len(self.cuts) - 1).index_add_(-1, band, values)
+
+    def band_of(self, level: Tensor) -> Tensor:
+        """The band of each level, an index into `band_names`; any shape."""
+        return torch.searchsorted(self.cuts[1:-1], self.base.cut(self.base.axis.log_snr(level)), right=True)
+
+    @cached_property
+    def band_names(self) -> tuple[str, ...]:
+        """The bands in the levels of the axis, cleanest first."""
+        return tuple(_named(self.base, low, high) for low, high in pairwise(self.cuts.tolist()))
+
+    def warnings(self) -> Iterator[str]:
+        """A sentence for each stretch that is trained much less or much more often than the base density would."""
+        base, marginal = self.edges.diff(), self.marginal()
+        for start, stop in (*_runs(marginal < SPARSE * base), *_runs(marginal > DENSE * base)):
+            usual, here = float(base[start:stop].sum()), float(marginal[start:stop].sum())
+            if max(usual, here) >= WORTH_A_WORD:
+                where = _named(self.base, *self.edges[[start, stop]].tolist())
+                often = f"trained {here / usual:.2g} times as often as the model's own density would"
+                yield f"{where} is {often if here else 'never trained'}."
+
+    @cached_property
+    def _below(self) -> Tensor:
+        """The probability before each edge, (sources, N + 1), from 0 to exactly 1."""
+        total = torch.cumsum(self.mass, 1)
+        return torch.cat([torch.zeros_like(total[:, :1]), total / total[:, -1:]], 1)
+
+    @cached_property
+    def _mean_weights(self) -> Tensor:
+        return (self.mass * self.weighting(self.log_snr)).sum(1) / self.mass.sum(1)
+
+    def _row(self, source: str) -> int:
+        if source not in self.sources:
+            raise unknown_source(source, self.sources)
+        return self.sources.index(source)
+
+
+def timestep_plan(
+    policies: Sequence[SourcePolicy],
+    base: BaseDensity,
+    *,
+    shares: Mapping[str, float] | None = None,
+    floor: float = 0.0,
+    weighting: Weighting = torch.ones_like,
+) -> TimestepPlan:
+    """Derive the table. Without `shares`, each level's mass is the base's, split by the weights of the sources there.
+
+    With `shares` (free mode) each source keeps a density of its own, and the marginal is what comes of it.
+    `floor` is the least mass of every band between boundaries, taken from the others in proportion.
+    BlendsetError where a source can train nothing or, without `shares`, where nobody trains a level.
+    """
+    sources = tuple(each.source for each in policies)
+    base = base.with_edges(_boundaries(policies))
+    cuts = _cuts(policies, base)
+    wanted = torch.stack([_wanted(each, base) for each in policies])
+    mass = _with_floor(base.below, cuts, floor)
+    for start, stop in _runs(wanted.sum(0) == 0) if shares is None else ():
+        where = _named(base, *base.below[[start, stop]].tolist())
+        raise BlendsetError(f"No source trains {where}; give one a band there, or set mode = 'free' to leave it out.")
+    table = mass * (wanted / wanted.sum(0) if shares is None else wanted)
+    for source, total in zip(sources, table.sum(1).tolist(), strict=True):
+        if not total > 0:
+            raise BlendsetError(f"Source '{source}' can train no noise level; give its bands weight and room.")
+    if shares is not None:
+        share = torch.tensor([shares[source] for source in sources], dtype=torch.float64)
+        table *= (share / share.sum() / table.sum(1))[:, None]
+    return TimestepPlan(sources, base, table, cuts, weighting)
+
+
+def min_snr(prediction: Prediction, gamma: float) -> Weighting:
+    """Min-SNR-gamma (arXiv 2303.09556): min(SNR, gamma) on the error in x0, as a weight on what is predicted.
+
+    That error is sigma/alpha times the one in epsilon, sigma times the one in v or in flow.
+    """
+
+    def weight(log_snr: Tensor) -> Tensor:
+        snr = log_snr.exp()
+        if prediction == "epsilon":
+            return (gamma / snr).clamp(max=1)
+        capped = snr.clamp(max=gamma)
+        if prediction == "sample":
+            return capped
+        return capped / (1 + snr if prediction == "v_prediction" else (1 + snr.sqrt()) ** 2)
+
+    return weight
+
+
+def unknown_source(source: str, known: Sequence[str]) -> BlendsetError:
+    """One sentence about a source that nobody declared."""
+    near = nearest(source, known)
+    cure = f"did you mean '{near}'?" if near else f"there are {', '.join(known)}."
+    return BlendsetError(f"There is no source '{source}'; {cure}")
+
+
+def _boundaries(policies: Sequence[SourcePolicy]) -> Tensor:
+    """The log-SNR wherever a band begins, ends or fades."""
+    bands = [band for policy in policies for band in policy.bands]
+    places = [end + side * band.soft_edge / 2 for band in bands for end in _ends(band) for side in (-1, 0, 1)]
+    return torch.tensor(places, dtype=torch.float64)
+
+
+def _cuts(policies: Sequence[SourcePolicy], base: BaseDensity) -> Tensor:
+    """All boundaries of bands, or quarters of the base where there is none."""
+    ends = [end for policy in policies for band in policy.bands for end in _ends(band)]
+    cuts = ascending(base.cut(torch.tensor([torch.inf, -torch.inf, *ends], dtype=torch.float64)))
+    if len(cuts) > 2:
+        return cuts
+    quarters = base.cut(base.axis.log_snr(base.level(torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64))))
+    return ascending(cuts, quarters)
+
+
+def _ends(band: Band) -> tuple[float, float]:
+    return band.cleanest, band.noisiest
+
+
+def _wanted(policy: SourcePolicy, base: BaseDensity) -> Tensor:
+    """The weight of a source in each cell, before others are asked, (N,)."""
+    windows = [_window(policy.source, band, base) for band in policy.bands]
+    hard = [window > 0 for window, band in zip(windows, policy.bands, strict=True) if not band.soft_edge]
+    if bool((sum(hard, torch.zeros(1)) > 1).any()):
+        raise BlendsetError(f"Bands of source '{policy.source}' overlap; let one end where the next begins.")
+    wanted = torch.stack([band.weight * window for window, band in zip(windows, policy.bands, strict=True)]).sum(0)
+    moved = base.fraction(-base.edges - policy.offset).diff()
+    return wanted * moved / base.below.diff() if policy.offset else wanted
+
+
+def _window(source: str, band: Band, base: BaseDensity) -> Tensor:
+    """1 inside the band, 0 outside, between them on a soft edge, (N,)."""
+    first, last = base.cut(torch.tensor(_ends(band), dtype=torch.float64))
+    if first >= last:
+        raise BlendsetError(
+            f"The band of source '{source}' from log-SNR {band.cleanest:.4g} down to {band.noisiest:.4g} holds no "
+            f"noise level of {base.axis.name}; widen it."
+        )
+    if not band.soft_edge:
+        return torch.logical_and(base.below[:-1] >= first, base.below[:-1] < last).double()
+    log_snr = _log_snr(base)
+    inside = torch.minimum(band.cleanest - log_snr, log_snr - band.noisiest).nan_to_num(nan=torch.inf)
+    return (inside / band.soft_edge + 0.5).clamp(0, 1)
+
+
+def _with_floor(edges: Tensor, cuts: Tensor, floor: float) -> Tensor:
+    """The mass of cells (N,) once no band between cuts has less than `floor`."""
+    band = torch.searchsorted(cuts[1:-1], edges[:-1], right=True)
+    have = cuts.diff()
+    if floor * len(have) > 1:
+        raise BlendsetError(f"A floor of {floor:g} for each of {len(have)} bands is more than there is; lower it.")
+    low = torch.zeros_like(have, dtype=torch.bool)
+    for _ in have:  # a band that gives may come to the floor itself
+        wanted = torch.where(low, floor, have * (1 - floor * low.sum()) / have[~low].sum())
+        low |= wanted < floor
+    return edges.diff() * (wanted / have)[band]
+
+
+def _log_snr(base: BaseDensity) -> Tensor:
+    """The log-SNR of the level in the middle of each cell, (N,)."""
+    return base.axis.log_snr(base.level((base.below[:-1] + base.below[1:]) / 2))
+
+
+def _named(base: BaseDensity, low: float, high: float) -> str:
+    """The levels between two fractions."""
+    ends = torch.tensor([low, high], dtype=torch.float64)
+    if base.axis.discrete:
+        first, last = base.level(torch.stack([ends[0], _before(ends[1], ends[1])])).tolist()
+        return f"t {first}-{last}"
+    least, most = base.level(ends).tolist()
+    if low > 0 and high < 1:
+        return f"sigma {least:.3g}-{most:.3g}"
+    return f"sigma below {most:.3g}" if high < 1 else f"sigma above {least:.3g}" if low > 0 else "every sigma"
+
+
+def _runs(marked: Tensor) -> Iterator[tuple[int, int]]:
+    """Where stretches of marked cells begin and end."""
+    padded = torch.cat([torch.zeros(1), marked.double(), torch.zeros(1)]).diff()
+    starts, stops = (padded > 0).nonzero()[:, 0].tolist(), (padded < 0).nonzero()[:, 0].tolist()
+    return zip(starts, stops, strict=True)
+
+
+def _cut(base: BaseDensity, bound: Tensor | None, none: float) -> Tensor:
+    """Samples' bounds as fractions, (B,), or one for all."""
+    given = torch.tensor([none]) if bound is None else bound.nan_to_num(nan=none, posinf=torch.inf, neginf=-torch.inf)
+    return base.cut(given.double())
+
+
+def _before(end: Tensor, value: Tensor) -> Tensor:
+    """The value, kept below the end."""
+    return value.minimum(torch.nextafter(end, torch.zeros_like(end)))
+
+
+def _nothing_left(source: str, empty: Tensor, lowest: Tensor | None, highest: Tensor | None) -> BlendsetError:
+    bounds = [(word, bound) for word, bound in (("above", lowest), ("below", highest)) if bound is not None]
+    said = " and ".join(f"{word} {float(bound[empty][0]):.4g}" for word, bound in bounds)
+    return BlendsetError(
+        f"A sample of source '{source}' may train log-SNR {said} only, where the source has no band; "
+        "leave the sample out, or widen its bounds or the bands."
+    )

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a user writes about noise levels, [plan] and [[source.bands]], and the plan that comes of it.
+
+Boundaries carry units; all become log-SNR here, so that the paper's t = 200 is 261 on Stable Diffusion, not 200.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from blendset.errors import BlendsetError
+from blendset.options import option
+from blendset_trainer.diffusion.densities import BASES, BaseDensity, base_density
+from blendset_trainer.diffusion.noise import AXES, NoiseAxis, Prediction, axis_named
+from blendset_trainer.training.timesteps.plan import (
+    Band,
+    SourcePolicy,
+    TimestepPlan,
+    min_snr,
+    timestep_plan,
+    unknown_source,
+)
+
+UNITS = ("t", "sigma", "edm_sigma", "log_snr", "fraction")
+DERIVED, FREE = "derived", "free"
+MODEL = "model"
+REFERENCES = (MODEL, *(name for name in AXES if axis_named(name).discrete))
+NO_WEIGHTING, MIN_SNR = "none", "min-snr"
+
+
+@dataclass(frozen=True)
+class BandSettings:
+    """Noise levels that a source may train, from lo up to, and without, the noisier end; an end left out is open."""
+
+    lo: float | None = option(None, "the lower end")
+    hi: float | None = option(None, "the upper end")
+    unit: str | None = option(
+        None,
+        "what the ends are: timesteps of plan.reference, flow sigma (0 to 1), EDM sigma (noise over signal), log-SNR, "
+        "or fraction of the model's own density with less noise",
+        choices=UNITS,
+    )
+    weight: float = option(1.0, "how often, beside the weights of other sources at the same levels", at_least=0)
+    soft_edge: float = option(0.0, "log-SNR over which the weight fades at each end", at_least=0)
+
+
+@dataclass(frozen=True)
+class SourceInPlan:
+    """What a source may have besides bands."""
+
+    share: float | None = option(None, "of mode free: how much of training, in proportion", at_least=0)
+    offset: float = option(0.0, "log-SNR by which its density is moved; below 0 is noisier")
+
+
+@dataclass(frozen=True)
+class PlanSettings:
+    """How noise levels are shared among the sources."""
+
+    mode: str = option(
+        DERIVED, "shares derived so that no level is trained more or less often, or set freely", choices=(DERIVED, FREE)
+    )
+    sources: dict[str, SourceInPlan] = field(default_factory=dict)
+    reference: str | None = option(None, "the schedule that bands in t are of", choices=REFERENCES)
+    resolution_shift: float = option(
+        1.0, "the picture's side over the side that the bands were found at; moves them all", at_least=0.01
+    )
+    base: str | None = option(None, "the density of noise levels; left out, the model family's", choices=BASES)
+    base_mean: float | None = option(None, "of the normal densities: mean of ln(sigma/alpha)")
+    base_deviation: float | None = option(None, "of the normal densities: deviation of ln(sigma/alpha)", at_least=0.01)
+    shift: float | None = option(None, "of flow models: shift of the density; left out, the model's", at_least=0.01)
+    floor: float = option(0.0, "least share of training for every band between boundaries", at_least=0, at_most=1)
+    loss_weighting: str = option(
+        NO_WEIGHTING, "weights of the loss, of mean 1 within each source", choices=(NO_WEIGHTING, MIN_SNR)
+    )
+    gamma: float = option(5.0, "of min-snr: the SNR from which it weighs", at_least=0.01)
+
+
+def plan_from_settings(
+    settings: PlanSettings,
+    bands: Mapping[str, Sequence[BandSettings]],
+    axis: NoiseAxis,
+    prediction: Prediction,
+    base: str = "uniform",
+    shift: float = 1.0,
+) -> TimestepPlan:
+    """The plan for sources and their bands on a model's axis; `base` and `shift` are what its family trains with.
+
+    Where no source has a band, all train all levels. BlendsetError says in one sentence what cannot be meant.
+    """
+    density = base_density(
+        settings.base or base,
+        axis,
+        shift if settings.shift is None else settings.shift,
+        settings.base_mean,
+        settings.base_deviation,
+    )
+    _check_sources(settings, bands)
+    said = {source: settings.sources.get(source, SourceInPlan()) for source in bands}
+    policies = [
+        SourcePolicy(source, _bands(source, its, settings, density), said[source].offset)
+        for source, its in _given_or_open(bands).items()
+    ]
+    return timestep_plan(
+        policies,
+        density,
+        shares={source: each.share or 0 for source, each in said.items()} if settings.mode == FREE else None,
+        floor=settings.floor,
+        weighting=min_snr(prediction, settings.gamma) if settings.loss_weighting == MIN_SNR else torch.ones_like,
+    )
+
+
+def _check_sources(settings: PlanSettings, bands: Mapping[str, Sequence[BandSettings]]) -> None:
+    for source in settings.sources:
+        if source not in bands:
+            raise unknown_source(source, list(bands))
+    shares = {source: each.share for source, each in settings.sources.items() if each.share is not None}
+    if settings.mode == DERIVED and shares:
+        raise BlendsetError(
+            f"The share of source '{min(shares)}' is derived from the bands; leave it out, or set plan.mode = 'free'."
+        )
+    for source in bands:
+        if settings.mode == FREE and not shares.get(source, 0) > 0:
+            raise BlendsetError(f"Source '{source}' has no share; give it one above 0 in [plan.sources.{source}].")
+
+
+def _given_or_open(bands: Mapping[str, Sequence[BandSettings]]) -> Mapping[str, Sequence[BandSettings]]:
+    """Bands as they are, or the whole axis for every source where nobody has any."""
+    if not any(bands.values()):
+        return dict.fromkeys(bands, (BandSettings(),))
+    for source, its in bands.items():
+        if not its:
+            raise BlendsetError(
+                f"Source '{source}' has no band; write [[source.bands]] below it, empty for all levels."
+            )
+    return bands
+
+
+def _bands(
+    source: str, bands: Sequence[BandSettings], settings: PlanSettings, density: BaseDensity
+) -> tuple[Band, ...]:
+    return tuple(_band(f"The band of source '{source}'", each, settings, density) for each in bands)
+
+
+def _band(what: str, band: BandSettings, settings: PlanSettings, density: BaseDensity) -> Band:
+    unit = band.unit or ("t" if settings.reference else "")
+    low, high = band.lo, band.hi
+    if (low, high) != (None, None) and (not unit or (unit == "t" and not settings.reference)):
+        raise BlendsetError(
+            f"{what} says {low if low is not None else high:g} {unit or 'without a unit'}; "
+            f"name the schedule of its timesteps as plan.reference ({', '.join(REFERENCES)}), or choose another unit."
+        )
+    if low is not None and high is not None and low >= high:
+        raise BlendsetError(f"{what} from {low:g} to {high:g} is empty; give the lower end first.")
+    if unit == "log_snr":
+        low, high = high, low
+    cleanest, noisiest = (
+        open_end if end is None else _log_snr(what, end, unit, settings, density)
+        for end, open_end in ((low, math.inf), (high, -math.inf))
+    )
+    return Band(cleanest, noisiest, band.weight, band.soft_edge)
+
+
+def _log_snr(what: str, end: float, unit: str, settings: PlanSettings, density: BaseDensity) -> float:
+    """One end of a band; what its unit does not have is refused."""
+    if unit == "log_snr":
+        return end - 2 * math.log(settings.resolution_shift)
+    axis = _axis(unit, settings, density)
+    if unit == "t" and not axis.discrete:
+        raise BlendsetError(f"{what} is in t, and {axis.name} has no timesteps; name another plan.reference.")
+    last = {"t": float(axis.level(torch.tensor(-math.inf))) + 1, "edm_sigma": math.inf}.get(unit, 1.0)
+    if not 0 <= end <= last or (unit == "t" and end != int(end)):
+        whole = "whole numbers " if unit == "t" else ""
+        raise BlendsetError(f"{what} has an end at {end:g}; {unit} takes {whole}from 0 to {last:g}.")
+    if end in (0, last):
+        return math.inf if end == 0 else -math.inf
+    if unit == "fraction":  # a hair further, lest rounding give the timestep before
+        return float(axis.log_snr(density.level(torch.tensor(end + 1e-9, dtype=torch.float64))))
+    return float(axis.log_snr(torch.tensor(end, dtype=torch.float64))) - 2 * math.log(settings.resolution_shift)
+
+
+def _axis(unit: str, settings: PlanSettings, density: BaseDensity) -> NoiseAxis:
+    """The axis that a unit's numbers are levels of."""
+    if unit == "t" and settings.reference not in (None, MODEL):
+        return axis_named(str(settings.reference))
+    return {"sigma": axis_named("flow"), "edm_sigma": axis_named("edm")}.get(unit, density.axis)
