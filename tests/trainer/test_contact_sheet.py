@@ -10,17 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageColor
 
-from blendset_trainer.reporting.contact_sheet import (
-    GAP,
-    INK,
-    MARGIN,
-    PAPER,
-    RED,
-    SUBJECT_COLOURS,
-    TILE,
-    contact_sheet,
-    main,
-)
+from blendset_trainer.reporting.contact_sheet import GAP, MARGIN, TILE, contact_sheet, main
+from blendset_trainer.style import INK, PAPER, RED, SERIES_COLOURS
 from tests.trainer.tiny_datasets import Colour, add_view, make_dataset
 
 
@@ -65,8 +56,8 @@ def test_one_rule_spans_the_pictures_of_one_subject(tmp_path: Path) -> None:
     sheet = contact_sheet(dataset, columns=3)
     gaps = [MARGIN + column * (TILE + GAP) - GAP // 2 for column in (1, 2)]
     first, second = (sheet.crop((gap, 0, gap + 1, sheet.height)) for gap in gaps)
-    assert has_colour(first, SUBJECT_COLOURS[0])
-    assert not has_colour(second, SUBJECT_COLOURS[0])
+    assert has_colour(first, SERIES_COLOURS[0])
+    assert not has_colour(second, SERIES_COLOURS[0])
 
 
 @pytest.mark.parametrize("label", ["floor lamp", "Stühle", "部屋", "a label that is far too long for one picture " * 3])

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from blendset_trainer.diffusion.noise import axis_named
-from blendset_trainer.reporting.contact_sheet import SUBJECT_COLOURS
+from blendset_trainer.style import SERIES_COLOURS
 from blendset_trainer.training.timesteps.plan import TimestepPlan
 from blendset_trainer.training.timesteps.report import print_plan, write_plan
 from blendset_trainer.training.timesteps.settings import (
@@ -76,7 +76,7 @@ def test_the_plot_shows_who_trains_what(axis: str, tmp_path: Path) -> None:
     )
     with Image.open(io.BytesIO((tmp_path / PLAN_PNG).read_bytes())) as picture:
         pixels = np.asarray(picture.convert("RGB")).astype(int)
-    render, synthetic = (_like(pixels[: len(pixels) // 2], colour) for colour in SUBJECT_COLOURS[:2])
+    render, synthetic = (_like(pixels[: len(pixels) // 2], colour) for colour in SERIES_COLOURS[:2])
     columns = np.flatnonzero(render.any(0))
     left, right = columns[len(columns) // 50], columns[-len(columns) // 50]
     assert synthetic[:, left].sum() == 0

@@ -21,10 +21,9 @@ from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset.files import atomic_write
 from blendset.records import ViewRecord
+from blendset_trainer.style import GREY, INK, PAPER, RED, SERIES_COLOURS
 
 TILE, GAP, MARGIN = 256, 16, 40
-PAPER, INK, GREY, RED = "#F7F6F3", "#26282B", "#75787D", "#B3261E"
-SUBJECT_COLOURS = ("#3B6EA5", "#D08A2E", "#4C8C5A", "#A8516E", "#6A5FA0", "#2F8F8B")
 
 
 def contact_sheet(dataset: Dataset, columns: int | None = None) -> Image.Image:
@@ -129,7 +128,7 @@ def _row(dataset: Dataset, views: Sequence[ViewRecord], subjects: list[str], wid
     for column, (view, picture) in enumerate(zip(views, pictures, strict=True)):
         left = MARGIN + column * (TILE + GAP)
         goes_on = column + 1 < len(views) and views[column + 1].subject == view.subject
-        colour = SUBJECT_COLOURS[subjects.index(view.subject) % len(SUBJECT_COLOURS)] if view.subject else GREY
+        colour = SERIES_COLOURS[subjects.index(view.subject) % len(SERIES_COLOURS)] if view.subject else GREY
         draw.rectangle((left, 2, left + TILE - 1 + GAP * goes_on, 5), colour)
         band.paste(picture, (left + (TILE - picture.width) // 2, top))
         _caption(draw, view, left, floor)

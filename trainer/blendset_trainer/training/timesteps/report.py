@@ -21,7 +21,7 @@ from blendset.files import atomic_write
 from blendset.records import write_json
 from blendset_trainer.cli.console import print_table
 from blendset_trainer.diffusion.noise import axis_named
-from blendset_trainer.reporting.contact_sheet import GREY, INK, PAPER, SUBJECT_COLOURS
+from blendset_trainer.style import GREY, INK, PAPER, SERIES_COLOURS
 from blendset_trainer.training.timesteps.plan import TimestepPlan
 from blendset_trainer.training_runs import PLAN_JSON, PLAN_PNG
 
@@ -133,7 +133,7 @@ def plan_png(plan: TimestepPlan) -> bytes:
     above, below = figure.subplots(2, 1, sharex=True)
     middle = -(plan.base.edges[:-1] + plan.base.edges[1:]) / 2
     width = plan.base.edges.diff()
-    colours = [SUBJECT_COLOURS[row % len(SUBJECT_COLOURS)] for row in range(len(plan.sources))]
+    colours = [SERIES_COLOURS[row % len(SERIES_COLOURS)] for row in range(len(plan.sources))]
     split = plan.responsibility().nan_to_num()
     above.stackplot(middle, split.numpy(), labels=plan.sources, colors=colours, step="mid", alpha=0.85)
     below.stackplot(middle, (plan.mass / width).numpy(), colors=colours, step="mid", alpha=0.85)
