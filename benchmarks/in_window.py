@@ -31,9 +31,9 @@ def manager() -> Any:
 
 def plan() -> dict[str, Any]:
     """Plan step by step; seconds by what each step did."""
-    planning = addon("planning")
+    planning, state = addon("planning.window_plan"), addon("state")
     config = addon("properties").to_config(bpy.context.scene)
-    steps = planning.planning_steps(bpy.context.scene, config)
+    steps = planning.plan_window(bpy.context.scene, config)
     seconds: list[tuple[str, float]] = []
     before = "starting"
     while True:
@@ -43,13 +43,13 @@ def plan() -> dict[str, Any]:
         if isinstance(step, planning.WindowPlan):
             break
         before = step.what
-    planning.remember(step)
-    addon("ui.rows").refresh(bpy.context, step)
+    state.set_plan(step)
+    addon("rows").write_lists(bpy.context, step)
     reading = [each for what, each in seconds if what == "reading the scene"]
     others = [each for what, each in seconds if what != "reading the scene"]
     slow = sorted({what for what, each in seconds if each > SLOW_S and what != "reading the scene"})
     return {
-        "candidates": len(step.planned.verdicts),
+        "candidates": len(step.result.verdicts),
         "reading_s": reading,
         "steps": len(others),
         "longest_s": max(others),
@@ -71,13 +71,12 @@ def measure() -> float | None:
     """Called by Blender's timer: begins, waits until the job renders, then draws both ways in turns."""
     global results
     with bpy.context.temp_override(window=manager().windows[0]):
-        jobs = addon("jobs")
         if not results:
             results = plan()
             bpy.ops.wm.save_mainfile()
             ops.blendset.render()
             return 0.5
-        job = jobs.current()
+        job = addon("state").get_job()
         assert job.ended is None or job.ended.status == "done", job.ended
         if job.supervisor.done < RENDERED:
             return 0.5
@@ -92,7 +91,7 @@ def measure() -> float | None:
             "without_s": statistics.median(without),
         }
         OUT.write_text(json.dumps(results), encoding="utf-8")
-        jobs.current().supervisor.cancel()
+        job.supervisor.cancel()
     bpy.ops.wm.quit_blender()
     return None
 

@@ -5,19 +5,18 @@ from __future__ import annotations
 
 import bpy
 
-from . import command, jobs, manual, planning, preferences, properties, translations
-from .operators import dataset, rendering, subjects, views
-from .operators import planning as planning_operators
+from . import command, handlers, jobs, manual, preferences, properties, state, translations
+from .operators import dataset, planning, rendering, subjects, views
 from .scene import render_depsgraph
-from .ui import overlay, panels, presets, rows
+from .ui import overlay, panels, presets
 
 _register_classes, _unregister_classes = bpy.utils.register_classes_factory(
     (
         *render_depsgraph.CLASSES,
         *preferences.CLASSES,
         *properties.CLASSES,
-        *rows.CLASSES,
-        *planning_operators.CLASSES,
+        *state.CLASSES,
+        *planning.CLASSES,
         *subjects.CLASSES,
         *views.CLASSES,
         *rendering.CLASSES,
@@ -31,12 +30,12 @@ _register_classes, _unregister_classes = bpy.utils.register_classes_factory(
 def register() -> None:
     """Called by Blender when the extension is enabled."""
     _register_classes()
-    for module in (translations, properties, planning, rows, overlay, command, manual):
+    for module in (translations, properties, state, handlers, overlay, command, manual):
         module.register()
 
 
 def unregister() -> None:
     """Called by Blender when the extension is disabled."""
-    for module in (manual, command, overlay, jobs, rows, planning, properties, translations):
+    for module in (manual, command, overlay, jobs, handlers, state, properties, translations):
         module.unregister()
     _unregister_classes()

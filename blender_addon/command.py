@@ -20,7 +20,7 @@ from blendset.config import add_arguments, config_from_arguments
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 
-from .render.run import SceneRun
+from .scene_run import SceneRun
 from .worker import check, work
 
 COMMAND = "blendset"

@@ -38,15 +38,15 @@ class BLENDSET_AP_preferences(bpy.types.AddonPreferences):
             column.prop(self, name)
 
 
-def preferences() -> Any:
+def get_preferences() -> Any:
     """The add-on's preferences; None in a Blender that never enabled it as an extension."""
     addon: Any = bpy.context.preferences.addons.get(__package__ or "")
     return addon.preferences if addon else None
 
 
-def on_this_machine(config: Config) -> Config:
+def apply_preferences(config: Config) -> Config:
     """A scene's configuration with what the machine decides where the scene does not."""
-    chosen = preferences()
+    chosen = get_preferences()
     if chosen is None:
         return config
     if config.render.device == "auto":

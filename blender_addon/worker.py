@@ -23,8 +23,8 @@ from blendset.errors import BlendsetError, MemoryShortage
 from blendset.jobs.protocol import PROTOCOL_VERSION, EventWriter, Message, read_job, watch_stdin
 from blendset.placement.camera_plan import PlanFile, read_plan
 
-from .render.run import SceneRun
 from .scene import devices
+from .scene_run import SceneRun
 
 
 def work(arguments: argparse.Namespace) -> int:

@@ -9,22 +9,22 @@ import bpy
 
 from blendset.errors import BlendsetError
 
-from .. import jobs, planning
-from ..ui import rows
+from .. import jobs, state
+from ..planning.window_plan import WindowPlan
 
 
 class Button:
-    """For operators: `missing` says why it cannot be pressed, `act` does it and may raise BlendsetError."""
+    """For operators: `explain_missing` says why it cannot be pressed, `act` does it and may raise BlendsetError."""
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        why = cls.missing(context)
+        why = cls.explain_missing(context)
         if why:
             cls.poll_message_set(why)
         return not why
 
     @classmethod
-    def missing(cls, context: bpy.types.Context) -> str:
+    def explain_missing(cls, context: bpy.types.Context) -> str:
         """What is not there yet; empty where the button can be pressed."""
         return ""
 
@@ -45,27 +45,19 @@ class PlanButton(Button):
     """For operators on the plan of the scene."""
 
     @classmethod
-    def missing(cls, context: bpy.types.Context) -> str:
-        return "" if planning.plan_of(context.scene) else "There is no plan yet; plan cameras first"
+    def explain_missing(cls, context: bpy.types.Context) -> str:
+        return "" if state.get_plan(context.scene) else "There is no plan yet; plan cameras first"
 
     @staticmethod
-    def plan(context: bpy.types.Context) -> planning.WindowPlan:
-        """The plan, which `missing` has seen to be there."""
-        plan = planning.plan_of(context.scene)
+    def get_plan(context: bpy.types.Context) -> WindowPlan:
+        """The plan; Blender has called `poll` before, so there is one."""
+        plan = state.get_plan(context.scene)
         assert plan is not None
         return plan
 
 
-def job_missing(running: bool) -> str:
+def explain_missing_job(running: bool) -> str:
     """Why a button for a running job, or for starting one, cannot be pressed; empty where it can."""
-    job = jobs.current()
-    if (job is not None and not job.supervisor.finished) == running:
+    if jobs.is_running(state.get_job()) == running:
         return ""
     return "No job is running" if running else "A job is running; pause or cancel it below"
-
-
-def selected(context: bpy.types.Context, kind: str) -> Any:
-    """The row that is selected in the list of this kind ("subject", "view", "reason"); None in an empty list."""
-    shown = rows.window(context)
-    listed, place = getattr(shown, f"{kind}s"), getattr(shown, kind)
-    return listed[place] if place < len(listed) else None

@@ -14,8 +14,8 @@ from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset.files import atomic_write
 
-from ..properties import dataset_folder, from_config, to_config
-from ..ui import rows
+from .. import rows
+from ..properties import from_config, get_dataset_folder, to_config
 from .button import Button
 
 
@@ -27,8 +27,8 @@ class BLENDSET_OT_verify(Button, bpy.types.Operator):
     bl_options = {"REGISTER"}
 
     def act(self, context: bpy.types.Context) -> None:
-        report = Dataset(dataset_folder(context.scene)).verify()
-        rows.look_at_dataset(context)
+        report = Dataset(get_dataset_folder(context.scene)).verify()
+        rows.write_dataset_status(context)
         if report.problems:
             first = report.problems[0]
             raise BlendsetError(f"{len(report.problems)} problems, the first: {first.path} {first.what}")
@@ -42,7 +42,7 @@ class BLENDSET_OT_open_folder(Button, bpy.types.Operator):
     bl_label = "Open Folder"
 
     def act(self, context: bpy.types.Context) -> None:
-        folder = dataset_folder(context.scene)
+        folder = get_dataset_folder(context.scene)
         if not folder.is_dir():
             raise BlendsetError(f"{folder} does not exist yet; render first.")
         bpy.ops.wm.path_open(filepath=str(folder))
@@ -55,7 +55,7 @@ class BLENDSET_OT_open_contact_sheet(Button, bpy.types.Operator):
     bl_label = "Open Contact Sheet"
 
     def act(self, context: bpy.types.Context) -> None:
-        page = write_contact_page(Dataset(dataset_folder(context.scene)))
+        page = write_contact_page(Dataset(get_dataset_folder(context.scene)))
         self.report({"INFO"}, f"Wrote {page}")
         if not bpy.app.background:
             bpy.ops.wm.url_open(url=page.as_uri())
@@ -68,13 +68,13 @@ class BLENDSET_OT_copy_command(Button, bpy.types.Operator):
     bl_label = "Copy Next Command"
 
     def act(self, context: bpy.types.Context) -> None:
-        folder = dataset_folder(context.scene)
+        folder = get_dataset_folder(context.scene)
         context.window_manager.clipboard = f'blendset caption "{folder}" --with metadata'
         self.report({"INFO"}, f"Copied: {context.window_manager.clipboard}")
 
 
-def _ask_for_file(operator: Any, context: bpy.types.Context) -> set[Any]:
-    """A file dialogue for TOML files."""
+def _open_file_dialogue(operator: Any, context: bpy.types.Context) -> set[Any]:
+    """Have the user choose a TOML file."""
     if not operator.filepath:
         operator.filepath = bpy.path.abspath("//blendset.toml") if bpy.data.filepath else "blendset.toml"
     context.window_manager.fileselect_add(operator)
@@ -91,7 +91,7 @@ class BLENDSET_OT_settings_export(Button, bpy.types.Operator):
     filter_glob: bpy.props.StringProperty(default="*.toml", options={"HIDDEN"})
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[Any]:
-        return _ask_for_file(self, context)
+        return _open_file_dialogue(self, context)
 
     def act(self, context: bpy.types.Context) -> None:
         atomic_write(Path(self.filepath), config_to_toml(to_config(context.scene)).encode())
@@ -109,7 +109,7 @@ class BLENDSET_OT_settings_import(Button, bpy.types.Operator):
     filter_glob: bpy.props.StringProperty(default="*.toml", options={"HIDDEN"})
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[Any]:
-        return _ask_for_file(self, context)
+        return _open_file_dialogue(self, context)
 
     def act(self, context: bpy.types.Context) -> None:
         from_config(context.scene, load_config(Path(self.filepath)))

@@ -12,9 +12,9 @@ import bpy
 from blendset.errors import BlendsetError
 from blendset.placement.planner import Step
 
-from .. import planning
+from .. import rows, state
+from ..planning.window_plan import WindowPlan, plan_window
 from ..properties import to_config
-from ..ui import overlay, rows
 
 SLICE_S = 0.05
 """How long to work before the window gets its turn."""
@@ -27,12 +27,12 @@ class BLENDSET_OT_plan(bpy.types.Operator):
     bl_label = "Plan Cameras"
     bl_options = {"REGISTER"}
 
-    _steps: Iterator[Step | planning.WindowPlan]
+    _steps: Iterator[Step | WindowPlan]
     _timer: bpy.types.Timer | None = None
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        if rows.window(context).doing:
+        if state.get_lists(context).doing:
             cls.poll_message_set("Planning is under way; press Esc in the viewport to cancel it")
             return False
         if bpy.app.is_job_running("RENDER"):
@@ -42,7 +42,7 @@ class BLENDSET_OT_plan(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[Any]:
         try:
-            self._steps = planning.planning_steps(context.scene, to_config(context.scene))
+            self._steps = plan_window(context.scene, to_config(context.scene))
             while not self._advance(context):
                 pass
         except BlendsetError as error:
@@ -54,19 +54,19 @@ class BLENDSET_OT_plan(bpy.types.Operator):
         if bpy.app.background:
             return self.execute(context)
         try:
-            self._steps = planning.planning_steps(context.scene, to_config(context.scene))
+            self._steps = plan_window(context.scene, to_config(context.scene))
         except BlendsetError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
         manager = context.window_manager
         self._timer = manager.event_timer_add(0.01, window=context.window)
         manager.modal_handler_add(self)
-        rows.window(context).doing = "reading the scene"
+        state.get_lists(context).doing = "reading the scene"
         return {"RUNNING_MODAL"}
 
     def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[Any]:
         if event.type == "ESC":
-            self._end(context)
+            self._end_modal(context)
             self.report({"INFO"}, "Planning cancelled; the plan before it is kept")
             return {"CANCELLED"}
         if event.type != "TIMER":
@@ -75,10 +75,10 @@ class BLENDSET_OT_plan(bpy.types.Operator):
         try:
             while time.perf_counter() < until:
                 if self._advance(context):
-                    self._end(context)
+                    self._end_modal(context)
                     return {"FINISHED"}
         except Exception as error:
-            self._end(context)
+            self._end_modal(context)
             if not isinstance(error, BlendsetError):
                 raise
             self.report({"ERROR"}, str(error))
@@ -87,28 +87,28 @@ class BLENDSET_OT_plan(bpy.types.Operator):
 
     def cancel(self, context: bpy.types.Context) -> None:
         """The window is closed, or another file opened."""
-        self._end(context)
+        self._end_modal(context)
 
     def _advance(self, context: bpy.types.Context) -> bool:
         """One step; True at the end."""
         step = next(self._steps)
-        shown = rows.window(context)
+        lists = state.get_lists(context)
         if isinstance(step, Step):
-            if shown.doing and (shown.doing, shown.done) != (step.what, step.done):
-                shown.doing, shown.done, shown.progress = step.what, step.done, step.done / step.total
-                overlay.redraw()
+            if lists.doing and (lists.doing, lists.done) != (step.what, step.done):
+                lists.doing, lists.done, lists.progress = step.what, step.done, step.done / step.total
+                state.redraw_viewports()
             return False
-        planning.remember(step)
-        rows.refresh(context, step)
+        state.set_plan(step)
+        rows.write_lists(context, step)
         views = len(step.views)
-        self.report({"INFO"} if views else {"WARNING"}, f"{views} views planned of {len(step.views_of())} subjects")
+        self.report({"INFO"} if views else {"WARNING"}, f"{views} views planned of {len(step.count_views())} subjects")
         return True
 
-    def _end(self, context: bpy.types.Context) -> None:
+    def _end_modal(self, context: bpy.types.Context) -> None:
         if self._timer is not None:
             context.window_manager.event_timer_remove(self._timer)
-        rows.window(context).doing = ""
-        overlay.redraw()
+        state.get_lists(context).doing = ""
+        state.redraw_viewports()
 
 
 CLASSES = (BLENDSET_OT_plan,)

@@ -11,10 +11,10 @@ import bpy
 from blendset.errors import BlendsetError
 from blendset.jobs.supervisor import Supervisor
 
-from .. import jobs
-from ..properties import dataset_folder
-from ..ui import rows
-from .button import Button, PlanButton, job_missing
+from .. import jobs, state
+from ..properties import get_dataset_folder
+from ..render_job import has_unsaved_changes, save_file
+from .button import Button, PlanButton, explain_missing_job
 
 
 class BLENDSET_OT_render(PlanButton, bpy.types.Operator):
@@ -27,11 +27,11 @@ class BLENDSET_OT_render(PlanButton, bpy.types.Operator):
     save: bpy.props.BoolProperty(name="Save", description="Save the file first, where it has unsaved changes")
 
     @classmethod
-    def missing(cls, context: bpy.types.Context) -> str:
-        return job_missing(running=False) or super().missing(context)
+    def explain_missing(cls, context: bpy.types.Context) -> str:
+        return explain_missing_job(running=False) or super().explain_missing(context)
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[Any]:
-        if jobs.has_changes() and bpy.data.filepath:
+        if has_unsaved_changes() and bpy.data.filepath:
             self.save = True
             return context.window_manager.invoke_confirm(
                 self,
@@ -43,18 +43,18 @@ class BLENDSET_OT_render(PlanButton, bpy.types.Operator):
         return self.execute(context)
 
     def act(self, context: bpy.types.Context) -> None:
-        root = dataset_folder(context.scene)
-        if jobs.has_changes():
-            _save(self.save)
-        jobs.start(context.scene, self.plan(context), root)
+        root = get_dataset_folder(context.scene)
+        if has_unsaved_changes():
+            _save_changes(self.save)
+        jobs.start(context.scene, self.get_plan(context), root)
 
 
-def _save(wanted: bool) -> None:
-    if not (wanted and bpy.data.filepath):
+def _save_changes(allowed: bool) -> None:
+    if not (allowed and bpy.data.filepath):
         raise BlendsetError(
             "The file has unsaved changes; save it first: a dataset knows its scenes by the saved file."
         )
-    jobs.saved(bpy.ops.wm.save_mainfile)
+    save_file(bpy.ops.wm.save_mainfile)
 
 
 class BLENDSET_OT_resume(Button, bpy.types.Operator):
@@ -65,25 +65,25 @@ class BLENDSET_OT_resume(Button, bpy.types.Operator):
     bl_options = {"REGISTER"}
 
     @classmethod
-    def missing(cls, context: bpy.types.Context) -> str:
-        unfinished = rows.window(context).unfinished
-        return job_missing(running=False) or ("" if unfinished else "No job of this file is unfinished")
+    def explain_missing(cls, context: bpy.types.Context) -> str:
+        unfinished = state.get_lists(context).unfinished
+        return explain_missing_job(running=False) or ("" if unfinished else "No job of this file is unfinished")
 
     def act(self, context: bpy.types.Context) -> None:
-        jobs.resume(Path(rows.window(context).unfinished))
+        jobs.resume(Path(state.get_lists(context).unfinished))
 
 
 class _JobButton(Button):
     """For operators on the running job."""
 
     @classmethod
-    def missing(cls, context: bpy.types.Context) -> str:
-        return job_missing(running=True)
+    def explain_missing(cls, context: bpy.types.Context) -> str:
+        return explain_missing_job(running=True)
 
     @staticmethod
-    def supervisor() -> Supervisor:
-        """That of the job, which `missing` has seen to run."""
-        job = jobs.current()
+    def get_supervisor() -> Supervisor:
+        """That of the job; Blender has called `poll` before, so there is one."""
+        job = state.get_job()
         assert job is not None
         return job.supervisor
 
@@ -95,7 +95,7 @@ class BLENDSET_OT_job_pause(_JobButton, bpy.types.Operator):
     bl_label = "Pause / Go On"
 
     def act(self, context: bpy.types.Context) -> None:
-        supervisor = self.supervisor()
+        supervisor = self.get_supervisor()
         supervisor.resume() if supervisor.paused else supervisor.pause()
 
 
@@ -106,7 +106,7 @@ class BLENDSET_OT_job_cancel(_JobButton, bpy.types.Operator):
     bl_label = "Cancel"
 
     def act(self, context: bpy.types.Context) -> None:
-        self.supervisor().cancel()
+        self.get_supervisor().cancel()
 
 
 CLASSES = (BLENDSET_OT_render, BLENDSET_OT_resume, BLENDSET_OT_job_pause, BLENDSET_OT_job_cancel)

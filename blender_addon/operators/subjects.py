@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a person says about subjects: which are left out, what they are called."""
+"""Buttons about subjects: which are left out, what they are called."""
 
 from __future__ import annotations
 
@@ -10,23 +10,25 @@ import bpy
 from blendset.errors import BlendsetError
 from blendset.placement.subjects import Subject
 
-from .. import planning
-from ..properties import settings_of
-from ..ui import rows
-from .button import Button, PlanButton, selected
+from .. import rows, state
+from ..planning.window_plan import WindowPlan
+from ..properties import get_settings
+from .button import Button, PlanButton
 
 
 class _SubjectButton(PlanButton):
     """For operators on the selected subject."""
 
     @classmethod
-    def missing(cls, context: bpy.types.Context) -> str:
-        return super().missing(context) or ("" if selected(context, "subject") else "There is no subject in the list")
+    def explain_missing(cls, context: bpy.types.Context) -> str:
+        return super().explain_missing(context) or (
+            "" if state.get_selected_row(context, "subject") else "There is no subject in the list"
+        )
 
-    def chosen(self, context: bpy.types.Context) -> tuple[planning.WindowPlan, Subject]:
+    def get_subject(self, context: bpy.types.Context) -> tuple[WindowPlan, Subject]:
         """The plan and the subject that is selected."""
-        plan, name = self.plan(context), selected(context, "subject").name
-        return plan, next(each for each in plan.planned.found.subjects if each.id == name)
+        plan, name = self.get_plan(context), state.get_selected_row(context, "subject").name
+        return plan, next(subject for subject in plan.result.found.subjects if subject.id == name)
 
 
 class BLENDSET_OT_subject_leave_out(_SubjectButton, bpy.types.Operator):
@@ -37,20 +39,20 @@ class BLENDSET_OT_subject_leave_out(_SubjectButton, bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     def act(self, context: bpy.types.Context) -> None:
-        chosen = self.chosen(context)
-        out, row = settings_of(context.scene).left_out, selected(context, "subject")
-        objects: list[Any] = rows.objects_of(*chosen)
+        plan, subject = self.get_subject(context)
+        out, row = get_settings(context.scene).left_out, state.get_selected_row(context, "subject")
+        objects: list[Any] = plan.find_objects(subject)
         if not objects:
             raise BlendsetError("Its objects were renamed or deleted; plan again.")
-        row.left_out = not any(each.object in objects for each in out)
-        for place in reversed(range(len(out))):
-            if out[place].object in objects or out[place].object is None:
-                out.remove(place)
+        row.left_out = not any(pointer.object in objects for pointer in out)
+        for index in reversed(range(len(out))):
+            if out[index].object in objects or out[index].object is None:
+                out.remove(index)
         if row.left_out:
-            for each in objects:
-                out.add().object = each
-        said = "is left out" if row.left_out else "is taken in"
-        self.report({"INFO"}, f"{row.label or row.name} {said}; plan again to see what takes its place")
+            for thing in objects:
+                out.add().object = thing
+        change = "is left out" if row.left_out else "is taken in"
+        self.report({"INFO"}, f"{row.label or row.name} {change}; plan again to see what takes its place")
 
 
 class BLENDSET_OT_object_take_in(Button, bpy.types.Operator):
@@ -63,10 +65,10 @@ class BLENDSET_OT_object_take_in(Button, bpy.types.Operator):
     place: bpy.props.IntProperty(options={"HIDDEN"})
 
     def act(self, context: bpy.types.Context) -> None:
-        settings_of(context.scene).left_out.remove(self.place)
-        plan = planning.plan_of(context.scene)
+        get_settings(context.scene).left_out.remove(self.place)
+        plan = state.get_plan(context.scene)
         if plan is not None:
-            rows.refresh(context, plan)
+            rows.write_lists(context, plan)
 
 
 class BLENDSET_OT_subject_label(_SubjectButton, bpy.types.Operator):
@@ -79,20 +81,20 @@ class BLENDSET_OT_subject_label(_SubjectButton, bpy.types.Operator):
     label: bpy.props.StringProperty(name="Label")
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[Any]:
-        chosen = self.chosen(context)
-        self.label = chosen[1].label
+        _, subject = self.get_subject(context)
+        self.label = subject.label
         return context.window_manager.invoke_props_dialog(self)
 
     def act(self, context: bpy.types.Context) -> None:
-        chosen = self.chosen(context)
-        holder: Any = bpy.data.objects.get(rows.largest_object(*chosen))
+        plan, subject = self.get_subject(context)
+        holder: Any = bpy.data.objects.get(plan.find_largest_object(subject))
         if holder is None or not holder.is_editable:
             raise BlendsetError("This object is linked from another file; label it there, or make it local.")
         if self.label.strip():
             holder["blendset_label"] = self.label.strip()
         elif "blendset_label" in holder:
             del holder["blendset_label"]
-        selected(context, "subject").label = self.label.strip()
+        state.get_selected_row(context, "subject").label = self.label.strip()
 
 
 class BLENDSET_OT_subject_frame(_SubjectButton, bpy.types.Operator):
@@ -103,17 +105,17 @@ class BLENDSET_OT_subject_frame(_SubjectButton, bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     def act(self, context: bpy.types.Context) -> None:
-        chosen = self.chosen(context)
+        plan, subject = self.get_subject(context)
         if context.mode != "OBJECT":
             bpy.ops.object.mode_set(mode="OBJECT")
         bpy.ops.object.select_all(action="DESELECT")
-        shown = [each for each in rows.objects_of(*chosen) if each.visible_get()]
-        for each in shown:
-            each.select_set(True)
-        if shown:
-            context.view_layer.objects.active = shown[0]
+        visible = [thing for thing in plan.find_objects(subject) if thing.visible_get()]
+        for thing in visible:
+            thing.select_set(True)
+        if visible:
+            context.view_layer.objects.active = visible[0]
         if context.area is not None and context.area.type == "VIEW_3D" and context.region is not None:
-            region = next(each for each in context.area.regions if each.type == "WINDOW")
+            region = next(region for region in context.area.regions if region.type == "WINDOW")
             with context.temp_override(region=region):
                 bpy.ops.view3d.view_selected()
 
@@ -126,13 +128,13 @@ class BLENDSET_OT_subject_pick(_SubjectButton, bpy.types.Operator):
     bl_options = {"REGISTER"}
 
     def act(self, context: bpy.types.Context) -> None:
-        plan = self.plan(context)
+        plan, lists = self.get_plan(context), state.get_lists(context)
         active: Any = context.view_layer.objects.active
         if active is None:
             raise BlendsetError("No object is active; click one in the viewport first.")
-        for subject in plan.planned.found.subjects:
-            if active.name_full in rows.names_of(plan, subject):
-                rows.window(context).subject = rows.window(context).subjects.find(subject.id)
+        for subject in plan.result.found.subjects:
+            if active.name_full in plan.list_object_names(subject):
+                lists.subject = lists.subjects.find(subject.id)
                 return
         raise BlendsetError(f"'{active.name}' is no subject: it is structure, too small, too large or plain.")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a person does with planned views: look through them, turn them down, add their own."""
+"""Buttons about planned views: look through them, turn them down, add one by hand."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from mathutils import Matrix
 from blendset.cameras import SENSOR_MM, Camera, pose
 from blendset.errors import BlendsetError
 
-from ..scene.cameras import own_cameras
-from ..ui import rows
-from .button import PlanButton, selected
+from .. import rows, state
+from ..scene.cameras import read_cameras
+from .button import PlanButton
 
 VIEWPORT_SENSOR_MM = 72.0
 """A 3D viewport sees through its lens as a camera with so wide a sensor would."""
@@ -22,8 +22,10 @@ class _ViewButton(PlanButton):
     """For operators on the selected view."""
 
     @classmethod
-    def missing(cls, context: bpy.types.Context) -> str:
-        return super().missing(context) or ("" if selected(context, "view") else "There is no view in the list")
+    def explain_missing(cls, context: bpy.types.Context) -> str:
+        return super().explain_missing(context) or (
+            "" if state.get_selected_row(context, "view") else "There is no view in the list"
+        )
 
 
 class BLENDSET_OT_view_look_through(_ViewButton, bpy.types.Operator):
@@ -36,16 +38,16 @@ class BLENDSET_OT_view_look_through(_ViewButton, bpy.types.Operator):
     step: bpy.props.IntProperty(default=0, options={"HIDDEN"})
 
     def act(self, context: bpy.types.Context) -> None:
-        plan, shown = self.plan(context), rows.window(context)
-        shown.view = (shown.view + self.step) % len(shown.views)
-        camera = plan.verdict(shown.views[shown.view].number).candidate.camera
+        plan, lists = self.get_plan(context), state.get_lists(context)
+        lists.view = (lists.view + self.step) % len(lists.views)
+        camera = plan.get_verdict(lists.views[lists.view].number).candidate.camera
         space = context.space_data if context.space_data and context.space_data.type == "VIEW_3D" else None
         if space is None:
             raise BlendsetError("There is no 3D viewport here to look through.")
-        region = next(each for each in context.area.regions if each.type == "WINDOW")
+        region = next(region for region in context.area.regions if region.type == "WINDOW")
         distance = 0.1 * plan.opened.snapshot.diagonal
         space.region_3d.view_perspective = "PERSP"
-        space.lens = camera.focal_length_mm * VIEWPORT_SENSOR_MM / SENSOR_MM / _elongation(region)
+        space.lens = camera.focal_length_mm * VIEWPORT_SENSOR_MM / SENSOR_MM / _compute_elongation(region)
         space.region_3d.view_distance = distance
         space.region_3d.view_rotation = Matrix(camera.rotation.tolist()).to_quaternion()
         space.region_3d.view_location = (camera.position - distance * camera.rotation[:, 2]).tolist()
@@ -59,16 +61,16 @@ class BLENDSET_OT_view_turn_down(_ViewButton, bpy.types.Operator):
     bl_options = {"REGISTER"}
 
     def act(self, context: bpy.types.Context) -> None:
-        plan, number = self.plan(context), selected(context, "view").number
+        plan, number = self.get_plan(context), state.get_selected_row(context, "view").number
         if number < 0:
             del plan.added[-1 - number]
         elif number in plan.turned_down:
             plan.turned_down.discard(number)
         else:
-            plan.kept.discard(number)
+            plan.kept_by_hand.discard(number)
             plan.turned_down.add(number)
-        plan.choose()
-        rows.refresh(context, plan)
+        plan.choose_views()
+        rows.write_lists(context, plan)
 
 
 class BLENDSET_OT_view_keep_rejected(PlanButton, bpy.types.Operator):
@@ -79,15 +81,15 @@ class BLENDSET_OT_view_keep_rejected(PlanButton, bpy.types.Operator):
     bl_options = {"REGISTER"}
 
     def act(self, context: bpy.types.Context) -> None:
-        plan, shown = self.plan(context), rows.window(context)
-        reason = shown.reasons[shown.reason].name
+        plan, lists = self.get_plan(context), state.get_lists(context)
+        reason = lists.reasons[lists.reason].name
         taken = set(plan.chosen) | plan.turned_down
-        for number, verdict in enumerate(plan.planned.verdicts):
+        for number, verdict in enumerate(plan.result.verdicts):
             if (verdict.reason or "accepted") == reason and number not in taken:
-                plan.kept.add(number)
-                plan.choose()
-                rows.refresh(context, plan)
-                shown.view = next(place for place, row in enumerate(shown.views) if row.number == number)
+                plan.kept_by_hand.add(number)
+                plan.choose_views()
+                rows.write_lists(context, plan)
+                lists.view = next(index for index, row in enumerate(lists.views) if row.number == number)
                 return
         raise BlendsetError(f"No camera is left that was rejected as '{reason}'.")
 
@@ -102,33 +104,33 @@ class BLENDSET_OT_view_add(PlanButton, bpy.types.Operator):
     source: bpy.props.EnumProperty(name="Source", items=[("VIEWPORT", "Viewport", ""), ("CAMERA", "Scene Camera", "")])
 
     def act(self, context: bpy.types.Context) -> None:
-        plan = self.plan(context)
+        plan = self.get_plan(context)
         if self.source == "CAMERA":
             holder = context.scene.camera
-            camera = dict(own_cameras(context.scene)).get(holder.name) if holder else None
+            camera = dict(read_cameras(context.scene)).get(holder.name) if holder else None
             if holder is None or camera is None:
                 raise BlendsetError("The scene has no perspective camera; add one, or add the viewport's view.")
-            plan.add(camera, holder.name)
+            plan.add_view(camera, holder.name)
         else:
             if context.space_data is None or context.space_data.type != "VIEW_3D":
                 raise BlendsetError("There is no 3D viewport here; press the button in one.")
             if context.space_data.region_3d.view_perspective != "PERSP":
                 raise BlendsetError("The viewport is not in perspective; press numpad 5, or add the scene's camera.")
-            plan.add(_of_viewport(context), "viewport")
-        rows.refresh(context, plan)
+            plan.add_view(_read_viewport_camera(context), "viewport")
+        rows.write_lists(context, plan)
 
 
-def _elongation(region: bpy.types.Region) -> float:
+def _compute_elongation(region: bpy.types.Region) -> float:
     """Longer over shorter side of a viewport: its lens is about the one, a square picture in it about the other."""
     return max(region.width, region.height) / max(min(region.width, region.height), 1)
 
 
-def _of_viewport(context: bpy.types.Context) -> Camera:
+def _read_viewport_camera(context: bpy.types.Context) -> Camera:
     """The viewport as a square camera that sees at most what the viewport shows."""
-    region = next(each for each in context.area.regions if each.type == "WINDOW")
+    region = next(region for region in context.area.regions if region.type == "WINDOW")
     space = context.space_data
     matrix = np.array(space.region_3d.view_matrix.inverted(), dtype=np.float64)
-    lens = space.lens * SENSOR_MM / VIEWPORT_SENSOR_MM * _elongation(region)
+    lens = space.lens * SENSOR_MM / VIEWPORT_SENSOR_MM * _compute_elongation(region)
     return Camera(pose(matrix[:3, :3], matrix[:3, 3]), 1024, 1024, float(lens))
 
 

@@ -20,7 +20,7 @@ FEW = 64
 """Up to so many candidates the boxes are tried first."""
 
 
-def object_ids(
+def find_object_ids(
     opened: OpenScene,
     camera: Camera,
     slots: NDArray[np.int32],
@@ -42,11 +42,11 @@ def object_ids(
             continue
         if positions is None:
             positions = camera.unproject(depth)
-        ids[where] = _told_apart(opened, candidates, positions[where])
+        ids[where] = _find_nearest_object(opened, candidates, positions[where])
     return ids
 
 
-def _told_apart(opened: OpenScene, candidates: list[int], points: NDArray[np.float64]) -> NDArray[np.int64]:
+def _find_nearest_object(opened: OpenScene, candidates: list[int], points: NDArray[np.float64]) -> NDArray[np.int64]:
     """The id of what each point (N, 3) lies on, among `candidates` (all objects when there are none)."""
     snapshot = opened.snapshot
     chosen = np.zeros(len(points), dtype=np.int64)

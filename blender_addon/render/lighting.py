@@ -13,35 +13,8 @@ import bpy
 import numpy as np
 from mathutils import Vector
 
-from blendset.placement.scene import closed_above
-
 from ..scene.overrides import Overrides
 from ..scene.snapshot import OpenScene
-
-
-def has_light(scene: bpy.types.Scene, opened: OpenScene) -> bool:
-    """Whether anything in the scene could light it at all."""
-    lamps = any(each.type == "LIGHT" and not each.hide_render for each in scene.objects)
-    return lamps or opened.emits or _world_shines(scene.world)
-
-
-def _world_shines(world: bpy.types.World | None) -> bool:
-    if world is None:
-        return False
-    if not world.node_tree:
-        return world.color.v > 0
-    for node in world.node_tree.nodes:
-        if node.type == "BACKGROUND":
-            colour, strength = node.inputs["Color"], node.inputs["Strength"]
-            lit = colour.is_linked or sum(colour.default_value[:3]) > 0
-            if lit and (strength.is_linked or strength.default_value > 0):
-                return True
-    return False
-
-
-def fitting_kind(opened: OpenScene) -> str:
-    """ "sky" for a scene that is open above, "interior" for one that is closed."""
-    return "interior" if closed_above(opened.snapshot, opened.geometry) else "sky"
 
 
 def add_light(scene: bpy.types.Scene, opened: OpenScene, kind: str, overrides: Overrides) -> None:

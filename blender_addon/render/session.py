@@ -7,11 +7,11 @@ render.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 import bpy
 import numpy as np
@@ -29,7 +29,8 @@ from ..scene import devices
 from ..scene.overrides import Overrides
 from ..scene.snapshot import OpenScene
 from .formats import EXR, PNG, saving_as
-from .instances import object_ids
+from .instances import find_object_ids
+from .lighting import add_light
 from .view_transform import read_image, tabulate
 
 CLIP_NEAR, CLIP_FAR = 1e-4, 50.0
@@ -52,93 +53,98 @@ class Pixels:
 
 
 class RenderSession:
-    """Use as a context manager; every change to the scene is taken back at its end."""
+    """A scene that is rendered from many cameras: `start` takes it over, `close` takes every change back.
+
+    `device`, `can_denoise` and `transform` are known once it has started; `lighting` is "scene" until light is added.
+    """
 
     def __init__(self, scene: bpy.types.Scene, layer: str, opened: OpenScene, settings: RenderSettings) -> None:
         self.scene, self.layer = scene, scene.view_layers[layer]
         self._opened, self._settings = opened, settings
         self._overrides = Overrides()
+        self._started = False
         self.can_denoise = False
         self.device = ""
+        self.lighting = "scene"
 
-    def __enter__(self) -> RenderSession:
+    def start(self) -> RenderSession:
+        """Take the scene over, unless that is done; raises BlendsetError where no device renders."""
+        if self._started:
+            return self
         self._folder = Path(tempfile.mkdtemp(prefix="blendset-"))
         self._overrides.on_exit(shutil.rmtree, self._folder, True)
         try:
-            self._camera = self._overrides.own_camera(self.scene)
-            self._hold_still()
-            self._set_passes()
-            self._set_cycles()
+            self._camera = self._overrides.add_camera(self.scene)
+            self._override_render_settings()
+            self._override_passes()
+            self._override_cycles()
             self.transform: ViewTransform = tabulate(self.scene, self._folder)
         except BaseException:
-            self._overrides.__exit__(None, None, None)
+            self.close()
             raise
+        self._started = True
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._overrides.__exit__(kind, error, trace)
+    def close(self) -> None:
+        """Give the scene back as it was."""
+        self._overrides.close()
 
-    @property
-    def overrides(self) -> Overrides:
-        """For those who change more of the scene for the session's length (lighting)."""
-        return self._overrides
+    def add_light(self, kind: str) -> None:
+        """Add "sky", "interior" or "studio" light for the rest of the session."""
+        self.start()
+        add_light(self.scene, self._opened, kind, self._overrides)
+        self.lighting = kind
 
     # ---- settings, once --------------------------------------------------------------------------------------------
 
-    def _hold_still(self) -> None:
+    def _override_render_settings(self) -> None:
         """Off with everything that would crop, blur, double, stamp or post-process a picture."""
-        render, hold = self.scene.render, self._overrides.set
-        hold(render, "engine", "CYCLES")
+        render, override = self.scene.render, self._overrides.set
+        override(render, "engine", "CYCLES")
         for name in dir(render):
             if name.startswith("use_stamp"):
-                hold(render, name, False)
+                override(render, name, False)
         for name in (
             "use_border", "use_crop_to_border", "use_multiview", "use_freestyle", "use_motion_blur", "use_compositing",
             "use_sequencer", "film_transparent", "use_render_cache",
         ):  # fmt: skip
-            hold(render, name, False)
+            override(render, name, False)
         self._overrides.keep(render, "resolution_x", "resolution_y")
-        hold(render, "resolution_percentage", 100)
-        hold(render, "pixel_aspect_x", 1.0)
-        hold(render, "pixel_aspect_y", 1.0)
-        hold(render, "dither_intensity", 0.0)
-        hold(render, "use_persistent_data", True)
+        override(render, "resolution_percentage", 100)
+        override(render, "pixel_aspect_x", 1.0)
+        override(render, "pixel_aspect_y", 1.0)
+        override(render, "dither_intensity", 0.0)
+        override(render, "use_persistent_data", True)
 
-    def _set_passes(self) -> None:
-        layer, hold = self.layer, self._overrides.set
+    def _override_passes(self) -> None:
+        layer, override = self.layer, self._overrides.set
         for name in [name for name in dir(layer) if name.startswith("use_pass_")]:
-            hold(layer, name, name in {"use_pass_combined", "use_pass_z", "use_pass_normal", "use_pass_object_index"})
-        hold(layer, "pass_alpha_threshold", 0.5)
-        hold(layer, "samples", 0)
-        hold(layer.cycles, "denoising_store_passes", False)
-        for name, slot in self._opened.slot_of.items():
-            original = self._objects_by_full_name().get(name)
-            if original is not None:
-                hold(original, "pass_index", slot)
+            override(
+                layer, name, name in {"use_pass_combined", "use_pass_z", "use_pass_normal", "use_pass_object_index"}
+            )
+        override(layer, "pass_alpha_threshold", 0.5)
+        override(layer, "samples", 0)
+        override(layer.cycles, "denoising_store_passes", False)
+        for thing in bpy.data.objects:
+            if thing.name_full in self._opened.slot_of:
+                override(thing, "pass_index", self._opened.slot_of[thing.name_full])
 
-    def _objects_by_full_name(self) -> dict[str, bpy.types.Object]:
-        if not hasattr(self, "_objects"):
-            self._objects = {each.name_full: each for each in bpy.data.objects}
-        return self._objects
-
-    def _set_cycles(self) -> None:
-        cycles, hold = self.scene.cycles, self._overrides.set
+    def _override_cycles(self) -> None:
+        cycles, override = self.scene.cycles, self._overrides.set
         chosen = devices.choose(self._settings.device, devices.available())
-        hold(cycles, "device", devices.use(chosen))
+        override(cycles, "device", devices.use(chosen))
         self.device = f"{chosen[0].kind}: {', '.join(device.name for device in chosen)}"
         self._overrides.keep(cycles, "samples", "seed", "use_denoising")
         for name in ("use_animated_seed", "use_sample_subset", "use_preview_denoising"):
-            hold(cycles, name, False)
-        hold(cycles, "sampling_pattern", SAMPLING_PATTERN)
-        hold(cycles, "use_adaptive_sampling", True)
-        hold(cycles, "adaptive_threshold", 0.02)
-        hold(cycles, "adaptive_min_samples", 0)
-        hold(cycles, "time_limit", 0.0)
-        hold(cycles, "denoising_use_gpu", chosen[0].kind != "CPU")
+            override(cycles, name, False)
+        override(cycles, "sampling_pattern", SAMPLING_PATTERN)
+        override(cycles, "use_adaptive_sampling", True)
+        override(cycles, "adaptive_threshold", 0.02)
+        override(cycles, "adaptive_min_samples", 0)
+        override(cycles, "time_limit", 0.0)
+        override(cycles, "denoising_use_gpu", chosen[0].kind != "CPU")
         try:
-            hold(cycles, "denoiser", "OPENIMAGEDENOISE")
+            override(cycles, "denoiser", "OPENIMAGEDENOISE")
             self.can_denoise = True
         except TypeError:  # this build has none
             self.can_denoise = False
@@ -146,21 +152,21 @@ class RenderSession:
     # ---- one picture -----------------------------------------------------------------------------------------------
 
     def render(self, camera: Camera, samples: int, seed: int, denoise: bool) -> Pixels:
-        """Path trace one view and read all its passes back; the result stays Blender's for `png`."""
-        self._aim(camera)
+        """Path trace one view and read all its passes back; the result stays Blender's for `encode_png`."""
+        self._aim_camera(camera)
         cycles = self.scene.cycles
         cycles.samples, cycles.seed = samples, seed
         cycles.use_denoising = denoise and self.can_denoise
         try:
             bpy.ops.render.render(scene=self.scene.name, layer=self.layer.name)
         except RuntimeError as error:
-            raise _render_error(error) from error
+            raise _explain_render_error(error) from error
         path = self._folder / "passes.exr"
         with saving_as(self.scene, EXR):
             bpy.data.images["Render Result"].save_render(str(path), scene=self.scene)
-        return self._pixels(camera, read_exr(path))
+        return self._sort_passes(camera, read_exr(path))
 
-    def png(self, exposure_ev: float) -> tuple[bytes, NDArray[np.float32]]:
+    def encode_png(self, exposure_ev: float) -> tuple[bytes, NDArray[np.float32]]:
         """The last render as PNG bytes through the scene's view transform, and its values 0..255 (H, W, 3)."""
         view, path = self.scene.view_settings, self._folder / "rgb.png"
         before = view.exposure
@@ -172,7 +178,7 @@ class RenderSession:
             view.exposure = before
         return without_text(path.read_bytes()), 255 * read_image(path)
 
-    def _aim(self, camera: Camera) -> None:
+    def _aim_camera(self, camera: Camera) -> None:
         render, data = self.scene.render, self._camera.data
         render.resolution_x, render.resolution_y = camera.width, camera.height
         data.sensor_fit, data.sensor_width = "AUTO", SENSOR_MM
@@ -182,7 +188,7 @@ class RenderSession:
         data.clip_start, data.clip_end = CLIP_NEAR * size, CLIP_FAR * size
         self._camera.matrix_world = Matrix(camera.world_from_camera.tolist())
 
-    def _pixels(self, camera: Camera, planes: dict[str, np.ndarray]) -> Pixels:
+    def _sort_passes(self, camera: Camera, planes: dict[str, np.ndarray]) -> Pixels:
         def plane(*endings: str) -> np.ndarray:
             return next(values for name, values in planes.items() if name.endswith(endings))
 
@@ -192,7 +198,7 @@ class RenderSession:
         depth = plane(".Depth.Z").astype(np.float32)
         slots = np.rint(plane(".IndexOB.X", ".Object Index.X")).astype(np.int32)
         nothing = depth >= 1e9
-        ids = object_ids(self._opened, camera, slots, np.where(nothing, 0, depth), ~nothing)
+        ids = find_object_ids(self._opened, camera, slots, np.where(nothing, 0, depth), ~nothing)
         normal = vector("Normal", "XYZ")  # averaged over a pixel's samples: shorter than 1 at edges
         length = np.linalg.norm(normal, axis=-1, keepdims=True)
         return Pixels(
@@ -203,7 +209,12 @@ class RenderSession:
         )
 
 
-def _render_error(error: RuntimeError) -> BlendsetError:
+def derive_seed(view_id: str, seed: int) -> int:
+    """Cycles' seed for a view: its own, so that neither order nor company changes its noise."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{view_id}".encode()).digest()[:4], "little") >> 1
+
+
+def _explain_render_error(error: RuntimeError) -> BlendsetError:
     text = " ".join(str(error).split())
     if any(sign in text.lower() for sign in OUT_OF_MEMORY):
         return MemoryShortage(f"The device ran out of memory ({text}); render smaller, or use --device cpu.")

@@ -19,8 +19,7 @@ from blendset.quality import FINISHED, LUMA, as_figures, framing_faults, light_f
 from blendset.records import CameraRecord, ViewRecord, VisibleObject
 
 from ..scene.snapshot import OpenScene
-from .previews import render_seed
-from .session import Pixels, RenderSession
+from .session import Pixels, RenderSession, derive_seed
 
 
 def render_view(
@@ -32,11 +31,11 @@ def render_view(
 ) -> tuple[ViewRecord, dict[str, bytes]]:
     """Render a view of a plan; returns its record (without the files' hashes) and its files by name."""
     started = time.perf_counter()
-    settings, seed = plan.config.render, render_seed(view.view_id, plan.config.seed)
+    settings, seed = plan.config.render, derive_seed(view.view_id, plan.config.seed)
     exposure = view.exposure_ev or 0.0
     pixels = session.render(view.camera, settings.samples, seed, settings.denoise)
     rendered = time.perf_counter()
-    png, values = session.png(exposure)
+    png, values = session.encode_png(exposure)
     framing = framing_in(view.camera, subject, opened.geometry.only(subject.objects), pixels.ids) if subject else None
     statistics = measure(values @ LUMA, np.isin(pixels.ids, list(subject.objects)) if subject else None)
     payload = {"rgb.png": png, "passes.exr": write_passes(Passes(pixels.depth, pixels.normal, pixels.ids))}
@@ -50,12 +49,12 @@ def render_view(
         view_set=view.view_set,
         view_index=view.view_index,
         source="render",
-        camera=camera_record(view.camera),
-        **_viewpoint(view.camera, subject),
+        camera=build_camera_record(view.camera),
+        **_compute_viewpoint(view.camera, subject),
         visible_fraction=framing.visible_fraction if framing else None,
         subject_share=framing.subject_share if framing else None,
         truncation=framing.truncation if framing else None,
-        visible_objects=_visible_objects(pixels, opened.snapshot.objects),
+        visible_objects=_count_visible_objects(pixels, opened.snapshot.objects),
         exposure_ev=exposure,
         samples=settings.samples,
         seed=seed,
@@ -68,7 +67,7 @@ def render_view(
     return record, payload
 
 
-def camera_record(camera: Camera) -> CameraRecord:
+def build_camera_record(camera: Camera) -> CameraRecord:
     """A camera as records carry it."""
     return CameraRecord(
         width=camera.width,
@@ -83,7 +82,7 @@ def camera_record(camera: Camera) -> CameraRecord:
     )
 
 
-def _viewpoint(camera: Camera, subject: Subject | None) -> dict[str, Any]:
+def _compute_viewpoint(camera: Camera, subject: Subject | None) -> dict[str, Any]:
     """Azimuth, elevation and distance from the subject's centre; None for a view of the scene."""
     if subject is None:
         return {"azimuth_deg": None, "elevation_deg": None, "distance": None}
@@ -92,7 +91,7 @@ def _viewpoint(camera: Camera, subject: Subject | None) -> dict[str, Any]:
     return {"azimuth_deg": azimuth, "elevation_deg": elevation, "distance": float(np.linalg.norm(offset))}
 
 
-def _visible_objects(pixels: Pixels, objects: tuple[SceneObject, ...]) -> tuple[VisibleObject, ...]:
+def _count_visible_objects(pixels: Pixels, objects: tuple[SceneObject, ...]) -> tuple[VisibleObject, ...]:
     """Everything in the picture, largest first."""
     ids, counts = np.unique(pixels.ids, return_counts=True)
     rows = [

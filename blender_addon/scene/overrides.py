@@ -25,6 +25,10 @@ class Overrides:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take every change back."""
         self._undo.close()
 
     def set(self, owner: Any, name: str, value: Any) -> None:
@@ -48,8 +52,8 @@ class Overrides:
         """Have something else undone too."""
         self._undo.callback(undo, *arguments)
 
-    def own_camera(self, scene: bpy.types.Scene) -> bpy.types.Object:
-        """A camera of ours, made the scene's for as long as the overrides last."""
+    def add_camera(self, scene: bpy.types.Scene) -> bpy.types.Object:
+        """Add a camera of ours, the scene's for as long as the overrides last."""
         data = bpy.data.cameras.new(CAMERA_NAME)
         camera = bpy.data.objects.new(CAMERA_NAME, data)
         self._undo.callback(bpy.data.cameras.remove, data)

@@ -57,7 +57,7 @@ def ask_render_depsgraph(
             overrides.set(render, "resolution_y", 8)
             overrides.set(render, "resolution_percentage", 100)
             overrides.set(render, "use_motion_blur", False)
-            overrides.own_camera(scene)
+            overrides.add_camera(scene)
             bpy.ops.render.render(scene=scene.name, layer=layer)
     finally:
         kind.question = None

@@ -17,7 +17,7 @@ import numpy as np
 from blendset.cameras import Array, Camera
 from blendset.placement.subjects import Subject
 
-from .. import planning
+from .. import state
 
 LINE_WIDTH = 1.5
 REJECTED = (0.85, 0.25, 0.2, 0.35)
@@ -33,26 +33,11 @@ BOX = np.array([(0, 1), (1, 3), (3, 2), (2, 0), (4, 5), (5, 7), (7, 6), (6, 4), 
 
 _handle: Any = None
 _batch: Any = None
-_drawn = ""
-_stale = True
+_key: tuple[int, str] | None = None
+"""The revision and the scene that the lines on the GPU are of."""
 
 
-def changed(*_: object) -> None:
-    """Draw other lines from the next redraw on."""
-    global _stale
-    _stale = True
-    redraw()
-
-
-def redraw() -> None:
-    """Have all 3D viewports drawn again, their sidebars with them."""
-    for window in bpy.context.window_manager.windows:
-        for area in window.screen.areas:
-            if area.type == "VIEW_3D":
-                area.tag_redraw()
-
-
-def frusta(cameras: Sequence[Camera], size: float) -> Array:
+def build_frusta(cameras: Sequence[Camera], size: float) -> Array:
     """Line ends (N * 22, 3) of small pyramids before the lenses, in world space."""
     if not cameras:
         return np.zeros((0, 3))
@@ -66,42 +51,44 @@ def frusta(cameras: Sequence[Camera], size: float) -> Array:
     ]  # fmt: skip
     local = np.stack([np.stack(corner, axis=-1) for corner in corners], axis=1)
     matrices = np.array([camera.world_from_camera for camera in cameras])
-    placed = np.einsum("nij,nkj->nki", matrices[:, :3, :3], local) + matrices[:, None, :3, 3]
-    return np.asarray(placed[:, EDGES].reshape(-1, 3))
+    corners_in_world = np.einsum("nij,nkj->nki", matrices[:, :3, :3], local) + matrices[:, None, :3, 3]
+    return np.asarray(corners_in_world[:, EDGES].reshape(-1, 3))
 
 
-def lines(context: bpy.types.Context) -> tuple[Array, Array]:
+def build_lines(context: bpy.types.Context) -> tuple[Array, Array]:
     """Everything to draw: line ends (N, 3) and their colours (N, 4)."""
-    plan, shown = planning.plan_of(context.scene), context.window_manager.blendset
+    plan, lists = state.get_plan(context.scene), state.get_lists(context)
     cameras: list[Camera] = []
     colours: list[Array] = []
-    if plan is not None and shown.show_accepted:
-        rows = list(shown.views)
-        verdicts = [plan.verdict(row.number) for row in rows]
+    if plan is not None and lists.show_accepted:
+        rows = list(lists.views)
+        verdicts = [plan.get_verdict(row.number) for row in rows]
         cameras += [verdict.candidate.camera for verdict in verdicts]
-        worst, best = (pick((row.score for row in rows), default=0.0) for pick in (min, max))
+        worst, best = (extreme((row.score for row in rows), default=0.0) for extreme in (min, max))
         span = max(best - worst, 1e-6)
-        colours += [_colour(row, (row.score - worst) / span, place == shown.view) for place, row in enumerate(rows)]
-    if plan is not None and shown.show_rejected and shown.reason < len(shown.reasons):
-        reason = shown.reasons[shown.reason].name
-        taken = [verdict for verdict in plan.planned.verdicts if (verdict.reason or "accepted") == reason]
+        colours += [
+            _choose_colour(row, (row.score - worst) / span, index == lists.view) for index, row in enumerate(rows)
+        ]
+    if plan is not None and lists.show_rejected and lists.reason < len(lists.reasons):
+        reason = lists.reasons[lists.reason].name
+        taken = [verdict for verdict in plan.result.verdicts if (verdict.reason or "accepted") == reason]
         cameras += [verdict.candidate.camera for verdict in taken]
         colours += [np.array(REJECTED)] * len(taken)
     size = 0.03 * plan.opened.snapshot.diagonal if plan else 1.0
-    points, shades = frusta(cameras, size), np.repeat(np.array(colours).reshape(-1, 4), len(EDGES), axis=0)
-    if plan is not None and shown.show_accepted and shown.view < len(shown.views):
-        candidate = plan.verdict(shown.views[shown.view].number).candidate
+    points, shades = build_frusta(cameras, size), np.repeat(np.array(colours).reshape(-1, 4), len(EDGES), axis=0)
+    if plan is not None and lists.show_accepted and lists.view < len(lists.views):
+        candidate = plan.get_verdict(lists.views[lists.view].number).candidate
         if candidate.subject is not None:
-            frame = framing(candidate.camera, candidate.subject, size)
+            frame = build_framing(candidate.camera, candidate.subject, size)
             points, shades = np.vstack([points, frame]), np.vstack([shades, np.tile(FRAMING, (len(frame), 1))])
     return points, shades
 
 
-def framing(camera: Camera, subject: Subject, size: float) -> Array:
+def build_framing(camera: Camera, subject: Subject, size: float) -> Array:
     """Line ends (32, 3): the rectangle that a subject fills in a camera's picture, and the box around the subject."""
     pixels, depth = camera.project(subject.hull)
-    seen = np.clip(pixels[depth > 0], 0, (camera.width, camera.height))
-    (left, top), (right, bottom) = seen.min(axis=0), seen.max(axis=0)
+    visible = np.clip(pixels[depth > 0], 0, (camera.width, camera.height))
+    (left, top), (right, bottom) = visible.min(axis=0), visible.max(axis=0)
     corners = np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
     rectangle = camera.position + size * camera.rays(corners)
     low, high = subject.bounds
@@ -109,7 +96,7 @@ def framing(camera: Camera, subject: Subject, size: float) -> Array:
     return np.vstack([rectangle[AROUND], box[BOX]])
 
 
-def _colour(row: Any, promise: float, selected: bool) -> Array:
+def _choose_colour(row: Any, promise: float, selected: bool) -> Array:
     if selected:
         return np.array(SELECTED)
     if row.turned_down:
@@ -121,16 +108,17 @@ def _draw() -> None:
     import gpu
     from gpu_extras.batch import batch_for_shader
 
-    global _batch, _drawn, _stale
+    global _batch, _key
     context = bpy.context
     if not context.space_data.overlay.show_overlays:
         return
     shader = gpu.shader.from_builtin("POLYLINE_SMOOTH_COLOR")
-    if _stale or context.scene.name != _drawn:
-        points, colours = lines(context)
+    key = state.get_revision(), context.scene.name
+    if key != _key:
+        points, colours = build_lines(context)
         content: Any = {"pos": points.astype(np.float32), "color": colours.astype(np.float32)}
         _batch = batch_for_shader(shader, "LINES", content) if len(points) else None
-        _stale, _drawn = False, context.scene.name
+        _key = key
     if _batch is None:
         return
     gpu.state.blend_set("ALPHA")
@@ -149,7 +137,7 @@ def register() -> None:
 
 def unregister() -> None:
     """Stop drawing."""
-    global _handle, _batch
+    global _handle, _batch, _key
     if _handle is not None:
         bpy.types.SpaceView3D.draw_handler_remove(_handle, "WINDOW")
-    _handle = _batch = None
+    _handle = _batch = _key = None

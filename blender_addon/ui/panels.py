@@ -7,9 +7,8 @@ from typing import Any, cast
 
 import bpy
 
-from .. import jobs, planning
-from ..properties import settings_of
-from . import rows
+from .. import state
+from ..properties import get_settings
 from .presets import BLENDSET_PT_presets
 
 
@@ -84,18 +83,18 @@ class BLENDSET_PT_plan(_Panel, bpy.types.Panel):
         BLENDSET_PT_presets.draw_panel_header(self.layout)
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout, shown, settings = self.layout, rows.window(context), settings_of(context.scene)
+        layout, lists, settings = self.layout, state.get_lists(context), get_settings(context.scene)
         layout.use_property_split = True
         layout.use_property_decorate = False
         layout.prop(settings.cameras, "preset")
         layout.prop(settings.cameras, "views")
         row = layout.row()
         row.scale_y = 1.4
-        if shown.doing:
-            row.progress(factor=shown.progress, text=f"{shown.doing} (Esc cancels)")
+        if lists.doing:
+            row.progress(factor=lists.progress, text=f"{lists.doing} (Esc cancels)")
             return
         row.operator("blendset.plan", icon="OUTLINER_OB_CAMERA")
-        plan = planning.plan_of(context.scene)
+        plan = state.get_plan(context.scene)
         if plan is not None and plan.stale:
             layout.label(text="The scene has changed since", icon="ERROR")
 
@@ -107,12 +106,12 @@ class BLENDSET_PT_subjects(_Panel, bpy.types.Panel):
     bl_idname = "BLENDSET_PT_subjects"
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout, shown, settings = self.layout, rows.window(context), settings_of(context.scene)
-        if planning.plan_of(context.scene) and shown.subjects:
-            layout.template_list("BLENDSET_UL_subjects", "", shown, "subjects", shown, "subject", rows=5)
+        layout, lists, settings = self.layout, state.get_lists(context), get_settings(context.scene)
+        if state.get_plan(context.scene) and lists.subjects:
+            layout.template_list("BLENDSET_UL_subjects", "", lists, "subjects", lists, "subject", rows=5)
             row = layout.row(align=True)
             row.operator("blendset.subject_label", text="Label")
-            left_out = shown.subject < len(shown.subjects) and shown.subjects[shown.subject].left_out
+            left_out = lists.subject < len(lists.subjects) and lists.subjects[lists.subject].left_out
             row.operator("blendset.subject_leave_out", text="Take In" if left_out else "Leave Out")
             row = layout.row(align=True)
             row.operator("blendset.subject_frame", text="Frame")
@@ -135,11 +134,11 @@ class BLENDSET_PT_left_out(_Panel, bpy.types.Panel):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return len(settings_of(context.scene).left_out) > 0
+        return len(get_settings(context.scene).left_out) > 0
 
     def draw(self, context: bpy.types.Context) -> None:
-        settings, shown = settings_of(context.scene), rows.window(context)
-        self.layout.template_list("BLENDSET_UL_left_out", "", settings, "left_out", shown, "left_out", rows=3)
+        settings, lists = get_settings(context.scene), state.get_lists(context)
+        self.layout.template_list("BLENDSET_UL_left_out", "", settings, "left_out", lists, "left_out", rows=3)
 
 
 class BLENDSET_PT_subject_limits(_Panel, bpy.types.Panel):
@@ -150,7 +149,7 @@ class BLENDSET_PT_subject_limits(_Panel, bpy.types.Panel):
     bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
-        _all(self.layout, settings_of(context.scene).subjects, skip=("include", "exclude"))
+        _draw_settings(self.layout, get_settings(context.scene).subjects, skip=("include", "exclude"))
 
 
 class BLENDSET_PT_cameras(_Panel, bpy.types.Panel):
@@ -161,7 +160,7 @@ class BLENDSET_PT_cameras(_Panel, bpy.types.Panel):
     bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
-        _all(self.layout, settings_of(context.scene).cameras, skip=("preset", "views"))
+        _draw_settings(self.layout, get_settings(context.scene).cameras, skip=("preset", "views"))
 
 
 class BLENDSET_PT_gates(_Panel, bpy.types.Panel):
@@ -172,7 +171,7 @@ class BLENDSET_PT_gates(_Panel, bpy.types.Panel):
     bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
-        _all(self.layout, settings_of(context.scene).gates)
+        _draw_settings(self.layout, get_settings(context.scene).gates)
 
 
 class BLENDSET_PT_funnel(_Panel, bpy.types.Panel):
@@ -182,13 +181,13 @@ class BLENDSET_PT_funnel(_Panel, bpy.types.Panel):
     bl_idname = "BLENDSET_PT_funnel"
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout, shown = self.layout, rows.window(context)
-        if not planning.plan_of(context.scene):
+        layout, lists = self.layout, state.get_lists(context)
+        if not state.get_plan(context.scene):
             layout.label(text="Plan first", icon="INFO")
             return
-        layout.label(text=f"{shown.candidates:,} candidates")
-        layout.template_list("BLENDSET_UL_reasons", "", shown, "reasons", shown, "reason", rows=5)
-        layout.prop(shown, "show_rejected", text="Show These Cameras")
+        layout.label(text=f"{lists.candidates:,} candidates")
+        layout.template_list("BLENDSET_UL_reasons", "", lists, "reasons", lists, "reason", rows=5)
+        layout.prop(lists, "show_rejected", text="Show These Cameras")
         layout.operator("blendset.view_keep_rejected", icon="ADD")
 
 
@@ -199,10 +198,10 @@ class BLENDSET_PT_views(_Panel, bpy.types.Panel):
     bl_idname = "BLENDSET_PT_views"
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout, shown = self.layout, rows.window(context)
-        if planning.plan_of(context.scene) and shown.views:
-            layout.prop(shown, "show_accepted")
-            layout.template_list("BLENDSET_UL_views", "", shown, "views", shown, "view", rows=5)
+        layout, lists = self.layout, state.get_lists(context)
+        if state.get_plan(context.scene) and lists.views:
+            layout.prop(lists, "show_accepted")
+            layout.template_list("BLENDSET_UL_views", "", lists, "views", lists, "view", rows=5)
             row = layout.row(align=True)
             row.operator("blendset.view_look_through", text="", icon="TRIA_LEFT").step = -1
             row.operator("blendset.view_look_through", icon="CAMERA_DATA").step = 0
@@ -223,15 +222,15 @@ class BLENDSET_PT_render(_Panel, bpy.types.Panel):
     bl_idname = "BLENDSET_PT_render"
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout, settings = self.layout, settings_of(context.scene)
-        _all(layout, settings.render)
+        layout, settings = self.layout, get_settings(context.scene)
+        _draw_settings(layout, settings.render)
         layout.label(text="Dataset folder")
         layout.prop(settings, "out", text="")
         row = layout.row()
         row.scale_y = 1.4
         row.operator("blendset.render", icon="RENDER_STILL")
-        job = jobs.current()
-        if rows.window(context).unfinished and (job is None or job.ended):
+        job = state.get_job()
+        if state.get_lists(context).unfinished and (job is None or job.ended):
             layout.operator("blendset.resume", icon="PLAY")
         if job is None:
             return
@@ -241,15 +240,15 @@ class BLENDSET_PT_render(_Panel, bpy.types.Panel):
             row = box.row(align=True)
             row.operator("blendset.job_pause", text="Go On" if job.supervisor.paused else "Pause")
             row.operator("blendset.job_cancel")
-            box.label(text=job.said)
+            box.label(text=job.message)
             if job.disk:
                 box.label(text=job.disk, icon="DISK_DRIVE")
         else:
             box.label(text=f"{job.ended.status}: {job.ended.passed} of {job.ended.views} views pass")
             if job.ended.reason:
                 box.label(text=job.ended.reason, icon="ERROR")
-        if rows.window(context).picture:
-            box.template_icon(icon_value=rows.window(context).picture, scale=8)
+        if state.get_lists(context).picture:
+            box.template_icon(icon_value=state.get_lists(context).picture, scale=8)
 
 
 class BLENDSET_PT_dataset(_Panel, bpy.types.Panel):
@@ -261,8 +260,8 @@ class BLENDSET_PT_dataset(_Panel, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
-        layout.label(text=rows.window(context).there or "nothing there yet", icon="FILE_FOLDER")
-        _all(layout, settings_of(context.scene).dataset)
+        layout.label(text=state.get_lists(context).there or "nothing there yet", icon="FILE_FOLDER")
+        _draw_settings(layout, get_settings(context.scene).dataset)
         row = layout.row(align=True)
         row.operator("blendset.verify", icon="CHECKMARK")
         row.operator("blendset.open_folder", icon="FILE_FOLDER")
@@ -273,8 +272,8 @@ class BLENDSET_PT_dataset(_Panel, bpy.types.Panel):
         row.operator("blendset.settings_import", icon="IMPORT")
 
 
-def _all(layout: bpy.types.UILayout, group: Any, skip: tuple[str, ...] = ()) -> None:
-    """A button for every setting of a group."""
+def _draw_settings(layout: bpy.types.UILayout, group: Any, skip: tuple[str, ...] = ()) -> None:
+    """Draw a button for every setting of a group."""
     column = layout.column()
     column.use_property_split = True
     column.use_property_decorate = False

@@ -7,7 +7,7 @@ import bpy
 from bl_operators.presets import AddPresetBase
 from bl_ui.utils import PresetPanel
 
-from ..properties import option_paths
+from ..properties import list_option_paths
 
 SUBDIR = "blendset"
 
@@ -29,7 +29,7 @@ class BLENDSET_OT_preset_add(AddPresetBase, bpy.types.Operator):
     preset_menu = "BLENDSET_PT_presets"
     preset_subdir = SUBDIR
     preset_defines = ["settings = bpy.context.scene.blendset"]
-    preset_values = [f"settings.{path}" for path in option_paths()]
+    preset_values = [f"settings.{path}" for path in list_option_paths()]
 
 
 CLASSES = (BLENDSET_PT_presets, BLENDSET_OT_preset_add)

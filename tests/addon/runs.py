@@ -82,7 +82,7 @@ def opened(path: Path, root: Path, config: Config = SMALL) -> Iterator[tuple[Any
     installed("worker").open_file(path)
     events: list[tuple[str, dict[str, Any]]] = []
     dataset = Dataset.for_run(root, config, [path])
-    with installed("render.run").SceneRun(path, dataset, config, lambda event, **of: events.append((event, of))) as run:
+    with installed("scene_run").SceneRun(path, dataset, config, lambda event, **of: events.append((event, of))) as run:
         yield run, events
 
 
@@ -97,7 +97,7 @@ def rendered(path: Path, root: Path, config: Config = SMALL) -> Outcome:
         plan=plan,
         scene=run.dataset.scene(run.scene_id),
         views=tuple(view for view in run.dataset.views() if view.run == plan.run),
-        subjects={each.id: each for each in run.found.subjects},
+        subjects={each.id: each for each in run.reading.found.subjects},
         notes=tuple(note for event, of in events if event == "planned" for note in of["notes"]),
     )
 

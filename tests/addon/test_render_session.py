@@ -44,7 +44,7 @@ def session_of(path: Path, build: Any = scenes.tidy, config: Config = SMALL) -> 
     """The run and the session of a scene made on the spot."""
     build(path)
     with opened(path, path.parent / "dataset", config) as (run, _):
-        yield run, run._start_session()
+        yield run, run.session.start()
 
 
 def differences(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
@@ -59,10 +59,10 @@ def test_everything_is_restored_when_something_fails_inside(tmp_path: Path) -> N
     installed("worker").open_file(tmp_path / "traps.blend")
     before = settings_of(bpy.context.scene)
     with pytest.raises(ZeroDivisionError), opened(tmp_path / "traps.blend", tmp_path / "dataset") as (run, _):
-        session = run._start_session()
-        run._add_light(session, "interior")
+        session = run.session.start()
+        session.add_light("interior")
         session.render(front(), 1, 1, False)
-        session.png(2.0)
+        session.encode_png(2.0)
         assert differences(before, settings_of(bpy.context.scene))
         raise ZeroDivisionError
     assert differences(before, settings_of(bpy.context.scene)) == {}
@@ -76,15 +76,15 @@ def test_a_session_that_cannot_begin_leaves_no_trace_either(tmp_path: Path) -> N
     lacking = next(kind for kind in ("metal", "oneapi", "hip", "cuda") if kind not in kinds)
     config = varied(SMALL, "render", device=lacking)
     with opened(tmp_path / "tidy.blend", tmp_path / "dataset", config) as (run, _), pytest.raises(BlendsetError):
-        run._start_session()
+        run.session.start()
     assert differences(before, settings_of(bpy.context.scene)) == {}
 
 
 def test_added_light_goes_with_the_session(tmp_path: Path) -> None:
     for kind in ("sky", "interior", "studio"):
-        with session_of(tmp_path / f"{kind}.blend", scenes.no_light) as (run, session):
+        with session_of(tmp_path / f"{kind}.blend", scenes.no_light) as (_, session):
             black = session.render(front(), 2, 1, False).colour
-            run._add_light(session, kind)
+            session.add_light(kind)
             lit = session.render(front(), 2, 1, False).colour
         assert not black.any() and lit.mean() > 0.01
         assert not len(bpy.data.lights) and bpy.context.scene.world is None
@@ -134,9 +134,9 @@ def test_the_view_transforms_table_is_blenders_own_picture(tmp_path: Path, trans
     view.view_transform, view.exposure, view.gamma = transform, 0.5, 1.1
     bpy.ops.wm.save_mainfile()
     with opened(path, tmp_path / "dataset") as (run, _):
-        session = run._start_session()
+        session = run.session.start()
         pixels = session.render(front(), 16, 1, False)
-        _, values = session.png(exposure)
+        _, values = session.encode_png(exposure)
         table = session.transform(pixels.colour, exposure)
         assert bpy.context.scene.view_settings.exposure == 0.5
     apart = np.abs(table - values).max(axis=2)
@@ -148,7 +148,7 @@ def test_exposure_is_in_stops(tmp_path: Path) -> None:
     with session_of(tmp_path / "tidy.blend") as (_, session):
         bpy.context.scene.view_settings.view_transform = "Standard"
         session.render(front(), 8, 1, False)
-        darker, own, brighter = (session.png(ev)[1].mean() for ev in (-1.0, 0.0, 1.0))
+        darker, own, brighter = (session.encode_png(ev)[1].mean() for ev in (-1.0, 0.0, 1.0))
     assert darker < own - 10 and brighter > own + 10
 
 
@@ -169,10 +169,10 @@ def previews(path: Path, build: Any, denoise: bool, samples: int = 4) -> Any:
     """What previews say of the best view of each subject, with or without a denoiser."""
     with session_of(path, build, varied(SMALL, "preview", samples=samples)) as (run, session):
         session.can_denoise = denoise and session.can_denoise
-        previewer = installed("render.previews").Previewer(session, run.opened, run.scene_id, run.config)
-        planned = run._geometric_plan()
+        previewer = run.planner.start_previewer()
+        planned = run.planner.plan_cameras()
         best = [max(units, key=lambda unit: unit[0].score)[0] for units in planned.subject_units]
-        return {verdict.candidate.subject.id: previewer.of(verdict) for verdict in best}
+        return {verdict.candidate.subject.id: previewer.preview_candidate(verdict) for verdict in best}
 
 
 def test_without_a_denoiser_good_views_are_accepted_at_the_same_exposure(tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_noise_is_not_taken_for_contrast(tmp_path: Path) -> None:
     without = previews(tmp_path / "without.blend", dull, False, samples=1)
     assert with_it
     for subject, answer in without.items():
-        assert answer.figures["variance"] == pytest.approx(with_it[subject].figures["variance"], rel=0.6)
+        assert answer.metrics["variance"] == pytest.approx(with_it[subject].metrics["variance"], rel=0.6)
 
 
 # ---- exposure --------------------------------------------------------------------------------------------------------
@@ -220,9 +220,9 @@ def test_the_views_of_a_set_have_one_exposure(tmp_path: Path) -> None:
     config = varied(SMALL, "cameras", preset="orbit-4", views=8, focal_length_mm=(28.0,), fill=(0.3, 0.5))
     with opened(path, tmp_path / "auditioned", config) as (run, _):
         auditioned = run.plan(previews=True).views
-        previewer = run._previewer(run._start_session())
+        previewer = run.planner.start_previewer()
         alone = {
-            view.view_id: previewer.preview(view.view_id, view.camera, run._subjects[view.subject]).exposure_ev
+            view.view_id: previewer.preview(view.view_id, view.camera, run.reading.subjects[view.subject]).exposure_ev
             for view in auditioned
         }
     with opened(path, tmp_path / "adopted", config) as (run, _):

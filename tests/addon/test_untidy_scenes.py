@@ -200,9 +200,9 @@ def test_hair_covers_its_owner_in_the_picture(tmp_path: Path, name: str, coat: s
     """A ball in its coat fills more of the picture than it does bare: hair has its owner's id, or its own."""
     path, _ = built(name, tmp_path)
     with opened(path, tmp_path / "dataset") as (run, _):
-        session = run._start_session()
+        session = run.session.start()
         pixels = session.render(looking_at((0.0, 1.0, 0.6), (0.0, -4.0, 1.6)), 4, 1, False)
-        numbers = [each.id for each in run.opened.snapshot.objects if each.name in (coat, "Green Ball")]
+        numbers = [each.id for each in run.reading.opened.snapshot.objects if each.name in (coat, "Green Ball")]
     bare = np.pi * (0.6 * 50 / 36) ** 2 / (5**2 + 1**2 - 0.6**2)  # a sphere's silhouette
     assert np.isin(pixels.ids, numbers).mean() > 1.05 * bare
 
@@ -283,7 +283,11 @@ def test_another_scene_of_the_file_can_be_asked_for(tmp_path: Path) -> None:
     asked = dataclasses.replace(SMALL, scene="Other")
     with opened(path, tmp_path / "dataset", asked) as (run, _):
         plan = run.plan(previews=False)
-        names = {run.opened.snapshot.objects[number - 1].name for each in run.found.subjects for number in each.objects}
+        names = {
+            run.reading.opened.snapshot.objects[number - 1].name
+            for each in run.reading.found.subjects
+            for number in each.objects
+        }
     assert names == set(facts["scenes"]["Other"]) and plan.scene.startswith("several-scenes-other-")
     with (
         pytest.raises(BlendsetError) as refusal,
@@ -305,9 +309,9 @@ def looking_at(target: tuple[float, float, float], position: tuple[float, float,
 def photographed(path: Path, folder: Path, camera: Camera) -> Any:
     """The picture that a session takes of a file."""
     with opened(path, folder / "dataset") as (run, _):
-        session = run._start_session()
+        session = run.session.start()
         pixels = session.render(camera, 16, 7, False)
-        return session.png(0.0)[1], pixels
+        return session.encode_png(0.0)[1], pixels
 
 
 def test_render_traps_change_no_pixel(tmp_path: Path) -> None:
@@ -342,8 +346,8 @@ def test_after_a_run_the_scene_is_as_it_was(tmp_path: Path, name: str) -> None:
     asked = dataclasses.replace(SMALL, frame=5)
     installed("worker").open_file(path)
     before = settings_of(bpy.context.scene)
-    dataset = installed("render.run").Dataset.for_run(tmp_path / "dataset", asked, [path])
-    with installed("render.run").SceneRun(path, dataset, asked, lambda *_, **__: None) as run:
+    dataset = installed("scene_run").Dataset.for_run(tmp_path / "dataset", asked, [path])
+    with installed("scene_run").SceneRun(path, dataset, asked, lambda *_, **__: None) as run:
         plan = run.plan(previews=True)
         run.render(plan, [view.view_id for view in plan.views][:1])
         assert settings_of(bpy.context.scene) != before
@@ -427,9 +431,9 @@ def test_more_objects_than_the_index_pass_can_count_have_ids_of_their_own(tmp_pa
     path = tmp_path / "field.blend"
     scenes.many_objects(path, count)
     with opened(path, tmp_path / "dataset") as (run, _):
-        numbers = {each.name: each.id for each in run.opened.snapshot.objects}
-        places = run.opened.snapshot.bounds.mean(axis=1)
-        session = run._start_session()
+        numbers = {each.name: each.id for each in run.reading.opened.snapshot.objects}
+        places = run.reading.opened.snapshot.bounds.mean(axis=1)
+        session = run.session.start()
         for first in (0, count - 40):
             name = f"Stone {first + 20:05d}"
             place = places[numbers[name] - 1]
@@ -438,5 +442,7 @@ def test_more_objects_than_the_index_pass_can_count_have_ids_of_their_own(tmp_pa
             assert ids[32, 32] == numbers[name]
             for number in np.unique(ids[ids > 0]).tolist():
                 pixels, _ = camera.project(places[[number - 1]])
-                assert run.opened.snapshot.objects[number - 1].name == "Floor" or (np.abs(pixels - 32) < 60).all()
+                assert (
+                    run.reading.opened.snapshot.objects[number - 1].name == "Floor" or (np.abs(pixels - 32) < 60).all()
+                )
     assert len(numbers) == len(set(numbers.values())) == count + 4 and max(numbers.values()) > 32_767

@@ -45,7 +45,7 @@ def open_tidy(folder: Path) -> Path:
 
 def plan() -> Any:
     assert OPS.plan() == {"FINISHED"}
-    return installed("planning").plan_of(bpy.context.scene)
+    return installed("state").get_plan(bpy.context.scene)
 
 
 # ---- settings --------------------------------------------------------------------------------------------------------
@@ -86,13 +86,13 @@ def test_a_list_that_is_no_list_is_one_sentence(tmp_path: Path) -> None:
 
 def test_the_machine_decides_where_the_scene_does_not() -> None:
     preferences = installed("preferences")
-    chosen = preferences.preferences()
+    chosen = preferences.get_preferences()
     chosen.device, chosen.workers = "cpu", 2
     try:
-        ours = preferences.on_this_machine(Config())
+        ours = preferences.apply_preferences(Config())
         asked = replace(Config(), render=RenderSettings(device="cuda"), jobs=JobSettings(workers=5))
         assert (ours.render.device, ours.jobs.workers) == ("cpu", 2)
-        assert preferences.on_this_machine(asked) == asked
+        assert preferences.apply_preferences(asked) == asked
         assert ours.digest() == Config().digest()  # nothing that decides a picture
     finally:
         chosen.device, chosen.workers = "auto", 1
@@ -130,36 +130,36 @@ def test_the_window_plans_what_the_command_line_plans(config: Config, tmp_path: 
 def test_the_lists_tell_what_the_plan_found(tmp_path: Path) -> None:
     open_tidy(tmp_path)
     made = plan()
-    assert {row.name for row in shown().subjects} == {each.id for each in made.planned.found.subjects}
+    assert {row.name for row in shown().subjects} == {each.id for each in made.result.found.subjects}
     views = [row.views for row in shown().subjects]
     assert views == sorted(views, reverse=True)  # what one looks for stands on top
-    assert sum(row.views for row in shown().subjects) == sum(made.views_of().values()) > 0
-    assert sum(row.count for row in shown().reasons) == shown().candidates == len(made.planned.verdicts)
+    assert sum(row.views for row in shown().subjects) == sum(made.count_views().values()) > 0
+    assert sum(row.count for row in shown().reasons) == shown().candidates == len(made.result.verdicts)
     assert [row.number for row in shown().views] == made.chosen and not shown().doing
 
 
 def test_what_is_left_out_stays_out_under_another_name(tmp_path: Path) -> None:
     open_tidy(tmp_path)
-    first = plan().planned.found.subjects[0]
-    names = [each.name for each in installed("ui.rows").objects_of(plan(), first)]
+    first = plan().result.found.subjects[0]
+    names = [each.name for each in plan().find_objects(first)]
     shown().subject = shown().subjects.find(first.id)
     assert OPS.subject_leave_out() == {"FINISHED"} and shown().subjects[shown().subject].left_out
     bpy.data.objects[names[0]].name = "Another [name]*"
-    assert first.id not in {each.id for each in plan().planned.found.subjects}
+    assert first.id not in {each.id for each in plan().result.found.subjects}
     assert len(settings().left_out) == len(names)
     for _ in names:
         assert OPS.object_take_in(place=0) == {"FINISHED"}
-    assert "another-name" in {each.id for each in plan().planned.found.subjects}
+    assert "another-name" in {each.id for each in plan().result.found.subjects}
 
 
 def test_a_label_goes_to_the_object(tmp_path: Path) -> None:
     open_tidy(tmp_path)
     made = plan()
-    [holder, *_] = installed("ui.rows").objects_of(made, made.planned.found.subjects[0])
-    shown().subject = shown().subjects.find(made.planned.found.subjects[0].id)
+    [holder, *_] = made.find_objects(made.result.found.subjects[0])
+    shown().subject = shown().subjects.find(made.result.found.subjects[0].id)
     assert OPS.subject_label(label="reading chair") == {"FINISHED"}
     assert holder["blendset_label"] == "reading chair"
-    assert "reading-chair" in {each.id for each in plan().planned.found.subjects}
+    assert "reading-chair" in {each.id for each in plan().result.found.subjects}
     bpy.context.view_layer.objects.active = holder
     assert OPS.subject_pick() == {"FINISHED"} and shown().subjects[shown().subject].name == "reading-chair"
     assert OPS.subject_frame() == {"FINISHED"} and holder.select_get()
@@ -186,7 +186,7 @@ def test_a_plan_is_forgotten_with_its_file(tmp_path: Path) -> None:
     open_tidy(tmp_path)
     plan()
     bpy.ops.wm.read_homefile(use_empty=True)
-    assert installed("planning").plan_of(bpy.context.scene) is None
+    assert installed("state").get_plan(bpy.context.scene) is None
     with pytest.raises(RuntimeError, match="poll"):
         OPS.view_turn_down()
 
@@ -196,7 +196,7 @@ def test_a_plan_knows_that_its_scene_has_changed(tmp_path: Path) -> None:
     made = plan()
     bpy.context.view_layer.update()
     assert not made.stale and CHANGED not in drawn().said
-    installed("ui.rows").objects_of(made, made.planned.found.subjects[0])[0].location.x += 0.5
+    made.find_objects(made.result.found.subjects[0])[0].location.x += 0.5
     bpy.context.view_layer.update()
     assert made.stale and CHANGED in drawn().said
     assert not plan().stale
@@ -207,7 +207,7 @@ def test_another_scene_of_the_file_has_no_plan_yet(tmp_path: Path) -> None:
     first = bpy.context.scene
     plan()
     bpy.ops.scene.new(type="FULL_COPY")
-    assert "Plan first" in drawn().said and not len(installed("ui.overlay").lines(bpy.context)[0])
+    assert "Plan first" in drawn().said and not len(installed("ui.overlay").build_lines(bpy.context)[0])
     plan()
     bpy.ops.wm.save_mainfile()
     assert OPS.render() == {"FINISHED"}
@@ -285,23 +285,23 @@ def test_planning_in_odd_moments_is_no_traceback(kind: str, tmp_path: Path) -> N
 
 def wait_for_job(seconds: float = 240) -> Any:
     """Pump the job as Blender's timer would."""
-    jobs = installed("jobs")
+    jobs, state = installed("jobs"), installed("state")
     until = time.monotonic() + seconds
-    while jobs._pump() is not None:
-        assert time.monotonic() < until, jobs.current().said
+    while jobs.pump() is not None:
+        assert time.monotonic() < until, state.get_job().message
         time.sleep(0.05)
-    return jobs.current()
+    return state.get_job()
 
 
 def until_planned(seconds: float = 240) -> str:
     """Pump the job until its previews are made; what it then says of the disk."""
-    jobs = installed("jobs")
+    jobs, state = installed("jobs"), installed("state")
     until = time.monotonic() + seconds
-    while not jobs.current().disk:
-        assert jobs._pump() is not None and time.monotonic() < until, jobs.current().said
+    while not state.get_job().disk:
+        assert jobs.pump() is not None and time.monotonic() < until, state.get_job().message
         time.sleep(0.01)
-    assert not jobs.current().supervisor.done
-    return str(jobs.current().disk)
+    assert not state.get_job().supervisor.done
+    return str(state.get_job().disk)
 
 
 def megabytes(text: str) -> float:
@@ -343,11 +343,11 @@ def test_a_cancelled_job_goes_on_where_it_was_also_after_reopening(tmp_path: Pat
     plan()
     bpy.ops.wm.save_mainfile()
     OPS.render()
-    job = installed("jobs").current()
+    job = installed("state").get_job()
     assert OPS.job_pause() == {"FINISHED"} and job.supervisor.paused
     assert OPS.job_pause() == {"FINISHED"} and not job.supervisor.paused
     while not job.picture:
-        installed("jobs")._pump()
+        installed("jobs").pump()
         time.sleep(0.02)
     OPS.job_cancel()
     assert wait_for_job().ended.reason == "cancelled"
@@ -414,13 +414,13 @@ def test_all_panels_draw_with_a_plan_and_without(tmp_path: Path) -> None:
     made = plan()
     full = drawn()
     assert "Plan first" not in full.said
-    assert {each.label or each.id for each in made.planned.found.subjects} <= set(full.said)
-    assert f"{len(made.planned.verdicts):,} candidates" in full.said
+    assert {each.label or each.id for each in made.result.found.subjects} <= set(full.said)
+    assert f"{len(made.result.verdicts):,} candidates" in full.said
 
 
 def test_a_preset_keeps_all_settings() -> None:
     properties = installed("properties")
-    before = len(list(properties.option_paths()))
+    before = len(list(properties.list_option_paths()))
     properties.from_config(bpy.context.scene, SMALL)
     assert OPS.preset_add(name="Small") == {"FINISHED"}
     properties.from_config(bpy.context.scene, Config())

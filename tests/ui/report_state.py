@@ -17,7 +17,7 @@ def state() -> dict[str, object]:
     if not hasattr(manager, "blendset"):
         return {"file": bpy.data.filepath, "installed": False}
     shown = manager.blendset
-    job = import_module("bl_ext.user_default.blendset.jobs").current()
+    job = import_module("bl_ext.user_default.blendset.state").get_job()
     area = next((each for each in manager.windows[0].screen.areas if each.type == "VIEW_3D"), None)
     if area is None:  # the file browser fills the window
         return {"file": bpy.data.filepath, "installed": True}
@@ -37,7 +37,7 @@ def state() -> dict[str, object]:
         "category": getattr(sidebar, "active_panel_category", ""),
         "sidebar": sidebar.width,
         "eye": [round(each, 3) for row in area.spaces.active.region_3d.view_matrix for each in row],
-        "plan": id(import_module("bl_ext.user_default.blendset.planning").plan_of(bpy.context.scene)),
+        "plan": id(import_module("bl_ext.user_default.blendset.state").get_plan(bpy.context.scene)),
         "last": manager.operators[-1].bl_idname if manager.operators else "",
         "job": job is not None,
         "done": job.supervisor.done if job else 0,

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a dataset keeps of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import bpy
+
+from blendset.config import config_to_dict
+from blendset.placement.camera_plan import PlanFile
+
+from ..render.session import RenderSession
+
+
+def build_run_record(
+    plan: PlanFile, scene: bpy.types.Scene, session: RenderSession, previews: int, timings: Mapping[str, float]
+) -> dict[str, Any]:
+    """runs/<run>.json: what was asked for, and what answered. A session that was never started has no device."""
+    view = scene.view_settings
+    return {
+        "format": "blendset-run",
+        "run": plan.run,
+        "scene": plan.scene,
+        "config": config_to_dict(plan.config),
+        "blender": bpy.app.version_string,
+        "build_hash": bpy.app.build_hash.decode(),
+        "device": session.device,
+        "denoised": bool(session.can_denoise and plan.config.render.denoise),
+        "lighting": plan.lighting,
+        "view_transform": {
+            "name": view.view_transform,
+            "look": view.look,
+            "exposure": view.exposure,
+            "gamma": view.gamma,
+        },
+        "previews": previews,
+        "timings": dict(timings),
+    }

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A scene's plan for a dataset: made with or without previews, or adopted from somebody else, and written down."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+
+from blendset.config import Config
+from blendset.dataset import Dataset
+from blendset.errors import BlendsetError
+from blendset.placement.camera_plan import PlanFile, PlannedView, planned_view, previewed_run, read_plan, write_plan
+from blendset.placement.funnel import write_funnel
+from blendset.placement.gates import Verdict
+from blendset.placement.planner import Planned, Step
+from blendset.records import write_json
+
+from ..render.session import RenderSession
+from .choice import choose_views, name_run, renders_all
+from .lighting import choose_lighting
+from .previews import Previewer, Shot, choose_best_shots, select_by_preview, share_exposure_by_set
+from .reading import SceneReading, plan_steps
+from .records import build_run_record
+
+Emit = Callable[..., None]
+
+
+class ScenePlanner:
+    """Plans one scene; the session is started only where something has to be rendered.
+
+    `emit(event, **fields)` is called with everything worth knowing; `timings` are the run's seconds so far.
+    """
+
+    def __init__(
+        self,
+        reading: SceneReading,
+        scene_id: str,
+        dataset: Dataset,
+        config: Config,
+        session: RenderSession,
+        emit: Emit,
+        timings: dict[str, float],
+    ) -> None:
+        self.reading, self.scene_id, self.dataset, self.config = reading, scene_id, dataset, config
+        self.session, self._emit, self._timings = session, emit, timings
+        self.run = name_run(scene_id, config)
+        self._pixel_bytes = 0.0
+
+    # ---- a plan of our own -----------------------------------------------------------------------------------------
+
+    def plan(self, previews: bool) -> PlanFile:
+        """Place, gate and select; with `previews` also light, expose and select by what is seen. Writes the plan, the
+        funnel and the run's record; raises BlendsetError where no view is left."""
+        if previews and (earlier := self._read_earlier_plan(self.run)) is not None:
+            return self.adopt(earlier)
+        started = time.perf_counter()
+        result = self.plan_cameras()
+        self._timings["screening_s"] = time.perf_counter() - started
+        self._emit("screened", candidates=len(result.verdicts), seconds=self._timings["screening_s"])
+        views, rendered = self._choose_views(result, previews)
+        plan = PlanFile(self.run, self.scene_id, self.config, self.session.lighting, previews, tuple(views))
+        write_funnel(self.dataset.funnel_path(self.run), self.scene_id, result.verdicts, self.config.seed)
+        self._timings["planning_s"] = time.perf_counter() - started
+        self._write_run(plan, rendered)
+        write_plan(self.dataset.plan_path(self.run), plan)  # last: a plan that exists has its run's record
+        subjects = {"found": len(result.found.subjects), "seen": len(result.seen_subjects), **result.found.left_out}
+        self._emit_planned(plan, result.counts(), subjects, rendered)
+        if not views:
+            raise BlendsetError(f"{self.scene_id} gives no view: {_explain_nothing(result)}.")
+        return plan
+
+    def plan_cameras(self) -> Planned:
+        """Candidates and what the gates say of them; nothing is rendered."""
+        if self.config.cameras.preset == "scene-cameras" and not self.reading.cameras:
+            raise BlendsetError(
+                f"{self.scene_id} has no camera for --preset scene-cameras; add one, or choose another preset."
+            )
+        for step in plan_steps(self.reading, self.config):
+            if isinstance(step, Step):
+                self._emit("progress", what=step.what, done=step.done, total=step.total, text="")
+                continue
+            return step
+        raise RuntimeError("planning ended without a plan")
+
+    def _choose_views(self, result: Planned, previews: bool) -> tuple[list[PlannedView], int]:
+        """Views in render order and how many previews that took."""
+        if renders_all(self.config):
+            if self.config.render.lighting not in ("auto", "scene"):
+                self.session.add_light(self.config.render.lighting)
+            return [self._to_planned_view(view, 0.0) for view in choose_views(result, self.config)], 0
+        if not previews:
+            return [self._to_planned_view(view, None) for view in choose_views(result, self.config)], 0
+        previewer = self.start_previewer()
+        self._light(previewer, choose_best_shots(self.scene_id, result, self.config.seed))
+        chosen = select_by_preview(
+            previewer,
+            result,
+            self.config,
+            lambda done, total: self._emit("progress", what="previews", done=done, total=total, text=""),
+        )
+        self._note_costs(previewer)
+        views = [
+            self._to_planned_view(view, ev) for unit, stops in chosen for view, ev in zip(unit, stops, strict=True)
+        ]
+        return views, previewer.rendered
+
+    def _to_planned_view(self, verdict: Verdict, exposure_ev: float | None) -> PlannedView:
+        return planned_view(self.scene_id, verdict, self.config.seed, exposure_ev)
+
+    # ---- a plan that was made before -------------------------------------------------------------------------------
+
+    def _read_earlier_plan(self, run: str) -> PlanFile | None:
+        """The plan that an interrupted run left; a damaged one is made again."""
+        path = self.dataset.plan_path(run)
+        try:
+            plan = read_plan(path) if path.exists() else None
+        except BlendsetError:
+            return None
+        return plan if plan and plan.previewed and plan.views else None
+
+    def adopt(self, plan: PlanFile) -> PlanFile:
+        """Take a plan that was made before; one without previews gets them now, and loses the views that they
+        reject."""
+        resolution = self.config.render.resolution
+        if any(max(view.camera.width, view.camera.height) != resolution for view in plan.views):
+            raise BlendsetError(
+                f"The plan {plan.run} was not made for {resolution} pixels; plan again with that --resolution."
+            )
+        rendered = 0
+        if not plan.previewed:
+            run = previewed_run(plan)
+            earlier = self._read_earlier_plan(run)
+            plan, rendered = (earlier, 0) if earlier else self._preview_plan(dataclasses.replace(plan, run=run))
+        if not self.dataset.run_path(plan.run).exists():  # a window has written the plan, but not what a run finds out
+            self._write_run(plan, rendered)
+            write_plan(self.dataset.plan_path(plan.run), plan)
+        self._emit_planned(plan, {}, {"found": len(self.reading.found.subjects)}, rendered)
+        return plan
+
+    def _preview_plan(self, plan: PlanFile) -> tuple[PlanFile, int]:
+        """A plan with light and exposures decided, without the views that fail, and how many previews that took."""
+        previewer = self.start_previewer()
+        subjects = self.reading.subjects
+        shots = [(view.view_id, view.camera, subjects.get(view.subject)) for view in plan.views]
+        self._light(
+            previewer, list({view.subject: shot for view, shot in zip(plan.views, shots, strict=True)}.values())
+        )
+        previews = share_exposure_by_set(plan.views, [previewer.preview(*shot) for shot in shots])
+        self._note_costs(previewer)
+        views = tuple(
+            dataclasses.replace(view, exposure_ev=preview.exposure_ev)
+            for view, preview in zip(plan.views, previews, strict=True)
+            if not preview.faults
+        )
+        if not views:
+            faults = ", ".join(sorted({preview.faults[0] for preview in previews}))
+            raise BlendsetError(
+                f"No view of the plan {plan.run} passes its preview ({faults}); try --lighting, or plan anew."
+            )
+        plan = dataclasses.replace(plan, lighting=self.session.lighting, previewed=True, views=views)
+        return plan, previewer.rendered
+
+    # ---- previews and light ----------------------------------------------------------------------------------------
+
+    def start_previewer(self) -> Previewer:
+        """Start the session, and preview through it."""
+        return Previewer(self.session.start(), self.reading.opened, self.scene_id, self.config)
+
+    def _light(self, previewer: Previewer, shots: Sequence[Shot]) -> None:
+        """Add light as the configuration says, and as these shots need it."""
+        kind = choose_lighting(self.session.scene, self.reading.opened, self.config.render.lighting, previewer, shots)
+        if kind != "scene":
+            self.session.add_light(kind)
+            previewer.clear()
+
+    # ---- what is written and reported ------------------------------------------------------------------------------
+
+    def _note_costs(self, previewer: Previewer) -> None:
+        """Keep what the previews say of the views' cost."""
+        self._timings["previews_s"], self._pixel_bytes = previewer.seconds, previewer.pixel_bytes
+
+    def _write_run(self, plan: PlanFile, previews: int) -> None:
+        record = build_run_record(plan, self.session.scene, self.session, previews, self._timings)
+        write_json(self.dataset.run_path(plan.run), record)
+
+    def _emit_planned(self, plan: PlanFile, funnel: dict[str, int], subjects: dict[str, int], previews: int) -> None:
+        chosen = {view.subject for view in plan.views if view.subject}
+        self._emit(
+            "planned",
+            run=plan.run,
+            scene=plan.scene,
+            views=[view.view_id for view in plan.views],
+            done=[view.view_id for view in plan.views if self.dataset.has_view(plan.scene, view.view_id)],
+            funnel=funnel,
+            subjects={**subjects, "chosen": len(chosen)},
+            notes=self.reading.notes + ([f"light added: {plan.lighting}"] if plan.lighting != "scene" else []),
+            previews=previews,
+            previews_s=self._timings.get("previews_s", 0.0),
+            bytes=round(self._pixel_bytes * sum(view.camera.width * view.camera.height for view in plan.views)),
+        )
+
+
+def _explain_nothing(result: Planned) -> str:
+    """What stood in the way of every candidate, most frequent first."""
+    if not result.verdicts:
+        left_out = ", ".join(f"{count} {reason}" for reason, count in result.found.left_out.items())
+        return (
+            f"nothing in it can be photographed{f' ({left_out})' if left_out else ''}; check that it renders in Blender"
+        )
+    rejected = [
+        f"{count} {reason}" for reason, count in result.counts().items() if reason not in ("candidates", "accepted")
+    ]
+    return f"every camera was rejected ({', '.join(rejected[:4])}); try --lighting, or looser [gates] in --config"

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One scene from opening to its last view: what the worker and the headless command call."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import bpy
+
+from blendset.config import Config
+from blendset.dataset import Dataset
+from blendset.errors import BlendsetError
+from blendset.files import sha256_file
+from blendset.placement.camera_plan import PlanFile, PlannedView, read_plan
+from blendset.records import write_json
+
+from .planning.reading import read_scene
+from .planning.scene_planner import Emit, ScenePlanner
+from .render.session import RenderSession
+from .render.views import render_view
+from .scene.frame import at_frame
+from .scene.records import build_scene_record, name_scene
+from .scene.snapshot import rendered_layer
+
+
+class SceneRun:
+    """A .blend that is open in this process, and the dataset that its views go to.
+
+    `emit(event, **fields)` is called with everything worth knowing; `digest` is the source's SHA-256 where a copy of it
+    is what is open. Close it to give the scene back as it was.
+    """
+
+    def __init__(self, source: Path, dataset: Dataset, config: Config, emit: Emit, digest: str = "") -> None:
+        self.dataset, self.config, self._emit = dataset, config, emit
+        self._exit = ExitStack()
+        scene = _find_scene(config.scene)
+        self._exit.enter_context(at_frame(scene, config.frame))
+        layer = rendered_layer(scene)
+        digest = digest or sha256_file(source)
+        self.scene_id = name_scene(source.stem, scene, digest)
+        started = time.perf_counter()
+        self.reading = read_scene(scene, layer, config)
+        timings = {"opening_s": time.perf_counter() - started}
+        self.session = RenderSession(scene, layer, self.reading.opened, config.render)
+        self._exit.callback(self.session.close)
+        self.planner = ScenePlanner(self.reading, self.scene_id, dataset, config, self.session, emit, timings)
+        structural = self.reading.found.structural
+        record = build_scene_record(source, digest, self.scene_id, scene, self.reading.opened, structural)
+        write_json(dataset.scene_path(self.scene_id), record)
+        snapshot = self.reading.opened.snapshot
+        emit(
+            "opened",
+            scene=self.scene_id,
+            objects=len(snapshot.objects),
+            triangles=len(snapshot.triangles),
+            notes=self.reading.notes,
+        )
+
+    def __enter__(self) -> SceneRun:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._exit.close()
+
+    def plan(self, previews: bool) -> PlanFile:
+        """Plan the scene; with `previews` also light and expose it, and reject what they show to be bad."""
+        return self.planner.plan(previews)
+
+    def adopt(self, plan: PlanFile) -> PlanFile:
+        """Take a plan that was made before, and preview it where that was not done."""
+        return self.planner.adopt(plan)
+
+    def read_plan(self, run: str) -> PlanFile:
+        """The plan that another worker made."""
+        return read_plan(self.dataset.plan_path(run))
+
+    def render(self, plan: PlanFile, view_ids: Sequence[str]) -> None:
+        """Render these views of a plan in order, skipping those that are whole on disk."""
+        self.session.start()
+        if plan.lighting != self.session.lighting:
+            self.session.add_light(plan.lighting)
+        by_id = {view.view_id: view for view in plan.views}
+        for view_id in view_ids:
+            if view_id not in by_id:
+                raise BlendsetError(f"{plan.run} has no view {view_id}; make the plan again.")
+            if not self.dataset.has_view(self.scene_id, view_id):
+                self._render_view(by_id[view_id], plan)
+
+    def _render_view(self, view: PlannedView, plan: PlanFile) -> None:
+        started = time.perf_counter()
+        subject = self.reading.subjects.get(view.subject)
+        record, payload = render_view(self.session, self.reading.opened, plan, view, subject)
+        self.dataset.write_view(record, payload)
+        self._emit(
+            "view",
+            view=view.view_id,
+            index=next(index for index, planned in enumerate(plan.views) if planned.view_id == view.view_id),
+            path=self.dataset.view_folder(plan.scene, view.view_id).relative_to(self.dataset.root).as_posix(),
+            seconds=time.perf_counter() - started,
+            cycles_seconds=record.timings["cycles_s"],
+            passed=not record.failed_checks,
+            failed_checks=list(record.failed_checks),
+        )
+
+
+def _find_scene(name: str) -> bpy.types.Scene:
+    """The scene of that name, or the active one; raises BlendsetError where the file has none of that name."""
+    if not name:
+        return bpy.context.scene
+    if name not in bpy.data.scenes:
+        raise BlendsetError(f"The file has no scene '{name}'; it has {', '.join(bpy.data.scenes.keys())}.")
+    return bpy.data.scenes[name]
