@@ -86,7 +86,7 @@ def captions(dataset: Dataset) -> Iterator[Drawn]:
     stage = Metadata()
     for record in sorted(dataset.views(), key=lambda each: each.view_id):
         view = View(record, dataset.view_folder(record.scene, record.view_id), dataset.scene(record.scene))
-        [row] = stage.rows([view])
+        [row] = stage.compute_rows([view])
         if isinstance(row, BlendsetError):
             raise row
         forms = {"short": row["short"], "dense": row["dense"]}

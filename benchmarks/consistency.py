@@ -24,7 +24,7 @@ from report import keep, table
 from blendset.dataset import RGB, Dataset
 from blendset.records import ViewRecord
 from blendset_trainer.scoring.consistency import Consistency
-from blendset_trainer.stages.executors.local import Here
+from blendset_trainer.stages.executors.local import LocalExecutor
 from blendset_trainer.stages.folder import StageFolder
 from blendset_trainer.stages.run import run_stage
 
@@ -74,7 +74,7 @@ def scored(dataset: Dataset, spoil: Spoil) -> list[Figures]:
             copy.scene_path(scene).parent.mkdir(exist_ok=True)
             copy.scene_path(scene).write_bytes(dataset.scene_path(scene).read_bytes())
         copy.rebuild_index()
-        run_stage(copy, Consistency(), Here())
+        run_stage(copy, Consistency(), LocalExecutor())
         found = StageFolder.of(copy.root, Consistency()).rows()
         assert found is not None
         return [{name: each[name] for name in FIGURES} for each in found.to_pylist() if each["view_id"].endswith("-1")]

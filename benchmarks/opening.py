@@ -93,7 +93,7 @@ def write_scores(dataset: Dataset) -> None:
         folder.begin(stage)
         for shard in missing_shards(dataset.root, record_of(stage), index, ()):
             rows: list[dict[str, Any]] = [
-                dict.fromkeys(stage.figures, item.key[:16] if isinstance(stage, Phash) else int(item.key[:4], 16))
+                dict.fromkeys(stage.columns, item.key[:16] if isinstance(stage, Phash) else int(item.key[:4], 16))
                 for item in shard
             ]
             folder.write_shard(stage, shard, rows)

@@ -22,8 +22,8 @@ import pytest
 
 from blendset.dataset import Dataset
 from blendset_trainer.scoring.image_stats import ImageStats
-from blendset_trainer.stages.executors.local import Here
-from blendset_trainer.stages.executors.ray import Ray
+from blendset_trainer.stages.executors.local import LocalExecutor
+from blendset_trainer.stages.executors.ray import RayExecutor
 from blendset_trainer.stages.run import run_stage
 from tests.real_runs import ROOT
 from tests.run import REQUIRED
@@ -35,10 +35,10 @@ RUN = f"""
 import sys
 from pathlib import Path
 from blendset.dataset import Dataset
-from blendset_trainer.stages.executors.processes import Processes
+from blendset_trainer.stages.executors.processes import ProcessExecutor
 from blendset_trainer.stages.run import run_stage
 from blendset_trainer.scoring.image_stats import ImageStats
-run_stage(Dataset(Path(sys.argv[1])), ImageStats(), Processes(2), shard_views={SHARD_VIEWS})
+run_stage(Dataset(Path(sys.argv[1])), ImageStats(), ProcessExecutor(2), shard_views={SHARD_VIEWS})
 """
 
 
@@ -59,7 +59,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 @pytest.fixture
 def undisturbed(dataset: Dataset) -> dict[str, bytes]:
     """The files of a run that nobody disturbs; they are gone again."""
-    folder = run_stage(dataset, ImageStats(), Here(), shard_views=SHARD_VIEWS).folder
+    folder = run_stage(dataset, ImageStats(), LocalExecutor(), shard_views=SHARD_VIEWS).folder
     made = files(folder)
     shutil.rmtree(folder)
     return made
@@ -147,7 +147,7 @@ def test_a_killed_actor_and_a_lost_node_change_nothing(
         if loss == "node":
             lose_node()
 
-    report = run_stage(dataset, ImageStats(), Ray(), disturb, shard_views=SHARD_VIEWS)
+    report = run_stage(dataset, ImageStats(), RayExecutor(), disturb, shard_views=SHARD_VIEWS)
     assert not losses
     assert finished(report.folder) == undisturbed
 

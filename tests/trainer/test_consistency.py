@@ -21,7 +21,7 @@ from blendset.errors import BlendsetError
 from blendset_trainer.scoring.consistency import Consistency
 from blendset_trainer.scoring.depth_agreement import aligned, depth_scorer
 from blendset_trainer.scoring.feature_consistency import feature_scorer
-from blendset_trainer.stages.executors.local import Here
+from blendset_trainer.stages.executors.local import LocalExecutor
 from blendset_trainer.stages.folder import StageFolder
 from blendset_trainer.stages.run import run_stage
 from blendset_trainer.stages.stage import Stage
@@ -72,7 +72,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 def rows_of(dataset: Dataset, stage: Stage) -> dict[str, dict[str, Any]]:
     travelled: Stage = pickle.loads(pickle.dumps(stage))
-    assert not run_stage(dataset, travelled, Here()).unreadable
+    assert not run_stage(dataset, travelled, LocalExecutor()).unreadable
     found = StageFolder.of(dataset.root, stage).rows()
     assert found is not None
     return {row["view_id"]: row for row in found.to_pylist()}
@@ -134,14 +134,14 @@ def test_a_colour_that_is_off_by_so_much_is_off_by_so_much(tmp_path: Path) -> No
 
 def test_what_has_no_sibling_or_no_passes_has_no_residual(dataset: Dataset, tmp_path: Path) -> None:
     photo = rows_of(dataset, Consistency())["photo-0000"]
-    assert {photo[name] for name in Consistency.figures} == {None}
+    assert {photo[name] for name in Consistency.columns} == {None}
     alone = make_dataset(tmp_path)
     add_scene(alone, "attic")
     add_set(alone, "alone", pictures()[:1])
     alone.rebuild_index()
     (row,) = rows_of(alone, Consistency()).values()
     assert row["silhouette"] > 0.9
-    assert {row[name] for name in Consistency.figures if name != "silhouette"} == {None}
+    assert {row[name] for name in Consistency.columns if name != "silhouette"} == {None}
 
 
 def test_a_picture_of_another_size_than_its_passes_is_one_sentence(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_a_picture_of_another_size_than_its_passes_is_one_sentence(tmp_path: Pat
     passes = view_at(2 * TURN, 48).passes
     misfit = add_picture(made, "attic", "sound", 2, pictures()[2], passes, view_set="sound", view_index=2)
     made.rebuild_index()
-    report = run_stage(made, Consistency(), Here())
+    report = run_stage(made, Consistency(), LocalExecutor())
     assert list(report.unreadable) == [misfit]
     assert "a picture of 96 x 96 pixels and passes of 48 x 48" in report.unreadable[misfit]
     assert report.made == 2

@@ -10,8 +10,8 @@ import pytest
 
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
-from blendset_trainer.stages.executors.local import Here
-from blendset_trainer.stages.executors.processes import Processes
+from blendset_trainer.stages.executors.local import LocalExecutor
+from blendset_trainer.stages.executors.processes import ProcessExecutor
 from blendset_trainer.stages.run import run_stage
 from tests.trainer.tiny_datasets import files, thirty_views
 from tests.trainer.tiny_stages import Mortal, Redness, Refusing
@@ -25,7 +25,7 @@ def dataset(tmp_path: Path) -> Dataset:
 @pytest.fixture
 def here(dataset: Dataset) -> dict[str, bytes]:
     """The files that this process makes; they are gone again."""
-    folder = run_stage(dataset, Redness(), Here(), shard_views=4).folder
+    folder = run_stage(dataset, Redness(), LocalExecutor(), shard_views=4).folder
     made = files(folder)
     shutil.rmtree(folder)
     return made
@@ -40,14 +40,14 @@ def mortal(folder: Path, lives: int) -> Mortal:
 
 def test_processes_give_the_same_bytes(dataset: Dataset, here: dict[str, bytes]) -> None:
     progress: list[tuple[int, int]] = []
-    report = run_stage(dataset, Redness(), Processes(2), lambda *each: progress.append(each), shard_views=4)
+    report = run_stage(dataset, Redness(), ProcessExecutor(2), lambda *each: progress.append(each), shard_views=4)
     assert files(report.folder) == here
     assert progress == sorted(progress)
     assert (progress[0], progress[-1]) == ((0, 30), (30, 30))
 
 
 def test_the_shard_of_a_killed_worker_is_done_by_another(dataset: Dataset, here: dict[str, bytes]) -> None:
-    report = run_stage(dataset, mortal(dataset.root / "lives", 2), Processes(2), shard_views=4)
+    report = run_stage(dataset, mortal(dataset.root / "lives", 2), ProcessExecutor(2), shard_views=4)
     assert not list((dataset.root / "lives").iterdir()), "no worker was killed"
     assert files(report.folder) == here
 
@@ -55,9 +55,9 @@ def test_the_shard_of_a_killed_worker_is_done_by_another(dataset: Dataset, here:
 def test_views_that_kill_every_worker_are_named(dataset: Dataset) -> None:
     stage = mortal(dataset.root / "lives", 9)
     with pytest.raises(BlendsetError, match="lamp-attic-0008 on ended 3 worker processes"):
-        run_stage(dataset, stage, Processes(1), shard_views=4)
+        run_stage(dataset, stage, ProcessExecutor(1), shard_views=4)
 
 
 def test_what_a_worker_cannot_do_is_said_by_its_parent(dataset: Dataset) -> None:
     with pytest.raises(BlendsetError, match="no model here"):
-        run_stage(dataset, Refusing(), Processes(2), shard_views=4)
+        run_stage(dataset, Refusing(), ProcessExecutor(2), shard_views=4)

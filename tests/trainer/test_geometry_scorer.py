@@ -13,7 +13,7 @@ from blendset.dataset import Dataset
 from blendset.exr import Passes
 from blendset.records import CameraRecord
 from blendset_trainer.scoring.geometry import GeometryScorer, compared
-from blendset_trainer.stages.executors.local import Here
+from blendset_trainer.stages.executors.local import LocalExecutor
 from blendset_trainer.stages.folder import StageFolder
 from blendset_trainer.stages.run import run_stage
 from tests.trainer.tiny_datasets import add_picture, add_scene, make_dataset
@@ -63,7 +63,7 @@ def test_agreement_finds_the_view_that_shows_another_space(tmp_path: Path) -> No
     add_views(dataset, "moved", [[0, 0, 0], [0, 0, 0], [0.3, -0.6, 0.1]])
     add_picture(dataset, "attic", "alone", 0, np.zeros((8, 8, 3), np.uint8), np.ones((8, 8), np.uint32))
     dataset.rebuild_index()
-    run_stage(dataset, GeometryScorer(), Here())
+    run_stage(dataset, GeometryScorer(), LocalExecutor())
     found = StageFolder.of(dataset.root, GeometryScorer()).rows()
     assert found is not None
     rows = {row["view_id"]: row for row in found.to_pylist()}

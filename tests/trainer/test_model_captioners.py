@@ -26,8 +26,8 @@ from blendset.records import VisibleObject
 from blendset_trainer.captioning.models import captioner
 from blendset_trainer.captioning.models.captioner import ModelCaptioner, local_captioner
 from blendset_trainer.cli.main import main
-from blendset_trainer.models.chat.server import Server, find_server
-from blendset_trainer.stages.executors.local import Here
+from blendset_trainer.models.chat.server import ServerChatModel, find_server
+from blendset_trainer.stages.executors.local import LocalExecutor
 from blendset_trainer.stages.folder import StageFolder
 from blendset_trainer.stages.run import StageReport, run_stage
 from blendset_trainer.stages.stage import Stage
@@ -77,7 +77,7 @@ def test_a_local_model_captions_each_view_the_same_way_twice(tmp_path: Path, kin
             add_picture(made, "attic", "chair", number, picture)
         made.rebuild_index()
         stage = local_captioner(str(folder))
-        run_stage(made, stage, Here())
+        run_stage(made, stage, LocalExecutor())
         written.append(rows_of(made, stage))
     assert stage.name == f"hf-{kind}"
     assert written[0] == written[1]
@@ -90,7 +90,7 @@ def test_a_local_model_captions_each_view_the_same_way_twice(tmp_path: Path, kin
 def test_a_local_model_sees_whole_sets(dataset: Dataset, tmp_path: Path, kind: str) -> None:
     stage = local_captioner(str(getattr(tiny_models, f"{kind}_model")(tmp_path / kind)))
     stage.view_sets = True
-    run_stage(dataset, stage, Here())
+    run_stage(dataset, stage, LocalExecutor())
     assert {row["quality"] for row in rows_of(dataset, stage).values()} == {"unparsable"}
 
 
@@ -170,15 +170,15 @@ def desk() -> Iterator[Desk]:
     desk.http.server_close()
 
 
-def run(dataset: Dataset, server: Server, facts: bool = False, view_sets: bool = False) -> Any:
+def run(dataset: Dataset, server: ServerChatModel, facts: bool = False, view_sets: bool = False) -> Any:
     """The report, and the rows on disk."""
     stage = ModelCaptioner(server, "openai", facts, view_sets)
-    report: StageReport = run_stage(dataset, stage, Here())
+    report: StageReport = run_stage(dataset, stage, LocalExecutor())
     return report, rows_of(dataset, stage)
 
 
-def quick(desk: Desk, **changes: Any) -> Server:
-    return replace(Server(desk.url, "tiny/seer", timeout_s=0.5, longest_wait_s=0.05), **changes)
+def quick(desk: Desk, **changes: Any) -> ServerChatModel:
+    return replace(ServerChatModel(desk.url, "tiny/seer", timeout_s=0.5, longest_wait_s=0.05), **changes)
 
 
 def test_every_view_gets_its_own_answer(dataset: Dataset, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

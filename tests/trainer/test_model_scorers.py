@@ -18,8 +18,8 @@ from safetensors.torch import save_file
 
 from blendset.dataset import INDEX, Dataset
 from blendset.errors import BlendsetError
-from blendset_trainer.models.chat.chat_model import Question
-from blendset_trainer.models.chat.local import LocalModel
+from blendset_trainer.models.chat.chat_model import ChatRequest
+from blendset_trainer.models.chat.local import LocalChatModel
 from blendset_trainer.models.weights import find_model
 from blendset_trainer.scoring import vlm_quality
 from blendset_trainer.scoring.aesthetic import aesthetic_scorer, load_head
@@ -28,7 +28,7 @@ from blendset_trainer.scoring.dino import dino_scorer, set_figures, square_aroun
 from blendset_trainer.scoring.preference import preference_scorer
 from blendset_trainer.scoring.vlm_quality import quality_scorer
 from blendset_trainer.scoring.vqa import vqa_scorer
-from blendset_trainer.stages.executors.local import Here
+from blendset_trainer.stages.executors.local import LocalExecutor
 from blendset_trainer.stages.folder import StageFolder
 from blendset_trainer.stages.run import run_stage
 from blendset_trainer.stages.stage import Stage
@@ -72,7 +72,7 @@ def with_captions(dataset: Dataset, captions: dict[str, str]) -> None:
 def rows_of(dataset: Dataset, stage: Stage) -> dict[str, Row]:
     """What the stage leaves on disk, by view; the stage travels as it would to a worker."""
     travelled: Stage = pickle.loads(pickle.dumps(stage))
-    report = run_stage(dataset, travelled, Here())
+    report = run_stage(dataset, travelled, LocalExecutor())
     assert not report.unreadable
     return {row["view_id"]: row for row in all_rows(dataset, stage)}
 
@@ -107,7 +107,7 @@ def test_what_clip_cannot_read_does_not_change_its_answer(dataset: Dataset, mode
     stage = clip_scorer(str(model("open_clip")))
     before = rows_of(dataset, stage)["chair-0002"]["similarity"]
     with_captions(dataset, {"chair-0002": "a red chair " * 40})
-    run_stage(dataset, stage, Here())
+    run_stage(dataset, stage, LocalExecutor())
     assert [row["similarity"] for row in all_rows(dataset, stage) if row["tokens"] == 122] == [
         pytest.approx(before, abs=1e-6)
     ]
@@ -226,14 +226,14 @@ def test_vqa_is_the_probability_of_yes(dataset: Dataset, model: Make, kind: str)
 @pytest.mark.parametrize("kind", ["llava", "qwen"])
 def test_a_batch_answers_as_each_question_alone(model: Make, kind: str) -> None:
     """Padding must not leak into an answer: questions and pictures of different sizes share the batch."""
-    answerer = LocalModel(find_model(str(model(kind))))
+    answerer = LocalChatModel(find_model(str(model(kind))))
     answerer.setup()
     pictures = np.random.default_rng(0).integers(0, 255, (3, 60, 90, 3), dtype=np.uint8)
-    asked = [Question([pictures[0]], "a red chair"), Question(list(pictures), "a red chair " * 30)]
+    asked = [ChatRequest([pictures[0]], "a red chair"), ChatRequest(list(pictures), "a red chair " * 30)]
     together = answerer.probabilities(asked, ("yes", "no"))
     alone = [answerer.probabilities([question], ("yes", "no"))[0] for question in asked]
     np.testing.assert_allclose(together, alone, rtol=1e-4)
-    assert answerer.replies(asked, 8) == [answerer.replies([question], 8)[0] for question in asked]
+    assert answerer.generate(asked, 8) == [answerer.generate([question], 8)[0] for question in asked]
 
 
 def test_quality_that_is_not_said_is_unparsable(dataset: Dataset, model: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,5 +34,5 @@ def test_the_scorers_that_a_preset_asks_for_give_its_columns(preset: str, publis
     told = " ".join(line.removeprefix("# ") for line in (PRESETS / f"{preset}.toml").read_text("utf-8").splitlines())
     [words] = re.findall(r"`blendset score --with (\S+)`", told)
     stages = [stage_of(word, SCORERS) for word in words.split(",")]
-    given = {f"{stage.name}.{figure}" for stage in stages for figure in stage.figures}
+    given = {f"{stage.name}.{figure}" for stage in stages for figure in stage.columns}
     assert set(columns_read(load_preset(preset))) <= given

@@ -23,7 +23,7 @@ from blendset_trainer.scoring.greys import grey, sharpness
 from blendset_trainer.scoring.image_stats import ImageStats, fireflies, magenta
 from blendset_trainer.scoring.phash import perceptual_hash
 from blendset_trainer.scoring.ssim import SHARPNESS_FLOOR, ssim, ssim_roundtrip
-from blendset_trainer.stages.executors.local import Here
+from blendset_trainer.stages.executors.local import LocalExecutor
 from blendset_trainer.stages.run import run_stage
 from blendset_trainer.stages.tables import joined
 from tests.trainer.tiny_datasets import add_picture, add_scene, make_dataset
@@ -57,7 +57,7 @@ def stats_of(tmp_path: Path, rgb: Picture, ids: Any = None, **changes: object) -
     add_scene(dataset, "attic")
     add_picture(dataset, "attic", "lamp", 0, rgb, ids, **changes)
     dataset.rebuild_index()
-    run_stage(dataset, ImageStats(), Here())
+    run_stage(dataset, ImageStats(), LocalExecutor())
     row = joined(dataset).to_pylist()[0]
     return {name.removeprefix("image-stats."): value for name, value in row.items() if name.startswith("image-stats.")}
 

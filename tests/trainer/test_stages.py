@@ -11,7 +11,7 @@ import pytest
 
 from blendset.dataset import INDEX, RGB, Dataset
 from blendset.errors import BlendsetError
-from blendset_trainer.stages.executors.local import Here
+from blendset_trainer.stages.executors.local import LocalExecutor
 from blendset_trainer.stages.folder import QUARANTINE, StageFolder
 from blendset_trainer.stages.run import StageReport, run_stage
 from blendset_trainer.stages.stage import View
@@ -26,7 +26,7 @@ def dataset(tmp_path: Path) -> Dataset:
 
 
 def run(dataset: Dataset, stage: Redness, shard_views: int = 4) -> StageReport:
-    return run_stage(dataset, stage, Here(), shard_views=shard_views)
+    return run_stage(dataset, stage, LocalExecutor(), shard_views=shard_views)
 
 
 def rgb_of(dataset: Dataset, view_id: str) -> Path:

@@ -16,7 +16,7 @@ from blendset.dataset import Dataset
 from blendset_trainer.cli.main import main
 from blendset_trainer.diffusion.pipelines import generator_of
 from blendset_trainer.models.memory import out_of_memory
-from blendset_trainer.stages.executors.local import Here
+from blendset_trainer.stages.executors.local import LocalExecutor
 from blendset_trainer.stages.tables import captions, index_table
 from blendset_trainer.synthesis.engine import synthesize
 from blendset_trainer.synthesis.prompts.files import read_prompts
@@ -126,7 +126,7 @@ def test_a_batch_that_is_too_large_is_halved(pipeline: Make, dataset: Dataset) -
     wanted = list(
         wanted_pictures(Short(generator, PIXELS, PIXELS), [(view, "a chair") for view in dataset.views()], 1, 0)
     )
-    report = synthesize(dataset, Short(generator, PIXELS, PIXELS), wanted, Here(), 4)
+    report = synthesize(dataset, Short(generator, PIXELS, PIXELS), wanted, LocalExecutor(), 4)
     assert (report.made, report.failed) == (3, {})
     assert any("going on with half as many" in note for note in report.notes)
 
@@ -161,7 +161,7 @@ class Broken(TextToImage):
 def test_what_is_no_picture_is_said_and_the_others_go_on(pipeline: Make, dataset: Dataset) -> None:
     broken = Broken(generator_of(str(pipeline("stable_diffusion")), 2), PIXELS, PIXELS)
     captioned = [(view, "a chair") for view in dataset.views()]
-    report = synthesize(dataset, broken, list(wanted_pictures(broken, captioned, 1, 0)), Here(), 4)
+    report = synthesize(dataset, broken, list(wanted_pictures(broken, captioned, 1, 0)), LocalExecutor(), 4)
     assert report.made == 1
     first, second = report.failed.values()
     assert "is not finite; use --precision" in first
@@ -171,7 +171,7 @@ def test_what_is_no_picture_is_said_and_the_others_go_on(pipeline: Make, dataset
 def test_variants_are_drawn_one_by_one_where_there_is_no_room_for_more(pipeline: Make, dataset: Dataset) -> None:
     short = Short(generator_of(str(pipeline("stable_diffusion")), 2), PIXELS, PIXELS)
     captioned = [(view, "a chair") for view in dataset.views()]
-    report = synthesize(dataset, short, list(wanted_pictures(short, captioned, 3, 0)), Here(), 1)
+    report = synthesize(dataset, short, list(wanted_pictures(short, captioned, 3, 0)), LocalExecutor(), 1)
     assert (report.made, report.failed, report.notes) == (9, {}, ())
 
 

@@ -21,9 +21,9 @@ from PIL import Image
 
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
-from blendset_trainer.stages.executors.local import Here
+from blendset_trainer.stages.executors.local import LocalExecutor
 from blendset_trainer.stages.run import run_stage
-from blendset_trainer.stages.stage import Figure, View
+from blendset_trainer.stages.stage import Column, View
 from blendset_trainer.training.data.loader import Batch, Feed
 from blendset_trainer.training.data.prefetch import ahead
 from blendset_trainer.training.data.sources import CaptionSettings, Source, SourceSettings, load_source
@@ -163,17 +163,17 @@ class Words(Redness):
     """A captioner that says which picture it sees."""
 
     kind: ClassVar[Literal["captions"]] = "captions"  # type: ignore[assignment]
-    figures: ClassVar[dict[str, Figure]] = {"short": Figure(pa.string()), "dense": Figure(pa.string())}
+    columns: ClassVar[dict[str, Column]] = {"short": Column(pa.string()), "dense": Column(pa.string())}
 
-    def rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
+    def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
         said = [f"{self.revision} {view.record.view_id}" for view in views]
         return [{"short": words, "dense": f"{words} at length"} for words in said]
 
 
 def test_captions_come_from_the_rows_of_the_captioner_that_ran_last(tmp_path: Path) -> None:
     dataset = thirty_views(tmp_path / "dataset")
-    run_stage(dataset, Words(revision="first"), Here())
-    run_stage(dataset, Words(revision="then"), Here())
+    run_stage(dataset, Words(revision="first"), LocalExecutor())
+    run_stage(dataset, Words(revision="then"), LocalExecutor())
     source = source_of(dataset, captions=CaptionSettings())
     sample = source[4]
     assert sample.captions == {"short": f"then {sample.id}", "dense": f"then {sample.id} at length"}

@@ -14,7 +14,7 @@ import pyarrow as pa
 import torch
 
 from blendset.errors import BlendsetError
-from blendset_trainer.stages.stage import Figure, View
+from blendset_trainer.stages.stage import Column, View
 
 
 @dataclass(frozen=True)
@@ -29,17 +29,17 @@ class Redness:
     name: ClassVar[str] = "redness"
     version: ClassVar[str] = "1"
     kind: ClassVar[Literal["scores"]] = "scores"
-    figures: ClassVar[dict[str, Figure]] = {
-        "red": Figure(pa.float64(), "grey levels, 0 to 255"),
-        "company": Figure(pa.int64(), "views"),
-        "caption": Figure(pa.string()),
+    columns: ClassVar[dict[str, Column]] = {
+        "red": Column(pa.float64(), "grey levels, 0 to 255"),
+        "company": Column(pa.int64(), "views"),
+        "caption": Column(pa.string()),
     }
     seen: list[str] = field(default_factory=list, compare=False)
 
     def setup(self) -> None:
         self.seen.clear()
 
-    def rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
+    def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
         if len(self.seen) >= self.dies_after:
             raise KeyboardInterrupt
         self.seen.extend(view.record.view_id for view in views)
@@ -59,10 +59,10 @@ class Hungry(Redness):
 
     at_once: int = 0
 
-    def rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
+    def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
         if len(views) > self.at_once:
             torch.empty(1 << 60)
-        return super().rows(views)
+        return super().compute_rows(views)
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,11 @@ class Mortal(Redness):
     dies_at: str = ""
     lives: Path = Path()
 
-    def rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
+    def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
         if any(view.record.view_id == self.dies_at for view in views) and (left := list(self.lives.iterdir())):
             left[0].unlink()
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().rows(views)
+        return super().compute_rows(views)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from blendset.errors import BlendsetError
 from blendset_trainer.captioning.english.sentences import dense_caption, short_caption
 from blendset_trainer.captioning.grounding import ground
 from blendset_trainer.captioning.seeing.facts import facts_of
-from blendset_trainer.stages.stage import Figure, View
+from blendset_trainer.stages.stage import Column, View
 from blendset_trainer.synthetic_views import SYNTHETIC, as_prompted, read_synthesis
 
 VARIANTS = 4
@@ -35,12 +35,12 @@ class Metadata:
     kind: ClassVar[Literal["captions", "scores"]] = "captions"
     reads: ClassVar[frozenset[str]] = frozenset({"rgb", "passes", "record"})
     whole_sets: ClassVar[bool] = False
-    figures: ClassVar[Mapping[str, Figure]] = {
-        "short": Figure(pa.string()),
-        "dense": Figure(pa.string()),
-        "variants": Figure(pa.list_(pa.string())),
-        "grounded_share": Figure(pa.float32(), "share, 0 to 1"),
-        "unsupported": Figure(pa.list_(pa.string())),
+    columns: ClassVar[Mapping[str, Column]] = {
+        "short": Column(pa.string()),
+        "dense": Column(pa.string()),
+        "variants": Column(pa.list_(pa.string())),
+        "grounded_share": Column(pa.float32(), "share, 0 to 1"),
+        "unsupported": Column(pa.list_(pa.string())),
     }
 
     @property
@@ -50,18 +50,18 @@ class Metadata:
     def setup(self) -> None:
         """Nothing to load."""
 
-    def rows(self, views: Sequence[View]) -> list[dict[str, Any] | BlendsetError]:
+    def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any] | BlendsetError]:
         return [self._row(view) for view in views]
 
     def _row(self, view: View) -> dict[str, Any] | BlendsetError:
         """Nothing for a photograph, of which no pass speaks; of a synthesized view its prompt is what is known."""
         if view.record.source == SYNTHETIC:
             try:
-                return dict.fromkeys(self.figures) | dict(as_prompted(read_synthesis(view.folder).prompt))
+                return dict.fromkeys(self.columns) | dict(as_prompted(read_synthesis(view.folder).prompt))
             except BlendsetError as error:
                 return error
         if not view.has_passes:
-            return dict.fromkeys(self.figures)
+            return dict.fromkeys(self.columns)
         facts = facts_of(view.record, view.scene, view.rgb, view.passes)
         texts = [
             compose(facts, Random(f"{self.seed} {view.record.view_id} {number}"))

@@ -6,9 +6,9 @@ from __future__ import annotations
 import argparse
 
 from blendset_trainer.cli.parser import Parser, UsageError
-from blendset_trainer.stages.executors.local import Here
-from blendset_trainer.stages.executors.processes import Processes
-from blendset_trainer.stages.executors.ray import Ray
+from blendset_trainer.stages.executors.local import LocalExecutor
+from blendset_trainer.stages.executors.processes import ProcessExecutor
+from blendset_trainer.stages.executors.ray import RayExecutor
 from blendset_trainer.stages.executors.task import Executor
 
 
@@ -25,5 +25,9 @@ def executor_of(arguments: argparse.Namespace) -> Executor:
     workers: int | None = arguments.workers
     if workers is not None and (workers < 1 or arguments.executor == "here"):
         raise UsageError("--workers is a number from 1 on, and goes with --executor processes or ray.")
-    executors: dict[str, Executor] = {"here": Here(), "processes": Processes(workers), "ray": Ray(workers)}
+    executors: dict[str, Executor] = {
+        "here": LocalExecutor(),
+        "processes": ProcessExecutor(workers),
+        "ray": RayExecutor(workers),
+    }
     return executors[arguments.executor]

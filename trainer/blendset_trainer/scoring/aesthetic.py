@@ -22,7 +22,7 @@ from blendset.naming import slug
 from blendset_trainer.models.loading import best_device
 from blendset_trainer.models.weights import find_file, loading
 from blendset_trainer.scoring.clip import Clip, ClipWeights, find_clip
-from blendset_trainer.stages.stage import Figure, View
+from blendset_trainer.stages.stage import Column, View
 
 DEFAULT_CLIP = "ViT-L-14/openai"
 
@@ -63,7 +63,7 @@ class AestheticScorer:
     kind: ClassVar[Literal["scores"]] = "scores"
     reads: ClassVar[frozenset[str]] = frozenset({"rgb"})
     whole_sets: ClassVar[bool] = False
-    figures: ClassVar[Mapping[str, Figure]] = {"score": Figure(pa.float32(), "predicted rating, about 1 to 10")}
+    columns: ClassVar[Mapping[str, Column]] = {"score": Column(pa.float32(), "predicted rating, about 1 to 10")}
 
     def __post_init__(self) -> None:
         self.name = slug(f"aesthetic-{self.head.stem}")
@@ -79,7 +79,7 @@ class AestheticScorer:
             )
 
     @torch.inference_mode()
-    def rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
+    def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
         assert self._clip is not None and self._head is not None
         scores = self._head(self._clip.pictures([view.rgb for view in views]))
         return [{"score": score} for score in scores[:, 0].tolist()]

@@ -23,7 +23,7 @@ from blendset.naming import slug
 from blendset.options import nearest
 from blendset_trainer.models.loading import best_device, unit
 from blendset_trainer.models.weights import fetching, hub_file, loading, local_path, revision_of
-from blendset_trainer.stages.stage import COSINE, Figure, View
+from blendset_trainer.stages.stage import COSINE, Column, View
 
 Picture = npt.NDArray[np.uint8]
 
@@ -146,18 +146,18 @@ class ClipScorer:
         return {"model": self.weights.title, "prefix": self.prefix}
 
     @property
-    def figures(self) -> Mapping[str, Figure]:
+    def columns(self) -> Mapping[str, Column]:
         return {
-            "similarity": Figure(pa.float32(), COSINE),
-            "tokens": Figure(pa.int32(), "tokens of the caption, beginning and end included"),
-            "truncated": Figure(pa.bool_(), "whether the model read only the caption's beginning"),
-            "embedding": Figure(pa.list_(pa.float32(), self.weights.width), "unit vector"),
+            "similarity": Column(pa.float32(), COSINE),
+            "tokens": Column(pa.int32(), "tokens of the caption, beginning and end included"),
+            "truncated": Column(pa.bool_(), "whether the model read only the caption's beginning"),
+            "embedding": Column(pa.list_(pa.float32(), self.weights.width), "unit vector"),
         }
 
     def setup(self) -> None:
         self._clip = Clip(self.weights)
 
-    def rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
+    def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
         assert self._clip is not None
         pictures = self._clip.pictures([view.rgb for view in views]).cpu()
         captions = self._clip.texts([self.prefix + view.caption for view in views]).cpu()

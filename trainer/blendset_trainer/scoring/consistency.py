@@ -22,7 +22,7 @@ from blendset.errors import BlendsetError
 from blendset_trainer.scoring.greys import Grey, grey
 from blendset_trainer.scoring.ssim import ssim_map, windows_within
 from blendset_trainer.scoring.view_sets import misfit, set_geometries
-from blendset_trainer.stages.stage import SHARE, Figure, View
+from blendset_trainer.stages.stage import SHARE, Column, View
 
 SMALLEST = 64
 """Pixels of an object, over all its pairs, below which it is not called the worst."""
@@ -45,26 +45,26 @@ class Consistency:
     reads: ClassVar[frozenset[str]] = frozenset({"rgb", "passes", "record"})
     whole_sets: ClassVar[bool] = True
     parameters: ClassVar[Mapping[str, Any]] = {"smallest": SMALLEST, "edge": EDGE}
-    figures: ClassVar[Mapping[str, Figure]] = {
-        "delta_e": Figure(pa.float32(), "CIE76 colour difference, 0 is none and 2 just noticeable"),
-        "subject_delta_e": Figure(pa.float32(), "the same, of the subject's pixels"),
-        "worst_delta_e": Figure(pa.float32(), "the same, of the object that differs most"),
-        "worst_object": Figure(pa.int64(), "its id in the passes"),
-        "ssim": Figure(pa.float32(), "similarity, -1 to 1"),
-        "silhouette": Figure(pa.float32(), f"{SHARE}, of the subject's outline that lies on edges of the picture"),
-        "compared": Figure(pa.float32(), f"{SHARE}, of the objects' pixels that another view shows, mean over views"),
+    columns: ClassVar[Mapping[str, Column]] = {
+        "delta_e": Column(pa.float32(), "CIE76 colour difference, 0 is none and 2 just noticeable"),
+        "subject_delta_e": Column(pa.float32(), "the same, of the subject's pixels"),
+        "worst_delta_e": Column(pa.float32(), "the same, of the object that differs most"),
+        "worst_object": Column(pa.int64(), "its id in the passes"),
+        "ssim": Column(pa.float32(), "similarity, -1 to 1"),
+        "silhouette": Column(pa.float32(), f"{SHARE}, of the subject's outline that lies on edges of the picture"),
+        "compared": Column(pa.float32(), f"{SHARE}, of the objects' pixels that another view shows, mean over views"),
     }
 
     def setup(self) -> None:
         """There is no model."""
 
-    def rows(self, views: Sequence[View]) -> list[dict[str, Any] | BlendsetError]:
-        rows: list[dict[str, Any] | BlendsetError] = [misfit(each) or dict.fromkeys(self.figures) for each in views]
+    def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any] | BlendsetError]:
+        rows: list[dict[str, Any] | BlendsetError] = [misfit(each) or dict.fromkeys(self.columns) for each in views]
         for members in set_geometries(views):
             seen = {place: _Seen(views[place], geometry) for place, geometry in members.items()}
             for place, each in seen.items():
                 siblings = [other for other in seen.values() if other is not each]
-                rows[place] = {**dict.fromkeys(self.figures), **each.outline(), **_residuals(each, siblings)}
+                rows[place] = {**dict.fromkeys(self.columns), **each.outline(), **_residuals(each, siblings)}
         return rows
 
 

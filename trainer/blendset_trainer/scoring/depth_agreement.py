@@ -20,7 +20,7 @@ from blendset_trainer.models.loading import best_device, load_model
 from blendset_trainer.models.weights import find_model
 from blendset_trainer.scoring.transformers_scorer import ByModel
 from blendset_trainer.scoring.view_sets import misfit
-from blendset_trainer.stages.stage import SHARE, Figure, View
+from blendset_trainer.stages.stage import SHARE, Column, View
 
 RATIO = 1.25
 """Of depths that agree: the delta 1 of Eigen et al. (arXiv 1406.2283)."""
@@ -36,21 +36,21 @@ class DepthAgreement(ByModel):
     reads: ClassVar[frozenset[str]] = frozenset({"rgb", "passes"})
     whole_sets: ClassVar[bool] = False
     parameters: ClassVar[Mapping[str, Any]] = {"ratio": RATIO}
-    figures: ClassVar[Mapping[str, Figure]] = {
-        "agreement": Figure(pa.float32(), f"{SHARE}, of the pixels whose depth is right within 25 %"),
-        "relative_error": Figure(pa.float32(), "mean of |depth - true depth| / true depth"),
+    columns: ClassVar[Mapping[str, Column]] = {
+        "agreement": Column(pa.float32(), f"{SHARE}, of the pixels whose depth is right within 25 %"),
+        "relative_error": Column(pa.float32(), "mean of |depth - true depth| / true depth"),
     }
 
     def setup(self) -> None:
         self._loaded = load_model(self.weights, "a depth model", AutoModelForDepthEstimation, AutoImageProcessor)
 
-    def rows(self, views: Sequence[View]) -> list[dict[str, Any] | BlendsetError]:
+    def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any] | BlendsetError]:
         return [misfit(view) or self._row(view) for view in views]
 
     def _row(self, view: View) -> dict[str, float | None]:
         there = view.has_passes and np.isfinite(view.passes.depth) & (view.passes.depth > 0)
         if not np.any(there):
-            return dict.fromkeys(self.figures)
+            return dict.fromkeys(self.columns)
         prediction, metric = self._prediction(view.rgb)
         true = view.passes.depth[there].astype(np.float64)
         depth = aligned(prediction[there], true, metric)

@@ -22,7 +22,7 @@ from blendset_trainer.models.loading import best_device, load_model, unit
 from blendset_trainer.models.weights import find_model, loading
 from blendset_trainer.scoring.transformers_scorer import ByModel
 from blendset_trainer.scoring.view_sets import set_places
-from blendset_trainer.stages.stage import COSINE, Figure, View
+from blendset_trainer.stages.stage import COSINE, Column, View
 
 NEAR_DUPLICATE = 0.98
 """Pairs above it teach nothing (SynCD's loader)."""
@@ -75,15 +75,15 @@ class DinoScorer(ByModel):
     parameters: ClassVar[Mapping[str, Any]] = {"near_duplicate": NEAR_DUPLICATE}
 
     @property
-    def figures(self) -> Mapping[str, Figure]:
-        cosine = Figure(pa.float32(), COSINE)
+    def columns(self) -> Mapping[str, Column]:
+        cosine = Column(pa.float32(), COSINE)
         names = ("set_mean", "set_min", "set_max", "best_pair")
-        return {**dict.fromkeys(names, cosine), "embedding": Figure(pa.list_(pa.float32(), self.width), "unit vector")}
+        return {**dict.fromkeys(names, cosine), "embedding": Column(pa.list_(pa.float32(), self.width), "unit vector")}
 
     def setup(self) -> None:
         self._loaded = load_model(self.weights, "a DINO image encoder", processor=AutoImageProcessor)
 
-    def rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
+    def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
         embeddings = self._embeddings([subject_crop(view) for view in views])
         rows: list[dict[str, Any]] = [{"embedding": each} for each in embeddings]
         for places in set_places(views):

@@ -23,7 +23,7 @@ from blendset_trainer.models.loading import best_device, load_model, unit
 from blendset_trainer.models.weights import find_model
 from blendset_trainer.scoring.transformers_scorer import ByModel
 from blendset_trainer.scoring.view_sets import misfit, set_geometries
-from blendset_trainer.stages.stage import COSINE, Figure, View
+from blendset_trainer.stages.stage import COSINE, Column, View
 
 Features = npt.NDArray[np.float32]
 KIND = "a vision model of patches"
@@ -37,13 +37,13 @@ class FeatureConsistency(ByModel):
     reads: ClassVar[frozenset[str]] = frozenset({"rgb", "passes", "record"})
     whole_sets: ClassVar[bool] = True
     parameters: ClassVar[Mapping[str, Any]] = {}
-    figures: ClassVar[Mapping[str, Figure]] = dict.fromkeys(("cosine", "subject_cosine"), Figure(pa.float32(), COSINE))
+    columns: ClassVar[Mapping[str, Column]] = dict.fromkeys(("cosine", "subject_cosine"), Column(pa.float32(), COSINE))
 
     def setup(self) -> None:
         self._loaded = load_model(self.weights, KIND, processor=AutoImageProcessor)
 
-    def rows(self, views: Sequence[View]) -> list[dict[str, Any] | BlendsetError]:
-        rows: list[dict[str, Any] | BlendsetError] = [misfit(each) or dict.fromkeys(self.figures) for each in views]
+    def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any] | BlendsetError]:
+        rows: list[dict[str, Any] | BlendsetError] = [misfit(each) or dict.fromkeys(self.columns) for each in views]
         for members in set_geometries(views):
             if len(members) > 1:
                 grid, features = self._features([views[place].rgb for place in members])

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from blendset.cameras import Array, Camera
 from blendset_trainer.scoring.view_sets import set_places
-from blendset_trainer.stages.stage import Figure, View
+from blendset_trainer.stages.stage import Column, View
 
 POINTS_ACROSS = 64
 """A grid of so many points each way stands for a view."""
@@ -39,15 +39,15 @@ class GeometryScorer:
     reads: ClassVar[frozenset[str]] = frozenset({"passes", "record"})
     whole_sets: ClassVar[bool] = True
     parameters: ClassVar[Mapping[str, Any]] = {"points_across": POINTS_ACROSS, "tolerance": TOLERANCE}
-    figures: ClassVar[Mapping[str, Figure]] = {
-        "agreement": Figure(pa.float32(), "share, 0 to 1, of the points that another view of the set should show"),
-        "covisible": Figure(pa.float32(), "share, 0 to 1, of the points that another view shows too, mean over views"),
+    columns: ClassVar[Mapping[str, Column]] = {
+        "agreement": Column(pa.float32(), "share, 0 to 1, of the points that another view of the set should show"),
+        "covisible": Column(pa.float32(), "share, 0 to 1, of the points that another view shows too, mean over views"),
     }
 
     def setup(self) -> None:
         """There is no model."""
 
-    def rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
+    def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
         seen = [_Seen(view) if view.has_passes else None for view in views]
         counts = np.zeros((len(views), 3), np.int64)
         for places in set_places(views):

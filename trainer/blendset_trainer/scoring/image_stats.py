@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from blendset.quality import CLIPPED, DARK, measure
 from blendset_trainer.scoring.greys import Grey, grey, sharpness
-from blendset_trainer.stages.stage import GREY_LEVELS, SHARE, Figure, View
+from blendset_trainer.stages.stage import GREY_LEVELS, SHARE, Column, View
 
 SPECK = 64
 """Grey levels by which a firefly outshines everything two pixels away from it."""
@@ -33,25 +33,25 @@ class ImageStats:
     kind: ClassVar[Literal["scores"]] = "scores"
     reads: ClassVar[frozenset[str]] = frozenset({"rgb", "ids", "record"})
     whole_sets: ClassVar[bool] = False
-    figures: ClassVar[Mapping[str, Figure]] = {
-        "mean": Figure(pa.float64(), GREY_LEVELS),
-        "variance": Figure(pa.float64(), "grey levels squared"),
-        "dark_fraction": Figure(pa.float64(), SHARE),
-        "clipped_fraction": Figure(pa.float64(), SHARE),
-        "subject_mean": Figure(pa.float64(), GREY_LEVELS),
-        "subject_deviation": Figure(pa.float64(), GREY_LEVELS),
-        "subject_contrast": Figure(pa.float64(), GREY_LEVELS),
-        "subject_pixels": Figure(pa.int64(), "pixels"),
-        "sharpness": Figure(pa.float64(), "grey levels squared"),
-        "fireflies": Figure(pa.float64(), SHARE),
-        "magenta": Figure(pa.float64(), SHARE),
-        "entropy": Figure(pa.float64(), "bits, 0 to 8"),
+    columns: ClassVar[Mapping[str, Column]] = {
+        "mean": Column(pa.float64(), GREY_LEVELS),
+        "variance": Column(pa.float64(), "grey levels squared"),
+        "dark_fraction": Column(pa.float64(), SHARE),
+        "clipped_fraction": Column(pa.float64(), SHARE),
+        "subject_mean": Column(pa.float64(), GREY_LEVELS),
+        "subject_deviation": Column(pa.float64(), GREY_LEVELS),
+        "subject_contrast": Column(pa.float64(), GREY_LEVELS),
+        "subject_pixels": Column(pa.int64(), "pixels"),
+        "sharpness": Column(pa.float64(), "grey levels squared"),
+        "fireflies": Column(pa.float64(), SHARE),
+        "magenta": Column(pa.float64(), SHARE),
+        "entropy": Column(pa.float64(), "bits, 0 to 8"),
     }
 
     def setup(self) -> None:
         """There is no model."""
 
-    def rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
+    def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
         return [_row(view) for view in views]
 
 

@@ -23,7 +23,7 @@ from blendset_trainer.models.loading import best_device, load_model
 from blendset_trainer.models.weights import find_model
 from blendset_trainer.scoring.transformers_scorer import ByModel
 from blendset_trainer.scoring.view_sets import misfit
-from blendset_trainer.stages.stage import SHARE, Figure, View
+from blendset_trainer.stages.stage import SHARE, Column, View
 
 SMALLEST = 0.001
 """Of the picture. These models draw masks in some 256 x 256 cells whatever a picture's size, and of a subject that
@@ -41,8 +41,8 @@ class MaskAgreement(ByModel):
     reads: ClassVar[frozenset[str]] = frozenset({"rgb", "ids", "record"})
     whole_sets: ClassVar[bool] = False
     parameters: ClassVar[Mapping[str, Any]] = {"smallest": SMALLEST}
-    figures: ClassVar[Mapping[str, Figure]] = {
-        "iou": Figure(pa.float32(), f"{SHARE}, intersection over union of the subject's exact mask and the model's")
+    columns: ClassVar[Mapping[str, Column]] = {
+        "iou": Column(pa.float32(), f"{SHARE}, intersection over union of the subject's exact mask and the model's")
     }
 
     def setup(self) -> None:
@@ -53,7 +53,7 @@ class MaskAgreement(ByModel):
                 "SAM or SAM 2."
             )
 
-    def rows(self, views: Sequence[View]) -> list[dict[str, Any] | BlendsetError]:
+    def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any] | BlendsetError]:
         return [misfit(view) or {"iou": self._iou(view)} for view in views]
 
     def _iou(self, view: View) -> float | None:

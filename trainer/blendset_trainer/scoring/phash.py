@@ -13,7 +13,7 @@ import pyarrow as pa
 from PIL import Image
 from scipy.fft import dctn
 
-from blendset_trainer.stages.stage import Figure, View
+from blendset_trainer.stages.stage import Column, View
 
 SIDE, KEPT = 32, 8
 
@@ -29,12 +29,12 @@ class Phash:
     kind: ClassVar[Literal["scores"]] = "scores"
     reads: ClassVar[frozenset[str]] = frozenset({"rgb"})
     whole_sets: ClassVar[bool] = False
-    figures: ClassVar[Mapping[str, Figure]] = {"hash": Figure(pa.string())}
+    columns: ClassVar[Mapping[str, Column]] = {"hash": Column(pa.string())}
 
     def setup(self) -> None:
         """There is no model."""
 
-    def rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
+    def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
         return [{"hash": f"{perceptual_hash(view.rgb):016x}"} for view in views]
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 from blendset_trainer.models.loading import best_device, load_model, unit
 from blendset_trainer.models.weights import find_model
 from blendset_trainer.scoring.transformers_scorer import ByModel
-from blendset_trainer.stages.stage import COSINE, Figure, View
+from blendset_trainer.stages.stage import COSINE, Column, View
 
 
 @dataclass
@@ -28,19 +28,19 @@ class PreferenceScorer(ByModel):
     reads: ClassVar[frozenset[str]] = frozenset({"rgb", "caption"})
     whole_sets: ClassVar[bool] = False
     parameters: ClassVar[Mapping[str, Any]] = {}
-    figures: ClassVar[Mapping[str, Figure]] = {
-        "cosine": Figure(pa.float32(), COSINE),
-        "score": Figure(pa.float32(), "cosine times the model's logit scale"),
-        "tokens": Figure(pa.int32(), "tokens of the caption, beginning and end included"),
-        "truncated": Figure(pa.bool_(), "whether the model read only the caption's beginning"),
+    columns: ClassVar[Mapping[str, Column]] = {
+        "cosine": Column(pa.float32(), COSINE),
+        "score": Column(pa.float32(), "cosine times the model's logit scale"),
+        "tokens": Column(pa.int32(), "tokens of the caption, beginning and end included"),
+        "truncated": Column(pa.bool_(), "whether the model read only the caption's beginning"),
     }
 
     def setup(self) -> None:
         self._loaded = load_model(self.weights, "a preference model in the form of CLIP")
 
-    def rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
+    def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
         captioned = [place for place, view in enumerate(views) if view.caption]
-        rows: list[dict[str, Any]] = [dict.fromkeys(self.figures) for _ in views]
+        rows: list[dict[str, Any]] = [dict.fromkeys(self.columns) for _ in views]
         for place, row in zip(captioned, self._captioned([views[place] for place in captioned]), strict=True):
             rows[place] = row
         return rows

@@ -16,7 +16,7 @@ import pyarrow as pa
 from PIL import Image
 
 from blendset_trainer.scoring.greys import grey, sharpness
-from blendset_trainer.stages.stage import Figure, View
+from blendset_trainer.stages.stage import Column, View
 
 SIDE = 336
 """The input of SynthVLM's vision encoder, CLIP ViT-L/14 at 336 pixels."""
@@ -41,16 +41,16 @@ class SsimRoundtrip:
     kind: ClassVar[Literal["scores"]] = "scores"
     reads: ClassVar[frozenset[str]] = frozenset({"rgb"})
     whole_sets: ClassVar[bool] = False
-    figures: ClassVar[Mapping[str, Figure]] = {
-        "ssim": Figure(pa.float64(), "similarity, -1 to 1"),
-        "ssim_of_sharp": Figure(pa.float64(), "similarity, -1 to 1"),
-        "sharpness": Figure(pa.float64(), "grey levels squared"),
+    columns: ClassVar[Mapping[str, Column]] = {
+        "ssim": Column(pa.float64(), "similarity, -1 to 1"),
+        "ssim_of_sharp": Column(pa.float64(), "similarity, -1 to 1"),
+        "sharpness": Column(pa.float64(), "grey levels squared"),
     }
 
     def setup(self) -> None:
         """There is no model."""
 
-    def rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
+    def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
         return [_row(view) for view in views]
 
 

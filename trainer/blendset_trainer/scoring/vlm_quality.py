@@ -15,10 +15,9 @@ import pyarrow as pa
 from blendset.errors import BlendsetError
 from blendset.naming import slug
 from blendset_trainer.captioning.models.instructions import QUALITIES, labelled, prompt, quality
-from blendset_trainer.models.chat.answerers import find_answerer
-from blendset_trainer.models.chat.chat_model import Answerer, Question
+from blendset_trainer.models.chat.chat_model import ChatModel, ChatRequest, find_chat_model
 from blendset_trainer.scoring.view_sets import set_places
-from blendset_trainer.stages.stage import Figure, View
+from blendset_trainer.stages.stage import Column, View
 
 TOKENS = 384
 
@@ -27,16 +26,16 @@ TOKENS = 384
 class QualityScorer:
     """One judgement for each view set; a view of no set is judged alone."""
 
-    answerer: Answerer
+    answerer: ChatModel
 
     version: ClassVar[str] = "1"
     kind: ClassVar[Literal["scores"]] = "scores"
     reads: ClassVar[frozenset[str]] = frozenset({"rgb"})
     whole_sets: ClassVar[bool] = True
-    figures: ClassVar[Mapping[str, Figure]] = {
-        "quality": Figure(pa.string(), " or ".join(QUALITIES)),
-        "score": Figure(pa.int8(), "1 worst to 5 best"),
-        "reason": Figure(pa.string()),
+    columns: ClassVar[Mapping[str, Column]] = {
+        "quality": Column(pa.string(), " or ".join(QUALITIES)),
+        "score": Column(pa.int8(), "1 worst to 5 best"),
+        "reason": Column(pa.string()),
     }
 
     def __post_init__(self) -> None:
@@ -47,11 +46,11 @@ class QualityScorer:
     def setup(self) -> None:
         self.answerer.setup()
 
-    def rows(self, views: Sequence[View]) -> list[dict[str, Any] | BlendsetError]:
+    def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any] | BlendsetError]:
         sets = set_places(views)
-        questions = [Question([views[place].rgb for place in places], prompt("quality")) for places in sets]
+        questions = [ChatRequest([views[place].rgb for place in places], prompt("quality")) for places in sets]
         rows: dict[int, dict[str, Any] | BlendsetError] = {}
-        for places, reply in zip(sets, self.answerer.replies(questions, TOKENS), strict=True):
+        for places, reply in zip(sets, self.answerer.generate(questions, TOKENS), strict=True):
             rows |= dict.fromkeys(places, _judgement(reply))
         return [rows[place] for place in range(len(views))]
 
@@ -70,4 +69,4 @@ def _judgement(reply: str | BlendsetError) -> dict[str, Any] | BlendsetError:
 def quality_scorer(spec: str) -> QualityScorer:
     """The stage of `vlm-quality:SPEC`; SPEC is a model, or openai:URL[#MODEL]."""
     scheme, _, rest = spec.partition(":")
-    return QualityScorer(find_answerer("openai", rest) if scheme == "openai" else find_answerer("hf", spec))
+    return QualityScorer(find_chat_model("openai", rest) if scheme == "openai" else find_chat_model("hf", spec))

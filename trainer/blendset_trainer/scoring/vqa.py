@@ -12,10 +12,10 @@ from typing import Any, ClassVar, Literal
 import pyarrow as pa
 
 from blendset.naming import slug
-from blendset_trainer.models.chat.chat_model import Question
-from blendset_trainer.models.chat.local import LocalModel
+from blendset_trainer.models.chat.chat_model import ChatRequest
+from blendset_trainer.models.chat.local import LocalChatModel
 from blendset_trainer.models.weights import find_model
-from blendset_trainer.stages.stage import Figure, View
+from blendset_trainer.stages.stage import Column, View
 
 QUESTION = 'Does this figure show "{caption}"? Please answer yes or no.'
 """The paper's."""
@@ -25,16 +25,16 @@ QUESTION = 'Does this figure show "{caption}"? Please answer yes or no.'
 class VqaScorer:
     """P(yes), and P(no) beside it: where both are small, the model does not answer the question at all."""
 
-    model: LocalModel
+    model: LocalChatModel
 
     version: ClassVar[str] = "1"
     kind: ClassVar[Literal["scores"]] = "scores"
     reads: ClassVar[frozenset[str]] = frozenset({"rgb", "caption"})
     whole_sets: ClassVar[bool] = False
     parameters: ClassVar[Mapping[str, Any]] = {"question": QUESTION}
-    figures: ClassVar[Mapping[str, Figure]] = {
-        "p_yes": Figure(pa.float32(), "probability, 0 to 1"),
-        "p_no": Figure(pa.float32(), "probability, 0 to 1"),
+    columns: ClassVar[Mapping[str, Column]] = {
+        "p_yes": Column(pa.float32(), "probability, 0 to 1"),
+        "p_no": Column(pa.float32(), "probability, 0 to 1"),
     }
 
     def __post_init__(self) -> None:
@@ -44,12 +44,12 @@ class VqaScorer:
     def setup(self) -> None:
         self.model.setup()
 
-    def rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
-        asked = [Question([view.rgb], QUESTION.format(caption=view.caption)) for view in views if view.caption]
+    def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
+        asked = [ChatRequest([view.rgb], QUESTION.format(caption=view.caption)) for view in views if view.caption]
         answers = iter(self.model.probabilities(asked, ("yes", "no")))
-        return [dict(zip(self.figures, next(answers) if view.caption else (None, None), strict=True)) for view in views]
+        return [dict(zip(self.columns, next(answers) if view.caption else (None, None), strict=True)) for view in views]
 
 
 def vqa_scorer(spec: str) -> VqaScorer:
     """The stage of `vqa:SPEC`, any chat model of transformers that sees."""
-    return VqaScorer(LocalModel(find_model(spec)))
+    return VqaScorer(LocalChatModel(find_model(spec)))

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from blendset.errors import BlendsetError
 from blendset.files import atomic_write, sha256_bytes
 from blendset.records import as_plain, canonical_json, read_record, write_json
-from blendset_trainer.stages.shards import Item
+from blendset_trainer.stages.shards import ViewItem
 from blendset_trainer.stages.stage import Stage, StageRecord, record_of
 
 STAGE_RECORD, QUARANTINE = "stage.json", "quarantine.json"
@@ -58,7 +58,7 @@ class StageFolder:
         rows = self.rows(["key"])
         return set() if rows is None else set(rows["key"].to_pylist())
 
-    def write_shard(self, stage: Stage, items: Sequence[Item], rows: Sequence[Mapping[str, Any]]) -> Path:
+    def write_shard(self, stage: Stage, items: Sequence[ViewItem], rows: Sequence[Mapping[str, Any]]) -> Path:
         """Write the rows of items as one file, named by their keys; whole or not at all."""
         made_by = {"scorer": stage.name, "version": stage.version, "revision": stage.revision}
         full = [
@@ -86,7 +86,7 @@ class StageFolder:
 def _schema(stage: Stage) -> pa.Schema:
     told = [pa.field(name, pa.string()) for name in ROW_COLUMNS]
     return pa.schema(
-        told + [pa.field(name, each.type, metadata={"scale": each.scale}) for name, each in stage.figures.items()]
+        told + [pa.field(name, each.type, metadata={"scale": each.scale}) for name, each in stage.columns.items()]
     )
 
 

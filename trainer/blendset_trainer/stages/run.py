@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from blendset.dataset import Dataset
-from blendset_trainer.stages.executors.task import Executor, Job
+from blendset_trainer.stages.executors.task import Executor, StageTask
 from blendset_trainer.stages.folder import StageFolder
 from blendset_trainer.stages.shards import SHARD_VIEWS, missing_shards
 from blendset_trainer.stages.stage import Stage, record_of
@@ -46,7 +46,7 @@ def run_stage(
     unreadable: dict[str, str] = {}
     notes: dict[str, None] = {}
     on_progress(done, total)
-    for each in executor.run(Job(dataset, stage), shards) if shards else ():
+    for each in executor.run(StageTask(dataset, stage), shards) if shards else ():
         done += each.views
         unreadable |= each.unreadable
         notes |= dict.fromkeys(each.notes)

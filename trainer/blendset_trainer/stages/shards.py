@@ -57,7 +57,7 @@ def _groups(index: pa.Table) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Item:
+class ViewItem:
     """A view whose row is to be made: what a worker needs to find it, check it and key it."""
 
     view_id: str
@@ -68,17 +68,17 @@ class Item:
     caption: str
 
 
-Shard = tuple[Item, ...]
+ViewShard = tuple[ViewItem, ...]
 """Items whose rows go into one file."""
 
 
 def missing_shards(
     root: Path, stage: StageRecord, index: pa.Table, have: Collection[str], shard_views: int = SHARD_VIEWS
-) -> Iterator[Shard]:
+) -> Iterator[ViewShard]:
     """What has no valid row yet, cut by place in the index: a resumed run makes the files of an uninterrupted one."""
     columns = (index[name].to_pylist() for name in ("view_id", "rgb_file_name", "rgb_sha256", "caption"))
     items = [
-        Item(view_id, key, root / Path(rgb).parent, group, sha256 or "", caption or "")
+        ViewItem(view_id, key, root / Path(rgb).parent, group, sha256 or "", caption or "")
         for view_id, rgb, sha256, caption, key, group in zip(*columns, keys(stage, index), _groups(index), strict=True)
     ]
     for shard in cut(items, shard_views, stage.whole_sets):
@@ -86,12 +86,12 @@ def missing_shards(
             yield todo
 
 
-def cut(items: Sequence[Item], size: int, whole_sets: bool) -> list[Shard]:
+def cut(items: Sequence[ViewItem], size: int, whole_sets: bool) -> list[ViewShard]:
     """Parts of at least `size` items (the last may have fewer), in order of each set's first view; sets stay whole."""
     if not whole_sets:
         return [tuple(items[start : start + size]) for start in range(0, len(items), size)]
     first = {item.group: place for place, item in reversed(list(enumerate(items)))}
-    parts: list[Shard] = []
+    parts: list[ViewShard] = []
     for _, group in groupby(sorted(items, key=lambda item: first[item.group]), key=lambda item: item.group):
         if parts and len(parts[-1]) < size:
             parts[-1] += tuple(group)
@@ -100,7 +100,7 @@ def cut(items: Sequence[Item], size: int, whole_sets: bool) -> list[Shard]:
     return parts
 
 
-def read_view(dataset: Dataset, item: Item) -> View:
+def read_view(dataset: Dataset, item: ViewItem) -> View:
     """The view of an item; BlendsetError where its record is not the one that the index was made from."""
     record = read_record(item.folder / VIEW_RECORD, ViewRecord)
     entry = record.files.get(RGB)

@@ -100,7 +100,7 @@ class View:
 
 
 @dataclass(frozen=True)
-class Figure:
+class Column:
     """A column that a stage gives. `scale` says what its numbers mean ("cosine, -1 to 1"); "" for text."""
 
     type: pa.DataType
@@ -139,13 +139,13 @@ class Stage(Protocol):
         """Whether the views of one view set must come in one batch."""
 
     @property
-    def figures(self) -> Mapping[str, Figure]:
+    def columns(self) -> Mapping[str, Column]:
         """The columns that it gives."""
 
     def setup(self) -> None:
         """Once per process, before the first rows."""
 
-    def rows(self, views: Sequence[View]) -> Sequence[dict[str, Any] | BlendsetError]:
+    def compute_rows(self, views: Sequence[View]) -> Sequence[dict[str, Any] | BlendsetError]:
         """One row per view, in their order: a value for each figure, None where there is none.
 
         BlendsetError in the place of a row says why there is none now; the next run tries that view again.

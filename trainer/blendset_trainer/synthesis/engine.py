@@ -22,7 +22,7 @@ from blendset.errors import BlendsetError
 from blendset.quality import LUMA, as_figures, measure
 from blendset.records import ViewRecord, canonical_json
 from blendset_trainer.models.memory import within_memory
-from blendset_trainer.stages.executors.task import Done, Executor
+from blendset_trainer.stages.executors.task import Executor, ShardResult
 from blendset_trainer.synthetic_views import SYNTHESIS, SynthesisRecord, has_camera, unknown_camera
 
 Picture = NDArray[np.float32]
@@ -71,16 +71,16 @@ class Synthesizer(Protocol):
 
 @dataclass(frozen=True)
 class Synthesis:
-    """A synthesizer and the dataset that it adds to; see `executors.job.Work`."""
+    """A synthesizer and the dataset that it adds to; see `executors.task.Task`."""
 
     dataset: Dataset
     stage: Synthesizer
 
-    def compute(self, batch: Batch) -> Done:
+    def compute(self, batch: Batch) -> ShardResult:
         """Make and write what of a batch is not there yet."""
         missing = [wanted for wanted in batch if not self.dataset.has_view(wanted.view.scene, wanted.view_id)]
         if not missing:
-            return Done(len(batch))
+            return ShardResult(len(batch))
         failed: dict[str, str] = {}
         notes: list[str] = []
         pictures = within_memory(
@@ -93,7 +93,7 @@ class Synthesis:
                 failed[wanted.view_id] = str(faults[wanted.group])
             elif wanted in missing and not isinstance(picture, BlendsetError):
                 self._write(wanted, picture)
-        return Done(len(batch), failed, tuple(notes))
+        return ShardResult(len(batch), failed, tuple(notes))
 
     def _write(self, wanted: Wanted, picture: Picture) -> None:
         """The view's files, its record last."""

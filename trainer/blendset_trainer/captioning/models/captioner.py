@@ -18,16 +18,15 @@ from blendset.naming import slug
 from blendset_trainer.captioning.grounding import ground
 from blendset_trainer.captioning.models.instructions import QUALITIES, caption, facts_prompt, labelled, prompt, quality
 from blendset_trainer.captioning.seeing.facts import facts_of
-from blendset_trainer.models.chat.answerers import find_answerer
-from blendset_trainer.models.chat.chat_model import Answerer, Question
+from blendset_trainer.models.chat.chat_model import ChatModel, ChatRequest, find_chat_model
 from blendset_trainer.scoring.view_sets import set_places
-from blendset_trainer.stages.stage import SHARE, Figure, View
+from blendset_trainer.stages.stage import SHARE, Column, View
 
 VIEW_PROMPTS, SET_PROMPTS = {"short": ["short"], "dense": ["dense"]}, {"set": ["view-set", "quality"]}
 """The files that each question is made of."""
 TOKENS = {"short": 64, "dense": 192, "set": 768}
 """Room for the words that are asked for, and for thoughts where there are any."""
-GROUNDING = {"grounded_share": Figure(pa.float32(), SHARE), "unsupported": Figure(pa.list_(pa.string()))}
+GROUNDING = {"grounded_share": Column(pa.float32(), SHARE), "unsupported": Column(pa.list_(pa.string()))}
 
 Row = dict[str, Any] | BlendsetError
 
@@ -38,7 +37,7 @@ class ModelCaptioner:
     which gets the answer. `facts` adds to the prompt what the id pass knows.
     """
 
-    answerer: Answerer
+    answerer: ChatModel
     scheme: str
     facts: bool = True
     view_sets: bool = False
@@ -65,15 +64,15 @@ class ModelCaptioner:
         return {**self.answerer.parameters, "prompts": asked | ({"facts": prompt("facts")} if self.facts else {})}
 
     @property
-    def figures(self) -> Mapping[str, Figure]:
-        text = Figure(pa.string())
-        judged = {"reason": text, "quality": Figure(pa.string(), " or ".join(QUALITIES))} if self.view_sets else {}
+    def columns(self) -> Mapping[str, Column]:
+        text = Column(pa.string())
+        judged = {"reason": text, "quality": Column(pa.string(), " or ".join(QUALITIES))} if self.view_sets else {}
         return {"short": text, "dense": text, **judged, **GROUNDING}
 
     def setup(self) -> None:
         self.answerer.setup()
 
-    def rows(self, views: Sequence[View]) -> list[Row]:
+    def compute_rows(self, views: Sequence[View]) -> list[Row]:
         answers = self._of_sets(views) if self.view_sets else self._of_views(views)
         return [
             answer if isinstance(answer, BlendsetError) else answer | _grounding(view, answer)
@@ -82,7 +81,7 @@ class ModelCaptioner:
 
     def _of_views(self, views: Sequence[View]) -> list[Row]:
         short, dense = (
-            self.answerer.replies([self._question(prompt(*files), [view]) for view in views], TOKENS[name])
+            self.answerer.generate([self._question(prompt(*files), [view]) for view in views], TOKENS[name])
             for name, files in VIEW_PROMPTS.items()
         )
         return [_captions(*both) for both in zip(short, dense, strict=True)]
@@ -91,13 +90,13 @@ class ModelCaptioner:
         sets = set_places(views)
         asked = prompt(*SET_PROMPTS["set"])
         questions = [self._question(asked, [views[place] for place in places]) for places in sets]
-        replies = self.answerer.replies(questions, TOKENS["set"])
+        replies = self.answerer.generate(questions, TOKENS["set"])
         found = {place: reply for places, reply in zip(sets, replies, strict=True) for place in places}
         return [_set_captions(found[place]) for place in range(len(views))]
 
-    def _question(self, asked: str, views: Sequence[View]) -> Question:
+    def _question(self, asked: str, views: Sequence[View]) -> ChatRequest:
         facts = facts_prompt(views) if self.facts else ""
-        return Question([view.rgb for view in views], "\n\n".join(filter(None, (facts, asked))))
+        return ChatRequest([view.rgb for view in views], "\n\n".join(filter(None, (facts, asked))))
 
 
 def _captions(short: str | BlendsetError, dense: str | BlendsetError) -> Row:
@@ -123,9 +122,9 @@ def _grounding(view: View, captions: Mapping[str, Any]) -> dict[str, Any]:
 
 def local_captioner(spec: str) -> ModelCaptioner:
     """The stage of `hf:SPEC`, a transformers image-text-to-text model: a folder, or its id on the hub."""
-    return ModelCaptioner(find_answerer("hf", spec), "hf")
+    return ModelCaptioner(find_chat_model("hf", spec), "hf")
 
 
 def server_captioner(spec: str) -> ModelCaptioner:
     """The stage of `openai:SPEC`; see `vision_language.server.find_server`."""
-    return ModelCaptioner(find_answerer("openai", spec), "openai")
+    return ModelCaptioner(find_chat_model("openai", spec), "openai")

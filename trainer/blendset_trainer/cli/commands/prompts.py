@@ -18,7 +18,7 @@ from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset_trainer.cli.console import counting, print_json, print_table
 from blendset_trainer.cli.parser import DONE, Parser, UsageError, command, positive
-from blendset_trainer.models.chat.chat_model import Answerer
+from blendset_trainer.models.chat.chat_model import ChatModel
 from blendset_trainer.stages.registry import Scheme, names, stage_of
 from blendset_trainer.synthesis.prompts.curation import (
     PATIENCE,
@@ -46,7 +46,7 @@ NAMED = 20
 """Of the prompts that are kept out, so many are named."""
 WRITERS = {
     GRAMMAR: Scheme("blendset_trainer.synthesis.prompts.grammar:load_grammar"),
-    "hf": Scheme("blendset_trainer.synthesis.prompts.language_model:local_model", "MODEL"),
+    "hf": Scheme("blendset_trainer.models.chat.chat_model:find_text_model", "MODEL"),
     "openai": Scheme("blendset_trainer.models.chat.server:find_server", "URL#MODEL"),
 }
 
@@ -149,7 +149,7 @@ def _written(arguments: argparse.Namespace, dataset: Dataset, removed: list[Remo
     return ask[kind](author, subjects, count, removed)
 
 
-def _author(word: str, writer: Answerer) -> str:
+def _author(word: str, writer: ChatModel) -> str:
     """The writer's name and what is known of its revision; of a server that is the model's name."""
     scheme = word.partition(":")[0]
     return f"{scheme}:{writer.title}@{writer.revision[:8]}" if scheme == "hf" else f"{scheme}:{writer.revision}"

@@ -43,7 +43,7 @@ def _score(arguments: argparse.Namespace) -> int:
     for stage in stages:
         with counting(stage.name, quiet=arguments.json) as on_progress:
             reports[stage.name] = run_stage(dataset, stage, executor, on_progress)
-    figures = _figures(joined(dataset), [f"{stage.name}.{figure}" for stage in stages for figure in stage.figures])
+    figures = _figures(joined(dataset), [f"{stage.name}.{figure}" for stage in stages for figure in stage.columns])
     if arguments.json:
         print_json({"stages": {name: _plain(report) for name, report in reports.items()}, "figures": figures})
     else:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is asked of a model that sees and speaks, and who can answer."""
+"""What a chat model is: requests of pictures and text go in, answers in words come out. And how to find one."""
 
 from __future__ import annotations
 
@@ -14,30 +14,51 @@ from blendset.errors import BlendsetError
 
 
 @dataclass(frozen=True, eq=False)
-class Question:
-    """Pictures, each uint8 (height, width, 3), and what is asked about them together."""
+class ChatRequest:
+    """One user message: pictures, each uint8 (height, width, 3), which may be none, and a text about all of them."""
 
     pictures: Sequence[npt.NDArray[np.uint8]]
     text: str
 
 
-class Answerer(Protocol):
-    """Picklable; what is heavy arrives in `setup`."""
+class ChatModel(Protocol):
+    """A model that answers requests. It can be pickled; heavy parts are loaded in `setup`."""
 
     @property
     def title(self) -> str:
-        """What it is called in the names of stages."""
+        """The model's short name, as it appears in the names of stages."""
 
     @property
     def revision(self) -> str:
-        """Of its weights, as far as that can be known."""
+        """The revision of the model's weights, as far as it can be known."""
 
     @property
     def parameters(self) -> Mapping[str, Any]:
-        """What else its answers depend on."""
+        """Everything else that the answers depend on, as plain data."""
 
     def setup(self) -> None:
-        """Once per process."""
+        """Load the model; called once per process, before the first request."""
 
-    def replies(self, questions: Sequence[Question], max_tokens: int) -> list[str | BlendsetError]:
-        """An answer to each question, or why there is none."""
+    def generate(self, requests: Sequence[ChatRequest], max_tokens: int) -> list[str | BlendsetError]:
+        """Return one answer per request, in their order; a BlendsetError in its position says why there is none."""
+
+
+def find_chat_model(scheme: str, spec: str, text_only: bool = False) -> ChatModel:
+    """Return the chat model that `scheme:spec` names: `hf:MODEL` (a folder or a hub id) or `openai:URL[#MODEL]`.
+
+    With `text_only`, a local model is loaded as one that writes text and is shown no pictures. Raises BlendsetError
+    where there is no such model. Torch is imported for local models only.
+    """
+    if scheme == "openai":
+        from blendset_trainer.models.chat.server import find_server
+
+        return find_server(spec)
+    from blendset_trainer.models.chat.local import LocalChatModel
+    from blendset_trainer.models.weights import find_model
+
+    return LocalChatModel(find_model(spec), text_only)
+
+
+def find_text_model(spec: str) -> ChatModel:
+    """Return the chat model of `hf:SPEC` for requests without pictures; BlendsetError where there is none."""
+    return find_chat_model("hf", spec, text_only=True)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Any image-text-to-text model of transformers, asked in batches through its own chat template; greedy, so the same
-pictures give the same words.
+"""Chat models of transformers that run in this process, for pictures and text or for text alone.
+
+Requests go through the model's own chat template in batches. Decoding is greedy, so that answers can be repeated.
 """
 
 from __future__ import annotations
@@ -12,67 +13,75 @@ from typing import Any, ClassVar
 
 import torch
 from PIL import Image
-from transformers import AutoModelForImageTextToText
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer
 
 from blendset.errors import BlendsetError
-from blendset_trainer.models.chat.chat_model import Question
+from blendset_trainer.models.chat.chat_model import ChatRequest
 from blendset_trainer.models.loading import best_device, language_dtype, load_model
 from blendset_trainer.models.weights import Weights
 
 BATCH = 8
-"""Questions at a time."""
-WITHOUT_WORDS = {"blip", "blip-2"}
-"""Models that describe a picture when they are asked nothing."""
+"""Requests that are answered at a time."""
+CAPTION_MODELS = {"blip", "blip-2"}
+"""Model types that describe a picture without being asked anything."""
 
 
 @dataclass
-class LocalModel:
-    """A model in this process. Without a chat template it is shown one picture and asked nothing (BLIP)."""
+class LocalChatModel:
+    """A transformers model in this process; a `ChatModel`.
+
+    With pictures, a model without a chat template must be one of CAPTION_MODELS: it takes one picture and no text.
+    With `text_only`, a model without a chat template continues the text.
+    """
 
     weights: Weights
+    text_only: bool = False
     _loaded: tuple[Any, Any] | None = field(default=None, init=False, repr=False, compare=False)
 
     parameters: ClassVar[Mapping[str, Any]] = {"decoding": "greedy"}
 
     @property
     def title(self) -> str:
+        """The name of the model's folder or hub repository."""
         return Path(self.weights.source).name
 
     @property
     def revision(self) -> str:
+        """The revision of the weights."""
         return self.weights.revision
 
     def setup(self) -> None:
-        self._loaded = load_model(
-            self.weights,
-            "a model that describes pictures",
-            model=AutoModelForImageTextToText,
-            dtype=language_dtype(best_device()),
-        )
-        if not self.chats and self._model.config.model_type not in WITHOUT_WORDS:
-            raise BlendsetError(
-                f"{self.weights.source} has no chat template, so it is not known how to ask it; name a chat model."
-            )
-        self._processor.tokenizer.padding_side = "left"  # what is generated follows the question
+        """Load model and processor; BlendsetError where the model cannot be loaded or cannot be asked."""
+        if self.text_only:
+            self._load_text_model()
+        else:
+            self._load_picture_model()
+        self._tokenizer.padding_side = "left"  # the answer follows the request
 
     @property
-    def chats(self) -> bool:
+    def has_chat_template(self) -> bool:
+        """Whether the loaded model can be sent a conversation."""
         return bool(getattr(self._processor, "chat_template", None))
 
-    def replies(self, questions: Sequence[Question], max_tokens: int) -> list[str | BlendsetError]:
-        return [reply for batch in self._batches(questions) for reply in self._generated(batch, max_tokens)]
+    def generate(self, requests: Sequence[ChatRequest], max_tokens: int) -> list[str | BlendsetError]:
+        """Return one answer per request, of at most `max_tokens` tokens."""
+        return [answer for batch in _split_batches(requests) for answer in self._generate_batch(batch, max_tokens)]
 
     @torch.inference_mode()
-    def probabilities(self, questions: Sequence[Question], words: Sequence[str]) -> list[list[float]]:
-        """How probable it is that each answer begins with each of the words, in any spelling with or without a
-        capital and a space before; over all that the model could say, so they need not sum to 1."""
-        if not self.chats:
+    def probabilities(self, requests: Sequence[ChatRequest], words: Sequence[str]) -> list[list[float]]:
+        """Return, per request and word, the probability that the answer begins with that word.
+
+        All spellings of a word count, with or without a capital and with or without a space before it. The
+        probabilities are over all tokens that the model has, so a row need not sum to 1. Raises BlendsetError for a
+        model without a chat template, and for a word that is not one token.
+        """
+        if not self.has_chat_template:
             raise BlendsetError(f"{self.weights.source} has no chat template and cannot be asked; name a chat model.")
         tokens = [self._first_tokens(word) for word in words]
         rows: list[list[float]] = []
-        for batch in self._batches(questions):
-            shares = self._model(**self._inputs(batch)).logits[:, -1].float().softmax(dim=-1)
-            rows += torch.stack([shares[:, ids].sum(dim=1) for ids in tokens], dim=1).tolist()
+        for batch in _split_batches(requests):
+            probabilities = self._model(**self._encode(batch)).logits[:, -1].float().softmax(dim=-1)
+            rows += torch.stack([probabilities[:, ids].sum(dim=1) for ids in tokens], dim=1).tolist()
         return rows
 
     @property
@@ -82,24 +91,49 @@ class LocalModel:
 
     @property
     def _processor(self) -> Any:
+        """The processor, which is the tokenizer itself for a model of text only."""
         assert self._loaded is not None
         return self._loaded[1]
 
-    def _batches(self, questions: Sequence[Question]) -> Iterator[Sequence[Question]]:
-        return (questions[start : start + BATCH] for start in range(0, len(questions), BATCH))
+    @property
+    def _tokenizer(self) -> Any:
+        return self._processor if self.text_only else self._processor.tokenizer
+
+    def _load_text_model(self) -> None:
+        dtype = language_dtype(best_device())
+        self._loaded = load_model(
+            self.weights, "a model that writes text", AutoModelForCausalLM, AutoTokenizer, dtype=dtype
+        )
+        self._tokenizer.pad_token = (
+            self._tokenizer.pad_token or self._tokenizer.eos_token
+        )  # the attention mask hides it
+
+    def _load_picture_model(self) -> None:
+        dtype = language_dtype(best_device())
+        self._loaded = load_model(
+            self.weights, "a model that describes pictures", AutoModelForImageTextToText, dtype=dtype
+        )
+        if not self.has_chat_template and self._model.config.model_type not in CAPTION_MODELS:
+            raise BlendsetError(
+                f"{self.weights.source} has no chat template, so it is not known how to ask it; name a chat model."
+            )
 
     @torch.inference_mode()
-    def _generated(self, questions: Sequence[Question], max_tokens: int) -> list[str]:
-        inputs = self._inputs(questions)
-        ids = self._model.generate(**inputs, max_new_tokens=max_tokens, do_sample=False)
-        asked = inputs["input_ids"].shape[1] if "input_ids" in inputs else 0
-        return [text.strip() for text in self._processor.batch_decode(ids[:, asked:], skip_special_tokens=True)]
+    def _generate_batch(self, requests: Sequence[ChatRequest], max_tokens: int) -> list[str]:
+        inputs = self._encode(requests)
+        padding = {"pad_token_id": self._tokenizer.pad_token_id} if self.text_only else {}
+        ids = self._model.generate(**inputs, max_new_tokens=max_tokens, do_sample=False, **padding)
+        prompt_length = inputs["input_ids"].shape[1] if "input_ids" in inputs else 0
+        answers = self._processor.batch_decode(ids[:, prompt_length:], skip_special_tokens=True)
+        return [answer.strip() for answer in answers]
 
-    def _inputs(self, questions: Sequence[Question]) -> Any:
-        """What the model reads: (N, L) tokens that are padded on the left, and the pictures."""
-        if self.chats:
+    def _encode(self, requests: Sequence[ChatRequest]) -> Any:
+        """Return the model's inputs on its device: (N, L) tokens that are padded on the left, and the pictures."""
+        if self.text_only:
+            return _encode_texts(self._tokenizer, requests).to(best_device())
+        if self.has_chat_template:
             inputs = self._processor.apply_chat_template(
-                [_conversation(question) for question in questions],
+                [_to_conversation(request) for request in requests],
                 add_generation_prompt=True,
                 tokenize=True,
                 return_dict=True,
@@ -107,25 +141,44 @@ class LocalModel:
                 processor_kwargs={"padding": True},
             )
         else:
-            inputs = self._processor(images=[Image.fromarray(_only(each)) for each in questions], return_tensors="pt")
+            pictures = [Image.fromarray(_get_only_picture(request)) for request in requests]
+            inputs = self._processor(images=pictures, return_tensors="pt")
         return inputs.to(best_device(), self._model.dtype)
 
     def _first_tokens(self, word: str) -> list[int]:
-        tokenizer = self._processor.tokenizer
-        spellings = [space + each for space in ("", " ") for each in (word.lower(), word.capitalize())]
-        first = {tokenizer(each, add_special_tokens=False).input_ids[0] for each in spellings}
-        found = sorted(token for token in first if tokenizer.decode([token]).strip().lower() == word.lower())
-        if not found:
+        """Return the tokens that each spell the word whole; BlendsetError where there are none."""
+        tokenizer = self._tokenizer
+        spellings = [space + cased for space in ("", " ") for cased in (word.lower(), word.capitalize())]
+        first = {tokenizer(spelling, add_special_tokens=False).input_ids[0] for spelling in spellings}
+        tokens = sorted(token for token in first if tokenizer.decode([token]).strip().lower() == word.lower())
+        if not tokens:
             raise BlendsetError(f"{self.weights.source} has no token for '{word}'; name a model that says it in one.")
-        return found
+        return tokens
 
 
-def _conversation(question: Question) -> list[dict[str, Any]]:
-    pictures = [{"type": "image", "image": Image.fromarray(picture)} for picture in question.pictures]
-    return [{"role": "user", "content": [*pictures, {"type": "text", "text": question.text}]}]
+def _split_batches(requests: Sequence[ChatRequest]) -> Iterator[Sequence[ChatRequest]]:
+    return (requests[start : start + BATCH] for start in range(0, len(requests), BATCH))
 
 
-def _only(question: Question) -> Any:
-    if len(question.pictures) != 1:
+def _encode_texts(tokenizer: Any, requests: Sequence[ChatRequest]) -> Any:
+    """Return (N, L) tokens, padded on the left; without a chat template the tokens of the bare texts."""
+    if not tokenizer.chat_template:
+        return tokenizer([request.text for request in requests], padding=True, return_tensors="pt")
+    return tokenizer.apply_chat_template(
+        [[{"role": "user", "content": request.text}] for request in requests],
+        add_generation_prompt=True,
+        return_dict=True,
+        return_tensors="pt",
+        padding=True,
+    )
+
+
+def _to_conversation(request: ChatRequest) -> list[dict[str, Any]]:
+    pictures = [{"type": "image", "image": Image.fromarray(picture)} for picture in request.pictures]
+    return [{"role": "user", "content": [*pictures, {"type": "text", "text": request.text}]}]
+
+
+def _get_only_picture(request: ChatRequest) -> Any:
+    if len(request.pictures) != 1:
         raise BlendsetError("A model without a chat template sees one picture at a time; name a chat model for sets.")
-    return question.pictures[0]
+    return request.pictures[0]

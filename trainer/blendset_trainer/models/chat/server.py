@@ -28,7 +28,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from blendset.errors import BlendsetError
-from blendset_trainer.models.chat.chat_model import Question
+from blendset_trainer.models.chat.chat_model import ChatRequest
 
 PASSING = {408, 409, 425, 429, 500, 502, 503, 504}
 """Statuses after which it is worth asking again."""
@@ -48,7 +48,7 @@ class _PassingError(Exception):
 
 
 @dataclass
-class Server:
+class ServerChatModel:
     """A model behind a URL. `per_minute` (0: no limit) is how many questions it may be asked in a minute."""
 
     url: str
@@ -75,7 +75,7 @@ class Server:
     def setup(self) -> None:
         self._pace = _Pace(60 / self.per_minute if self.per_minute else 0.0)
 
-    def replies(self, questions: Sequence[Question], max_tokens: int) -> list[str | BlendsetError]:
+    def generate(self, questions: Sequence[ChatRequest], max_tokens: int) -> list[str | BlendsetError]:
         """BlendsetError in the place of an answer that could not be had; raised where no question will be answered."""
         if self._failures >= HOPELESS:
             gone = BlendsetError(f"{self.url} was not asked, for it had failed {self._failures} times in a row.")
@@ -86,7 +86,7 @@ class Server:
         self._failures = self._failures + len(answers) if failed else 0
         return answers
 
-    def _reply(self, question: Question, max_tokens: int) -> str | BlendsetError:
+    def _reply(self, question: ChatRequest, max_tokens: int) -> str | BlendsetError:
         body = {
             "model": self.model,
             "temperature": 0,
@@ -126,7 +126,7 @@ class Server:
         raise AssertionError("unreachable")
 
 
-def find_server(spec: str) -> Server:
+def find_server(spec: str) -> ServerChatModel:
     """The server of URL[?concurrency=N&per_minute=N][#MODEL]; without a model the only one that the server has."""
     parts = urllib.parse.urlsplit(spec)
     options = dict(urllib.parse.parse_qsl(parts.query))
@@ -136,7 +136,7 @@ def find_server(spec: str) -> Server:
     numbers = {name: int(value) for name, value in options.items() if value.isdecimal() and int(value)}
     if len(numbers) < len(options):
         raise BlendsetError(f"{spec} holds no number where one should be; give a URL such as {EXAMPLE}.")
-    return Server(url, parts.fragment or _only_model(url), **numbers)
+    return ServerChatModel(url, parts.fragment or _only_model(url), **numbers)
 
 
 def _only_model(url: str) -> str:
@@ -193,7 +193,7 @@ def _answer(reply: Any) -> str:
     return text.strip()
 
 
-def _content(question: Question) -> list[dict[str, Any]]:
+def _content(question: ChatRequest) -> list[dict[str, Any]]:
     pictures = [{"type": "image_url", "image_url": {"url": _data_url(picture)}} for picture in question.pictures]
     return [*pictures, {"type": "text", "text": question.text}]
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a stage runs: here, in worker processes, on Ray. Each does the same shards and writes the same bytes."""
+"""Where a stage runs: in this process, in worker processes, or on Ray. Every executor writes the same bytes."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from blendset_trainer.stages.executors.task import Done, Parts, Work
+from blendset_trainer.stages.executors.task import Shard, ShardResult, Task
 
 
-class Here:
-    """Computes in this process; the next batch is decoded meanwhile."""
+class LocalExecutor:
+    """Runs a task in this process, one shard after the other."""
 
-    def run(self, job: Work, shards: Sequence[Parts]) -> Iterator[Done]:
-        job.stage.setup()
-        yield from map(job.compute, shards)
+    def run(self, task: Task, shards: Sequence[Shard]) -> Iterator[ShardResult]:
+        """Set the task's stage up, then compute each shard and yield its result; raises what the stage raises."""
+        task.stage.setup()
+        yield from map(task.compute, shards)

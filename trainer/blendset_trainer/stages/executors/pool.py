@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Workers that pull shards, whatever they are. One that dies is replaced, and its shard is done by another."""
+"""A pool of workers, be they processes or actors. A worker that dies is replaced, and another one does its shard."""
 
 from __future__ import annotations
 
@@ -8,70 +8,71 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
 from blendset.errors import BlendsetError
-from blendset_trainer.stages.executors.task import Done, Parts
+from blendset_trainer.stages.executors.task import Shard, ShardResult
 
-MOST_DEATHS = 3
-"""A shard whose workers die this often is what kills them."""
+MAX_CRASHES = 3
+"""After so many workers died at a shard, the shard is held to be the cause."""
 
 
 class Worker(Protocol):
-    """One with a stage of its own, at one shard at a time."""
+    """A process or an actor that holds a stage of its own and computes one shard at a time."""
 
-    def give(self, shard: Parts) -> None:
-        """Let it begin."""
+    def submit(self, shard: Shard) -> None:
+        """Send it a shard to compute; returns at once."""
 
-    def answer(self) -> Done | None:
-        """What became of the shard, None where the worker is dead; raises what the stage raised."""
+    def receive(self) -> ShardResult | None:
+        """Return the result of its shard, or None where the worker is dead; raises what the stage raised."""
 
-    def dismiss(self) -> None:
-        """End it, alive or dead, whatever it is at."""
+    def terminate(self) -> None:
+        """End the worker, alive or dead, and whatever it is doing."""
 
 
 AnyWorker = TypeVar("AnyWorker", bound=Worker)
 
 
-def pull(
-    shards: Sequence[Parts],
-    most: int,
-    hire: Callable[[], AnyWorker],
-    ready: Callable[[list[AnyWorker]], list[AnyWorker]],
-) -> Iterator[Done]:
-    """Have shards done by at most so many workers; `ready` waits until some have an answer, and says which.
+def run(
+    shards: Sequence[Shard],
+    max_workers: int,
+    start_worker: Callable[[], AnyWorker],
+    wait_for_answers: Callable[[list[AnyWorker]], list[AnyWorker]],
+) -> Iterator[ShardResult]:
+    """Compute shards with at most `max_workers` workers, and yield each result as it arrives, in any order.
 
-    A worker is let go as soon as there is nothing left for it: its place may be what a replacement waits for.
-    Raises what a stage raises, and BlendsetError for a shard that kills its workers.
+    `start_worker` makes a worker. `wait_for_answers` takes the busy workers, blocks until some can be received from,
+    and returns those. A worker is terminated as soon as no shard is left for it, because a replacement of a dead one
+    may wait for its CPU. Raises what a stage raises, and BlendsetError for a shard that kills its workers.
     """
-    waiting, deaths, busy = deque(shards), Counter[Parts](), dict[AnyWorker, Parts]()
+    waiting, crashes, busy = deque(shards), Counter[Shard](), dict[AnyWorker, Shard]()
 
-    def give(worker: AnyWorker) -> None:
+    def submit(worker: AnyWorker) -> None:
         busy[worker] = waiting.popleft()
-        worker.give(busy[worker])
+        worker.submit(busy[worker])
 
     try:
         while waiting or busy:
-            while waiting and len(busy) < most:
-                give(hire())
-            for worker in ready(list(busy)):
-                done = worker.answer()
+            while waiting and len(busy) < max_workers:
+                submit(start_worker())
+            for worker in wait_for_answers(list(busy)):
+                result = worker.receive()
                 shard = busy.pop(worker)
-                if done and waiting:
-                    give(worker)
+                if result and waiting:
+                    submit(worker)
                 else:
-                    worker.dismiss()
-                if done:
-                    yield done
+                    worker.terminate()
+                if result:
+                    yield result
                 else:
-                    deaths[shard] += 1
-                    if deaths[shard] == MOST_DEATHS:
-                        raise _deadly(shard)
+                    crashes[shard] += 1
+                    if crashes[shard] == MAX_CRASHES:
+                        raise _crash_error(shard)
                     waiting.appendleft(shard)
     finally:
         for worker in busy:
-            worker.dismiss()
+            worker.terminate()
 
 
-def _deadly(shard: Parts) -> BlendsetError:
+def _crash_error(shard: Shard) -> BlendsetError:
     return BlendsetError(
-        f"The {len(shard)} views from {shard[0].view_id} on ended {MOST_DEATHS} worker processes, perhaps for want of "
+        f"The {len(shard)} views from {shard[0].view_id} on ended {MAX_CRASHES} worker processes, perhaps for want of "
         "memory; use fewer workers, or run the command without --executor to see why."
     )

@@ -15,76 +15,76 @@ from contextlib import suppress
 from functools import partial
 from multiprocessing.connection import Connection, wait
 
-from blendset_trainer.stages.executors.pool import pull
-from blendset_trainer.stages.executors.task import Done, Parts, Work
+from blendset_trainer.stages.executors import pool
+from blendset_trainer.stages.executors.task import Shard, ShardResult, Task
 
 _spawn = multiprocessing.get_context("spawn")
 
 
-class Processes:
-    """Computes in `workers` processes; as many as there are CPUs, where none are said."""
+class ProcessExecutor:
+    """Runs a task in `workers` processes of this machine (default: as many as there are CPUs)."""
 
     def __init__(self, workers: int | None = None) -> None:
         self.workers = workers or os.cpu_count() or 1
 
-    def run(self, job: Work, shards: Sequence[Parts]) -> Iterator[Done]:
-        """Raises what the stage raises, and BlendsetError for a shard that kills its workers."""
+    def run(self, task: Task, shards: Sequence[Shard]) -> Iterator[ShardResult]:
+        """Yield the result of each shard; raises what the stage raises, BlendsetError for a shard that kills them."""
         threads = max(1, (os.cpu_count() or 1) // self.workers)
-        return pull(shards, self.workers, partial(_Worker, job, threads), _ready)
+        return pool.run(shards, self.workers, partial(_ProcessWorker, task, threads), _wait_for_answers)
 
 
-class _Worker:
-    """A process at the other end of a pipe."""
+class _ProcessWorker:
+    """A process at the other end of a pipe; a `pool.Worker`."""
 
-    def __init__(self, job: Work, threads: int) -> None:
-        self.pipe, theirs = _spawn.Pipe()
-        self._process = _spawn.Process(target=_work, args=(theirs, threads), daemon=True)
+    def __init__(self, task: Task, threads: int) -> None:
+        self.pipe, child_pipe = _spawn.Pipe()
+        self._process = _spawn.Process(target=_run_worker, args=(child_pipe, threads), daemon=True)
         self._process.start()
-        theirs.close()  # so that its death is the end of the pipe
+        child_pipe.close()  # so that the pipe ends when the process dies
         with suppress(ConnectionError):
-            self.pipe.send(job)
+            self.pipe.send(task)
 
-    def give(self, shard: Parts) -> None:
-        with suppress(ConnectionError):  # it died since it answered, which `answer` will tell
+    def submit(self, shard: Shard) -> None:
+        with suppress(ConnectionError):  # it died since its last answer, which `receive` will find
             self.pipe.send(shard)
 
-    def answer(self) -> Done | None:
+    def receive(self) -> ShardResult | None:
         try:
             answer = self.pipe.recv()
         except (EOFError, ConnectionError):
             return None
         if isinstance(answer, Exception):
             raise answer
-        assert isinstance(answer, Done)
+        assert isinstance(answer, ShardResult)
         return answer
 
-    def dismiss(self) -> None:
+    def terminate(self) -> None:
         self._process.kill()
         self._process.join()
         self.pipe.close()
 
 
-def _ready(workers: list[_Worker]) -> list[_Worker]:
+def _wait_for_answers(workers: list[_ProcessWorker]) -> list[_ProcessWorker]:
     pipes = wait([worker.pipe for worker in workers])
     return [worker for worker in workers if worker.pipe in pipes]
 
 
-def _work(pipe: Connection, threads: int) -> None:
-    """The life of a worker: a job and its shards in, answers out, until it is ended or its parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # read by torch when it is imported, which the job does
+def _run_worker(pipe: Connection, threads: int) -> None:
+    """In the worker process: receive a task, then shards, and send answers until killed or until the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which terminates its workers
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # read by torch when it is imported, which the task does
     with suppress(EOFError, ConnectionError):
-        job: Work = pipe.recv()
-        failure = _attempt(job.stage.setup)
+        task: Task = pipe.recv()
+        failure = _catch(task.stage.setup)
         while True:
             shard = pipe.recv()
-            pipe.send(failure or _attempt(partial(job.compute, shard)))
+            pipe.send(failure or _catch(partial(task.compute, shard)))
 
 
-def _attempt(does: Callable[[], Done | None]) -> Done | Exception | None:
-    """What a call returns, or what it raises, with its traceback as a note (which travels; a traceback does not)."""
+def _catch(call: Callable[[], ShardResult | None]) -> ShardResult | Exception | None:
+    """Return what a call returns, or what it raises; its traceback is added as a note, which is pickled."""
     try:
-        return does()
+        return call()
     except Exception as error:  # noqa: BLE001 (the parent raises it)
         error.add_note(traceback.format_exc())
         return error

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ray actors on one machine or on many that share the dataset's disk. Pixels never travel.
+"""Runs a task in Ray actors, on one machine or on many that share the dataset's disk. Pixels are never sent.
 
-Not with Ray's own retries: a node that is lost uses them all up before Ray has noticed.
+Ray's own retries are not used: a lost node uses all of them up before Ray has noticed.
 """
 
 from __future__ import annotations
@@ -12,36 +12,43 @@ from contextlib import ExitStack
 from typing import Any
 
 from blendset.errors import BlendsetError
-from blendset_trainer.stages.executors.pool import pull
-from blendset_trainer.stages.executors.task import Done, Parts, Work
+from blendset_trainer.stages.executors import pool
+from blendset_trainer.stages.executors.task import Shard, ShardResult, Task
 
 
-class Ray:
-    """Computes in actors on the cluster that is connected, that RAY_ADDRESS names, or (neither) on this machine.
+class RayExecutor:
+    """Runs a task on the Ray cluster that is connected, or that RAY_ADDRESS names, or else on this machine.
 
-    A stage with a model takes a GPU per actor where the cluster has GPUs. One CPU per node is left free, without which
-    Ray can stand still, and on which an actor is started in place of one that was lost.
+    A stage with a model takes a GPU per actor where the cluster has GPUs. One CPU per node is left free:
+    without it Ray can stand still, and an actor that replaces a lost one starts on it.
     """
 
     def __init__(self, workers: int | None = None) -> None:
         self.workers = workers
 
-    def run(self, job: Work, shards: Sequence[Parts]) -> Iterator[Done]:
-        """Raises what the stage raises, and BlendsetError for a shard that kills its actors, or without Ray."""
-        ray = _ray()
+    def run(self, task: Task, shards: Sequence[Shard]) -> Iterator[ShardResult]:
+        """Yield the result of each shard.
+
+        Raises what the stage raises, and BlendsetError for a shard that kills its actors or where Ray is not installed.
+        """
+        ray = _import_ray()
         with ExitStack() as connection:
             if not ray.is_initialized():
                 ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
                 connection.callback(ray.shutdown)
             resources = ray.cluster_resources()
-            gpus = int(resources.get("GPU", 0)) if job.stage.revision else 0
-            room = gpus or max(1, int(resources.get("CPU", 1)) - len(ray.nodes()))
+            gpus = int(resources.get("GPU", 0)) if task.stage.revision else 0
+            slots = gpus or max(1, int(resources.get("CPU", 1)) - len(ray.nodes()))
             actor = ray.remote(num_cpus=1, num_gpus=int(gpus > 0))(_Actor)
-            yield from pull(shards, min(self.workers or room, room), lambda: _Worker(actor.remote(job)), _ready)
+
+            def start_worker() -> _ActorWorker:
+                return _ActorWorker(actor.remote(task))
+
+            yield from pool.run(shards, min(self.workers or slots, slots), start_worker, _wait_for_answers)
 
 
-def _ray() -> Any:
-    """Ray, which sends the token that its own nodes ask for only where it is told to before it is imported."""
+def _import_ray() -> Any:
+    """Import Ray, which reads at import whether it needs a token; BlendsetError where it is not installed."""
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         import ray
@@ -53,42 +60,42 @@ def _ray() -> Any:
 
 
 class _Actor:
-    """Runs on a node. The stage is made ready with the first shard, so that its errors arrive as a task's do."""
+    """Runs on a node. Sets the stage up at its first shard, so that errors of `setup` arrive like those of shards."""
 
-    def __init__(self, job: Work) -> None:
-        self.job, self.ready = job, False
+    def __init__(self, task: Task) -> None:
+        self.task, self.ready = task, False
 
-    def compute(self, shard: Parts) -> Done:
+    def compute(self, shard: Shard) -> ShardResult:
         if not self.ready:
-            self.job.stage.setup()
+            self.task.stage.setup()
             self.ready = True
-        return self.job.compute(shard)
+        return self.task.compute(shard)
 
 
-class _Worker:
-    """An actor, and the answer that is awaited from it."""
+class _ActorWorker:
+    """An actor and the answer that is pending; a `pool.Worker`."""
 
     def __init__(self, actor: Any) -> None:
         self._actor = actor
 
-    def give(self, shard: Parts) -> None:
-        self.awaited = self._actor.compute.remote(shard)
+    def submit(self, shard: Shard) -> None:
+        self.pending = self._actor.compute.remote(shard)
 
-    def answer(self) -> Done | None:
-        ray = _ray()
+    def receive(self) -> ShardResult | None:
+        ray = _import_ray()
         try:
-            done = ray.get(self.awaited)
+            result = ray.get(self.pending)
         except ray.exceptions.RayTaskError as error:
             raise error.cause from error
         except ray.exceptions.RayActorError:
             return None
-        assert isinstance(done, Done)
-        return done
+        assert isinstance(result, ShardResult)
+        return result
 
-    def dismiss(self) -> None:
-        _ray().kill(self._actor)
+    def terminate(self) -> None:
+        _import_ray().kill(self._actor)
 
 
-def _ready(workers: list[_Worker]) -> list[_Worker]:
-    answers, _ = _ray().wait([worker.awaited for worker in workers])
-    return [worker for worker in workers if worker.awaited in answers]
+def _wait_for_answers(workers: list[_ActorWorker]) -> list[_ActorWorker]:
+    answers, _ = _import_ray().wait([worker.pending for worker in workers])
+    return [worker for worker in workers if worker.pending in answers]

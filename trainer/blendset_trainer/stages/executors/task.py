@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The work that every executor hands out, and that of a stage: one shard, from the views on disk to a finished file."""
+"""What executors run: tasks over shards of items. And the task of a stage, which turns a shard of views into a file."""
 
 from __future__ import annotations
 
@@ -13,75 +13,75 @@ from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset_trainer.models.memory import within_memory
 from blendset_trainer.stages.folder import StageFolder
-from blendset_trainer.stages.shards import BATCH_VIEWS, Item, Shard, cut, read_view
+from blendset_trainer.stages.shards import BATCH_VIEWS, ViewItem, ViewShard, cut, read_view
 from blendset_trainer.stages.stage import Stage, View
 
 DECODERS = 2
-"""Threads that read and decode the next batch while the stage is at work on this one."""
+"""Threads that read and decode the next batch while the stage computes this one."""
 
-Loaded = tuple[Item, View | BlendsetError]
+LoadedView = tuple[ViewItem, View | BlendsetError]
 
 
 @dataclass(frozen=True)
-class Done:
-    """A shard that is done: how many views it had, why some of them have nothing, and what a person should know."""
+class ShardResult:
+    """The outcome of a shard: how many views it had, the reason for each that has no result, and notes for the user."""
 
     views: int
     unreadable: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
-class Ready(Protocol):
-    """What a worker makes ready before its first shard."""
+class Setup(Protocol):
+    """What a worker sets up before its first shard, such as a model."""
 
     @property
     def revision(self) -> str:
-        """Of the model's weights; "" without a model."""
+        """The revision of the model's weights; "" without a model."""
 
     def setup(self) -> None:
-        """Once per process."""
+        """Load what is heavy; called once per process."""
 
 
-class Part(Protocol):
-    """What shards are made of."""
+class Item(Protocol):
+    """A unit of work about one view."""
 
     @property
     def view_id(self) -> str:
-        """Of the view that it is about."""
+        """The id of the view."""
 
 
-Parts = tuple[Part, ...]
-"""A shard, of whatever work."""
+Shard = tuple[Item, ...]
+"""Items that a worker computes together, whatever the task."""
 
 
-class Work(Protocol):
-    """What executors send to their workers: small, and picklable."""
+class Task(Protocol):
+    """What an executor sends to its workers: small and picklable."""
 
     @property
-    def stage(self) -> Ready:
-        """Made ready once per worker."""
+    def stage(self) -> Setup:
+        """What each worker sets up once."""
 
-    def compute(self, shard: Any) -> Done:
-        """Do a shard: a tuple of parts."""
+    def compute(self, shard: Any) -> ShardResult:
+        """Compute a shard (a tuple of this task's items), write its results and return what became of it."""
 
 
 @dataclass(frozen=True)
-class Job:
-    """A stage and the dataset it works on."""
+class StageTask:
+    """Runs a stage over the views of a dataset; a `Task`."""
 
     dataset: Dataset
     stage: Stage
 
-    def compute(self, shard: Shard) -> Done:
-        """Make the rows of a shard and write them; views that cannot be read get none."""
-        items: list[Item] = []
+    def compute(self, shard: ViewShard) -> ShardResult:
+        """Compute the rows of a shard and write them as one file; views that cannot be read get no row."""
+        items: list[ViewItem] = []
         rows: list[dict[str, object]] = []
         unreadable: dict[str, str] = {}
         notes: list[str] = []
-        for batch in self._batches(shard):
-            unreadable |= _unreadable(batch, self.stage.whole_sets)
+        for batch in self._load_batches(shard):
+            unreadable |= _find_unreadable(batch, self.stage.whole_sets)
             sound = {item: view for item, view in batch if isinstance(view, View) and item.view_id not in unreadable}
-            answers = self._rows(sound, notes) if sound else []
+            answers = self._compute_rows(sound, notes) if sound else []
             for item, row in zip(sound, answers, strict=True):
                 if isinstance(row, BlendsetError):
                     unreadable[item.view_id] = str(row)
@@ -90,30 +90,30 @@ class Job:
                     rows.append(row)
         if items:
             StageFolder.of(self.dataset.root, self.stage).write_shard(self.stage, items, rows)
-        return Done(len(shard), unreadable, tuple(notes))
+        return ShardResult(len(shard), unreadable, tuple(notes))
 
-    def _rows(self, views: Mapping[Item, View], notes: list[str]) -> list[dict[str, Any] | BlendsetError]:
-        """What the stage says of each view, or why it says nothing."""
+    def _compute_rows(self, views: Mapping[ViewItem, View], notes: list[str]) -> list[dict[str, Any] | BlendsetError]:
+        """Return each view's row, or a BlendsetError that says why it has none; in halves where memory is too small."""
         return within_memory(
-            lambda some: self.stage.rows([view for _, view in some]),
+            lambda some: self.stage.compute_rows([view for _, view in some]),
             list(views.items()),
-            lambda each: each[0].group if self.stage.whole_sets else each[0].view_id,
+            lambda pair: pair[0].group if self.stage.whole_sets else pair[0].view_id,
             "take a smaller model, or one behind a server",
             notes,
         )
 
-    def _batches(self, shard: Shard) -> Iterator[list[Loaded]]:
-        """The shard's views in batches, each decoded while the one before is worked on."""
-        ahead: deque[list[Future[Loaded]]] = deque()
+    def _load_batches(self, shard: ViewShard) -> Iterator[list[LoadedView]]:
+        """Yield the shard's views in batches; each is decoded while the one before is computed."""
+        ahead: deque[list[Future[LoadedView]]] = deque()
         with ThreadPoolExecutor(DECODERS) as decoders:
             for batch in cut(shard, BATCH_VIEWS, self.stage.whole_sets):
-                ahead.append([decoders.submit(self._load, item) for item in batch])
+                ahead.append([decoders.submit(self._load_view, item) for item in batch])
                 if len(ahead) > 1:
                     yield [future.result() for future in ahead.popleft()]
             while ahead:
                 yield [future.result() for future in ahead.popleft()]
 
-    def _load(self, item: Item) -> Loaded:
+    def _load_view(self, item: ViewItem) -> LoadedView:
         try:
             view = read_view(self.dataset, item)
             if "rgb" in self.stage.reads:
@@ -126,14 +126,14 @@ class Job:
 
 
 class Executor(Protocol):
-    """A way to have a job's shards done."""
+    """A way to run a task."""
 
-    def run(self, job: Work, shards: Sequence[Parts]) -> Iterator[Done]:
-        """Do the shards and yield each as it is done, in any order."""
+    def run(self, task: Task, shards: Sequence[Shard]) -> Iterator[ShardResult]:
+        """Compute the shards and yield the result of each as it is done, in any order."""
 
 
-def _unreadable(batch: Sequence[Loaded], whole_sets: bool) -> dict[str, str]:
-    """Why views get no row; one that cannot be read takes its set with it where sets must be whole."""
+def _find_unreadable(batch: Sequence[LoadedView], whole_sets: bool) -> dict[str, str]:
+    """Return why views get no row, by view id; with `whole_sets` a view that cannot be read excludes its whole set."""
     reasons = {item.view_id: str(error) for item, error in batch if isinstance(error, BlendsetError)}
     if whole_sets:
         broken = {item.group: reasons[item.view_id] for item, _ in batch if item.view_id in reasons}

@@ -15,7 +15,7 @@ from typing import Any
 from blendset.errors import BlendsetError
 from blendset.files import atomic_write, sha256_bytes
 from blendset.records import canonical_json
-from blendset_trainer.models.chat.chat_model import Answerer, Question
+from blendset_trainer.models.chat.chat_model import ChatModel, ChatRequest
 from blendset_trainer.synthesis.prompts.files import other_prompts
 
 TOKENS = 1024
@@ -26,7 +26,7 @@ TOKENS = 1024
 class Replies:
     """What an answerer says to texts. Where `out` is there already, only what was answered for it is known."""
 
-    answerer: Answerer
+    answerer: ChatModel
     out: Path
     _ready: bool = field(default=False, init=False)
 
@@ -49,7 +49,7 @@ class Replies:
         if not self._ready:
             self.answerer.setup()
             self._ready = True
-        answers = self.answerer.replies([Question((), text) for text in missing.values()], TOKENS)
+        answers = self.answerer.generate([ChatRequest((), text) for text in missing.values()], TOKENS)
         failed = [answer for answer in answers if isinstance(answer, BlendsetError)]
         known |= {key: answer for key, answer in zip(missing, answers, strict=True) if isinstance(answer, str)}
         lines = [json.dumps({"key": key, "reply": reply}, ensure_ascii=False) + "\n" for key, reply in known.items()]
