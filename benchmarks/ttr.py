@@ -29,8 +29,8 @@ from ttr_plot import plot
 
 from blendset.dataset import Dataset
 from blendset.options import REQUIRED, option, read_toml, structure
-from blendset_trainer.diffusion.densities import UNIFORM, base_density
-from blendset_trainer.diffusion.noise import axis_named
+from blendset_trainer.diffusion.densities import UNIFORM, make_base_density
+from blendset_trainer.diffusion.noise import axis_from_name
 from blendset_trainer.training.data.sampler import permutation
 from blendset_trainer.training.draws import generator
 from blendset_trainer.training.timesteps.plan import Band, SourcePolicy, TimestepPlan, timestep_plan
@@ -148,7 +148,7 @@ def cut(picture: Array, data: Data, part: str) -> Array:
 
 def plan_of(settings: Plan, arm: str) -> TimestepPlan:
     """Blurred copies from the boundary on; or, as the control, both sources everywhere, in the same shares."""
-    base = base_density(UNIFORM, axis_named(settings.schedule))
+    base = make_base_density(UNIFORM, axis_from_name(settings.schedule))
     boundary = float(base.axis.log_snr(torch.tensor(settings.boundary)))
     blurred = Band(cleanest=boundary, weight=settings.blurred_weight)
     plan = timestep_plan([SourcePolicy(RENDER, (Band(),)), SourcePolicy(SYNTHETIC, (blurred,))], base)

@@ -14,7 +14,7 @@ from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from blendset.options import REQUIRED, option
-from blendset_trainer.diffusion.noise import NoiseAxis, mixed
+from blendset_trainer.diffusion.noise import NoiseAxis, add_noise
 from blendset_trainer.training.data.sampler import Draw, Order
 from blendset_trainer.training.draws import generator
 from blendset_trainer.training.timesteps.plan import TimestepPlan
@@ -100,7 +100,7 @@ def trained(images: Mapping[str, Tensor], plan: TimestepPlan, settings: Model, s
     optimizer = torch.optim.AdamW(model.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, settings.steps)
     for clean, noise, level in islice(batches(images, plan, settings.batch, seed), settings.steps):
-        predicted = model(mixed(axis, clean, noise, level), axis.log_snr(level))
+        predicted = model(add_noise(axis, clean, noise, level), axis.log_snr(level))
         functional.mse_loss(predicted, noise).backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()

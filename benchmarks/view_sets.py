@@ -30,7 +30,7 @@ from view_sets_plot import plot
 from blendset.cameras import Array
 from blendset.correspondence import ViewGeometry
 from blendset.options import REQUIRED, option, read_toml, structure
-from blendset_trainer.diffusion.families.flux import packed
+from blendset_trainer.diffusion.families.flux import pack_latents
 from blendset_trainer.diffusion.shared_attention import ViewSets, shared_attention
 from blendset_trainer.diffusion.shared_attention.view_sets import Mode
 from blendset_trainer.synthesis.steering import Steering, Warping
@@ -170,7 +170,7 @@ def draw(
             width=side,
             num_inference_steps=steps,
             generator=random,
-            latents=steering.begin(packed(noise)),
+            latents=steering.begin(pack_latents(noise)),
             callback_on_step_end=steering,
             output_type="np",
         )

@@ -21,8 +21,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from blendset.cameras import Array
 from blendset.correspondence import ViewGeometry
 from blendset.options import REQUIRED, option
-from blendset_trainer.diffusion.families.flux import packed
-from blendset_trainer.diffusion.noise import FlowAxis, mixed, target
+from blendset_trainer.diffusion.families.flux import pack_latents
+from blendset_trainer.diffusion.noise import FlowAxis, add_noise, compute_target
 from blendset_trainer.diffusion.shared_attention import places
 from blendset_trainer.synthesis.view_sets import disparity
 from blendset_trainer.training.draws import generator
@@ -157,10 +157,10 @@ def flow_loss(pipeline: FluxControlPipeline, clean: Tensor, depth: Tensor, rando
     """Rectified flow's, at uniform levels."""
     level = torch.rand(len(clean), generator=random)
     noise = torch.randn(clean.shape, generator=random)
-    noisy = mixed(FlowAxis(), clean, noise, level)
+    noisy = add_noise(FlowAxis(), clean, noise, level)
     captions = no_caption(len(clean))
     predicted = pipeline.transformer(
-        hidden_states=torch.cat([packed(noisy), packed(depth)], dim=2),
+        hidden_states=torch.cat([pack_latents(noisy), pack_latents(depth)], dim=2),
         timestep=level,
         encoder_hidden_states=captions["prompt_embeds"],
         pooled_projections=captions["pooled_prompt_embeds"],
@@ -168,4 +168,4 @@ def flow_loss(pipeline: FluxControlPipeline, clean: Tensor, depth: Tensor, rando
         txt_ids=torch.zeros(1, 3),
         return_dict=False,
     )[0]
-    return functional.mse_loss(predicted, packed(target("flow", FlowAxis(), clean, noise, level)))
+    return functional.mse_loss(predicted, pack_latents(compute_target("flow", FlowAxis(), clean, noise, level)))

@@ -24,8 +24,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from blendset.dataset import Dataset
 from blendset.quality import LUMA
 from blendset.records import ViewRecord
-from blendset_trainer.diffusion.families.flux import packed
-from blendset_trainer.diffusion.noise import FlowAxis, mixed, target
+from blendset_trainer.diffusion.families.flux import pack_latents
+from blendset_trainer.diffusion.noise import FlowAxis, add_noise, compute_target
 from blendset_trainer.diffusion.shared_attention import places
 from blendset_trainer.synthesis.view_sets import disparity
 from parts import COLOURS, END, PAD, SPECIAL, START, autoencoder, text_encoder, tokenizer
@@ -105,7 +105,9 @@ def train(pipeline: diffusers.FluxControlPipeline, captions: list[str], pictures
         clean, level = latents[chosen] * scale, torch.rand(BATCH)
         noise = torch.randn(clean.shape)
         predicted = transformer(
-            hidden_states=torch.cat([packed(mixed(FlowAxis(), clean, noise, level)), packed(depth[view] * scale)], 2),
+            hidden_states=torch.cat(
+                [pack_latents(add_noise(FlowAxis(), clean, noise, level)), pack_latents(depth[view] * scale)], 2
+            ),
             timestep=level,
             encoder_hidden_states=said[caption],
             pooled_projections=pooled[caption],
@@ -113,7 +115,9 @@ def train(pipeline: diffusers.FluxControlPipeline, captions: list[str], pictures
             txt_ids=places_of_words,
             return_dict=False,
         )[0]
-        nn.functional.mse_loss(predicted, packed(target("flow", FlowAxis(), clean, noise, level))).backward()
+        nn.functional.mse_loss(
+            predicted, pack_latents(compute_target("flow", FlowAxis(), clean, noise, level))
+        ).backward()
         nn.utils.clip_grad_norm_(transformer.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()

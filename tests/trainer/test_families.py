@@ -37,11 +37,11 @@ def test_the_denoiser_is_called_as_diffusers_calls_it(pipeline: Make, kind: str)
     with calls_of(family.module) as seen:
         drawn(family.pipeline, family, guidance_scale=1.0, width=width)
         stock = seen[0]
-        first = "sample" if family.part == "unet" else "hidden_states"
+        first = "sample" if family.denoiser_name == "unet" else "hidden_states"
         level = stock["timestep"].reshape(-1)[:1].double() / (1000 if kind.startswith("stable_diffusion_3") else 1)
-        noisy = family.unpacked(stock[first], PIXELS, width)
+        noisy = family.unpack_latents(stock[first], PIXELS, width)
         with torch.no_grad():
-            family.predict(noisy, level, family.texts(["a red chair"]), Conditions.uncropped(1, PIXELS, width))
+            family.predict(noisy, level, family.encode_prompts(["a red chair"]), Conditions.from_size(1, PIXELS, width))
         ours = seen[-1]
     assert flat(ours).keys() == flat(stock).keys()
     for name, value in flat(stock).items():
@@ -51,10 +51,10 @@ def test_the_denoiser_is_called_as_diffusers_calls_it(pipeline: Make, kind: str)
 @pytest.mark.parametrize("kind", KINDS)
 def test_latents_become_the_pictures_that_the_vae_saw(pipeline: Make, kind: str) -> None:
     family = load(pipeline(kind))
-    moments = family.moments(pictures())
+    moments = family.encode_images(pictures())
     noise = noise_for(moments, 1)
     mean, deviation = moments.chunk(2, dim=1)
-    shown = family.pictures(family.latents(moments, noise))
+    shown = family.decode_latents(family.sample_latents(moments, noise))
     with torch.no_grad():
         expected = family.pipeline.vae.decode(mean + deviation * noise).sample.clamp(-1, 1)
     torch.testing.assert_close(shown, expected, atol=1e-4, rtol=1e-4)
@@ -92,13 +92,13 @@ def test_full_training_in_half_precision_samples_too(pipeline: Make, kind: str) 
 def test_a_row_of_text_features_depends_on_its_caption_alone(pipeline: Make) -> None:
     for kind in KINDS:
         family = load(pipeline(kind))
-        both, alone = family.texts(CAPTIONS), family.texts(CAPTIONS[1:])
+        both, alone = family.encode_prompts(CAPTIONS), family.encode_prompts(CAPTIONS[1:])
         for name, values in alone.items():
             torch.testing.assert_close(both[name][1:], values)
 
 
 def test_no_caption_is_what_sdxl_guides_away_from(pipeline: Make) -> None:
-    texts = load(pipeline("stable_diffusion_xl")).texts(["", "a red chair"])
+    texts = load(pipeline("stable_diffusion_xl")).encode_prompts(["", "a red chair"])
     assert [bool(texts["embeds"][row].any()) for row in (0, 1)] == [False, True]
     assert [bool(texts["pooled"][row].any()) for row in (0, 1)] == [False, True]
 
@@ -114,10 +114,14 @@ def test_the_schedule_is_the_one_that_the_pipeline_was_made_with(pipeline: Make)
 
 def test_captions_longer_than_the_encoder_are_one_sentence(pipeline: Make) -> None:
     family = load(pipeline("stable_diffusion"))
-    assert family.overlong(CAPTIONS) == ""
-    assert "1 of 2 captions are longer than the 16 tokens" in family.overlong(["a red chair", "a " * 40])
-    assert load(pipeline("stable_diffusion_3")).overlong(["a " * 40]) == ""
-    assert "longer than the 16 tokens" in load(pipeline("stable_diffusion_3_without_t5")).overlong(["a " * 40])
+    assert family.report_truncated_prompts(CAPTIONS) == ""
+    assert "1 of 2 captions are longer than the 16 tokens" in family.report_truncated_prompts(
+        ["a red chair", "a " * 40]
+    )
+    assert load(pipeline("stable_diffusion_3")).report_truncated_prompts(["a " * 40]) == ""
+    assert "longer than the 16 tokens" in load(pipeline("stable_diffusion_3_without_t5")).report_truncated_prompts(
+        ["a " * 40]
+    )
 
 
 def test_revisions_follow_the_weights_that_features_come_from(pipeline: Make, tmp_path: Path) -> None:

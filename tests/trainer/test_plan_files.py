@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from blendset_trainer.diffusion.noise import axis_named
+from blendset_trainer.diffusion.noise import axis_from_name
 from blendset_trainer.style import SERIES_COLOURS
 from blendset_trainer.training.timesteps.plan import TimestepPlan
 from blendset_trainer.training.timesteps.report import print_plan, write_plan
@@ -30,7 +30,7 @@ SAMPLES, DRAWS = {"render": 1200, "synthetic": 10_000}, 100_000
 def plan() -> TimestepPlan:
     settings = PlanSettings(reference="pixart-linear", loss_weighting="min-snr")
     bands = {"render": (BandSettings(),), "synthetic": (BandSettings(200, 1000, weight=4.0),)}
-    return plan_from_settings(settings, bands, axis_named("sd-scaled-linear"), "epsilon")
+    return plan_from_settings(settings, bands, axis_from_name("sd-scaled-linear"), "epsilon")
 
 
 def test_the_table_says_what_each_source_trains(plan: TimestepPlan, capsys: pytest.CaptureFixture[str]) -> None:
@@ -70,7 +70,7 @@ def test_the_plot_shows_who_trains_what(axis: str, tmp_path: Path) -> None:
     base = {"flow": "logit-normal", "edm": "log-normal"}.get(axis, "uniform")
     write_plan(
         tmp_path,
-        plan_from_settings(PlanSettings(reference="pixart-linear"), bands, axis_named(axis), "sample", base),
+        plan_from_settings(PlanSettings(reference="pixart-linear"), bands, axis_from_name(axis), "sample", base),
         SAMPLES,
         DRAWS,
     )
@@ -92,7 +92,7 @@ def _like(pixels: np.ndarray, colour: str) -> np.ndarray:
 def test_a_hole_of_a_free_plan_is_told(tmp_path: Path) -> None:
     shares = {"render": SourceInPlan(0.5), "synthetic": SourceInPlan(0.5)}
     bands = {"render": (BandSettings(0, 0.2, "sigma"),), "synthetic": (BandSettings(0.5, 1, "sigma"),)}
-    plan = plan_from_settings(PlanSettings(mode="free", sources=shares), bands, axis_named("flow"), "flow")
+    plan = plan_from_settings(PlanSettings(mode="free", sources=shares), bands, axis_from_name("flow"), "flow")
     write_plan(tmp_path, plan, SAMPLES, DRAWS)
     said = json.loads((tmp_path / PLAN_JSON).read_text(encoding="utf-8"))["warnings"]
     assert said == ["sigma 0.2-0.5 is never trained."]

@@ -19,7 +19,7 @@ from blendset.errors import BlendsetError
 from blendset_trainer.cli.main import main
 from blendset_trainer.diffusion.families import Conditions, Family
 from blendset_trainer.diffusion.guidance import normalised_guidance
-from blendset_trainer.diffusion.reference_attention import seeing
+from blendset_trainer.diffusion.reference_attention import reference_attention
 from blendset_trainer.diffusion.references import denoised
 from blendset_trainer.training.data.loader import Batch, Feed
 from blendset_trainer.training.data.references import ReferenceSettings, dropped
@@ -157,7 +157,7 @@ def test_a_dropped_caption_is_no_caption_and_dropped_references_are_unseen(datas
 def losses_of(run: Run, batch: Batch) -> Tensor:
     torch.manual_seed(0)
     levels = levels_of(run.plan, batch, seed=0)
-    with torch.no_grad(), seeing(run.family, batch.seen):
+    with torch.no_grad(), reference_attention(run.family, batch.seen):
         return sample_losses(run.family, run.texts, batch, levels, seed=0)
 
 
@@ -274,17 +274,17 @@ def test_our_loop_denoises_as_the_pipeline_does(pipeline: Make, kind: str) -> No
     channels, side = family.pipeline.vae.config.latent_channels, PIXELS // family.pixels_per_latent
     noise = torch.randn(1, channels, side, side, generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
-        texts = family.texts(["a red chair"])
-        conditions = replace(Conditions.uncropped(1, PIXELS, PIXELS), guidance=3.5)
+        texts = family.encode_prompts(["a red chair"])
+        conditions = replace(Conditions.from_size(1, PIXELS, PIXELS), guidance=3.5)
 
         def predict(noisy: Tensor, level: Tensor) -> Tensor:
             return family.predict(noisy, level, texts, conditions)
 
         ours = denoised(family, predict, noise.to(family.module.device), 4, torch.Generator())
     options: dict[str, Any] = {"guidance_scale": 3.5 if kind.startswith("flux") else 1.0}
-    options |= family.sampling_options(None) | {"num_inference_steps": 4, "height": PIXELS, "width": PIXELS}
+    options |= family.build_sampling_options(None) | {"num_inference_steps": 4, "height": PIXELS, "width": PIXELS}
     stock = family.pipeline("a red chair", latents=start(family, noise), output_type="latent", **options).images
-    torch.testing.assert_close(ours, family.unpacked(stock, PIXELS, PIXELS).float(), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(ours, family.unpack_latents(stock, PIXELS, PIXELS).float(), atol=1e-4, rtol=1e-4)
 
 
 def start(family: Family, noise: Tensor) -> Tensor:

@@ -290,8 +290,8 @@ def views_of(family: Family, pictures: int, label: int = 1, **more: Any) -> View
 
 def predicted(family: Family, noisy: Tensor) -> Tensor:
     level = torch.full((len(noisy),), 500) if family.axis.discrete else torch.full((len(noisy),), 0.5)
-    texts = family.texts(["a red chair", "the blue lamp"][: len(noisy)])
-    return family.predict(noisy, level, texts, Conditions.uncropped(len(noisy), PIXELS, PIXELS))
+    texts = family.encode_prompts(["a red chair", "the blue lamp"][: len(noisy)])
+    return family.predict(noisy, level, texts, Conditions.from_size(len(noisy), PIXELS, PIXELS))
 
 
 def noise(family: Family, pictures: int = 2) -> Tensor:
@@ -352,7 +352,7 @@ def test_pipelines_run_with_it(pipeline: Make, kind: str, mode: Any) -> None:
     def pictures() -> Tensor:
         generators = [torch.Generator().manual_seed(number) for number in (0, 1)]
         prompts = ["a red chair", "the blue lamp"]
-        return family.pipeline(prompts, generator=generators, **options, **family.sampling_options(2.0)).images  # type: ignore[no-any-return]
+        return family.pipeline(prompts, generator=generators, **options, **family.build_sampling_options(2.0)).images  # type: ignore[no-any-return]
 
     stock = pictures()
     with shared_attention(family.module, views_of(family, 2, label=0, mode=mode)):

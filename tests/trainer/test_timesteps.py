@@ -12,8 +12,8 @@ from scipy import stats
 
 from blendset.errors import BlendsetError
 from blendset.options import structure
-from blendset_trainer.diffusion.densities import base_density
-from blendset_trainer.diffusion.noise import Prediction, axis_named
+from blendset_trainer.diffusion.densities import make_base_density
+from blendset_trainer.diffusion.noise import Prediction, axis_from_name
 from blendset_trainer.training.timesteps.calibration import covering_noise
 from blendset_trainer.training.timesteps.plan import TimestepPlan, min_snr
 from blendset_trainer.training.timesteps.settings import (
@@ -23,7 +23,7 @@ from blendset_trainer.training.timesteps.settings import (
     plan_from_settings,
 )
 
-PIXART, SD, FLOW = axis_named("pixart-linear"), axis_named("sd-scaled-linear"), axis_named("flow")
+PIXART, SD, FLOW = axis_from_name("pixart-linear"), axis_from_name("sd-scaled-linear"), axis_from_name("flow")
 PAPER = PlanSettings(reference="pixart-linear")
 AXES: dict[str, tuple[str, str, float, Prediction]] = {
     "DDPM linear": ("pixart-linear", "uniform", 1.0, "epsilon"),
@@ -55,7 +55,7 @@ def bootstrap3d(render: float, soft_edge: float = 0.0) -> dict[str, tuple[BandSe
 
 def plan_on(what: str, settings: PlanSettings = PAPER, soft_edge: float = 0.0) -> TimestepPlan:
     axis, base, shift, prediction = AXES[what]
-    return plan_from_settings(settings, bootstrap3d(0.25, soft_edge), axis_named(axis), prediction, base, shift)
+    return plan_from_settings(settings, bootstrap3d(0.25, soft_edge), axis_from_name(axis), prediction, base, shift)
 
 
 def two(low: BandSettings, high: BandSettings) -> dict[str, tuple[BandSettings, ...]]:
@@ -132,7 +132,7 @@ def _chi_square(plan: TimestepPlan, level: torch.Tensor, pdf: torch.Tensor) -> f
     stretch = (torch.cumsum(pdf, 0) * 50 - 1e-9).long().clamp(0, 49)
     cell = torch.searchsorted(-plan.log_snr, -plan.base.axis.log_snr(level))
     if not plan.base.axis.discrete:  # cells by their ends
-        cell = torch.searchsorted(-plan.base.log_snr(plan.edges), -plan.base.axis.log_snr(level)) - 1
+        cell = torch.searchsorted(-plan.base.inverse_cdf(plan.edges), -plan.base.axis.log_snr(level)) - 1
     seen = np.bincount(stretch[cell.clamp(0, len(pdf) - 1)].numpy(), minlength=50)
     expected = np.bincount(stretch.numpy(), pdf.numpy(), 50) * len(level)
     there = expected > 5
@@ -215,13 +215,13 @@ def test_an_offset_moves_a_sources_density_as_other_trainers_do(what: str) -> No
     """A logit-normal one of mean 0 moved by -1 in log-SNR is one of mean 1/2."""
     axis, base, shift, prediction = AXES[what]
     settings = PlanSettings(mode="free", sources={"render": SourceInPlan(1.0), "synthetic": SourceInPlan(1.0, -1.0)})
-    plan = plan_from_settings(settings, {"render": (), "synthetic": ()}, axis_named(axis), prediction, base, shift)
-    moved = base_density("logit-normal", axis_named(axis), mean=0.5)
-    expected = moved.fraction(plan.base.log_snr(plan.edges)).diff()
+    plan = plan_from_settings(settings, {"render": (), "synthetic": ()}, axis_from_name(axis), prediction, base, shift)
+    moved = make_base_density("logit-normal", axis_from_name(axis), mean=0.5)
+    expected = moved.cdf(plan.base.inverse_cdf(plan.edges)).diff()
     assert float((plan.pdf("synthetic") - expected).abs().sum()) < 0.02
     derived = plan_from_settings(
         PlanSettings(sources={"synthetic": SourceInPlan(offset=-1.0)}), {"render": (), "synthetic": ()},
-        axis_named(axis), prediction, base, shift,
+        axis_from_name(axis), prediction, base, shift,
     )  # fmt: skip
     torch.testing.assert_close(derived.marginal(), derived.edges.diff())
     noisier = (derived.pdf("synthetic") * derived.log_snr).sum() - (derived.pdf("render") * derived.log_snr).sum()
@@ -392,8 +392,8 @@ def test_calibration_finds_where_the_copies_do_no_harm() -> None:
 def test_base_densities_are_read_back() -> None:
     """`fraction` and `log_snr` are inverses, and cuts lie on the cells' edges."""
     for axis, base, shift, _ in AXES.values():
-        density = base_density(base, axis_named(axis), shift)
+        density = make_base_density(base, axis_from_name(axis), shift)
         part = torch.linspace(0.01, 0.99, 99, dtype=torch.float64)
-        torch.testing.assert_close(density.fraction(density.log_snr(part)), part, atol=1e-9, rtol=0)
+        torch.testing.assert_close(density.cdf(density.inverse_cdf(part)), part, atol=1e-9, rtol=0)
         if density.axis.discrete:
-            assert torch.isin(density.cut(density.log_snr(part)), density.below).all()
+            assert torch.isin(density.cdf_at_edge(density.inverse_cdf(part)), density.cumulative).all()

@@ -38,7 +38,7 @@ def test_trained_in_full_it_loads_in_diffusers_and_samples(pipeline: Make, kind:
     save_full(family, tmp_path / "trained")
     stock = stock_pipeline(tmp_path / "trained", family)
     before = load(pipeline(kind)).module.state_dict()
-    for name, weights in getattr(stock, family.part).state_dict().items():
+    for name, weights in getattr(stock, family.denoiser_name).state_dict().items():
         assert torch.equal(weights, family.module.state_dict()[name]), name
     assert any(not torch.equal(before[name], weights) for name, weights in family.module.state_dict().items())
     assert drawn(stock, family) == pytest.approx(drawn(family.pipeline, family))
@@ -60,7 +60,7 @@ def test_a_trained_lora_loads_in_diffusers_and_samples(pipeline: Make, kind: str
             if hasattr(stock, "load_lora_weights"):
                 stock.load_lora_weights(path)
             else:
-                PeftModel.from_pretrained(getattr(stock, family.part), path.parent)
+                PeftModel.from_pretrained(getattr(stock, family.denoiser_name), path.parent)
             assert drawn(stock, family) == pytest.approx(trained, abs=1e-4)
             ours = load(pipeline(kind))
             load_lora(ours, str(path))
@@ -75,7 +75,7 @@ def test_lora_keys_are_what_comfyui_looks_for(pipeline: Make, kind: str) -> None
     add_lora(family, rank=2, alpha=4)
     layers = [name for name, module in family.module.named_modules() if hasattr(module, "lora_A")]
     files = lora_files(family)
-    if family.part == "unet":
+    if family.denoiser_name == "unet":
         keys = {f"lora_unet_{name.replace('.', '_')}.{end}" for name in layers for end in KOHYA}
         assert load_bytes(files[COMFYUI_NAME]).keys() == keys
         return

@@ -28,8 +28,8 @@ from ttr import (
 from ttr_measures import Array, Comparison, kernels, mmd2, over_images, over_seeds, power, spectra
 from ttr_model import Model, batches, predicted
 
-from blendset_trainer.diffusion.densities import UNIFORM, base_density
-from blendset_trainer.diffusion.noise import axis_named
+from blendset_trainer.diffusion.densities import UNIFORM, make_base_density
+from blendset_trainer.diffusion.noise import axis_from_name
 from blendset_trainer.training.timesteps.plan import Band, SourcePolicy, timestep_plan
 from tests.trainer.tiny_datasets import add_picture, make_dataset
 
@@ -121,7 +121,7 @@ def test_the_control_sees_the_same_images_and_noise_at_uniform_timesteps() -> No
 )
 def test_the_closed_form_gives_the_figures_of_the_notes(boundary: int | None, energy: float) -> None:
     """Power f^-2, five copies blurred by a pixel or so for each sharp picture (notes/bootstrap3d.md, 6.6.4)."""
-    base = base_density(UNIFORM, axis_named("pixart-linear"))
+    base = make_base_density(UNIFORM, axis_from_name("pixart-linear"))
     frequency = torch.arange(1, 65, dtype=torch.float64)
     clean = frequency**-2 / (frequency**-2).mean()
     blurred = clean * torch.exp(-((torch.pi * frequency / 64 * 1.1) ** 2))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from blendset.correspondence import ViewGeometry
 from blendset.tokens import Grid, token_labels, tokens_of
-from blendset_trainer.diffusion.noise import AXES, DdpmAxis, FlowAxis, axis_named, mixed
+from blendset_trainer.diffusion.noise import AXES, DdpmAxis, FlowAxis, add_noise, axis_from_name
 from blendset_trainer.synthesis.warp import Warp, clean_and_noise, in_window, plan_warps, warp_clean, warp_noisy
 from tests.trainer.traced_sets import view_at
 
@@ -99,10 +99,10 @@ def test_latents_of_another_size_are_refused() -> None:
 
 @pytest.mark.parametrize("name", AXES)
 def test_two_sides_of_a_step_tell_what_was_predicted(name: str) -> None:
-    axis = axis_named(name)
+    axis = axis_from_name(name)
     levels = axis.level(torch.tensor([-3.0, -1.0]))
     clean, noise = torch.randn(2, 3, 4, 8, 8, generator=torch.Generator().manual_seed(0)).unbind()
-    before, after = (mixed(axis, clean, noise, level.repeat(3)) for level in levels)
+    before, after = (add_noise(axis, clean, noise, level.repeat(3)) for level in levels)
     found = clean_and_noise(axis, before, levels[0], after, levels[1])
     torch.testing.assert_close(found, (clean, noise), atol=1e-4, rtol=1e-4)
 
@@ -111,7 +111,7 @@ def test_pure_noise_is_a_side_of_the_first_step() -> None:
     axis = FlowAxis()
     clean, noise = torch.randn(2, 1, 4, 8, 8, generator=torch.Generator().manual_seed(0)).unbind()
     level = torch.tensor(0.9)
-    found = clean_and_noise(axis, noise, torch.tensor(1.0), mixed(axis, clean, noise, level[None]), level)
+    found = clean_and_noise(axis, noise, torch.tensor(1.0), add_noise(axis, clean, noise, level[None]), level)
     torch.testing.assert_close(found, (clean, noise), atol=1e-5, rtol=1e-5)
 
 
@@ -119,7 +119,7 @@ def test_the_window_is_a_noise_level_on_every_axis() -> None:
     flow = FlowAxis()
     assert in_window(flow, torch.tensor(1.0))
     assert [in_window(flow, torch.tensor(sigma)) for sigma in (0.81, 0.79)] == [True, False]
-    ddpm = axis_named("sd-scaled-linear")
+    ddpm = axis_from_name("sd-scaled-linear")
     assert isinstance(ddpm, DdpmAxis)
     inside = [in_window(ddpm, torch.tensor(step)) for step in range(ddpm.timesteps)]
     assert inside == sorted(inside)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from blendset_trainer.diffusion.families import Conditions, Family, load_family
-from blendset_trainer.diffusion.noise import mixed, target
+from blendset_trainer.diffusion.noise import add_noise, compute_target
 from blendset_trainer.models.loading import best_device
 from tests.trainer.tiny_pipelines import PIXELS
 
@@ -43,14 +43,14 @@ def train(family: Family, steps: int = 5, *, autocast: bool = False) -> list[flo
     """The loop of the trainer in a few lines, the same batch and noise over and over; the losses."""
     trained = [each for each in family.module.parameters() if each.requires_grad]
     optimizer = torch.optim.AdamW(trained, 1e-3)
-    moments, texts, level = family.moments(pictures()), family.texts(CAPTIONS), levels(family)
-    latents, noise = family.latents(moments, noise_for(moments, 1)), noise_for(moments, 2)
-    noisy = mixed(family.axis, latents, noise, level)
-    wanted = target(family.prediction, family.axis, latents, noise, level)
+    moments, texts, level = family.encode_images(pictures()), family.encode_prompts(CAPTIONS), levels(family)
+    latents, noise = family.sample_latents(moments, noise_for(moments, 1)), noise_for(moments, 2)
+    noisy = add_noise(family.axis, latents, noise, level)
+    wanted = compute_target(family.prediction, family.axis, latents, noise, level)
     losses = []
     for _ in range(steps):
         with torch.autocast(DEVICE.type, torch.bfloat16, enabled=autocast):
-            predicted = family.predict(noisy, level, texts, Conditions.uncropped(2, PIXELS, PIXELS))
+            predicted = family.predict(noisy, level, texts, Conditions.from_size(2, PIXELS, PIXELS))
         loss = torch.nn.functional.mse_loss(predicted, wanted)
         optimizer.zero_grad()
         loss.backward()
@@ -61,7 +61,7 @@ def train(family: Family, steps: int = 5, *, autocast: bool = False) -> list[flo
 
 def drawn(pipeline: Any, family: Family, **more: Any) -> Any:
     """The latents that a pipeline samples in two steps, as one row of numbers."""
-    options = {"height": PIXELS, "width": PIXELS, "num_inference_steps": 2} | family.sampling_options(None) | more
+    options = {"height": PIXELS, "width": PIXELS, "num_inference_steps": 2} | family.build_sampling_options(None) | more
     generator = torch.Generator().manual_seed(3)
     return (
         pipeline("a red chair", generator=generator, output_type="latent", **options)

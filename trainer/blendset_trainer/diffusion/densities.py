@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Base densities: how often a family trains each noise level when no source is asked.
+"""Base densities: how often a model family trains each noise level, whatever the sources.
 
-A density is read through its quantiles: the fraction of its mass with less noise, 0..1, names a level, and is uniform.
+Levels are named by the fraction of the density's mass with less noise, 0..1, which is uniform.
 """
 
 from __future__ import annotations
@@ -25,99 +25,100 @@ _BELL = {LOGIT_NORMAL: (0.0, 1.0), LOG_NORMAL: (-1.2, 1.2)}
 
 @dataclass(frozen=True, eq=False)
 class BaseDensity:
-    """A density over the levels of an axis, as a table: `below` (N + 1,) is the mass with less noise than `edges`.
+    """A density over the levels of an axis, as a table: `cumulative` (N + 1,) is the mass with less noise than `edges`.
 
-    `edges` are -log-SNR; of timesteps, those half way between one and the next, so that each has one cell. Reading the
-    table takes nothing but the four operations, whose results do not depend on what else is computed beside them.
+    `edges` (N + 1,) are -log-SNR, ascending; those of timesteps lie half way between one and the next, so that each
+    timestep has one cell. The table is read by additions, multiplications and divisions alone, whose results do not
+    depend on the rest of the batch.
     """
 
     axis: NoiseAxis
     edges: Tensor
-    below: Tensor
+    cumulative: Tensor
 
-    def fraction(self, log_snr: Tensor) -> Tensor:
-        """The mass with less noise than this."""
-        return interpolated(-log_snr, self.edges, self.below)
+    def cdf(self, log_snr: Tensor) -> Tensor:
+        """The mass with less noise than this log-SNR; any shape."""
+        return interpolate(-log_snr, self.edges, self.cumulative)
 
-    def log_snr(self, fraction: Tensor) -> Tensor:
-        """The inverse of `fraction`."""
-        return -interpolated(fraction, self.below, self.edges)
+    def inverse_cdf(self, fraction: Tensor) -> Tensor:
+        """The log-SNR with this mass below it: the inverse of `cdf`; any shape."""
+        return -interpolate(fraction, self.cumulative, self.edges)
 
-    def cut(self, log_snr: Tensor) -> Tensor:
-        """`fraction`, of timesteps moved to the nearest edge between two cells."""
+    def cdf_at_edge(self, log_snr: Tensor) -> Tensor:
+        """`cdf`; of timesteps, at the nearest edge between two cells."""
         if self.axis.discrete:
-            return self.below[torch.searchsorted(self.edges[1:], -log_snr, right=True)]
-        return self.fraction(log_snr)
+            return self.cumulative[torch.searchsorted(self.edges[1:], -log_snr, right=True)]
+        return self.cdf(log_snr)
 
-    def level(self, fraction: Tensor) -> Tensor:
+    def quantile(self, fraction: Tensor) -> Tensor:
         """The timestep (int64) or the sigma (float64) at which this much of the mass has less noise."""
         if self.axis.discrete:
-            return (torch.searchsorted(self.below, fraction, right=True) - 1).clamp(0, len(self.below) - 2)
-        return interpolated(fraction, self.below, self._levels)
+            return (torch.searchsorted(self.cumulative, fraction, right=True) - 1).clamp(0, len(self.cumulative) - 2)
+        return interpolate(fraction, self.cumulative, self._levels)
 
     @cached_property
     def _levels(self) -> Tensor:
         return self.axis.level(-self.edges)
 
     def with_edges(self, log_snr: Tensor) -> BaseDensity:
-        """The same density with edges there too, exact where levels are continuous; timesteps have all they can."""
+        """The same density with edges at `log_snr` too. Timesteps stay as they are: they have all edges already."""
         if self.axis.discrete:
             return self
         inside = log_snr[(-log_snr > self.edges[0]) & (-log_snr < self.edges[-1])]
-        edges = ascending(self.edges, -inside)
-        return BaseDensity(self.axis, edges, interpolated(edges, self.edges, self.below))
+        edges = sort_unique(self.edges, -inside)
+        return BaseDensity(self.axis, edges, interpolate(edges, self.edges, self.cumulative))
 
 
-def base_density(
+def make_base_density(
     name: str, axis: NoiseAxis, shift: float = 1.0, mean: float | None = None, deviation: float | None = None
 ) -> BaseDensity:
-    """One of `BASES` on an axis: uniform over timesteps or flow sigmas, or normal in ln(sigma/alpha).
+    """The density `name` of `BASES` on an axis: uniform over timesteps or flow sigmas, or normal in ln(sigma/alpha).
 
     A shift s, which moves flow's sigma to s sigma/(1 + (s - 1) sigma), adds ln s to ln(sigma/alpha) whatever the axis.
     """
-    edges = _between_timesteps(axis) if axis.discrete else torch.linspace(-30, 30, 6001, dtype=torch.float64)
+    edges = _find_timestep_edges(axis) if axis.discrete else torch.linspace(-30, 30, 6001, dtype=torch.float64)
     if name == UNIFORM and axis.discrete:
         if shift != 1:
             raise BlendsetError(f"The uniform density of {axis.name}'s timesteps takes no shift; leave shift at 1.")
         return BaseDensity(axis, edges, torch.linspace(0, 1, len(edges), dtype=torch.float64))
     if name == UNIFORM and axis.name == "edm":
         raise BlendsetError("EDM's sigmas have no end and so no uniform density; choose base = 'log-normal'.")
-    usual = _BELL.get(name, (0.0, 1.0))  # a uniform flow sigma is logistic in ln(sigma/alpha)
-    centre = (usual[0] if mean is None else mean) + math.log(shift)
-    place = (edges / 2 - centre) / (usual[1] if deviation is None else deviation)
-    below = torch.sigmoid(place) if name == UNIFORM else torch.special.ndtr(place)
-    rising = torch.cat([below.diff() > 0, torch.tensor([True])]) | torch.tensor(axis.discrete)
-    below, edges = below[rising], edges[rising]
-    return BaseDensity(axis, edges, (below - below[0]) / (below[-1] - below[0]))
+    bell = _BELL.get(name, (0.0, 1.0))  # a uniform flow sigma is logistic in ln(sigma/alpha)
+    centre = (bell[0] if mean is None else mean) + math.log(shift)
+    standardized = (edges / 2 - centre) / (bell[1] if deviation is None else deviation)
+    cumulative = torch.sigmoid(standardized) if name == UNIFORM else torch.special.ndtr(standardized)
+    rising = torch.cat([cumulative.diff() > 0, torch.tensor([True])]) | torch.tensor(axis.discrete)
+    cumulative, edges = cumulative[rising], edges[rising]
+    return BaseDensity(axis, edges, (cumulative - cumulative[0]) / (cumulative[-1] - cumulative[0]))
 
 
-def shift_of(scheduler: Any, tokens: int) -> float:
-    """The shift that a diffusers flow scheduler samples with, 1 for any other; `tokens` is the length of the image.
+def shift_from_scheduler(scheduler: Any, tokens: int) -> float:
+    """The shift that a diffusers flow scheduler samples with, 1 for any other scheduler.
 
-    FLUX's is dynamic: ln(shift) is linear in the tokens.
+    FLUX's shift is dynamic: its logarithm is linear in `tokens`, the number of tokens of an image.
     """
     config = scheduler.config
     if not config.get("use_dynamic_shifting"):
         return float(config.get("shift") or 1.0)
-    rise = (config["max_shift"] - config["base_shift"]) / (config["max_image_seq_len"] - config["base_image_seq_len"])
-    return math.exp(config["base_shift"] + rise * (tokens - config["base_image_seq_len"]))
+    slope = (config["max_shift"] - config["base_shift"]) / (config["max_image_seq_len"] - config["base_image_seq_len"])
+    return math.exp(config["base_shift"] + slope * (tokens - config["base_image_seq_len"]))
 
 
-def interpolated(at: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """y at `at`, linear between the points (x ascending, y), at its ends beyond them; of steps in y, the upper side."""
+def interpolate(at: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """y at `at`: linear between points (x ascending, y), constant beyond them, the upper side where y has a step."""
     cell = (torch.searchsorted(x, at, right=True) - 1).clamp(0, len(x) - 2)
-    part = ((at - x[cell]) / (x[cell + 1] - x[cell])).clamp(0, 1)
-    return y[cell] + part * (y[cell + 1] - y[cell])
+    weight = ((at - x[cell]) / (x[cell + 1] - x[cell])).clamp(0, 1)
+    return y[cell] + weight * (y[cell + 1] - y[cell])
 
 
-def ascending(*values: Tensor) -> Tensor:
-    """All the values, each once."""
-    once: Tensor = torch.unique(torch.cat(values))
-    return once
+def sort_unique(*values: Tensor) -> Tensor:
+    """All the values in ascending order, each once."""
+    unique: Tensor = torch.unique(torch.cat(values))
+    return unique
 
 
-def _between_timesteps(axis: NoiseAxis) -> Tensor:
-    """-log-SNR half way between an axis' timesteps, and as far beyond the first and the last; finite."""
+def _find_timestep_edges(axis: NoiseAxis) -> Tensor:
+    """The -log-SNR half way between timesteps, and as far beyond the first and the last; finite, (T + 1,)."""
     last = int(axis.level(torch.tensor(-torch.inf)))
     noise = -axis.log_snr(torch.arange(last + 1))
     noise = torch.nan_to_num(noise, posinf=float(2 * noise[-2] - noise[-3]))

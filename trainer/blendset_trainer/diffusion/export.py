@@ -44,11 +44,11 @@ def lora_files(family: Family) -> dict[str, bytes]:
     ComfyUI reads diffusers' names of a transformer (and peft's) as they are, but wants a U-Net's in kohya's style.
     """
     tensors = lora_tensors(family)
-    named = _prefixed(family.part, tensors)
+    named = _prefixed(family.denoiser_name, tensors)
     if not diffusers_loads_lora(family):
         model = save(_prefixed("base_model.model", tensors))
         return {CONFIG_NAME: _peft_config(family), SAFETENSORS_WEIGHTS_NAME: model}
-    if family.part == "unet":
+    if family.denoiser_name == "unet":
         kohya = {name: tensor.contiguous() for name, tensor in convert_state_dict_to_kohya(named).items()}
         return {LORA_WEIGHT_NAME_SAFE: save(named), COMFYUI_NAME: save(kohya)}
     return {LORA_WEIGHT_NAME_SAFE: save(named)}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Noise levels on one axis, the log signal-to-noise ratio ln(alpha²/sigma²), for every schedule of the field.
+"""Noise levels of every schedule on one axis, the log signal-to-noise ratio ln(alpha²/sigma²).
 
 A noisy sample is x = alpha x0 + sigma noise. Levels are computed in double precision on the CPU; they are few.
 """
@@ -19,9 +19,9 @@ from blendset.errors import BlendsetError
 from blendset.options import nearest
 
 Prediction = Literal["epsilon", "v_prediction", "sample", "flow"]
-"""What a denoiser is trained to give; the first three are diffusers' own names."""
+"""What a denoiser is trained to predict; the first three are diffusers' own names."""
 TIMESTEPS = 1000
-"""Of every named DDPM schedule."""
+"""How many every named DDPM schedule has."""
 
 
 class NoiseAxis(ABC):
@@ -40,7 +40,7 @@ class NoiseAxis(ABC):
 
     @abstractmethod
     def alpha_sigma(self, level: Tensor) -> tuple[Tensor, Tensor]:
-        """What signal and noise are multiplied by; any shape."""
+        """Alpha and sigma, which signal and noise are multiplied by; any shape."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +61,7 @@ class DdpmAxis(NoiseAxis):
     def level(self, log_snr: Tensor) -> Tensor:
         noise = -torch.logit(self.alphas_cumprod)
         between = (noise[:-1] + noise[1:]) / 2
-        return torch.searchsorted(between, -_double(log_snr), right=True)
+        return torch.searchsorted(between, -_to_double(log_snr), right=True)
 
     def alpha_sigma(self, level: Tensor) -> tuple[Tensor, Tensor]:
         signal = self.alphas_cumprod[level.cpu().long()]
@@ -70,19 +70,19 @@ class DdpmAxis(NoiseAxis):
 
 @dataclass(frozen=True)
 class FlowAxis(NoiseAxis):
-    """Rectified flow: the level is sigma in 0..1 and alpha is 1 - sigma, whatever shift a sampler walks it with."""
+    """Rectified flow: the level is sigma in 0..1 and alpha is 1 - sigma, whatever the shift of a sampler."""
 
     name: str = "flow"
     discrete = False
 
     def log_snr(self, level: Tensor) -> Tensor:
-        return -2 * torch.logit(_double(level))
+        return -2 * torch.logit(_to_double(level))
 
     def level(self, log_snr: Tensor) -> Tensor:
-        return torch.sigmoid(-_double(log_snr) / 2)
+        return torch.sigmoid(-_to_double(log_snr) / 2)
 
     def alpha_sigma(self, level: Tensor) -> tuple[Tensor, Tensor]:
-        return 1 - _double(level), _double(level)
+        return 1 - _to_double(level), _to_double(level)
 
 
 @dataclass(frozen=True)
@@ -93,87 +93,87 @@ class EdmAxis(NoiseAxis):
     discrete = False
 
     def log_snr(self, level: Tensor) -> Tensor:
-        return -2 * torch.log(_double(level))
+        return -2 * torch.log(_to_double(level))
 
     def level(self, log_snr: Tensor) -> Tensor:
-        return torch.exp(-_double(log_snr) / 2)
+        return torch.exp(-_to_double(log_snr) / 2)
 
     def alpha_sigma(self, level: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.ones_like(level, dtype=torch.float64, device="cpu"), _double(level)
+        return torch.ones_like(level, dtype=torch.float64, device="cpu"), _to_double(level)
 
 
-def mixed(axis: NoiseAxis, latents: Tensor, noise: Tensor, level: Tensor) -> Tensor:
-    """Noisy latents, in their own precision: `latents` and `noise` (B, ...), `level` (B,)."""
-    alpha, sigma = _beside(axis, level, latents)
+def add_noise(axis: NoiseAxis, latents: Tensor, noise: Tensor, level: Tensor) -> Tensor:
+    """Noisy latents (B, ...) in the dtype of `latents`: alpha latents + sigma noise, both (B, ...), at levels (B,)."""
+    alpha, sigma = _broadcast_alpha_sigma(axis, level, latents)
     return alpha * latents + sigma * noise
 
 
-def target(prediction: Prediction, axis: NoiseAxis, latents: Tensor, noise: Tensor, level: Tensor) -> Tensor:
-    """What the denoiser should give for `mixed`; shapes as there."""
+def compute_target(prediction: Prediction, axis: NoiseAxis, latents: Tensor, noise: Tensor, level: Tensor) -> Tensor:
+    """What the denoiser should predict for what `add_noise` gives; shapes as there."""
     if prediction == "epsilon":
         return noise
     if prediction == "sample":
         return latents
     if prediction == "flow":
         return noise - latents
-    alpha, sigma = _beside(axis, level, latents)
+    alpha, sigma = _broadcast_alpha_sigma(axis, level, latents)
     return alpha * noise - sigma * latents
 
 
-def linear(first: float = 1e-4, last: float = 0.02) -> Tensor:
-    """Betas of DDPM, DiT and PixArt."""
+def linear_betas(first: float = 1e-4, last: float = 0.02) -> Tensor:
+    """Betas (TIMESTEPS,) of DDPM, DiT and PixArt."""
     return torch.linspace(first, last, TIMESTEPS, dtype=torch.float64)
 
 
-def scaled_linear(first: float = 0.00085, last: float = 0.012) -> Tensor:
-    """Betas of Stable Diffusion and SDXL: linear in their square roots."""
+def scaled_linear_betas(first: float = 0.00085, last: float = 0.012) -> Tensor:
+    """Betas (TIMESTEPS,) of Stable Diffusion and SDXL: linear in their square roots."""
     return torch.linspace(math.sqrt(first), math.sqrt(last), TIMESTEPS, dtype=torch.float64) ** 2
 
 
-def cosine() -> Tensor:
-    """Betas of Nichol and Dhariwal (arXiv 2102.09672, eq. 17)."""
+def cosine_betas() -> Tensor:
+    """Betas (TIMESTEPS,) of Nichol and Dhariwal (arXiv 2102.09672, eq. 17)."""
     time = torch.arange(TIMESTEPS + 1, dtype=torch.float64) / TIMESTEPS
     signal = torch.cos((time + 0.008) / 1.008 * math.pi / 2) ** 2
     return (1 - signal[1:] / signal[:-1]).clamp(max=0.999)
 
 
-def signal_left(betas: Tensor) -> Tensor:
-    """`alphas_cumprod` of betas."""
+def alphas_cumprod(betas: Tensor) -> Tensor:
+    """Diffusers' `alphas_cumprod`, the alpha² of each timestep, of betas (T,)."""
     return torch.cumprod(1 - betas, 0)
 
 
-def zero_terminal_snr(alphas_cumprod: Tensor) -> Tensor:
-    """The schedule stretched so that its last timestep is noise alone (Lin et al., arXiv 2305.08891, algorithm 1)."""
+def rescale_zero_terminal_snr(alphas_cumprod: Tensor) -> Tensor:
+    """`alphas_cumprod` (T,) rescaled so that the last timestep is pure noise (Lin et al., arXiv 2305.08891, alg. 1)."""
     root = alphas_cumprod.sqrt()
     return ((root - root[-1]) * root[0] / (root[0] - root[-1])) ** 2
 
 
-_NAMED: dict[str, Callable[[], NoiseAxis]] = {
-    "pixart-linear": lambda: DdpmAxis("pixart-linear", signal_left(linear())),
-    "sd-scaled-linear": lambda: DdpmAxis("sd-scaled-linear", signal_left(scaled_linear())),
-    "sd-zero-snr": lambda: DdpmAxis("sd-zero-snr", zero_terminal_snr(signal_left(scaled_linear()))),
-    "cosine": lambda: DdpmAxis("cosine", signal_left(cosine())),
+_AXIS_MAKERS: dict[str, Callable[[], NoiseAxis]] = {
+    "pixart-linear": lambda: DdpmAxis("pixart-linear", alphas_cumprod(linear_betas())),
+    "sd-scaled-linear": lambda: DdpmAxis("sd-scaled-linear", alphas_cumprod(scaled_linear_betas())),
+    "sd-zero-snr": lambda: DdpmAxis("sd-zero-snr", rescale_zero_terminal_snr(alphas_cumprod(scaled_linear_betas()))),
+    "cosine": lambda: DdpmAxis("cosine", alphas_cumprod(cosine_betas())),
     "flow": FlowAxis,
     "edm": EdmAxis,
 }
-AXES = tuple(_NAMED)
-"""The schedules that have a name."""
+AXES = tuple(_AXIS_MAKERS)
+"""The names of schedules."""
 
 
-def axis_named(name: str) -> NoiseAxis:
-    """One of `AXES`; BlendsetError for any other."""
-    if name not in _NAMED:
+def axis_from_name(name: str) -> NoiseAxis:
+    """The axis of a schedule in `AXES`; BlendsetError for any other name."""
+    if name not in _AXIS_MAKERS:
         near = nearest(name, AXES)
         cure = f"did you mean '{near}'?" if near else f"there are {', '.join(AXES)}."
         raise BlendsetError(f"There is no noise schedule '{name}'; {cure}")
-    return _NAMED[name]()
+    return _AXIS_MAKERS[name]()
 
 
-def axis_of(scheduler: Any) -> NoiseAxis:
-    """The axis of a diffusers scheduler, of whatever sampler it is.
+def axis_from_scheduler(scheduler: Any) -> NoiseAxis:
+    """The noise axis of a diffusers scheduler, whichever sampler it is.
 
-    The tables of a flow scheduler descend, are shifted by some samplers and not by others, and are not what a model
-    is trained on: its level is sigma itself, and its shift belongs to the density (`densities.shift_of`).
+    A flow scheduler's tables are not used: they descend, and some samplers shift them. The level is sigma itself, and
+    the shift belongs to the density (`densities.shift_from_scheduler`).
     """
     if "FlowMatch" in type(scheduler).__name__ or scheduler.config.get("prediction_type") == "flow_prediction":
         return FlowAxis()
@@ -182,17 +182,17 @@ def axis_of(scheduler: Any) -> NoiseAxis:
     return DdpmAxis(type(scheduler).__name__, scheduler.alphas_cumprod.double().cpu())
 
 
-def prediction_of(scheduler: Any) -> Prediction:
-    """What the denoiser of a diffusers scheduler predicts."""
-    return "flow" if isinstance(axis_of(scheduler), FlowAxis) else scheduler.config.prediction_type
+def prediction_from_scheduler(scheduler: Any) -> Prediction:
+    """What a denoiser predicts, by its diffusers scheduler."""
+    return "flow" if isinstance(axis_from_scheduler(scheduler), FlowAxis) else scheduler.config.prediction_type
 
 
-def _double(values: Tensor) -> Tensor:
+def _to_double(values: Tensor) -> Tensor:
     return values.to("cpu", torch.float64)
 
 
-def _beside(axis: NoiseAxis, level: Tensor, latents: Tensor) -> tuple[Tensor, Tensor]:
-    """Alpha and sigma with the precision and device of latents, to be multiplied with them."""
+def _broadcast_alpha_sigma(axis: NoiseAxis, level: Tensor, latents: Tensor) -> tuple[Tensor, Tensor]:
+    """Alpha and sigma (B, 1, ...) with the dtype and device of latents (B, ...)."""
     alpha, sigma = axis.alpha_sigma(level)
     shape = (-1, *[1] * (latents.ndim - 1))
     return alpha.to(latents).reshape(shape), sigma.to(latents).reshape(shape)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Predictions for pictures beside references: all in one batch, with attention that lets pictures see the references.
+"""Predictions with reference images: images and references in one batch, and attention from images to references.
 
-Each reference is a row of the batch, with its own noise and no words. References see each other and not the picture, so
-that they are to a picture in sampling what they were in training.
+Each reference is a row of the batch, with its own noise and the empty prompt. References attend to each other and not
+to the image, so that sampling treats them as training did.
 """
 
 from __future__ import annotations
@@ -20,45 +20,51 @@ from blendset_trainer.diffusion.shared_attention import ViewSets, shared_attenti
 
 @dataclass(frozen=True, eq=False)
 class NoisyReferences:
-    """Of B pictures, k each: latents (B, k, C, h, w) at levels (B,), what is read of no caption, one row by name, and
-    the references' own sizes (B, k, 6).
+    """The k references of each of B images: noisy latents (B, k, C, h, w) at levels (B,), the features of the empty
+    prompt (one row each, by name), and the references' size conditions (B, k, 6).
     """
 
     latents: Tensor
     level: Tensor
-    wordless: Mapping[str, Tensor]
+    null_prompt: Mapping[str, Tensor]
     sizes: Tensor
 
 
-def seeing(family: Family, seen: Tensor | None) -> AbstractContextManager[None]:
-    """In which pictures see of their references what `seen` (B, k, height, width) says; forward and backward."""
-    if seen is None:
+def reference_attention(family: Family, visibility: Tensor | None) -> AbstractContextManager[None]:
+    """Within it images attend to their references where `visibility` (B, k, height, width) is true; the backward pass
+    belongs inside too. None changes nothing.
+    """
+    if visibility is None:
         return nullcontext()
-    height, width = seen.shape[-2:]
-    ids = torch.nn.functional.pad(seen.long(), (0, 0, 0, 0, 1, 0))  # nobody sees the picture
+    height, width = visibility.shape[-2:]
+    ids = torch.nn.functional.pad(visibility.long(), (0, 0, 0, 0, 1, 0))  # no reference attends to the image
     grid = height // family.pixels_per_token, width // family.pixels_per_token
     return shared_attention(family.module, ViewSets(ids.to(family.module.device), grid))
 
 
-def predict_beside(
+def predict_with_references(
     family: Family,
     noisy: Tensor,
     level: Tensor,
-    texts: Mapping[str, Tensor],
+    features: Mapping[str, Tensor],
     conditions: Conditions,
     references: NoisyReferences,
 ) -> Tensor:
-    """`Family.predict` for pictures beside their references, inside of `seeing`; (B, C, h, w), of the pictures only."""
+    """`Family.predict` for images with references, within `reference_attention`: (B, C, h, w), of the images only."""
     count = references.latents.shape[1]
-    rows = _rows(level, references.level[:, None].expand(-1, count))
-    read = {
-        name: _rows(values, references.wordless[name].to(values)[None].expand(len(values), count, *values.shape[1:]))
-        for name, values in texts.items()
+    all_levels = _interleave(level, references.level[:, None].expand(-1, count))
+    all_features = {
+        name: _interleave(
+            values, references.null_prompt[name].to(values)[None].expand(len(values), count, *values.shape[1:])
+        )
+        for name, values in features.items()
     }
-    told = Conditions(_rows(conditions.sizes, references.sizes), conditions.guidance)
-    return family.predict(_rows(noisy, references.latents), rows, read, told)[:: 1 + count]
+    all_conditions = Conditions(_interleave(conditions.sizes, references.sizes), conditions.guidance)
+    return family.predict(_interleave(noisy, references.latents), all_levels, all_features, all_conditions)[
+        :: 1 + count
+    ]
 
 
-def _rows(pictures: Tensor, references: Tensor) -> Tensor:
-    """Each picture (B, ...), then its references (B, k, ...): a batch (B · (1 + k), ...)."""
-    return torch.cat([pictures[:, None], references], dim=1).flatten(0, 1)
+def _interleave(images: Tensor, references: Tensor) -> Tensor:
+    """Each image of (B, ...) followed by its references of (B, k, ...): a batch (B · (1 + k), ...)."""
+    return torch.cat([images[:, None], references], dim=1).flatten(0, 1)

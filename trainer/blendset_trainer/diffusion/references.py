@@ -17,12 +17,12 @@ from PIL import Image
 from torch import Tensor
 
 from blendset.errors import BlendsetError
-from blendset_trainer.diffusion.densities import shift_of
+from blendset_trainer.diffusion.densities import shift_from_scheduler
 from blendset_trainer.diffusion.families import Conditions, Family
 from blendset_trainer.diffusion.families.family import ReferenceDefaults
 from blendset_trainer.diffusion.guidance import normalised_guidance
-from blendset_trainer.diffusion.noise import FlowAxis, mixed
-from blendset_trainer.diffusion.reference_attention import NoisyReferences, predict_beside, seeing
+from blendset_trainer.diffusion.noise import FlowAxis, add_noise
+from blendset_trainer.diffusion.reference_attention import NoisyReferences, predict_with_references, reference_attention
 from blendset_trainer.diffusion.sampling import SamplingSettings, picture_of, size_of
 from blendset_trainer.training.data.transforms import given
 
@@ -55,18 +55,18 @@ def sample_beside(
     size = size_of(family, settings)
     shown = [given(Path(path), (size["width"], size["height"])) for path in guidance.references]
     pixels = torch.from_numpy(np.stack([picture for picture, _ in shown]).transpose(0, 3, 1, 2) / np.float32(127.5) - 1)
-    moments = family.moments(pixels)
-    references = family.latents(moments, torch.zeros_like(moments.float().chunk(2, dim=1)[0]))
+    moments = family.encode_images(pixels)
+    references = family.sample_latents(moments, torch.zeros_like(moments.float().chunk(2, dim=1)[0]))
     seen = torch.from_numpy(np.stack([visible for _, visible in shown])).repeat(GUIDED, 1, 1, 1)
     seen[0] = False
     for number, prompt in enumerate(prompts):
         generator = torch.Generator().manual_seed(settings.seed + number)
         noise, *others = torch.randn(1 + len(references), *references.shape[1:], generator=generator).to(references)
-        texts = family.texts(["", "", prompt])
-        predict = GuidedPrediction(family, how, references, torch.stack(others), texts, family.texts([""]))
-        with seeing(family, seen):
+        texts = family.encode_prompts(["", "", prompt])
+        predict = GuidedPrediction(family, how, references, torch.stack(others), texts, family.encode_prompts([""]))
+        with reference_attention(family, seen):
             latents = denoised(family, predict, noise[None], settings.steps or STEPS, generator)
-        yield picture_of(family.pictures(latents)[0])
+        yield picture_of(family.decode_latents(latents)[0])
 
 
 def followed(family: Family, guidance: ReferenceGuidance) -> ReferenceDefaults:
@@ -95,11 +95,11 @@ class GuidedPrediction:
     def __call__(self, noisy: Tensor, level: Tensor) -> Tensor:
         family, how = self.family, self.how
         height, width = (side * family.pixels_per_latent for side in noisy.shape[-2:])
-        levels, sizes = level.repeat(GUIDED), Conditions.uncropped(1, height, width).sizes
+        levels, sizes = level.repeat(GUIDED), Conditions.from_size(1, height, width).sizes
         theirs = torch.zeros_like(levels) if how.noise == "clean" else levels
         clean, noise = (each.expand(GUIDED, *each.shape) for each in (self.references, self.noise))
-        shown = mixed(family.axis, clean, noise, theirs)
-        neither, image, full = predict_beside(
+        shown = add_noise(family.axis, clean, noise, theirs)
+        neither, image, full = predict_with_references(
             family,
             noisy.repeat(GUIDED, 1, 1, 1),
             levels,
@@ -123,7 +123,9 @@ def denoised(
     if flows:
         tokens = noise[0, 0].numel() * family.pixels_per_latent**2 // family.pixels_per_token**2
         sigmas = np.linspace(1, 1 / steps, steps)
-        scheduler.set_timesteps(sigmas=sigmas, mu=math.log(shift_of(scheduler, tokens)), device=noise.device)
+        scheduler.set_timesteps(
+            sigmas=sigmas, mu=math.log(shift_from_scheduler(scheduler, tokens)), device=noise.device
+        )
     else:
         scheduler.set_timesteps(steps, device=noise.device)
         noise = noise * scheduler.init_noise_sigma

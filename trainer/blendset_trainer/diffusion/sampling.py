@@ -35,7 +35,7 @@ def sample(family: Family, prompts: Sequence[str], settings: SamplingSettings) -
     family cannot make.
     """
     size = size_of(family, settings)
-    options = family.sampling_options(settings.cfg_scale) | size
+    options = family.build_sampling_options(settings.cfg_scale) | size
     if settings.steps:
         options["num_inference_steps"] = settings.steps
     training = family.module.training
@@ -45,7 +45,7 @@ def sample(family: Family, prompts: Sequence[str], settings: SamplingSettings) -
             generator = torch.Generator().manual_seed(settings.seed + number)
             with _one_format(family):
                 latents = family.pipeline(prompt, generator=generator, output_type="latent", **options).images
-            yield picture_of(family.pictures(family.unpacked(latents, **size))[0])
+            yield picture_of(family.decode_latents(family.unpack_latents(latents, **size))[0])
     finally:
         family.module.train(training)
 
@@ -69,12 +69,12 @@ def png_of(picture: Image.Image) -> bytes:
 
 def size_of(family: Family, settings: SamplingSettings) -> dict[str, int]:
     """Height and width as asked for, or the family's own; BlendsetError for what it cannot make."""
-    own = family.own_size
+    own = family.default_size
     size = {"height": settings.height or own, "width": settings.width or own}
     for side, pixels in size.items():
-        if pixels % family.multiple:
+        if pixels % family.size_divisor:
             raise BlendsetError(
-                f"{family.name} makes no pictures of {side} {pixels}; give a multiple of {family.multiple} pixels."
+                f"{family.name} makes no pictures of {side} {pixels}; give a multiple of {family.size_divisor} pixels."
             )
     return size
 

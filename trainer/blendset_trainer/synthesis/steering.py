@@ -15,7 +15,7 @@ from torch import Tensor
 
 from blendset.errors import BlendsetError
 from blendset.tokens import Grid
-from blendset_trainer.diffusion.noise import NoiseAxis, axis_of, mixed
+from blendset_trainer.diffusion.noise import NoiseAxis, add_noise, axis_from_scheduler
 from blendset_trainer.synthesis.warp import SYNCD_WINDOW, Warp, clean_and_noise, in_window, warp_clean, warp_noisy
 
 Warping = Literal["none", "noisy", "clean"]
@@ -49,7 +49,7 @@ class Steering:
                 f"The scheduler {name} does not say what it predicted, which --warp clean needs; use --warp noisy, or "
                 f"a model with {', '.join(FIRST_ORDER)}."
             )
-        self.axis = axis_of(self.scheduler)
+        self.axis = axis_from_scheduler(self.scheduler)
 
     def begin(self, latents: Tensor) -> Tensor:
         """The noise (N, ...) that the pipeline begins with, warped where the first level is within the window."""
@@ -75,7 +75,7 @@ class Steering:
         elif self.warping == "clean" and in_window(self.axis, level, self.above):
             latents = self._through_clean(latents, step)
         if self.anchor is not None and self.noise is not None:
-            held = mixed(self.axis, self.anchor[None].float(), self.noise[:1].float(), level.reshape(1))
+            held = add_noise(self.axis, self.anchor[None].float(), self.noise[:1].float(), level.reshape(1))
             latents = torch.cat([held.to(latents) / self._scale(step + 1), latents[1:]])
         return latents
 
@@ -86,7 +86,7 @@ class Steering:
         )
         level, next_level = self._level(step), self._level(step + 1)
         clean, noise = warp_clean(*clean_and_noise(self.axis, before, level, after, next_level), self.warps)
-        joined = mixed(self.axis, clean, noise, next_level.expand(len(clean)))
+        joined = add_noise(self.axis, clean, noise, next_level.expand(len(clean)))
         return self._packed_as(latents, joined / self._scale(step + 1))
 
     def _level(self, step: int) -> Tensor:

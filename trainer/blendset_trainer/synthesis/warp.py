@@ -69,7 +69,7 @@ def warp_noisy(latents: Tensor, warps: Sequence[Warp]) -> Tensor:
 
 
 def warp_clean(clean: Tensor, noise: Tensor, warps: Sequence[Warp]) -> tuple[Tensor, Tensor]:
-    """Predicted clean latents and their noise, (N, C, h, w) each, after the warps; `noise.mixed` joins them again.
+    """Predicted clean latents and their noise, (N, C, h, w) each, after the warps; `noise.add_noise` joins them again.
 
     Clean latents are interpolated and blended by alpha. Noise is copied whole, as in `warp_noisy`, and so keeps its
     variance of 1.

@@ -16,7 +16,7 @@ from accelerate.utils import gather_object
 from torch import Tensor
 
 from blendset.errors import BlendsetError
-from blendset_trainer.diffusion.reference_attention import seeing
+from blendset_trainer.diffusion.reference_attention import reference_attention
 from blendset_trainer.training.data.loader import Batch
 from blendset_trainer.training.log import StepReport
 from blendset_trainer.training.losses import levels_of, loss_weights, sample_losses
@@ -61,7 +61,7 @@ def train(run: Run, on_step: Callable[[int, int], None] = lambda seen, wanted: N
 def _forward_and_backward(run: Run, batch: Batch, last: bool) -> tuple[Tensor, Tensor]:
     """Add a micro-batch's gradients; its losses and noise levels, (B,) each. Processes meet in the step's last one."""
     levels = levels_of(run.plan, batch, run.config.seed)
-    with run.meeting(last), run.accelerator.autocast(), seeing(run.family, batch.seen):
+    with run.meeting(last), run.accelerator.autocast(), reference_attention(run.family, batch.seen):
         losses = sample_losses(run.family, run.texts, batch, levels, run.config.seed)
         weights = loss_weights(run.plan, batch, levels)
         share = run.accelerator.num_processes / run.config.train.batch  # processes' gradients are averaged

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from blendset_trainer.diffusion.families import Conditions, Family
-from blendset_trainer.diffusion.noise import mixed, target
-from blendset_trainer.diffusion.reference_attention import NoisyReferences, predict_beside
+from blendset_trainer.diffusion.noise import add_noise, compute_target
+from blendset_trainer.diffusion.reference_attention import NoisyReferences, predict_with_references
 from blendset_trainer.training.data.loader import Batch
 from blendset_trainer.training.data.references import References
 from blendset_trainer.training.draws import generator, uniform
@@ -44,19 +44,21 @@ def loss_weights(plan: TimestepPlan, batch: Batch, levels: Tensor) -> Tensor:
 def sample_losses(family: Family, texts: Texts, batch: Batch, levels: Tensor, seed: int) -> Tensor:
     """The mean squared error of each sample's prediction at its noise level, (B,); masked where the batch has masks.
 
-    Where it has references, attention must see them (`beside.seeing`).
+    Where it has references, attention must see them (`reference_attention`).
     """
     moments = _moments(family, batch.pixels, batch.latents)
     device, (channels, *size) = moments.device, moments.shape[1:]  # channels: means and deviations
-    latents = family.latents(moments, drawn(seed, "posterior", batch, (channels // 2, *size)).to(device))
+    latents = family.sample_latents(moments, drawn(seed, "posterior", batch, (channels // 2, *size)).to(device))
     noise, levels = drawn(seed, "noise", batch, latents.shape[1:]).to(device), levels.to(device)
-    noisy = mixed(family.axis, latents, noise, levels)
-    goal = target(family.prediction, family.axis, latents, noise, levels)
+    noisy = add_noise(family.axis, latents, noise, levels)
+    goal = compute_target(family.prediction, family.axis, latents, noise, levels)
     given = noisy, levels, texts(batch.texts), Conditions(batch.conditions)
     if batch.references is None:
         prediction = family.predict(*given)
     else:
-        prediction = predict_beside(family, *given, _noisy(batch.references, family, texts, batch, levels, seed))
+        prediction = predict_with_references(
+            family, *given, _noisy(batch.references, family, texts, batch, levels, seed)
+        )
     error = (prediction.float() - goal.float()).square()
     if batch.mask is None:
         return error.mean(dim=(1, 2, 3))
@@ -73,8 +75,8 @@ def _noisy(
     channels, *size = moments.shape[2:]
     shape = (moments.shape[1], channels // 2, *size)
     draws = [drawn(seed, f"{what} of references", batch, shape).to(moments.device) for what in ("posterior", "noise")]
-    latents = family.latents(moments.flatten(0, 1), draws[0].flatten(0, 1)).unflatten(0, moments.shape[:2])
-    noisy = mixed(family.axis, latents, draws[1], levels)
+    latents = family.sample_latents(moments.flatten(0, 1), draws[0].flatten(0, 1)).unflatten(0, moments.shape[:2])
+    noisy = add_noise(family.axis, latents, draws[1], levels)
     return NoisyReferences(noisy, levels, texts([""]), references.conditions)
 
 
@@ -84,7 +86,7 @@ def _moments(family: Family, pixels: Tensor | None, latents: Tensor | None) -> T
         assert latents is not None  # a batch has either
         return latents
     pictures = pixels.flatten(0, -4) / 127.5 - 1
-    return family.moments(pictures).unflatten(0, pixels.shape[:-3])  # type: ignore[no-any-return]
+    return family.encode_images(pictures).unflatten(0, pixels.shape[:-3])  # type: ignore[no-any-return]
 
 
 def identities(batch: Batch) -> list[tuple[str, str, int]]:

@@ -14,10 +14,10 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from blendset.errors import BlendsetError
-from blendset_trainer.diffusion.densities import shift_of
+from blendset_trainer.diffusion.densities import shift_from_scheduler
 from blendset_trainer.diffusion.families import Family, load_family
 from blendset_trainer.diffusion.lora import add_lora
-from blendset_trainer.diffusion.noise import axis_of, prediction_of
+from blendset_trainer.diffusion.noise import axis_from_scheduler, prediction_from_scheduler
 from blendset_trainer.training.data.cache_filling import cached_latents, fill_latents, fill_texts
 from blendset_trainer.training.data.feature_cache import FeatureCache, text_key
 from blendset_trainer.training.data.loader import Batch, Feed
@@ -58,11 +58,11 @@ def prepare(config: TrainConfig, accelerator: Accelerator, tell: Tell, progress:
     sources = [load_source(each, references=beside) for each in config.source]
     held_out = [load_source(each, held_out=True, references=beside) for each in config.source]
     family = loaded(config.model, accelerator)
-    plan = plan_of(config, family.base, family.pipeline.scheduler)
-    buckets = aspect_buckets(settings.resolution, family.multiple)
-    if too_long := family.overlong(some_captions(sources)):
+    plan = plan_of(config, family.base_density, family.pipeline.scheduler)
+    buckets = aspect_buckets(settings.resolution, family.size_divisor)
+    if too_long := family.report_truncated_prompts(some_captions(sources)):
         tell(too_long)
-    texts: Texts = family.texts
+    texts: Texts = family.encode_prompts
     references = references_for(family, config.references) if beside else None
     feed = partial(Feed, buckets=buckets, micro_batch=settings.micro_batch, seed=config.seed, references=references)
     if settings.cache:
@@ -119,8 +119,10 @@ def loaded(settings: ModelSettings, accelerator: Accelerator) -> Family:
 def plan_of(config: TrainConfig, base: str, scheduler: Any) -> TimestepPlan:
     """The run's plan on the axis of a model's scheduler; `base` is the density that its family is trained with."""
     bands = {source.name: source.bands for source in config.source}
-    shift = shift_of(scheduler, tokens=(config.train.resolution // TOKEN_PIXELS) ** 2)
-    return plan_from_settings(config.plan, bands, axis_of(scheduler), prediction_of(scheduler), base, shift)
+    shift = shift_from_scheduler(scheduler, tokens=(config.train.resolution // TOKEN_PIXELS) ** 2)
+    return plan_from_settings(
+        config.plan, bands, axis_from_scheduler(scheduler), prediction_from_scheduler(scheduler), base, shift
+    )
 
 
 def filled_caches(
@@ -140,7 +142,7 @@ def filled_caches(
             cache,
             source,
             buckets,
-            lambda pixels: family.moments(pixels / 127.5 - 1).cpu(),
+            lambda pixels: family.encode_images(pixels / 127.5 - 1).cpu(),
             revision=family.vae_revision,
             made_by=f"{family.model} (VAE)",
             dtype=family.dtype,
@@ -150,7 +152,7 @@ def filled_caches(
         fill_texts(
             cache,
             source,
-            lambda texts: {name: values.cpu() for name, values in family.texts(texts).items()},
+            lambda texts: {name: values.cpu() for name, values in family.encode_prompts(texts).items()},
             revision=family.text_revision,
             made_by=f"{family.model} (text)",
             on_progress=partial(progress, f"captions of {source.name}"),

@@ -8,7 +8,7 @@ from collections import defaultdict
 import torch
 
 from blendset.files import atomic_write
-from blendset_trainer.diffusion.reference_attention import seeing
+from blendset_trainer.diffusion.reference_attention import reference_attention
 from blendset_trainer.diffusion.sampling import SamplingSettings, grid, png_of, sample
 from blendset_trainer.training.draws import uniform
 from blendset_trainer.training.losses import sample_losses
@@ -50,6 +50,6 @@ def held_out_losses(run: Run) -> dict[str, float]:
         for name, low, size in zip(run.plan.band_names, (mass.cumsum(0) - mass).tolist(), mass.tolist(), strict=True):
             if size > 0:
                 levels = run.plan.level(source, low + size * places)
-                with seeing(run.family, batch.seen):
+                with reference_attention(run.family, batch.seen):
                     losses[f"{source}/{name}"].append(sample_losses(run.family, run.texts, batch, levels, SEED))
     return {name: torch.cat(each).mean().item() for name, each in sorted(losses.items())}

@@ -136,9 +136,9 @@ def _summary(arguments: argparse.Namespace, clean: int, source: int, found: Boun
 def _levels(schedule: str, log_snr: Sequence[float]) -> list[float]:
     import torch
 
-    from blendset_trainer.diffusion.noise import axis_named
+    from blendset_trainer.diffusion.noise import axis_from_name
 
-    levels: list[float] = axis_named(schedule).level(torch.tensor(log_snr, dtype=torch.float64)).tolist()
+    levels: list[float] = axis_from_name(schedule).level(torch.tensor(log_snr, dtype=torch.float64)).tolist()
     return levels
 
 

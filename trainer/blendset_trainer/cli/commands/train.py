@@ -89,13 +89,13 @@ def _explain(arguments: argparse.Namespace, config: TrainConfig) -> int:
 
 
 def _show_plan(arguments: argparse.Namespace, config: TrainConfig) -> int:
-    from blendset_trainer.diffusion.families import scheduler_of
+    from blendset_trainer.diffusion.families import load_scheduler
     from blendset_trainer.training.data.sources import load_source
     from blendset_trainer.training.setup import plan_of
     from blendset_trainer.training.timesteps.report import plan_record, print_plan, write_plan
 
-    family, scheduler = scheduler_of(config.model.path, config.model.revision)
-    plan = plan_of(config, family.base, scheduler)
+    family, scheduler = load_scheduler(config.model.path, config.model.revision)
+    plan = plan_of(config, family.base_density, scheduler)
     sizes = {source.name: len(load_source(source, references=config.references.count > 0)) for source in config.source}
     write_plan(Path(config.out), plan, sizes, config.train.samples)
     if arguments.json:

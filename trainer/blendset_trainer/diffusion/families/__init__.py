@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The families of models that can be fine-tuned, and how one is loaded: by what its model_index.json calls itself."""
+"""The families of models that can be fine-tuned; the pipeline class in model_index.json says which a model is of."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from blendset_trainer.diffusion.families.stable_diffusion_3 import StableDiffusi
 from blendset_trainer.diffusion.families.stable_diffusion_xl import StableDiffusionXL
 from blendset_trainer.models.weights import loading, model_index
 
-__all__ = ["Conditions", "Family", "load_family", "scheduler_of"]
+__all__ = ["Conditions", "Family", "load_family", "load_scheduler"]
 
-for each in (logging, transformers_logging):
-    each.disable_progress_bar()  # a command has a bar of its own
-    each.set_verbosity_error()  # and says itself that a caption is too long
+for library in (logging, transformers_logging):
+    library.disable_progress_bar()  # a command has a bar of its own
+    library.set_verbosity_error()  # and reports a truncated prompt itself
 
 FAMILIES: dict[str, type[Family]] = {
     "FluxPipeline": Flux,
@@ -39,23 +39,23 @@ FAMILIES: dict[str, type[Family]] = {
 
 
 def load_family(model: str, *, dtype: torch.dtype, revision: str = "", full: bool = False) -> Family:
-    """The pipeline in a folder or on the hub, on the CPU, in `dtype`; for `full` training the denoiser in float32.
+    """The pipeline in a folder or on the hub, on the CPU, in `dtype`; its denoiser in float32 for `full` training.
 
-    A VAE that overflows in half precision is kept in float32. Raises BlendsetError for what is no such pipeline.
+    A VAE that overflows in half precision stays in float32. Raises BlendsetError for a pipeline of no known family.
     """
     source, index = model_index(model, "model_index.json", revision)
     parts = read_json(index)
-    family = _family_of(parts.get("_class_name"), model)
+    family = _find_family(parts.get("_class_name"), model)
     absent = [name for name, kind in parts.items() if isinstance(kind, list) and kind[0] is None]
     denoiser = torch.float32 if full else dtype
     with loading(model, f"a {family.name} pipeline"):
         pipeline = DiffusionPipeline.from_pretrained(
             source,
             revision=revision or None,
-            dtype={family.part: denoiser, "default": dtype},
+            dtype={family.denoiser_name: denoiser, "default": dtype},
             use_safetensors=True,
             trust_remote_code=False,
-            **dict.fromkeys([*absent, *family.left_out]),
+            **dict.fromkeys([*absent, *family.unused_components]),
         )
     pipeline.set_progress_bar_config(disable=True)
     if dtype == torch.float16 and pipeline.vae.config.get("force_upcast"):
@@ -63,17 +63,17 @@ def load_family(model: str, *, dtype: torch.dtype, revision: str = "", full: boo
     return family(pipeline, model, index.parent, denoiser)
 
 
-def scheduler_of(model: str, revision: str = "") -> tuple[type[Family], Any]:
-    """A model's family and scheduler, for which no weights are needed."""
+def load_scheduler(model: str, revision: str = "") -> tuple[type[Family], Any]:
+    """A model's family (the class) and its diffusers scheduler; no weights are loaded. Raises as `load_family`."""
     source, index = model_index(model, "model_index.json", revision)
     parts = read_json(index)
-    family = _family_of(parts.get("_class_name"), model)
+    family = _find_family(parts.get("_class_name"), model)
     with loading(model, f"a {family.name} pipeline"):
         kind = getattr(diffusers, parts["scheduler"][1])
         return family, kind.from_pretrained(source, subfolder="scheduler", revision=revision or None)
 
 
-def _family_of(kind: str | None, model: str) -> type[Family]:
+def _find_family(kind: str | None, model: str) -> type[Family]:
     if kind not in FAMILIES:
         raise BlendsetError(
             f"{model} is a {kind or 'model without a class'}, which Blendset cannot train; "

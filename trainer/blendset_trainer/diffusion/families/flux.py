@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""FLUX.1: a flow transformer over packed latents (2 × 2 of them to a token) that reads T5 and a pooled CLIP."""
+"""FLUX.1: a flow transformer over packed latents (2 × 2 latents are a token) with T5 and pooled CLIP features."""
 
 from __future__ import annotations
 
@@ -17,70 +17,70 @@ from blendset_trainer.diffusion.shared_attention import places
 
 class Flux(Family):
     name = "FLUX"
-    base = LOGIT_NORMAL
+    base_density = LOGIT_NORMAL
     lora_targets = JOINT_ATTENTION
     references = ReferenceDefaults("clean", image_scale=1.0, text_scale=1.5, guidance=3.5)
-    left_out = "feature_extractor", "image_encoder"
+    unused_components = "feature_extractor", "image_encoder"
 
     @property
-    def multiple(self) -> int:
+    def size_divisor(self) -> int:
         return 2 * self.pixels_per_latent
 
     @property
-    def own_size(self) -> int:
-        """Its configuration does not say; diffusers' default."""
+    def default_size(self) -> int:
+        """Diffusers' default; the configuration does not say."""
         return int(self.pipeline.default_sample_size * self.pixels_per_latent)
 
     @property
-    def tokens(self) -> int:
-        """The distilled model without guidance (schnell) reads half as far as the other (dev)."""
+    def max_tokens(self) -> int:
+        """256 for the model without embedded guidance (schnell), 512 for the other (dev)."""
         return 512 if self.module.config.guidance_embeds else 256
 
     @torch.no_grad()
-    def texts(self, captions: Sequence[str]) -> dict[str, Tensor]:
+    def encode_prompts(self, prompts: Sequence[str]) -> dict[str, Tensor]:
         embeds, pooled, _ = self.pipeline.encode_prompt(
-            list(captions), device=self.pipeline.text_encoder.device, max_sequence_length=self.tokens
+            list(prompts), device=self.pipeline.text_encoder.device, max_sequence_length=self.max_tokens
         )
         return {"embeds": embeds, "pooled": pooled}
 
-    def predict(self, noisy: Tensor, level: Tensor, texts: Mapping[str, Tensor], conditions: Conditions) -> Tensor:
+    def predict(self, noisy: Tensor, level: Tensor, features: Mapping[str, Tensor], conditions: Conditions) -> Tensor:
         height, width = noisy.shape[-2:]
         predicted = self._denoise(
-            packed(noisy),
-            level,  # the transformer itself counts it in thousandths
-            texts,
-            pooled_projections=self._ready(texts["pooled"]),
+            pack_latents(noisy),
+            level,  # the transformer multiplies it by 1000 itself
+            features,
+            pooled_projections=self._to_denoiser(features["pooled"]),
             img_ids=places(height // 2, width // 2).to(self.module.device),
-            txt_ids=torch.zeros(texts["embeds"].shape[1], 3, device=self.module.device),
-            guidance=self._guidance(len(noisy), conditions),
+            txt_ids=torch.zeros(features["embeds"].shape[1], 3, device=self.module.device),
+            guidance=self._build_guidance(len(noisy), conditions),
         )
-        return opened(predicted, height, width)
+        return unpack_latents(predicted, height, width)
 
-    def _guidance(self, count: int, conditions: Conditions) -> Tensor | None:
+    def _build_guidance(self, count: int, conditions: Conditions) -> Tensor | None:
         if not self.module.config.guidance_embeds:
             return None
         return torch.full((count,), conditions.guidance, device=self.module.device)
 
     @property
-    def reader(self) -> tuple[Any, int]:
-        return self.pipeline.tokenizer_2, self.tokens
+    def tokenizer(self) -> Any:
+        return self.pipeline.tokenizer_2
 
-    def sampling_options(self, cfg_scale: float | None) -> dict[str, Any]:
-        """Its pipeline calls the embedded guidance "guidance_scale", and classifier-free guidance the true one."""
+    def build_sampling_options(self, cfg_scale: float | None) -> dict[str, Any]:
+        """The pipeline's `guidance_scale` is the embedded guidance; classifier-free guidance is `true_cfg_scale`."""
         guided = {} if cfg_scale is None else {"true_cfg_scale": cfg_scale, "negative_prompt": ""}
-        return guided | {"max_sequence_length": self.tokens}
+        return guided | {"max_sequence_length": self.max_tokens}
 
-    def unpacked(self, latents: Tensor, height: int, width: int) -> Tensor:
-        return opened(latents, height // self.pixels_per_latent, width // self.pixels_per_latent)
+    def unpack_latents(self, latents: Tensor, height: int, width: int) -> Tensor:
+        return unpack_latents(latents, height // self.pixels_per_latent, width // self.pixels_per_latent)
 
 
-def packed(latents: Tensor) -> Tensor:
-    """Tokens (B, h/2 · w/2, 4C) of latents (B, C, h, w): rows of 2 × 2 squares, each channel's four side by side."""
+def pack_latents(latents: Tensor) -> Tensor:
+    """Tokens (B, h/2 · w/2, 4C) of latents (B, C, h, w): 2 × 2 of them each, channel by channel."""
     squares = torch.nn.functional.pixel_unshuffle(latents, 2)
     return squares.flatten(2).transpose(1, 2)
 
 
-def opened(tokens: Tensor, height: int, width: int) -> Tensor:
-    """The latents (B, C, height, width) that were `packed`."""
+def unpack_latents(tokens: Tensor, height: int, width: int) -> Tensor:
+    """The inverse of `pack_latents`: latents (B, C, height, width) of tokens (B, height/2 · width/2, 4C)."""
     squares = tokens.transpose(1, 2).reshape(len(tokens), -1, height // 2, width // 2)
     return torch.nn.functional.pixel_shuffle(squares, 2)

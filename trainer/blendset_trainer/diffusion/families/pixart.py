@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PixArt-α and PixArt-Σ: a transformer that reads T5 and, in the α of 1024 pixels, is told of size and shape."""
+"""PixArt-α and PixArt-Σ: a transformer with T5 features; α of 1024 pixels is conditioned on size and aspect too."""
 
 from __future__ import annotations
 
@@ -14,49 +14,49 @@ from blendset_trainer.diffusion.families.family import Conditions, Family
 
 class PixArtSigma(Family):
     name = "PixArt-Σ"
-    tokens = 300
+    max_tokens = 300
 
     @torch.no_grad()
-    def texts(self, captions: Sequence[str]) -> dict[str, Tensor]:
-        """Captions are read as they are: cleaning, which pipelines offer, needs further packages and drops words."""
+    def encode_prompts(self, prompts: Sequence[str]) -> dict[str, Tensor]:
+        """Prompts are not cleaned: the cleaning that the pipelines offer needs further packages and drops words."""
         embeds, mask, _, _ = self.pipeline.encode_prompt(
-            list(captions),
+            list(prompts),
             do_classifier_free_guidance=False,
             device=self.pipeline.text_encoder.device,
-            max_sequence_length=self.tokens,
+            max_sequence_length=self.max_tokens,
         )
         return {"embeds": embeds, "mask": mask}
 
-    def predict(self, noisy: Tensor, level: Tensor, texts: Mapping[str, Tensor], conditions: Conditions) -> Tensor:
-        """The second half of the denoiser's channels, where it has them, is a variance that is not trained."""
+    def predict(self, noisy: Tensor, level: Tensor, features: Mapping[str, Tensor], conditions: Conditions) -> Tensor:
+        """A second half of output channels, where there is one, is a variance, which is not trained."""
         predicted = self._denoise(
             noisy,
             level,
-            texts,
-            encoder_attention_mask=texts["mask"].to(self.module.device),
-            added_cond_kwargs=self._told(conditions),
+            features,
+            encoder_attention_mask=features["mask"].to(self.module.device),
+            added_cond_kwargs=self._build_size_conditions(conditions),
         )
         return predicted[:, : noisy.shape[1]]
 
-    def _told(self, conditions: Conditions) -> dict[str, Tensor | None]:
+    def _build_size_conditions(self, conditions: Conditions) -> dict[str, Tensor | None]:
         if not self.module.use_additional_conditions:
             return {"resolution": None, "aspect_ratio": None}
         sizes = conditions.sizes.to(self.module.device)
         return {"resolution": sizes[:, :2], "aspect_ratio": sizes[:, 4:5] / sizes[:, 5:]}
 
     @property
-    def reader(self) -> tuple[Any, int]:
-        return self.pipeline.tokenizer, self.tokens
+    def tokenizer(self) -> Any:
+        return self.pipeline.tokenizer
 
-    def sampling_options(self, cfg_scale: float | None) -> dict[str, Any]:
-        """As in training: the size that is asked for, captions as they are."""
-        return super().sampling_options(cfg_scale) | {
+    def build_sampling_options(self, cfg_scale: float | None) -> dict[str, Any]:
+        """As in training: no resolution binning, no cleaning of prompts."""
+        return super().build_sampling_options(cfg_scale) | {
             "use_resolution_binning": False,
             "clean_caption": False,
-            "max_sequence_length": self.tokens,
+            "max_sequence_length": self.max_tokens,
         }
 
 
 class PixArtAlpha(PixArtSigma):
     name = "PixArt-α"
-    tokens = 120
+    max_tokens = 120

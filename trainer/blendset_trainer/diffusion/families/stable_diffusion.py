@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stable Diffusion 1.x and 2.x: a U-Net that reads one CLIP; epsilon or v-prediction, as its scheduler says."""
+"""Stable Diffusion 1.x and 2.x: a U-Net with CLIP features; epsilon or v-prediction, as its scheduler says."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from blendset_trainer.diffusion.families.family import Conditions, Family
 
 class StableDiffusion(Family):
     name = "Stable Diffusion"
-    part = "unet"
-    left_out: ClassVar[tuple[str, ...]] = "safety_checker", "feature_extractor", "image_encoder"
+    denoiser_name = "unet"
+    unused_components: ClassVar[tuple[str, ...]] = "safety_checker", "feature_extractor", "image_encoder"
 
     @property
-    def multiple(self) -> int:
+    def size_divisor(self) -> int:
         return int(self.pixels_per_latent * 2 ** (len(self.module.config.block_out_channels) - 1))
 
     @property
@@ -26,14 +26,18 @@ class StableDiffusion(Family):
         return self.pixels_per_latent
 
     @torch.no_grad()
-    def texts(self, captions: Sequence[str]) -> dict[str, Tensor]:
+    def encode_prompts(self, prompts: Sequence[str]) -> dict[str, Tensor]:
         device = self.pipeline.text_encoder.device
-        embeds, _ = self.pipeline.encode_prompt(list(captions), device, 1, do_classifier_free_guidance=False)
+        embeds, _ = self.pipeline.encode_prompt(list(prompts), device, 1, do_classifier_free_guidance=False)
         return {"embeds": embeds}
 
-    def predict(self, noisy: Tensor, level: Tensor, texts: Mapping[str, Tensor], conditions: Conditions) -> Tensor:
-        return self._denoise(noisy, level, texts)
+    def predict(self, noisy: Tensor, level: Tensor, features: Mapping[str, Tensor], conditions: Conditions) -> Tensor:
+        return self._denoise(noisy, level, features)
 
     @property
-    def reader(self) -> tuple[Any, int]:
-        return self.pipeline.tokenizer, self.pipeline.tokenizer.model_max_length
+    def tokenizer(self) -> Any:
+        return self.pipeline.tokenizer
+
+    @property
+    def max_tokens(self) -> int:
+        return int(self.tokenizer.model_max_length)

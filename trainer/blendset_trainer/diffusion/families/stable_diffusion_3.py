@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stable Diffusion 3 and 3.5: a flow transformer that reads two CLIPs and, where it was loaded with it, T5."""
+"""Stable Diffusion 3 and 3.5: a flow transformer with features of two CLIPs and, where it is there, of T5."""
 
 from __future__ import annotations
 
@@ -13,34 +13,38 @@ from blendset_trainer.diffusion.densities import LOGIT_NORMAL
 from blendset_trainer.diffusion.families.family import ATTENTION, Conditions, Family
 
 JOINT_ATTENTION = *ATTENTION, "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"
-"""The projections of the caption's tokens too."""
+"""The projections of the prompt's tokens too."""
+
+T5_TOKENS = 256
+"""How many T5 reads, by diffusers' default."""
 
 
 class StableDiffusion3(Family):
     name = "Stable Diffusion 3"
-    base = LOGIT_NORMAL
+    base_density = LOGIT_NORMAL
     lora_targets = JOINT_ATTENTION
-    left_out = "feature_extractor", "image_encoder"
-    tokens = 256
+    unused_components = "feature_extractor", "image_encoder"
 
     @torch.no_grad()
-    def texts(self, captions: Sequence[str]) -> dict[str, Tensor]:
-        """Without T5 its rows are zeros, as they are in sampling."""
+    def encode_prompts(self, prompts: Sequence[str]) -> dict[str, Tensor]:
+        """Without T5 the rows of its features are zeros, as they are in sampling."""
         embeds, _, pooled, _ = self.pipeline.encode_prompt(
-            list(captions),
+            list(prompts),
             None,
             None,
             device=self.pipeline.text_encoder.device,
             do_classifier_free_guidance=False,
-            max_sequence_length=self.tokens,
+            max_sequence_length=T5_TOKENS,
         )
         return {"embeds": embeds, "pooled": pooled}
 
-    def predict(self, noisy: Tensor, level: Tensor, texts: Mapping[str, Tensor], conditions: Conditions) -> Tensor:
-        return self._denoise(noisy, 1000 * level, texts, pooled_projections=self._ready(texts["pooled"]))
+    def predict(self, noisy: Tensor, level: Tensor, features: Mapping[str, Tensor], conditions: Conditions) -> Tensor:
+        return self._denoise(noisy, 1000 * level, features, pooled_projections=self._to_denoiser(features["pooled"]))
 
     @property
-    def reader(self) -> tuple[Any, int]:
-        if self.pipeline.text_encoder_3 is None:
-            return self.pipeline.tokenizer, self.pipeline.tokenizer.model_max_length
-        return self.pipeline.tokenizer_3, self.tokens
+    def tokenizer(self) -> Any:
+        return self.pipeline.tokenizer if self.pipeline.text_encoder_3 is None else self.pipeline.tokenizer_3
+
+    @property
+    def max_tokens(self) -> int:
+        return int(self.tokenizer.model_max_length) if self.pipeline.text_encoder_3 is None else T5_TOKENS

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stable Diffusion XL: a U-Net that reads two CLIPs, and is told the size and the cut of each picture."""
+"""Stable Diffusion XL: a U-Net with features of two CLIPs, conditioned on the size and the crop of each image."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from blendset_trainer.diffusion.families.stable_diffusion import StableDiffusion
 class StableDiffusionXL(StableDiffusion):
     name = "Stable Diffusion XL"
     references = ReferenceDefaults("same", image_scale=8.0, text_scale=7.5)
-    left_out = "feature_extractor", "image_encoder"
+    unused_components = "feature_extractor", "image_encoder"
 
     @torch.no_grad()
-    def texts(self, captions: Sequence[str]) -> dict[str, Tensor]:
-        """Zeros for no caption where the pipeline guides away from zeros."""
+    def encode_prompts(self, prompts: Sequence[str]) -> dict[str, Tensor]:
+        """Zeros for an empty prompt where the pipeline's unconditional features are zeros."""
         device = self.pipeline.text_encoder_2.device
         embeds, _, pooled, _ = self.pipeline.encode_prompt(
-            list(captions), device=device, do_classifier_free_guidance=False
+            list(prompts), device=device, do_classifier_free_guidance=False
         )
         if self.pipeline.config.get("force_zeros_for_empty_prompt"):
-            empty = [not caption for caption in captions]
+            empty = [not prompt for prompt in prompts]
             embeds[empty], pooled[empty] = 0, 0
         return {"embeds": embeds, "pooled": pooled}
 
-    def predict(self, noisy: Tensor, level: Tensor, texts: Mapping[str, Tensor], conditions: Conditions) -> Tensor:
+    def predict(self, noisy: Tensor, level: Tensor, features: Mapping[str, Tensor], conditions: Conditions) -> Tensor:
         sizes = conditions.sizes.to(self.module.device)
-        told = {"text_embeds": self._ready(texts["pooled"]), "time_ids": sizes}
-        return self._denoise(noisy, level, texts, added_cond_kwargs=told)
+        added = {"text_embeds": self._to_denoiser(features["pooled"]), "time_ids": sizes}
+        return self._denoise(noisy, level, features, added_cond_kwargs=added)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from blendset.errors import BlendsetError
 from blendset.options import nearest
-from blendset_trainer.diffusion.densities import BaseDensity, ascending, interpolated
+from blendset_trainer.diffusion.densities import BaseDensity, interpolate, sort_unique
 from blendset_trainer.diffusion.noise import Prediction
 
 Weighting = Callable[[Tensor], Tensor]
@@ -81,7 +81,7 @@ class TimestepPlan:
     @property
     def edges(self) -> Tensor:
         """The fractions of the base that cells lie between, (N + 1,)."""
-        return self.base.below
+        return self.base.cumulative
 
     @cached_property
     def log_snr(self) -> Tensor:
@@ -96,14 +96,14 @@ class TimestepPlan:
         """
         below = self._below[self._row(source)]
         first, last = _cut(self.base, highest, torch.inf), _cut(self.base, lowest, -torch.inf)
-        least, most = interpolated(first, self.edges, below), interpolated(last, self.edges, below)
+        least, most = interpolate(first, self.edges, below), interpolate(last, self.edges, below)
         if bool((most <= least).any()):
             raise _nothing_left(source, most <= least, lowest, highest)
         at = _before(most, least + u.double() * (most - least))
         cell = torch.searchsorted(below, at, right=True) - 1
         low, high = self.edges[cell], self.edges[cell + 1]
         fraction = low + (at - below[cell]) / (below[cell + 1] - below[cell]) * (high - low)
-        return self.base.level(_before(high.minimum(last), fraction.maximum(first)))
+        return self.base.quantile(_before(high.minimum(last), fraction.maximum(first)))
 
     def loss_weight(self, source: str, level: Tensor) -> Tensor:
         """Weights of the loss at levels (B,), of mean 1 over the source's density, so that no share is changed."""
@@ -120,7 +120,7 @@ class TimestepPlan:
 
     def band_of(self, level: Tensor) -> Tensor:
         """The band of each level, an index into `band_names`; any shape."""
-        return torch.searchsorted(self.cuts[1:-1], self.base.cut(self.base.axis.log_snr(level)), right=True)
+        return torch.searchsorted(self.cuts[1:-1], self.base.cdf_at_edge(self.base.axis.log_snr(level)), right=True)
 
     @cached_property
     def band_names(self) -> tuple[str, ...]:
@@ -171,9 +171,9 @@ def timestep_plan(
     base = base.with_edges(_boundaries(policies))
     cuts = _cuts(policies, base)
     wanted = torch.stack([_wanted(each, base) for each in policies])
-    mass = _with_floor(base.below, cuts, floor)
+    mass = _with_floor(base.cumulative, cuts, floor)
     for start, stop in _runs(wanted.sum(0) == 0) if shares is None else ():
-        where = _named(base, *base.below[[start, stop]].tolist())
+        where = _named(base, *base.cumulative[[start, stop]].tolist())
         raise BlendsetError(f"No source trains {where}; give one a band there, or set mode = 'free' to leave it out.")
     table = mass * (wanted / wanted.sum(0) if shares is None else wanted)
     for source, total in zip(sources, table.sum(1).tolist(), strict=True):
@@ -220,11 +220,11 @@ def _boundaries(policies: Sequence[SourcePolicy]) -> Tensor:
 def _cuts(policies: Sequence[SourcePolicy], base: BaseDensity) -> Tensor:
     """All boundaries of bands, or quarters of the base where there is none."""
     ends = [end for policy in policies for band in policy.bands for end in _ends(band)]
-    cuts = ascending(base.cut(torch.tensor([torch.inf, -torch.inf, *ends], dtype=torch.float64)))
+    cuts = sort_unique(base.cdf_at_edge(torch.tensor([torch.inf, -torch.inf, *ends], dtype=torch.float64)))
     if len(cuts) > 2:
         return cuts
-    quarters = base.cut(base.axis.log_snr(base.level(torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64))))
-    return ascending(cuts, quarters)
+    quarters = base.cdf_at_edge(base.axis.log_snr(base.quantile(torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64))))
+    return sort_unique(cuts, quarters)
 
 
 def _ends(band: Band) -> tuple[float, float]:
@@ -238,20 +238,20 @@ def _wanted(policy: SourcePolicy, base: BaseDensity) -> Tensor:
     if bool((sum(hard, torch.zeros(1)) > 1).any()):
         raise BlendsetError(f"Bands of source '{policy.source}' overlap; let one end where the next begins.")
     wanted = torch.stack([band.weight * window for window, band in zip(windows, policy.bands, strict=True)]).sum(0)
-    moved = base.fraction(-base.edges - policy.offset).diff()
-    return wanted * moved / base.below.diff() if policy.offset else wanted
+    moved = base.cdf(-base.edges - policy.offset).diff()
+    return wanted * moved / base.cumulative.diff() if policy.offset else wanted
 
 
 def _window(source: str, band: Band, base: BaseDensity) -> Tensor:
     """1 inside the band, 0 outside, between them on a soft edge, (N,)."""
-    first, last = base.cut(torch.tensor(_ends(band), dtype=torch.float64))
+    first, last = base.cdf_at_edge(torch.tensor(_ends(band), dtype=torch.float64))
     if first >= last:
         raise BlendsetError(
             f"The band of source '{source}' from log-SNR {band.cleanest:.4g} down to {band.noisiest:.4g} holds no "
             f"noise level of {base.axis.name}; widen it."
         )
     if not band.soft_edge:
-        return torch.logical_and(base.below[:-1] >= first, base.below[:-1] < last).double()
+        return torch.logical_and(base.cumulative[:-1] >= first, base.cumulative[:-1] < last).double()
     log_snr = _log_snr(base)
     inside = torch.minimum(band.cleanest - log_snr, log_snr - band.noisiest).nan_to_num(nan=torch.inf)
     return (inside / band.soft_edge + 0.5).clamp(0, 1)
@@ -272,16 +272,16 @@ def _with_floor(edges: Tensor, cuts: Tensor, floor: float) -> Tensor:
 
 def _log_snr(base: BaseDensity) -> Tensor:
     """The log-SNR of the level in the middle of each cell, (N,)."""
-    return base.axis.log_snr(base.level((base.below[:-1] + base.below[1:]) / 2))
+    return base.axis.log_snr(base.quantile((base.cumulative[:-1] + base.cumulative[1:]) / 2))
 
 
 def _named(base: BaseDensity, low: float, high: float) -> str:
     """The levels between two fractions."""
     ends = torch.tensor([low, high], dtype=torch.float64)
     if base.axis.discrete:
-        first, last = base.level(torch.stack([ends[0], _before(ends[1], ends[1])])).tolist()
+        first, last = base.quantile(torch.stack([ends[0], _before(ends[1], ends[1])])).tolist()
         return f"t {first}-{last}"
-    least, most = base.level(ends).tolist()
+    least, most = base.quantile(ends).tolist()
     if low > 0 and high < 1:
         return f"sigma {least:.3g}-{most:.3g}"
     return f"sigma below {most:.3g}" if high < 1 else f"sigma above {least:.3g}" if low > 0 else "every sigma"
@@ -297,7 +297,7 @@ def _runs(marked: Tensor) -> Iterator[tuple[int, int]]:
 def _cut(base: BaseDensity, bound: Tensor | None, none: float) -> Tensor:
     """Samples' bounds as fractions, (B,), or one for all."""
     given = torch.tensor([none]) if bound is None else bound.nan_to_num(nan=none, posinf=torch.inf, neginf=-torch.inf)
-    return base.cut(given.double())
+    return base.cdf_at_edge(given.double())
 
 
 def _before(end: Tensor, value: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from blendset.files import atomic_write
 from blendset.records import write_json
 from blendset_trainer.cli.console import print_table
-from blendset_trainer.diffusion.noise import axis_named
+from blendset_trainer.diffusion.noise import axis_from_name
 from blendset_trainer.style import GREY, INK, PAPER, SERIES_COLOURS
 from blendset_trainer.training.timesteps.plan import TimestepPlan
 from blendset_trainer.training_runs import PLAN_JSON, PLAN_PNG
@@ -46,9 +46,9 @@ class PlanRow:
 
 def plan_rows(plan: TimestepPlan) -> Iterator[PlanRow]:
     """Every source with every band that it trains."""
-    log_snr = plan.base.log_snr(plan.cuts)
+    log_snr = plan.base.inverse_cdf(plan.cuts)
     log_snr[0], log_snr[-1] = torch.inf, -torch.inf
-    sigma = axis_named("flow").level(log_snr).tolist()
+    sigma = axis_from_name("flow").level(log_snr).tolist()
     ends = [value if math.isfinite(value) else None for value in log_snr.tolist()]
     mass, effective = plan.by_band(plan.mass), plan.effective_mass()
     responsibility = (mass / mass.sum(0)).tolist()
@@ -147,12 +147,12 @@ def plan_png(plan: TimestepPlan) -> bytes:
 
 def _dress(figure: Figure, plan: TimestepPlan, above: Axes, below: Axes) -> None:
     """Titles, units, the second scale in the model's own levels, a legend beside the plots."""
-    ends = plan.base.log_snr(torch.tensor([_TAIL, 1 - _TAIL], dtype=torch.float64)).tolist()
+    ends = plan.base.inverse_cdf(torch.tensor([_TAIL, 1 - _TAIL], dtype=torch.float64)).tolist()
     figure.suptitle("Which source trains which noise level", color=INK, fontsize=14)
     above.set(xlim=ends, ylim=(0, 1), ylabel="share of the source\nat this level")
     below.set(xlabel="log-SNR ln(α²/σ²), noisier to the right", ylabel="share of training\nper unit of log-SNR")
     below.set_ylim(bottom=0)
-    cuts = [each for each in plan.base.log_snr(plan.cuts).tolist() if min(ends) < each < max(ends)]
+    cuts = [each for each in plan.base.inverse_cdf(plan.cuts).tolist() if min(ends) < each < max(ends)]
     own = above.secondary_xaxis("top")
     levels = plan.base.axis.level(torch.tensor(cuts, dtype=torch.float64)).tolist()
     own.set_xticks(cuts, [f"{level:.3g}" for level in levels])

@@ -14,8 +14,8 @@ import torch
 
 from blendset.errors import BlendsetError
 from blendset.options import option
-from blendset_trainer.diffusion.densities import BASES, BaseDensity, base_density
-from blendset_trainer.diffusion.noise import AXES, NoiseAxis, Prediction, axis_named
+from blendset_trainer.diffusion.densities import BASES, BaseDensity, make_base_density
+from blendset_trainer.diffusion.noise import AXES, NoiseAxis, Prediction, axis_from_name
 from blendset_trainer.training.timesteps.plan import (
     Band,
     SourcePolicy,
@@ -28,7 +28,7 @@ from blendset_trainer.training.timesteps.plan import (
 UNITS = ("t", "sigma", "edm_sigma", "log_snr", "fraction")
 DERIVED, FREE = "derived", "free"
 MODEL = "model"
-REFERENCES = (MODEL, *(name for name in AXES if axis_named(name).discrete))
+REFERENCES = (MODEL, *(name for name in AXES if axis_from_name(name).discrete))
 NO_WEIGHTING, MIN_SNR = "none", "min-snr"
 
 
@@ -91,7 +91,7 @@ def plan_from_settings(
 
     Where no source has a band, all train all levels. BlendsetError says in one sentence what cannot be meant.
     """
-    density = base_density(
+    density = make_base_density(
         settings.base or base,
         axis,
         shift if settings.shift is None else settings.shift,
@@ -178,12 +178,12 @@ def _log_snr(what: str, end: float, unit: str, settings: PlanSettings, density: 
     if end in (0, last):
         return math.inf if end == 0 else -math.inf
     if unit == "fraction":  # a hair further, lest rounding give the timestep before
-        return float(axis.log_snr(density.level(torch.tensor(end + 1e-9, dtype=torch.float64))))
+        return float(axis.log_snr(density.quantile(torch.tensor(end + 1e-9, dtype=torch.float64))))
     return float(axis.log_snr(torch.tensor(end, dtype=torch.float64))) - 2 * math.log(settings.resolution_shift)
 
 
 def _axis(unit: str, settings: PlanSettings, density: BaseDensity) -> NoiseAxis:
     """The axis that a unit's numbers are levels of."""
     if unit == "t" and settings.reference not in (None, MODEL):
-        return axis_named(str(settings.reference))
-    return {"sigma": axis_named("flow"), "edm_sigma": axis_named("edm")}.get(unit, density.axis)
+        return axis_from_name(str(settings.reference))
+    return {"sigma": axis_from_name("flow"), "edm_sigma": axis_from_name("edm")}.get(unit, density.axis)
