@@ -15,10 +15,11 @@ from blendset.files import sha256_file
 from blendset.placement.camera_plan import read_plan, write_plan
 
 from . import rows, state
+from .compat import has_unsaved_changes
 from .planning.window_plan import WindowPlan
 from .preferences import apply_preferences
 from .properties import to_config
-from .render_job import RenderJob, get_source, has_unsaved_changes
+from .render_job import RenderJob, get_source
 from .scene.records import name_scene
 
 PUMP_S = 0.25

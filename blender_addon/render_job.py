@@ -123,11 +123,6 @@ def find_this_blender() -> Blender:
     return Blender(Path(sys.executable), "module", version)
 
 
-def has_unsaved_changes() -> bool:
-    """Whether the window holds what the file does not; without a window only Blender 5.2 can tell."""
-    return bpy.data.is_dirty and not bpy.app.background
-
-
 def get_source() -> Path:
     """The open file; raises BlendsetError where there is none."""
     if not bpy.data.filepath:

@@ -12,8 +12,9 @@ from blendset.errors import BlendsetError
 from blendset.jobs.supervisor import Supervisor
 
 from .. import jobs, state
+from ..compat import has_unsaved_changes
 from ..properties import get_dataset_folder
-from ..render_job import has_unsaved_changes, save_file
+from ..render_job import save_file
 from .button import Button, PlanButton, explain_missing_job
 
 

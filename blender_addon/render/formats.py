@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The two file formats that a render result is saved in, and what differs between Blender versions about them."""
+"""The two file formats that a render result is saved in."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import bpy
+
+from ..compat import IMAGE_FORMAT_SINCE, is_at_least
 
 PNG = {
     "media_type": "IMAGE",
@@ -29,18 +31,23 @@ EXR = {
 
 @contextmanager
 def saving_as(scene: bpy.types.Scene, settings: dict[str, Any]) -> Iterator[None]:
-    """Set the scene's image format for a while. In order both ways: what a format allows depends on what was set
-    before it."""
+    """Set the scene's image format until the context ends. In order both ways: what a format allows depends on what
+    was set before it."""
     image = scene.render.image_settings
-    before = {name: getattr(image, name) for name in {**PNG, **EXR} if hasattr(image, name)}
+    before = {name: getattr(image, name) for name in {**PNG, **EXR} if _has(name)}
     try:
-        _set(image, settings)
+        _apply(image, settings)
         yield
     finally:
-        _set(image, before)
+        _apply(image, before)
 
 
-def _set(image: bpy.types.ImageFormatSettings, values: dict[str, Any]) -> None:
+def _apply(image: bpy.types.ImageFormatSettings, values: dict[str, Any]) -> None:
     for name, value in values.items():
-        if hasattr(image, name) and getattr(image, name) != value:
+        if _has(name) and getattr(image, name) != value:
             setattr(image, name, value)
+
+
+def _has(name: str) -> bool:
+    """Whether this Blender's image formats have that attribute."""
+    return name not in IMAGE_FORMAT_SINCE or is_at_least(IMAGE_FORMAT_SINCE[name])

@@ -13,6 +13,7 @@ import bpy
 import numpy as np
 from mathutils import Vector
 
+from ..compat import enable_nodes
 from ..scene.overrides import Overrides
 from ..scene.snapshot import OpenScene
 
@@ -60,8 +61,7 @@ def _interior(scene: bpy.types.Scene, opened: OpenScene, overrides: Overrides) -
 def _world(scene: bpy.types.Scene, colour: tuple[float, float, float], strength: float, overrides: Overrides) -> None:
     world = bpy.data.worlds.new("Blendset light")
     overrides.on_exit(bpy.data.worlds.remove, world)
-    if not world.node_tree:
-        world.use_nodes = True
+    enable_nodes(world)
     background = next(node for node in world.node_tree.nodes if node.type == "BACKGROUND")
     background.inputs["Color"].default_value = (*colour, 1.0)
     background.inputs["Strength"].default_value = strength

@@ -25,6 +25,7 @@ from blendset.exposure import ViewTransform
 from blendset.exr import read_exr
 from blendset.quality import without_text
 
+from ..compat import OBJECT_INDEX_PASS, USE_SAMPLE_SUBSET_SINCE
 from ..scene import devices
 from ..scene.overrides import Overrides
 from ..scene.snapshot import OpenScene
@@ -135,8 +136,9 @@ class RenderSession:
         override(cycles, "device", devices.use(chosen))
         self.device = f"{chosen[0].kind}: {', '.join(device.name for device in chosen)}"
         self._overrides.keep(cycles, "samples", "seed", "use_denoising")
-        for name in ("use_animated_seed", "use_sample_subset", "use_preview_denoising"):
-            override(cycles, name, False)
+        override(cycles, "use_animated_seed", False)
+        override(cycles, "use_sample_subset", False, since=USE_SAMPLE_SUBSET_SINCE)
+        override(cycles, "use_preview_denoising", False)
         override(cycles, "sampling_pattern", SAMPLING_PATTERN)
         override(cycles, "use_adaptive_sampling", True)
         override(cycles, "adaptive_threshold", 0.02)
@@ -189,14 +191,14 @@ class RenderSession:
         self._camera.matrix_world = Matrix(camera.world_from_camera.tolist())
 
     def _sort_passes(self, camera: Camera, planes: dict[str, np.ndarray]) -> Pixels:
-        def plane(*endings: str) -> np.ndarray:
-            return next(values for name, values in planes.items() if name.endswith(endings))
+        def plane(ending: str) -> np.ndarray:
+            return next(values for name, values in planes.items() if name.endswith(ending))
 
         def vector(name: str, axes: str) -> np.ndarray:
             return np.stack([plane(f".{name}.{axis}") for axis in axes], axis=-1).astype(np.float32)
 
         depth = plane(".Depth.Z").astype(np.float32)
-        slots = np.rint(plane(".IndexOB.X", ".Object Index.X")).astype(np.int32)
+        slots = np.rint(plane(f".{OBJECT_INDEX_PASS}.X")).astype(np.int32)
         nothing = depth >= 1e9
         ids = find_object_ids(self._opened, camera, slots, np.where(nothing, 0, depth), ~nothing)
         normal = vector("Normal", "XYZ")  # averaged over a pixel's samples: shorter than 1 at edges

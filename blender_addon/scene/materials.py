@@ -80,7 +80,7 @@ def _source(socket: bpy.types.NodeSocket) -> bpy.types.Node | None:
 
 
 def _input(node: bpy.types.Node, name: str) -> Any:
-    """The input of that name, or None: nodes differ between versions."""
+    """The input of that name; None where the node has none."""
     return node.inputs.get(name)
 
 

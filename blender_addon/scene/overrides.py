@@ -10,6 +10,8 @@ from typing import Any
 
 import bpy
 
+from ..compat import Version, is_at_least
+
 CAMERA_NAME = "Blendset camera"
 
 
@@ -31,9 +33,13 @@ class Overrides:
         """Take every change back."""
         self._undo.close()
 
-    def set(self, owner: Any, name: str, value: Any) -> None:
-        """Set an attribute. One that this Blender does not have is left alone: versions differ."""
-        if not hasattr(owner, name):
+    def set(self, owner: Any, name: str, value: Any, since: Version | None = None) -> None:
+        """Set an attribute until the overrides end.
+
+        `since` is the first Blender that has the attribute; in an older one nothing is set. Raises AttributeError where
+        this Blender ought to have the attribute and has none.
+        """
+        if since is not None and not is_at_least(since):
             return
         before = getattr(owner, name)
         if hasattr(before, "copy") and not isinstance(before, bpy.types.ID):
@@ -44,12 +50,12 @@ class Overrides:
         self._undo.callback(setattr, owner, name, before)
 
     def keep(self, owner: Any, *names: str) -> None:
-        """Restore these attributes too, whatever is done to them meanwhile."""
+        """Restore these attributes at the end, whatever is done to them meanwhile."""
         for name in names:
             self._undo.callback(setattr, owner, name, getattr(owner, name))
 
     def on_exit(self, undo: Callable[..., object], *arguments: object) -> None:
-        """Have something else undone too."""
+        """Call `undo(*arguments)` at the end too."""
         self._undo.callback(undo, *arguments)
 
     def add_camera(self, scene: bpy.types.Scene) -> bpy.types.Object:

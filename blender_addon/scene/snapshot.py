@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 from blendset.placement.labels import label_from_name
 from blendset.placement.scene import SceneObject, Snapshot
 
+from ..compat import GREASE_PENCIL_TYPES
 from .geometry import JoinedGeometry
 from .materials import Surface, describe
 from .render_depsgraph import ask_render_depsgraph
 
 MESH_LIKE = {"MESH", "CURVE", "SURFACE", "FONT", "META"}
-DRAWN = MESH_LIKE | {"CURVES", "POINTCLOUD", "VOLUME", "GREASEPENCIL", "GPENCIL"}
+DRAWN = MESH_LIKE | {"CURVES", "POINTCLOUD", "VOLUME"} | GREASE_PENCIL_TYPES
 TRIANGLE_LIMIT = 8_000_000
 """Above this many triangles in all, heavily instanced meshes are thinned for the rays; what is rendered stays whole."""
 MAX_PASS_INDEX = 32_767
@@ -113,7 +114,7 @@ def missing_files() -> list[str]:
     from .materials import is_missing
 
     images = [image.filepath or image.name for image in bpy.data.images if image.users and is_missing(image)]
-    libraries = [library.filepath for library in bpy.data.libraries if getattr(library, "is_missing", False)]
+    libraries = [library.filepath for library in bpy.data.libraries if library.is_missing]
     lost = [f"{each.name} (linked)" for each in bpy.data.objects if each.is_missing]
     return sorted({*images, *libraries, *lost})
 
@@ -127,7 +128,7 @@ def _never_subjects(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> froze
     names = {each.name_full for each in scene.objects if each.is_holdout or each.holdout_get(view_layer=layer)}
     for each in scene.objects:
         for modifier in each.modifiers:
-            cutter = getattr(modifier, "object", None) if modifier.type == "BOOLEAN" else None
+            cutter = modifier.object if modifier.type == "BOOLEAN" else None
             if cutter is not None and cutter.display_type in {"WIRE", "BOUNDS"}:
                 names.add(cutter.name_full)
     return frozenset(names)
