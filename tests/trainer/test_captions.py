@@ -17,12 +17,13 @@ from blendset.dataset import INDEX, Dataset
 from blendset.exr import Passes, write_passes
 from blendset.records import CameraRecord, SceneObjectRecord, SceneRecord, VisibleObject, write_json
 from blendset_trainer.captioning.english.sentences import dense_caption, short_caption
-from blendset_trainer.captioning.english.words import counted, noun_of
 from blendset_trainer.captioning.grounding import ground, nouns_in
 from blendset_trainer.captioning.metadata import Metadata
 from blendset_trainer.captioning.seeing.colours import colour_of, fair_lab
 from blendset_trainer.captioning.seeing.facts import Facts, facts_of
 from blendset_trainer.cli.main import main
+from blendset_trainer.language.grammar import counted
+from blendset_trainer.language.lexicon import noun_of
 from tests.trainer.tiny_datasets import add_picture, add_scene, make_dataset
 
 SIZE = 96

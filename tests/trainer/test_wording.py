@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from blendset_trainer.captioning.models.instructions import caption, labelled, prompt, quality
+from blendset_trainer.models.chat.instructions import caption, labelled, prompt, quality
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from textblob.en import tag
 
-from blendset_trainer.captioning.english.words import COLOURS, MATERIAL_OF, OTHER_COLOURS, singular
+from blendset_trainer.language.grammar import singular
+from blendset_trainer.language.lexicon import COLOURS, MATERIAL_OF, OTHER_COLOURS
 
 PICTURE_WORDS = frozenset(
     """

@@ -18,7 +18,7 @@ from PIL import Image
 from transformers import AutoModelForMaskGeneration
 
 from blendset.errors import BlendsetError
-from blendset_trainer.captioning.seeing.picture import Mask, bounding
+from blendset_trainer.captioning.seeing.gbuffer import Mask, bounding
 from blendset_trainer.models.loading import best_device, load_model
 from blendset_trainer.models.weights import find_model
 from blendset_trainer.scoring.transformers_scorer import ByModel

@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from blendset.errors import BlendsetError
 from blendset.naming import slug
-from blendset_trainer.captioning.models.instructions import QUALITIES, labelled, prompt, quality
 from blendset_trainer.models.chat.chat_model import ChatModel, ChatRequest, find_chat_model
+from blendset_trainer.models.chat.instructions import QUALITIES, labelled, prompt, quality
 from blendset_trainer.scoring.view_sets import set_places
 from blendset_trainer.stages.stage import Column, View
 

@@ -9,19 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from random import Random
 
-from blendset_trainer.captioning.english.mentions import PALE, VAGUE, Mention
-from blendset_trainer.captioning.english.words import (
-    COLOURS,
-    MATERIAL_OF,
-    SEVERAL,
-    counted,
-    is_mass,
-    is_plural,
-    listed,
-    plural,
-    with_article,
-)
 from blendset_trainer.captioning.seeing.facts import Facts, SurfaceFact
+from blendset_trainer.captioning.seeing.object_facts import PALE, VAGUE, Mention
+from blendset_trainer.language.grammar import SEVERAL, counted, is_mass, is_plural, listed, plural, with_article
+from blendset_trainer.language.lexicon import COLOURS, MATERIAL_OF
 
 _SHADES_OF_WOOD = {"brown": "", "orange": "", "dark brown": "dark", "beige": "light", "cream": "light"}
 """Wood is brown unless something else is said."""

@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from random import Random
 
-from blendset_trainer.captioning.english.mentions import Mention
 from blendset_trainer.captioning.english.phrases import be, coloured_surfaces, paired, seen, thing, things, together
-from blendset_trainer.captioning.english.words import listed, plural, with_article
 from blendset_trainer.captioning.seeing.facts import Facts
+from blendset_trainer.captioning.seeing.object_facts import Mention
+from blendset_trainer.language.grammar import listed, plural, with_article
 
 MOST_NAMELESS = 5
 _SIDES = {"on the left": (0.0, 0.36), "near the middle": (0.36, 0.64), "on the right": (0.64, 1.01)}

@@ -8,7 +8,6 @@ from dataclasses import replace
 from itertools import groupby
 from random import Random
 
-from blendset_trainer.captioning.english.mentions import Mention
 from blendset_trainer.captioning.english.phrases import (
     backdrop,
     be,
@@ -21,8 +20,9 @@ from blendset_trainer.captioning.english.phrases import (
     things,
     together,
 )
-from blendset_trainer.captioning.english.words import is_plural
 from blendset_trainer.captioning.seeing.facts import Facts
+from blendset_trainer.captioning.seeing.object_facts import Mention
+from blendset_trainer.language.grammar import is_plural
 
 MOST_NAMELESS = 2
 """More things without a name than this are no help to a reader."""

@@ -16,9 +16,10 @@ import pyarrow as pa
 from blendset.errors import BlendsetError
 from blendset.naming import slug
 from blendset_trainer.captioning.grounding import ground
-from blendset_trainer.captioning.models.instructions import QUALITIES, caption, facts_prompt, labelled, prompt, quality
+from blendset_trainer.captioning.models.facts_prompt import facts_prompt
 from blendset_trainer.captioning.seeing.facts import facts_of
 from blendset_trainer.models.chat.chat_model import ChatModel, ChatRequest, find_chat_model
+from blendset_trainer.models.chat.instructions import QUALITIES, caption, labelled, prompt, quality
 from blendset_trainer.scoring.view_sets import set_places
 from blendset_trainer.stages.stage import SHARE, Column, View
 

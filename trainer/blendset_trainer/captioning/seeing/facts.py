@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from blendset.exr import Passes
 from blendset.records import SceneRecord, ViewRecord
-from blendset_trainer.captioning.english.mentions import Mention, Telling, mentions
-from blendset_trainer.captioning.english.words import UNREMARKABLE, noun_of, singular
-from blendset_trainer.captioning.seeing.picture import Picture
+from blendset_trainer.captioning.seeing.gbuffer import Picture
+from blendset_trainer.captioning.seeing.object_facts import Mention, Telling, mentions
 from blendset_trainer.captioning.seeing.relations import bearers, gap
+from blendset_trainer.captioning.seeing.segments import Seen, Thing, see
 from blendset_trainer.captioning.seeing.surfaces import Surface
-from blendset_trainer.captioning.seeing.things import Seen, Thing, see
-from blendset_trainer.captioning.seeing.viewing import angle, distance, emptiness, is_colourless, light, light_side
+from blendset_trainer.captioning.seeing.viewpoint import angle, distance, emptiness, is_colourless, light, light_side
+from blendset_trainer.language.grammar import singular
+from blendset_trainer.language.lexicon import UNREMARKABLE, noun_of
 
 WORTH_NAMING, WORTH_DESCRIBING, WORTH_A_GLANCE = 0.004, 0.015, 0.007
 """The share of the picture that a thing with a name needs to be mentioned, one without, and one in a view of all."""

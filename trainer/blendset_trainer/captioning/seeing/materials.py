@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from blendset.records import SceneObjectRecord
-from blendset_trainer.captioning.english.words import MATERIAL_OF
 from blendset_trainer.captioning.seeing.colours import colour_of
-from blendset_trainer.captioning.seeing.picture import Mask, Picture
+from blendset_trainer.captioning.seeing.gbuffer import Mask, Picture
+from blendset_trainer.language.lexicon import MATERIAL_OF
 
 SAME_COLOUR = 18
 """Two medians in CIELAB's plane of colours so near are one paint in different light."""

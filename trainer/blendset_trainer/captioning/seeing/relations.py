@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from blendset_trainer.captioning.english.words import CONTAINERS
-from blendset_trainer.captioning.seeing.picture import LEVEL, Mask, Picture
+from blendset_trainer.captioning.seeing.gbuffer import LEVEL, Mask, Picture
+from blendset_trainer.captioning.seeing.segments import Thing
 from blendset_trainer.captioning.seeing.surfaces import Surface
-from blendset_trainer.captioning.seeing.things import Thing
+from blendset_trainer.language.lexicon import CONTAINERS
 
 
 def gap(one: Thing, other: Thing) -> float:

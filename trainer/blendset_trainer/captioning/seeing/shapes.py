@@ -12,7 +12,7 @@ from skimage.measure import label, regionprops
 from skimage.morphology import convex_hull_image
 
 from blendset.cameras import Array
-from blendset_trainer.captioning.seeing.picture import Mask, Picture, bounding
+from blendset_trainer.captioning.seeing.gbuffer import Mask, Picture, bounding
 
 BOXY, SOLID = 0.65, 0.55
 """The share of a box's normals that keep to its directions, and how much of its outline's hull it covers at least."""

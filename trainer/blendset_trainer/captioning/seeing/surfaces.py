@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from blendset.records import SceneObjectRecord, SceneRecord
-from blendset_trainer.captioning.english.words import noun_of
 from blendset_trainer.captioning.seeing.colours import colour_of
+from blendset_trainer.captioning.seeing.gbuffer import LEVEL, UPRIGHT, Mask, Picture
 from blendset_trainer.captioning.seeing.materials import material_of
-from blendset_trainer.captioning.seeing.picture import LEVEL, UPRIGHT, Mask, Picture
+from blendset_trainer.language.lexicon import noun_of
 
 SURFACES = frozenset("floor wall ceiling ground roof terrain".split())
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from blendset.errors import BlendsetError
-from blendset_trainer.captioning.english.words import plural, singular, with_article
-from blendset_trainer.captioning.models.instructions import without_thoughts
+from blendset_trainer.language.grammar import plural, singular, with_article
+from blendset_trainer.models.chat.instructions import without_thoughts
 from blendset_trainer.synthesis.prompts.curation import PATIENCE, Removed
 from blendset_trainer.synthesis.prompts.files import DEFORMABLE, RESTYLE, SET, SET_SIZE, Prompt
 from blendset_trainer.synthesis.prompts.grammar import Grammar, deformable, setting_of

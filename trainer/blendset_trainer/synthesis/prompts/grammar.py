@@ -14,14 +14,8 @@ from random import Random
 
 from blendset.errors import BlendsetError
 from blendset.options import REQUIRED, option, read_toml, structure
-from blendset_trainer.captioning.english.words import (
-    COLOURS,
-    MATERIAL_OF,
-    OTHER_COLOURS,
-    listed,
-    singular,
-    with_article,
-)
+from blendset_trainer.language.grammar import listed, singular, with_article
+from blendset_trainer.language.lexicon import COLOURS, MATERIAL_OF, OTHER_COLOURS
 from blendset_trainer.synthesis.prompts.files import DEFORMABLE, GRAMMAR, RESTYLE, SET, SET_SIZE, Prompt
 from blendset_trainer.synthesis.prompts.subjects import Subject
 

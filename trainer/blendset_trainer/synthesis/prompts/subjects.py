@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
-from blendset_trainer.captioning.english.words import noun_of
+from blendset_trainer.language.lexicon import noun_of
 from blendset_trainer.selection.files import read_chosen
 from blendset_trainer.stages.tables import captions, index_table
 from blendset_trainer.synthesis.prompts.files import CAPTIONS, TEXT_TO_IMAGE, VIEW, Prompt

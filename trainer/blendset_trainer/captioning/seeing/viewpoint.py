@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from skimage.color import rgb2lab
 
 from blendset_trainer.captioning.seeing.colours import COOL_CHROMA
-from blendset_trainer.captioning.seeing.picture import Mask, Picture
-from blendset_trainer.captioning.seeing.things import Thing
+from blendset_trainer.captioning.seeing.gbuffer import Mask, Picture
+from blendset_trainer.captioning.seeing.segments import Thing
 
 WARM_CHROMA = 16
 """What is less colourful may be white in warm light."""

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from blendset.cameras import Array
 from blendset.exr import Passes
 from blendset.records import SceneObjectRecord, SceneRecord, ViewRecord
-from blendset_trainer.captioning.english.words import noun_of
+from blendset_trainer.captioning.seeing.gbuffer import Mask, Picture, bounding, picture_of
 from blendset_trainer.captioning.seeing.materials import material_of, painted_colour
-from blendset_trainer.captioning.seeing.picture import Mask, Picture, bounding, picture_of
 from blendset_trainer.captioning.seeing.shapes import SLABS, Shape, shape_of
 from blendset_trainer.captioning.seeing.surfaces import Surface, is_surface, surfaces_of
+from blendset_trainer.language.lexicon import noun_of
 
 BODY = 0.6
 """The share of a thing's pixels that makes one of its objects its body."""

@@ -12,11 +12,11 @@ from itertools import groupby
 
 import numpy as np
 
-from blendset_trainer.captioning.english.words import SEE_THROUGH
 from blendset_trainer.captioning.seeing.relations import hangs_on_wall, relation
+from blendset_trainer.captioning.seeing.segments import Seen, Thing, are_alike
 from blendset_trainer.captioning.seeing.shapes import SLABS
 from blendset_trainer.captioning.seeing.surfaces import Surface
-from blendset_trainer.captioning.seeing.things import Seen, Thing, are_alike
+from blendset_trainer.language.lexicon import SEE_THROUGH
 
 MANY_ALIKE = 5
 """So many that are alike are told as such in a view of the scene."""

@@ -6,14 +6,9 @@ answer that does not hold what was asked for stays empty.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from importlib.resources import files
 
-from blendset_trainer.stages.stage import View
-
 QUALITIES = ("1", "2", "3", "4", "5", "unparsable")
-LEAST_SHARE = 0.005
-"""Of the picture: smaller things are not worth a word in a prompt."""
 _THOUGHT = re.compile(r"<think>.*?(</think>|\Z)", re.DOTALL)
 _SCORE = re.compile(r"\bscore\W{1,6}([1-5])(?![.,]?\d)", re.IGNORECASE)
 _OPENING = re.compile(r"^\W*(?:[\w ]{0,20}caption|answer)\s*:\s*", re.IGNORECASE)
@@ -22,29 +17,8 @@ _QUOTES = "\"'“”‘’`* "
 
 def prompt(*names: str) -> str:
     """The text of prompt files, one after another."""
-    folder = files("blendset_trainer.captioning.models") / "prompts"
+    folder = files("blendset_trainer.models.chat") / "prompts"
     return "\n\n".join((folder / f"{name}.txt").read_text("utf-8").strip() for name in names)
-
-
-def facts_prompt(views: Sequence[View]) -> str:
-    """What the id pass knows to be in these views, as an addition to a prompt; "" where nothing has a label."""
-    shares: dict[str, float] = {}
-    for view in views:
-        for label, share in _label_shares(view).items():
-            shares[label] = max(share, shares.get(label, 0.0))
-    things = sorted(shares, key=lambda label: (-shares[label], label))
-    if not things:
-        return ""
-    listed = ", ".join(f"{label} ({shares[label]:.0%})" for label in things)
-    return prompt("facts").format(subject=views[0].record.subject_label or "the whole scene", things=listed)
-
-
-def _label_shares(view: View) -> dict[str, float]:
-    shares: dict[str, float] = {}
-    for each in view.record.visible_objects:
-        if each.label:
-            shares[each.label] = shares.get(each.label, 0.0) + each.share
-    return {label: share for label, share in shares.items() if share >= LEAST_SHARE}
 
 
 def without_thoughts(reply: str) -> str:
