@@ -24,7 +24,7 @@ from report import keep, table
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from blendset_trainer.diffusion.shared_attention import ViewSets, places, shared_attention
+from blendset_trainer.diffusion.shared_attention import ViewSets, rotary_positions, shared_attention
 from blendset_trainer.models.loading import best_device
 
 TEXTS, HEAD_WIDTH = 512, 128
@@ -95,7 +95,7 @@ def inputs(
         "encoder_hidden_states": torch.randn(pictures, TEXTS, config.joint_attention_dim).to(device, dtype),
         "pooled_projections": torch.randn(pictures, config.pooled_projection_dim).to(device, dtype),
         "timestep": torch.full((pictures,), 0.5, device=device),
-        "img_ids": places(*grid).to(device),
+        "img_ids": rotary_positions(*grid).to(device),
         "txt_ids": torch.zeros(TEXTS, 3, device=device),
         "return_dict": False,
     }
@@ -134,7 +134,7 @@ def settle(device: torch.device) -> None:
 def keys_of(views: ViewSets, tokens: int) -> dict[str, int]:
     """How many keys a picture's token is held against."""
     own, others = TEXTS + tokens, tokens * len(views.slots)
-    seen = sum(len(each) for each in views.seen_tokens(tokens)[0])
+    seen = sum(len(each) for each in views.visible_tokens(tokens)[0])
     return {
         APART: own,
         "foreground, gathered": own + seen,
@@ -174,7 +174,7 @@ class _ProjectingAnew:
             return getattr(attn, norm)(projected) if norm else projected  # type: ignore[no-any-return]
 
         picture = hidden_states[:, -self._tokens :]
-        rolled = [self._views.beside(picture, slot) for slot in self._views.slots]
+        rolled = [self._views.align_to_slot(picture, slot) for slot in self._views.slots]
         query = heads(hidden_states, "to_q", "norm_q")
         keys = [heads(states, "to_k", "norm_k") for states in (hidden_states, *rolled)]
         values = [heads(states, "to_v") for states in (hidden_states, *rolled)]
@@ -183,7 +183,7 @@ class _ProjectingAnew:
             keys.insert(0, heads(encoder_hidden_states, "add_k_proj", "norm_added_k"))
             values.insert(0, heads(encoder_hidden_states, "add_v_proj"))
         device = hidden_states.device
-        slots = torch.cat([places(*self._views.grid, slot).to(device) for slot in self._views.slots])
+        slots = torch.cat([rotary_positions(*self._views.grid, slot).to(device) for slot in self._views.slots])
         rotary = [torch.cat(each) for each in zip(image_rotary_emb, self._rotary(slots), strict=True)]
         query, key = apply_rotary_emb(query, image_rotary_emb), apply_rotary_emb(torch.cat(keys, dim=2), rotary)
         mask = self._mask(query)

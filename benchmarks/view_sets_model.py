@@ -23,7 +23,7 @@ from blendset.correspondence import ViewGeometry
 from blendset.options import REQUIRED, option
 from blendset_trainer.diffusion.families.flux import pack_latents
 from blendset_trainer.diffusion.noise import FlowAxis, add_noise, compute_target
-from blendset_trainer.diffusion.shared_attention import places
+from blendset_trainer.diffusion.shared_attention import rotary_positions
 from blendset_trainer.synthesis.view_sets import disparity
 from blendset_trainer.training.draws import generator
 
@@ -164,7 +164,7 @@ def flow_loss(pipeline: FluxControlPipeline, clean: Tensor, depth: Tensor, rando
         timestep=level,
         encoder_hidden_states=captions["prompt_embeds"],
         pooled_projections=captions["pooled_prompt_embeds"],
-        img_ids=places(clean.shape[2] // 2, clean.shape[3] // 2),
+        img_ids=rotary_positions(clean.shape[2] // 2, clean.shape[3] // 2),
         txt_ids=torch.zeros(1, 3),
         return_dict=False,
     )[0]

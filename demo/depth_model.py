@@ -26,7 +26,7 @@ from blendset.quality import LUMA
 from blendset.records import ViewRecord
 from blendset_trainer.diffusion.families.flux import pack_latents
 from blendset_trainer.diffusion.noise import FlowAxis, add_noise, compute_target
-from blendset_trainer.diffusion.shared_attention import places
+from blendset_trainer.diffusion.shared_attention import rotary_positions
 from blendset_trainer.synthesis.view_sets import disparity
 from parts import COLOURS, END, PAD, SPECIAL, START, autoencoder, text_encoder, tokenizer
 
@@ -111,7 +111,7 @@ def train(pipeline: diffusers.FluxControlPipeline, captions: list[str], pictures
             timestep=level,
             encoder_hidden_states=said[caption],
             pooled_projections=pooled[caption],
-            img_ids=places(rows // 2, columns // 2),
+            img_ids=rotary_positions(rows // 2, columns // 2),
             txt_ids=places_of_words,
             return_dict=False,
         )[0]

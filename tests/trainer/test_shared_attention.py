@@ -18,7 +18,7 @@ from torch import Tensor
 from blendset.errors import BlendsetError
 from blendset_trainer.diffusion.families import Conditions, Family
 from blendset_trainer.diffusion.lora import add_lora
-from blendset_trainer.diffusion.shared_attention import ViewSets, labels_of, places, shared_attention
+from blendset_trainer.diffusion.shared_attention import ViewSets, label_tokens, rotary_positions, shared_attention
 from blendset_trainer.diffusion.shared_attention.processor import SharedAttnProcessor
 from tests.trainer.tiny_pipelines import PIXELS, Make, maker
 from tests.trainer.tiny_training import DEVICE, load
@@ -70,7 +70,7 @@ def flux(double: int, single: int) -> Layer:
 
     def call(model: Any, pictures: Tensor, texts: Tensor) -> Any:
         block = [*model.transformer_blocks, *model.single_transformer_blocks][0]
-        rotary = model.pos_embed(torch.cat([torch.zeros(TEXTS, 3), places(*GRID)]))
+        rotary = model.pos_embed(torch.cat([torch.zeros(TEXTS, 3), rotary_positions(*GRID)]))
         return block(pictures, texts, torch.ones(len(pictures), CHANNELS).to(pictures), rotary)
 
     return Layer(denoiser, call)
@@ -260,7 +260,7 @@ def test_what_flux_sees_of_the_others_lies_below() -> None:
     both = ViewSets(torch.ones(1, 2, *GRID, dtype=torch.long), GRID)
     shared, _ = layer(pictures[:2], texts[:2], both)
     block = layer.denoiser.transformer_blocks[0]
-    rotary = layer.denoiser.pos_embed(torch.cat([torch.zeros(TEXTS, 3), places(2 * GRID[0], GRID[1])]))
+    rotary = layer.denoiser.pos_embed(torch.cat([torch.zeros(TEXTS, 3), rotary_positions(2 * GRID[0], GRID[1])]))
     with torch.no_grad():
         canvas = torch.cat([pictures[:1], pictures[1:2]], dim=1)
         _, tall = block(canvas, texts[:1], torch.ones(1, CHANNELS).to(texts), rotary)
@@ -398,18 +398,18 @@ def test_a_token_shows_what_fills_half_of_it() -> None:
     ids[0, 0, 2] = LAMP  # a quarter of the second
     ids[0, 2:, :2] = CHAIR
     ids[0, 3, 1] = LAMP  # a quarter of the third; the chair has the rest
-    assert labels_of(ids, (2, 2)).tolist() == [[[CHAIR, 0], [CHAIR, 0]]]
-    assert labels_of(ids, (2, 2), share=0.0).tolist() == [[[CHAIR, LAMP], [CHAIR, 0]]]
+    assert label_tokens(ids, (2, 2)).tolist() == [[[CHAIR, 0], [CHAIR, 0]]]
+    assert label_tokens(ids, (2, 2), share=0.0).tolist() == [[[CHAIR, LAMP], [CHAIR, 0]]]
 
 
 def test_coarser_layers_see_pooled_objects() -> None:
     ids = torch.zeros(1, 2, 20, 12, dtype=torch.long)
     ids[0, 1, :8, :4] = CHAIR
     views = ViewSets(ids, (5, 3))
-    assert views.seen_tokens(15)[0][0].tolist() == [0, 3]
-    assert views.seen_tokens(6)[0][0].tolist() == [0]  # of 3 x 2
+    assert views.visible_tokens(15)[0][0].tolist() == [0, 3]
+    assert views.visible_tokens(6)[0][0].tolist() == [0]  # of 3 x 2
     with pytest.raises(BlendsetError, match="has 7 tokens, which no halving of a grid of 5 x 3 gives; give the grid"):
-        views.seen_tokens(7)
+        views.visible_tokens(7)
 
 
 # ---- in and out ------------------------------------------------------------------------------------------------------

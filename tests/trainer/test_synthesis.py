@@ -20,7 +20,7 @@ from blendset_trainer.stages.executors.local import LocalExecutor
 from blendset_trainer.stages.tables import captions, index_table
 from blendset_trainer.synthesis.engine import synthesize
 from blendset_trainer.synthesis.prompts.files import read_prompts
-from blendset_trainer.synthesis.text_to_image import TextToImage, wanted_pictures
+from blendset_trainer.synthesis.text_to_image import TextToImage, request_images
 from blendset_trainer.synthetic_views import SYNTHESIS, has_camera, read_synthesis
 from tests.trainer.tiny_datasets import thirty_views
 from tests.trainer.tiny_pipelines import KINDS, PIXELS, Make, maker
@@ -115,16 +115,16 @@ def test_processes_make_the_same_bytes(pipeline: Make, dataset: Dataset, tmp_pat
 class Short(TextToImage):
     """A device on which two pictures at once are one too many."""
 
-    def pictures(self, dataset: Dataset, batch: Any) -> Any:
+    def generate(self, dataset: Dataset, batch: Any) -> Any:
         if len(batch) > 1:
             torch.empty(1 << 60)  # for which no device has room
-        return super().pictures(dataset, batch)
+        return super().generate(dataset, batch)
 
 
 def test_a_batch_that_is_too_large_is_halved(pipeline: Make, dataset: Dataset) -> None:
     generator = generator_of(str(pipeline("stable_diffusion")), 2)
     wanted = list(
-        wanted_pictures(Short(generator, PIXELS, PIXELS), [(view, "a chair") for view in dataset.views()], 1, 0)
+        request_images(Short(generator, PIXELS, PIXELS), [(view, "a chair") for view in dataset.views()], 1, 0)
     )
     report = synthesize(dataset, Short(generator, PIXELS, PIXELS), wanted, LocalExecutor(), 4)
     assert (report.made, report.failed) == (3, {})
@@ -152,8 +152,8 @@ def test_too_little_memory_is_told_from_other_errors(error: Exception, is_that: 
 class Broken(TextToImage):
     """The first picture is not finite, the second black."""
 
-    def pictures(self, dataset: Dataset, batch: Any) -> Any:
-        pictures = np.array(super().pictures(dataset, batch))
+    def generate(self, dataset: Dataset, batch: Any) -> Any:
+        pictures = np.array(super().generate(dataset, batch))
         pictures[0], pictures[1] = np.nan, 0
         return list(pictures)
 
@@ -161,7 +161,7 @@ class Broken(TextToImage):
 def test_what_is_no_picture_is_said_and_the_others_go_on(pipeline: Make, dataset: Dataset) -> None:
     broken = Broken(generator_of(str(pipeline("stable_diffusion")), 2), PIXELS, PIXELS)
     captioned = [(view, "a chair") for view in dataset.views()]
-    report = synthesize(dataset, broken, list(wanted_pictures(broken, captioned, 1, 0)), LocalExecutor(), 4)
+    report = synthesize(dataset, broken, list(request_images(broken, captioned, 1, 0)), LocalExecutor(), 4)
     assert report.made == 1
     first, second = report.failed.values()
     assert "is not finite; use --precision" in first
@@ -171,7 +171,7 @@ def test_what_is_no_picture_is_said_and_the_others_go_on(pipeline: Make, dataset
 def test_variants_are_drawn_one_by_one_where_there_is_no_room_for_more(pipeline: Make, dataset: Dataset) -> None:
     short = Short(generator_of(str(pipeline("stable_diffusion")), 2), PIXELS, PIXELS)
     captioned = [(view, "a chair") for view in dataset.views()]
-    report = synthesize(dataset, short, list(wanted_pictures(short, captioned, 3, 0)), LocalExecutor(), 1)
+    report = synthesize(dataset, short, list(request_images(short, captioned, 3, 0)), LocalExecutor(), 1)
     assert (report.made, report.failed, report.notes) == (9, {}, ())
 
 

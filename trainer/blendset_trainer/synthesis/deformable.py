@@ -24,9 +24,9 @@ from blendset.tokens import Grid
 from blendset_trainer.cli.commands.synthesize import generator_from
 from blendset_trainer.cli.parser import UsageError
 from blendset_trainer.diffusion.pipelines import ByPipeline, for_each, noise_generators, refuse_overlong, refuse_sides
-from blendset_trainer.synthesis.engine import Batch, Picture, Wanted, drawn_in_groups
+from blendset_trainer.synthesis.engine import GeneratedImage, RequestBatch, ViewRequest, generate_by_group
 from blendset_trainer.synthesis.prompts.files import DEFORMABLE, SET, Prompt, read_prompts
-from blendset_trainer.synthesis.requests import Asked, unseen, wanted_view
+from blendset_trainer.synthesis.requests import SynthesisRequest, blank_parent, make_view_request
 from blendset_trainer.synthesis.subject_attention import FollowedSubject, word_tokens
 
 JOB = "deformable"
@@ -43,13 +43,13 @@ class Deformable(ByPipeline):
     width: int | None = None
     height: int | None = None
 
-    def pictures(self, dataset: Dataset, batch: Batch) -> Sequence[Picture | BlendsetError]:
-        return drawn_in_groups(batch, self._drawn)
+    def generate(self, dataset: Dataset, batch: RequestBatch) -> Sequence[GeneratedImage | BlendsetError]:
+        return generate_by_group(batch, self._drawn)
 
     @torch.no_grad()
-    def _drawn(self, wanted: Sequence[Wanted]) -> list[Picture]:
+    def _drawn(self, wanted: Sequence[ViewRequest]) -> list[GeneratedImage]:
         """The pictures of one set."""
-        prompts = [each.made.prompt for each in wanted]
+        prompts = [each.record.prompt for each in wanted]
         if len(prompts) < 2:
             raise BlendsetError(f"The set of '{prompts[0][:40]}...' has one prompt; give it several, with one 'set'.")
         for fault in filter(None, refuse_overlong(self._pipeline, prompts)):
@@ -62,7 +62,7 @@ class Deformable(ByPipeline):
                     prompt=prompts,
                     height=height,
                     width=width,
-                    generator=noise_generators([each.made.seed for each in wanted]),
+                    generator=noise_generators([each.record.seed for each in wanted]),
                     callback_on_step_end=followed,
                     output_type="np",
                     **for_each(self._options, len(prompts)),
@@ -88,21 +88,21 @@ class Deformable(ByPipeline):
         return height // pixels, width // pixels
 
 
-def wanted_sets(synthesizer: Deformable, prompts: Iterable[Prompt], variants: int, seed: int) -> Iterator[Wanted]:
+def request_sets(synthesizer: Deformable, prompts: Iterable[Prompt], variants: int, seed: int) -> Iterator[ViewRequest]:
     """A picture of each prompt in each of `variants` sets; every set shows an individual of its own."""
     size = {"width": synthesizer.width, "height": synthesizer.height}
     for (label, _), group in groupby(prompts, key=lambda each: (each.label, each.parts.get(SET, each.prompt))):
         texts = [each.prompt for each in group]
         for variant in range(variants):
             settings = {"set": texts, "variant": variant, **size}
-            asked = Asked(JOB, (), "", synthesizer.generator, seed, settings)
+            asked = SynthesisRequest(JOB, (), "", synthesizer.generator, seed, settings)
             subject = f"{slug(label, 28)}-{asked.digest}"
             for number, text in enumerate(texts):
-                wanted = wanted_view(asked, unseen(SCENE, label), number, subject=subject)
-                yield replace(wanted, made=replace(wanted.made, prompt=text))
+                wanted = make_view_request(asked, blank_parent(SCENE, label), number, subject=subject)
+                yield replace(wanted, record=replace(wanted.record, prompt=text))
 
 
-def planned(arguments: argparse.Namespace, dataset: Dataset) -> tuple[Deformable, list[Wanted], list[str]]:
+def plan_deformable(arguments: argparse.Namespace, dataset: Dataset) -> tuple[Deformable, list[ViewRequest], list[str]]:
     """What `blendset synthesize --job deformable` asks for."""
     if arguments.prompts is None:
         raise UsageError("There is nothing to ask for; give --prompts FILE, of 'blendset prompts --kind deformable'.")
@@ -118,7 +118,7 @@ def planned(arguments: argparse.Namespace, dataset: Dataset) -> tuple[Deformable
     if not dataset.scene_path(SCENE).exists():
         write_json(dataset.scene_path(SCENE), _NOWHERE)
     synthesizer = Deformable(generator, arguments.width, arguments.height)
-    return synthesizer, list(wanted_sets(synthesizer, prompts, arguments.variants, arguments.seed)), []
+    return synthesizer, list(request_sets(synthesizer, prompts, arguments.variants, arguments.seed)), []
 
 
 _NOWHERE = SceneRecord(

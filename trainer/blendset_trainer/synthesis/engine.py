@@ -25,7 +25,7 @@ from blendset_trainer.models.memory import within_memory
 from blendset_trainer.stages.executors.task import Executor, ShardResult
 from blendset_trainer.synthetic_views import SYNTHESIS, SynthesisRecord, has_camera, unknown_camera
 
-Picture = NDArray[np.float32]
+GeneratedImage = NDArray[np.float32]
 """(height, width, 3), sRGB in 0..1."""
 TOO_LARGE = "make smaller pictures, or fewer in a set"
 FLAT = 1 / 255
@@ -33,14 +33,14 @@ FLAT = 1 / 255
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ViewRequest:
     """A picture to be made: its view, but for the files, and how it is made. It keeps the passes of view `passes_of`.
 
     Pictures of one `group` are made together or not at all.
     """
 
     view: ViewRecord
-    made: SynthesisRecord
+    record: SynthesisRecord
     group: str
     passes_of: str = ""
 
@@ -52,7 +52,7 @@ class Wanted:
         return hash(self.view_id)
 
 
-Batch = tuple[Wanted, ...]
+RequestBatch = tuple[ViewRequest, ...]
 
 
 class Synthesizer(Protocol):
@@ -65,18 +65,18 @@ class Synthesizer(Protocol):
     def setup(self) -> None:
         """Once per process, before the first pictures."""
 
-    def pictures(self, dataset: Dataset, batch: Batch) -> Sequence[Picture | BlendsetError]:
+    def generate(self, dataset: Dataset, batch: RequestBatch) -> Sequence[GeneratedImage | BlendsetError]:
         """A picture for each that is wanted, or why there is none."""
 
 
 @dataclass(frozen=True)
-class Synthesis:
+class SynthesisTask:
     """A synthesizer and the dataset that it adds to; see `executors.task.Task`."""
 
     dataset: Dataset
     stage: Synthesizer
 
-    def compute(self, batch: Batch) -> ShardResult:
+    def compute(self, batch: RequestBatch) -> ShardResult:
         """Make and write what of a batch is not there yet."""
         missing = [wanted for wanted in batch if not self.dataset.has_view(wanted.view.scene, wanted.view_id)]
         if not missing:
@@ -84,10 +84,10 @@ class Synthesis:
         failed: dict[str, str] = {}
         notes: list[str] = []
         pictures = within_memory(
-            lambda some: self.stage.pictures(self.dataset, tuple(some)), batch, _group_of, TOO_LARGE, notes
+            lambda some: self.stage.generate(self.dataset, tuple(some)), batch, _group_of, TOO_LARGE, notes
         )
         made = list(zip(batch, pictures, strict=True))
-        faults = {wanted.group: fault for wanted, picture in made[::-1] if (fault := fault_of(wanted, picture))}
+        faults = {wanted.group: fault for wanted, picture in made[::-1] if (fault := find_fault(wanted, picture))}
         for wanted, picture in made:
             if wanted in missing and wanted.group in faults:
                 failed[wanted.view_id] = str(faults[wanted.group])
@@ -95,7 +95,7 @@ class Synthesis:
                 self._write(wanted, picture)
         return ShardResult(len(batch), failed, tuple(notes))
 
-    def _write(self, wanted: Wanted, picture: Picture) -> None:
+    def _write(self, wanted: ViewRequest, picture: GeneratedImage) -> None:
         """The view's files, its record last."""
         levels = np.rint(picture.clip(0, 1) * 255).astype(np.uint8)
         view = wanted.view
@@ -103,50 +103,50 @@ class Synthesis:
             view = replace(view, camera=unknown_camera(levels.shape[1], levels.shape[0]))
         png = io.BytesIO()
         Image.fromarray(levels).save(png, "PNG")
-        payload = {RGB: png.getvalue(), SYNTHESIS: canonical_json(wanted.made)}
+        payload = {RGB: png.getvalue(), SYNTHESIS: canonical_json(wanted.record)}
         if wanted.passes_of:
             payload[PASSES] = (self.dataset.view_folder(view.scene, wanted.passes_of) / PASSES).read_bytes()
         self.dataset.write_view(replace(view, statistics=as_figures(measure(levels @ LUMA, None))), payload)
 
 
-def fault_of(wanted: Wanted, picture: Picture | BlendsetError) -> BlendsetError | None:
+def find_fault(request: ViewRequest, image: GeneratedImage | BlendsetError) -> BlendsetError | None:
     """Why there is no picture, or why it cannot be used at all."""
-    if isinstance(picture, BlendsetError):
-        return picture
-    size = wanted.view.camera.height, wanted.view.camera.width
-    if has_camera(wanted.view.camera) and picture.shape[:2] != size:
+    if isinstance(image, BlendsetError):
+        return image
+    size = request.view.camera.height, request.view.camera.width
+    if has_camera(request.view.camera) and image.shape[:2] != size:
         what = f"is not {size[1]} x {size[0]} pixels, as its render is; render at a size that the model makes"
-    elif not np.isfinite(picture).all():
+    elif not np.isfinite(image).all():
         what = "is not finite; use --precision fp32 or bf16"
-    elif np.ptp(picture) < FLAT:
+    elif np.ptp(image) < FLAT:
         what = "is of one colour, as a safety checker or an overflow makes it; try another seed, prompt or precision"
     else:
         return None
-    return BlendsetError(f"What {wanted.made.model} made for {wanted.view_id} {what}.")
+    return BlendsetError(f"What {request.record.model} made for {request.view_id} {what}.")
 
 
-def drawn_in_groups(
-    batch: Batch, draw: Callable[[Sequence[Wanted]], Sequence[Picture]]
-) -> list[Picture | BlendsetError]:
+def generate_by_group(
+    batch: RequestBatch, generate_group: Callable[[Sequence[ViewRequest]], Sequence[GeneratedImage]]
+) -> list[GeneratedImage | BlendsetError]:
     """The pictures of each group, drawn by itself, or for each of its members why there are none."""
-    made: list[Picture | BlendsetError] = []
+    made: list[GeneratedImage | BlendsetError] = []
     for _, group in groupby(batch, key=_group_of):
         members = list(group)
         try:
-            made += within_memory(draw, members, _group_of, TOO_LARGE, [])
+            made += within_memory(generate_group, members, _group_of, TOO_LARGE, [])
         except BlendsetError as error:
             made += [error] * len(members)
     return made
 
 
-def _group_of(wanted: Wanted) -> str:
+def _group_of(wanted: ViewRequest) -> str:
     return wanted.group
 
 
-def batches(wanted: Sequence[Wanted], size: int) -> list[Batch]:
+def batch_requests(requests: Sequence[ViewRequest], size: int) -> list[RequestBatch]:
     """Batches of at least `size` pictures (the last may have fewer); groups stay whole."""
-    found: list[Batch] = []
-    for _, group in groupby(wanted, key=_group_of):
+    found: list[RequestBatch] = []
+    for _, group in groupby(requests, key=_group_of):
         if found and len(found[-1]) < size:
             found[-1] += tuple(group)
         else:
@@ -167,21 +167,23 @@ class SynthesisReport:
 def synthesize(
     dataset: Dataset,
     synthesizer: Synthesizer,
-    wanted: Sequence[Wanted],
+    requests: Sequence[ViewRequest],
     executor: Executor,
-    size: int,
+    batch_size: int,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> SynthesisReport:
     """Make what is wanted, `size` pictures at once, and bring the index up to date; safe to interrupt and run again."""
-    wanted = list({each.view_id: each for each in wanted}.values())  # what is asked for twice is the same view
-    there = {each.view_id for each in wanted if dataset.has_view(each.view.scene, each.view_id)}
-    todo = [batch for batch in batches(wanted, size) if not there.issuperset(each.view_id for each in batch)]
+    requests = list({each.view_id: each for each in requests}.values())  # what is asked for twice is the same view
+    there = {each.view_id for each in requests if dataset.has_view(each.view.scene, each.view_id)}
+    todo = [
+        batch for batch in batch_requests(requests, batch_size) if not there.issuperset(each.view_id for each in batch)
+    ]
     failed: dict[str, str] = {}
     notes: dict[str, None] = {}
-    done, total = len(wanted) - sum(map(len, todo)), len(wanted)
+    done, total = len(requests) - sum(map(len, todo)), len(requests)
     on_progress(done, total)
     try:
-        for each in executor.run(Synthesis(dataset, synthesizer), todo) if todo else ():
+        for each in executor.run(SynthesisTask(dataset, synthesizer), todo) if todo else ():
             done += each.views
             failed |= each.unreadable
             notes |= dict.fromkeys(each.notes)

@@ -26,9 +26,9 @@ from blendset.records import ViewRecord, read_record
 from blendset_trainer.cli.commands.synthesize import generator_from
 from blendset_trainer.diffusion.pipelines import ByPipeline, asked_sides, noise_generators
 from blendset_trainer.stages.stage import View
-from blendset_trainer.synthesis.engine import Batch, Picture, Wanted, drawn_in_groups
-from blendset_trainer.synthesis.parents import parent_views
-from blendset_trainer.synthesis.requests import Asked, seed_of, wanted_view
+from blendset_trainer.synthesis.engine import GeneratedImage, RequestBatch, ViewRequest, generate_by_group
+from blendset_trainer.synthesis.parents import load_parents
+from blendset_trainer.synthesis.requests import SynthesisRequest, derive_seed, make_view_request
 
 JOB = "novel-views"
 BACKGROUNDS = {"grey": 127, "white": 255}
@@ -103,16 +103,16 @@ class NovelViews(ByPipeline):
                 "makes several views of one."
             )
 
-    def pictures(self, dataset: Dataset, batch: Batch) -> Sequence[Picture | BlendsetError]:
-        return drawn_in_groups(batch, lambda members: self._drawn(dataset, members[0]))
+    def generate(self, dataset: Dataset, batch: RequestBatch) -> Sequence[GeneratedImage | BlendsetError]:
+        return generate_by_group(batch, lambda members: self._drawn(dataset, members[0]))
 
     @torch.no_grad()
-    def _drawn(self, dataset: Dataset, first: Wanted) -> list[Picture]:
+    def _drawn(self, dataset: Dataset, first: ViewRequest) -> list[GeneratedImage]:
         """The views of one sheet."""
-        square = Image.fromarray(self._subject(dataset, first.view.scene, first.made.parents[0]))
+        square = Image.fromarray(self._subject(dataset, first.view.scene, first.record.parents[0]))
         with torch.random.fork_rng():
-            torch.manual_seed(first.made.seed)  # Zero123++ takes the noise of its reference from nowhere else
-            generator = noise_generators([first.made.seed])
+            torch.manual_seed(first.record.seed)  # Zero123++ takes the noise of its reference from nowhere else
+            generator = noise_generators([first.record.seed])
             answer = self._pipeline(image=square, generator=generator[0], output_type="np", **self._options)[0]
         return cut(np.reshape(answer, (-1, *np.shape(answer)[-3:])), self.sheet)
 
@@ -136,7 +136,7 @@ def cut_out(rgb: NDArray[np.uint8], mask: NDArray[np.bool_], background: int) ->
     return square
 
 
-def cut(pictures: NDArray[np.float32], sheet: Sheet) -> list[Picture]:
+def cut(pictures: NDArray[np.float32], sheet: Sheet) -> list[GeneratedImage]:
     """The views of a sheet, row by row, from pictures (N, H, W, 3): one sheet, or the views already."""
     if len(pictures) == sheet.rows * sheet.columns:
         return list(pictures)
@@ -150,21 +150,27 @@ def cut(pictures: NDArray[np.float32], sheet: Sheet) -> list[Picture]:
     return list(cells.swapaxes(1, 2).reshape(-1, height // sheet.rows, width // sheet.columns, 3))
 
 
-def wanted_sheets(synthesizer: NovelViews, parents: Sequence[ViewRecord], variants: int, seed: int) -> Iterator[Wanted]:
+def request_sheets(
+    synthesizer: NovelViews, parents: Sequence[ViewRecord], variants: int, seed: int
+) -> Iterator[ViewRequest]:
     """The views of `variants` sheets of each parent; those of a sheet are a view set and have one seed."""
     settings = {"layout": str(synthesizer.sheet), "background": synthesizer.background, **synthesizer.size}
     for parent in parents:
         for variant in range(variants):
-            asked = Asked(JOB, (parent.view_id,), "", synthesizer.generator, seed, settings | {"variant": variant})
+            asked = SynthesisRequest(
+                JOB, (parent.view_id,), "", synthesizer.generator, seed, settings | {"variant": variant}
+            )
             for number, angles in enumerate(synthesizer.sheet.seen_from(parent)):
-                yield wanted_view(asked, parent, number, seed=seed_of(asked, 0), **angles)
+                yield make_view_request(asked, parent, number, seed=derive_seed(asked, 0), **angles)
 
 
-def planned(arguments: argparse.Namespace, dataset: Dataset) -> tuple[NovelViews, list[Wanted], list[str]]:
+def plan_novel_views(
+    arguments: argparse.Namespace, dataset: Dataset
+) -> tuple[NovelViews, list[ViewRequest], list[str]]:
     """What `blendset synthesize --job novel-views` asks for, and whether some views cannot be begun with."""
     sheet = sheet_of(arguments.model, arguments.layout)
     synthesizer = NovelViews(generator_from(arguments), sheet, arguments.background, arguments.width, arguments.height)
-    views = parent_views(dataset, arguments.selection)
+    views = load_parents(dataset, arguments.selection)
     parents = [view for view in views if view.subject and PASSES in view.files]
     if not parents:
         raise BlendsetError(f"No view of {dataset.root} has a subject and its mask; render some, or choose others.")
@@ -172,4 +178,4 @@ def planned(arguments: argparse.Namespace, dataset: Dataset) -> tuple[NovelViews
     left_out = (
         [f"{without} of {len(views)} views have no subject or no mask of it, and are left out."] if without else []
     )
-    return synthesizer, list(wanted_sheets(synthesizer, parents, arguments.variants, arguments.seed)), left_out
+    return synthesizer, list(request_sheets(synthesizer, parents, arguments.variants, arguments.seed)), left_out

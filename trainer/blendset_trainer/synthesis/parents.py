@@ -14,7 +14,7 @@ from blendset_trainer.stages.tables import captions, index_table
 from blendset_trainer.synthetic_views import SYNTHETIC
 
 
-def parent_views(dataset: Dataset, selection: str = "") -> list[ViewRecord]:
+def load_parents(dataset: Dataset, selection: str = "") -> list[ViewRecord]:
     """The views that are not synthesized themselves, all or those of a selection; BlendsetError where there is none."""
     chosen = set(read_chosen(dataset, selection)["view_id"].to_pylist()) if selection else None
     views = [view for view in dataset.views() if view.source != SYNTHETIC]
@@ -25,12 +25,12 @@ def parent_views(dataset: Dataset, selection: str = "") -> list[ViewRecord]:
     return views
 
 
-def captioned_views(dataset: Dataset, selection: str, form: str) -> list[tuple[ViewRecord, str]]:
+def load_captioned_parents(dataset: Dataset, selection: str, form: str) -> list[tuple[ViewRecord, str]]:
     """Parents with their caption of a form ("short", "dense"), else the index's own; BlendsetError where none has."""
     index = index_table(dataset)
     texts = pc.coalesce(captions(dataset, index, (form,))[form], index["caption"].cast(pa.string()))
     said = dict(zip(index["view_id"].to_pylist(), texts.to_pylist(), strict=True))
-    found = [(view, caption) for view in parent_views(dataset, selection) if (caption := said.get(view.view_id))]
+    found = [(view, caption) for view in load_parents(dataset, selection) if (caption := said.get(view.view_id))]
     if not found:
         raise BlendsetError(f"No view of {dataset.root} has a caption; run 'blendset caption {dataset.root}' first.")
     return found

@@ -11,12 +11,12 @@ from blendset.files import sha256_bytes
 from blendset.naming import slug
 from blendset.records import ViewRecord, canonical_json
 from blendset_trainer.diffusion.pipelines import Generator
-from blendset_trainer.synthesis.engine import Wanted
+from blendset_trainer.synthesis.engine import ViewRequest
 from blendset_trainer.synthetic_views import SYNTHETIC, SynthesisRecord, unknown_camera
 
 
 @dataclass(frozen=True)
-class Asked:
+class SynthesisRequest:
     """A group of pictures: job, parents, prompt, the model and how it is run, seed, the job's own settings."""
 
     job: str
@@ -29,9 +29,9 @@ class Asked:
     @property
     def digest(self) -> str:
         """Tells it from every other; 10 hex."""
-        return sha256_bytes(canonical_json(self.record(self.seed)))[:10]
+        return sha256_bytes(canonical_json(self.make_record(self.seed)))[:10]
 
-    def record(self, seed: int, parents: tuple[str, ...] = ()) -> SynthesisRecord:
+    def make_record(self, seed: int, parents: tuple[str, ...] = ()) -> SynthesisRecord:
         """How one of its pictures is made."""
         generator = self.generator
         return SynthesisRecord(
@@ -50,8 +50,8 @@ class Asked:
         )
 
 
-def wanted_view(
-    asked: Asked,
+def make_view_request(
+    request: SynthesisRequest,
     parent: ViewRecord,
     number: int,
     *,
@@ -59,25 +59,25 @@ def wanted_view(
     keeps_passes: bool = False,
     seed: int | None = None,
     **changes: Any,
-) -> Wanted:
+) -> ViewRequest:
     """The `number`-th picture of a group. It is about what its parent is about; where it keeps the parent's passes, all
     that the record says of geometry holds too, else only what `changes` say. `seed` is its own unless given.
     """
-    seed = seed_of(asked, number) if seed is None else seed
+    seed = derive_seed(request, number) if seed is None else seed
     unknown: dict[str, Any] = {} if keeps_passes else _NOTHING_KNOWN
     view = replace(
         parent,
-        view_id=f"{slug(parent.subject or 'scene', 28)}-{asked.digest}-{number:02d}",
-        run=f"{asked.job}-{asked.digest}",
-        view_set=f"{slug(asked.job)}-{asked.digest}",
+        view_id=f"{slug(parent.subject or 'scene', 28)}-{request.digest}-{number:02d}",
+        run=f"{request.job}-{request.digest}",
+        view_set=f"{slug(request.job)}-{request.digest}",
         view_index=number,
         seed=seed,
         **(_NOT_RENDERED | unknown | changes),
     )
-    return Wanted(view, asked.record(seed, parents), view.view_set, parent.view_id if keeps_passes else "")
+    return ViewRequest(view, request.make_record(seed, parents), view.view_set, parent.view_id if keeps_passes else "")
 
 
-def unseen(scene: str, subject: str) -> ViewRecord:
+def blank_parent(scene: str, subject: str) -> ViewRecord:
     """Stands for the parent of pictures that have none, but are about something."""
     return ViewRecord(
         view_id="", run="", scene=scene, subject=subject, subject_label=subject, view_set="", view_index=0, seed=0,
@@ -108,6 +108,6 @@ _NOTHING_KNOWN: dict[str, Any] = {
 }
 
 
-def seed_of(asked: Asked, number: int) -> int:
+def derive_seed(request: SynthesisRequest, number: int) -> int:
     """Of the noise that a picture begins with: a function of what is asked for and its number, below 2**32."""
-    return int(sha256_bytes(f"{asked.digest} {number}".encode())[:8], 16)
+    return int(sha256_bytes(f"{request.digest} {number}".encode())[:8], 16)

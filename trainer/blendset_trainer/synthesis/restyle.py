@@ -29,10 +29,10 @@ from blendset_trainer.cli.parser import UsageError
 from blendset_trainer.diffusion.pipelines import ByPipeline, for_each, noise_generators, refuse_overlong
 from blendset_trainer.diffusion.shared_attention import ViewSets, shared_attention
 from blendset_trainer.diffusion.shared_attention.view_sets import Mode
-from blendset_trainer.synthesis.engine import Batch, Picture, Wanted, drawn_in_groups
+from blendset_trainer.synthesis.engine import GeneratedImage, RequestBatch, ViewRequest, generate_by_group
 from blendset_trainer.synthesis.layouts import Layout
-from blendset_trainer.synthesis.parents import parent_views
-from blendset_trainer.synthesis.requests import Asked, wanted_view
+from blendset_trainer.synthesis.parents import load_parents
+from blendset_trainer.synthesis.requests import SynthesisRequest, make_view_request
 from blendset_trainer.synthesis.steering import Steering, Warping
 from blendset_trainer.synthesis.view_sets import disparity, geometry_of, ids_of, view_sets_of
 from blendset_trainer.synthesis.warp import SYNCD_WINDOW, plan_warps
@@ -65,31 +65,31 @@ class Restyle(ByPipeline):
         super().setup()
         self._control = control_name(self._pipeline, self.generator.model)
 
-    def pictures(self, dataset: Dataset, batch: Batch) -> Sequence[Picture | BlendsetError]:
-        return drawn_in_groups(batch, lambda members: self._drawn(dataset, members))
+    def generate(self, dataset: Dataset, batch: RequestBatch) -> Sequence[GeneratedImage | BlendsetError]:
+        return generate_by_group(batch, lambda members: self._drawn(dataset, members))
 
     @torch.no_grad()
-    def _drawn(self, dataset: Dataset, wanted: Sequence[Wanted]) -> list[Picture]:
+    def _drawn(self, dataset: Dataset, wanted: Sequence[ViewRequest]) -> list[GeneratedImage]:
         """The pictures of one set; an anchor stands before them, where the first view does."""
-        if fault := refuse_overlong(self._pipeline, [wanted[0].made.prompt])[0]:
+        if fault := refuse_overlong(self._pipeline, [wanted[0].record.prompt])[0]:
             raise fault
         anchors = wanted[:1] if self.how.anchor else []
         views = [geometry_of(dataset, each.view.scene, each.passes_of) for each in (*anchors, *wanted)]
         layout = Layout(self._pipeline, *views[0].passes.depth.shape)
-        noise = layout.noise([each.made.seed ^ 1 for each in anchors] + [each.made.seed for each in wanted])
+        noise = layout.noise([each.record.seed ^ 1 for each in anchors] + [each.record.seed for each in wanted])
         steering = self._steering(views, layout.grid)
         for each in anchors:
             with Image.open(dataset.view_folder(each.view.scene, each.passes_of) / RGB) as render:
                 steering.anchor, steering.noise = layout.latents(render.convert("RGB"))[0], noise
         with self._sharing(views, wanted[0].view.subject_objects, layout):
             pictures = self._pipeline(
-                prompt=[wanted[0].made.prompt] * len(views),
+                prompt=[wanted[0].record.prompt] * len(views),
                 height=layout.height,
                 width=layout.width,
                 latents=steering.begin(noise),
                 callback_on_step_end=steering,
                 output_type="np",
-                generator=noise_generators([wanted[0].made.seed])[0],  # FLUX draws its depth's latents, too
+                generator=noise_generators([wanted[0].record.seed])[0],  # FLUX draws its depth's latents, too
                 **{self._control: self._depth(views)},
                 **for_each(self._options, len(views)),
             ).images
@@ -128,15 +128,15 @@ def control_name(pipeline: Any, model: str) -> str:
     return FLUX_CONTROL if kind.startswith("Flux") else "image"
 
 
-def planned(arguments: argparse.Namespace, dataset: Dataset) -> tuple[Restyle, list[Wanted], list[str]]:
+def plan_restyle(arguments: argparse.Namespace, dataset: Dataset) -> tuple[Restyle, list[ViewRequest], list[str]]:
     """What `blendset synthesize --job restyle` asks for, and why some subjects have no set."""
     if arguments.views < 2:
         raise UsageError("A set of one view has nothing to agree with; give --views 2 or more.")
     how = Restyling(arguments.share, arguments.warp, arguments.warp_above, arguments.anchor)
     synthesizer = Restyle(generator_from(arguments), how)
-    wanted: list[Wanted] = []
+    wanted: list[ViewRequest] = []
     left_out: list[str] = []
-    views = parent_views(dataset, arguments.selection)
+    views = load_parents(dataset, arguments.selection)
     for members in view_sets_of(dataset, views, arguments.views, arguments.covisible):
         if isinstance(members, BlendsetError):
             left_out.append(str(members))
@@ -146,17 +146,17 @@ def planned(arguments: argparse.Namespace, dataset: Dataset) -> tuple[Restyle, l
         if not prompts:
             left_out.append(f"No prompt of {arguments.prompts} is for '{label}'.")
         for prompt, variant in product(prompts, range(arguments.variants)):
-            wanted += _wanted_set(synthesizer, members, prompt, variant, arguments.seed)
+            wanted += _request_set(synthesizer, members, prompt, variant, arguments.seed)
     if not wanted:
         raise BlendsetError(left_out[0] if left_out else f"{dataset.root} holds no views of a subject.")
     return synthesizer, wanted, list(dict.fromkeys(left_out))
 
 
-def _wanted_set(
+def _request_set(
     synthesizer: Restyle, members: Sequence[ViewRecord], prompt: str, variant: int, seed: int
-) -> Iterator[Wanted]:
+) -> Iterator[ViewRequest]:
     parents = tuple(view.view_id for view in members)
     settings = {**asdict(synthesizer.how), "variant": variant}
-    asked = Asked(JOB, parents, prompt, synthesizer.generator, seed, settings)
+    asked = SynthesisRequest(JOB, parents, prompt, synthesizer.generator, seed, settings)
     for number, parent in enumerate(members):
-        yield wanted_view(asked, parent, number, parents=(parent.view_id,), keeps_passes=True)
+        yield make_view_request(asked, parent, number, parents=(parent.view_id,), keeps_passes=True)

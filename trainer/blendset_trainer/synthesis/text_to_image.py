@@ -27,10 +27,10 @@ from blendset_trainer.diffusion.pipelines import (
     refuse_overlong,
     refuse_sides,
 )
-from blendset_trainer.synthesis.engine import Batch, Picture, Wanted
-from blendset_trainer.synthesis.parents import captioned_views, parent_views
+from blendset_trainer.synthesis.engine import GeneratedImage, RequestBatch, ViewRequest
+from blendset_trainer.synthesis.parents import load_captioned_parents, load_parents
 from blendset_trainer.synthesis.prompts.files import TEXT_TO_IMAGE, VIEW, read_prompts
-from blendset_trainer.synthesis.requests import Asked, wanted_view
+from blendset_trainer.synthesis.requests import SynthesisRequest, make_view_request
 
 JOB = "text-to-image"
 
@@ -57,46 +57,48 @@ class TextToImage(ByPipeline):
             )
 
     @torch.no_grad()
-    def pictures(self, dataset: Dataset, batch: Batch) -> Sequence[Picture | BlendsetError]:
-        faults = refuse_overlong(self._pipeline, [wanted.made.prompt for wanted in batch])
+    def generate(self, dataset: Dataset, batch: RequestBatch) -> Sequence[GeneratedImage | BlendsetError]:
+        faults = refuse_overlong(self._pipeline, [wanted.record.prompt for wanted in batch])
         sound = [wanted for wanted, fault in zip(batch, faults, strict=True) if fault is None]
         made = iter(self._drawn(sound) if sound else [])
         return [fault or next(made) for fault in faults]
 
-    def _drawn(self, wanted: Sequence[Wanted]) -> Sequence[Picture]:
+    def _drawn(self, wanted: Sequence[ViewRequest]) -> Sequence[GeneratedImage]:
         return self._pipeline(  # type: ignore[no-any-return]
-            prompt=[each.made.prompt for each in wanted],
-            generator=noise_generators([each.made.seed for each in wanted]),
+            prompt=[each.record.prompt for each in wanted],
+            generator=noise_generators([each.record.seed for each in wanted]),
             output_type="np",
             **self.size,
             **for_each(self._options, len(wanted)),
         ).images
 
 
-def wanted_pictures(
+def request_images(
     synthesizer: TextToImage, captioned: Sequence[tuple[ViewRecord, str]], variants: int, seed: int
-) -> Iterator[Wanted]:
+) -> Iterator[ViewRequest]:
     """`variants` pictures of each caption; the view that it was written for is their parent."""
     for parent, caption in captioned:
-        asked = Asked(JOB, (parent.view_id,), caption, synthesizer.generator, seed, synthesizer.size)
+        asked = SynthesisRequest(JOB, (parent.view_id,), caption, synthesizer.generator, seed, synthesizer.size)
         for number in range(variants):
-            wanted = wanted_view(asked, parent, number)
+            wanted = make_view_request(asked, parent, number)
             yield replace(wanted, group=wanted.view_id)  # each can be drawn without the others
 
 
-def planned(arguments: argparse.Namespace, dataset: Dataset) -> tuple[TextToImage, list[Wanted], list[str]]:
+def plan_text_to_image(
+    arguments: argparse.Namespace, dataset: Dataset
+) -> tuple[TextToImage, list[ViewRequest], list[str]]:
     """What `blendset synthesize --job text-to-image` asks for: pictures of the captions, or of a file of prompts."""
     synthesizer = TextToImage(generator_from(arguments), arguments.width, arguments.height)
     if arguments.prompts:
-        captioned = prompted(dataset, arguments.prompts)
+        captioned = read_captions(dataset, arguments.prompts)
     else:
-        captioned = captioned_views(dataset, arguments.selection, arguments.captions)
-    return synthesizer, list(wanted_pictures(synthesizer, captioned, arguments.variants, arguments.seed)), []
+        captioned = load_captioned_parents(dataset, arguments.selection, arguments.captions)
+    return synthesizer, list(request_images(synthesizer, captioned, arguments.variants, arguments.seed)), []
 
 
-def prompted(dataset: Dataset, path: Path) -> list[tuple[ViewRecord, str]]:
+def read_captions(dataset: Dataset, path: Path) -> list[tuple[ViewRecord, str]]:
     """What `blendset prompts --kind text-to-image` wrote, with the view that each was written for."""
-    views = {view.view_id: view for view in parent_views(dataset)}
+    views = {view.view_id: view for view in load_parents(dataset)}
     found = [(each.parts.get(VIEW, ""), each.prompt) for each in read_prompts(path) if each.kind == TEXT_TO_IMAGE]
     if lost := [view_id for view_id, _ in found if view_id not in views]:
         raise BlendsetError(f"{path} is of view '{lost[0]}', which is no render of {dataset.root}; write prompts anew.")

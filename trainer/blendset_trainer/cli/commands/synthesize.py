@@ -19,16 +19,16 @@ from blendset_trainer.cli.executor import add_executor, executor_of
 from blendset_trainer.cli.parser import DONE, FAILED, Parser, UsageError, command, positive, share
 
 if TYPE_CHECKING:
-    from blendset_trainer.synthesis.engine import SynthesisReport, Synthesizer, Wanted
+    from blendset_trainer.synthesis.engine import SynthesisReport, Synthesizer, ViewRequest
 
-    Planned = tuple[Synthesizer, list[Wanted], list[str]]
+    Planned = tuple[Synthesizer, list[ViewRequest], list[str]]
     Plan = Callable[[argparse.Namespace, Dataset], Planned]
 
 JOBS = {
-    "deformable": "blendset_trainer.synthesis.deformable:planned",
-    "novel-views": "blendset_trainer.synthesis.novel_views:planned",
-    "restyle": "blendset_trainer.synthesis.restyle:planned",
-    "text-to-image": "blendset_trainer.synthesis.text_to_image:planned",
+    "deformable": "blendset_trainer.synthesis.deformable:plan_deformable",
+    "novel-views": "blendset_trainer.synthesis.novel_views:plan_novel_views",
+    "restyle": "blendset_trainer.synthesis.restyle:plan_restyle",
+    "text-to-image": "blendset_trainer.synthesis.text_to_image:plan_text_to_image",
 }
 """Each with the function that says what is to be made, and by what."""
 OF_SIZE = "width", "height"

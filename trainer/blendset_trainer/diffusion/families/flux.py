@@ -12,7 +12,7 @@ from torch import Tensor
 from blendset_trainer.diffusion.densities import LOGIT_NORMAL
 from blendset_trainer.diffusion.families.family import Conditions, Family, ReferenceDefaults
 from blendset_trainer.diffusion.families.stable_diffusion_3 import JOINT_ATTENTION
-from blendset_trainer.diffusion.shared_attention import places
+from blendset_trainer.diffusion.shared_attention import rotary_positions
 
 
 class Flux(Family):
@@ -50,7 +50,7 @@ class Flux(Family):
             level,  # the transformer multiplies it by 1000 itself
             features,
             pooled_projections=self._to_denoiser(features["pooled"]),
-            img_ids=places(height // 2, width // 2).to(self.module.device),
+            img_ids=rotary_positions(height // 2, width // 2).to(self.module.device),
             txt_ids=torch.zeros(features["embeds"].shape[1], 3, device=self.module.device),
             guidance=self._build_guidance(len(noisy), conditions),
         )

@@ -4,7 +4,7 @@
 """
 
 from blendset_trainer.diffusion.shared_attention.sharing import shared_attention
-from blendset_trainer.diffusion.shared_attention.tokens import labels_of, places
+from blendset_trainer.diffusion.shared_attention.tokens import label_tokens, rotary_positions
 from blendset_trainer.diffusion.shared_attention.view_sets import ViewSets
 
-__all__ = ["ViewSets", "labels_of", "places", "shared_attention"]
+__all__ = ["ViewSets", "label_tokens", "rotary_positions", "shared_attention"]

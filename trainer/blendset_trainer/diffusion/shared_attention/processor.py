@@ -16,7 +16,7 @@ from diffusers.models.embeddings import apply_rotary_emb
 from torch import Tensor
 
 from blendset.errors import BlendsetError
-from blendset_trainer.diffusion.shared_attention.tokens import places
+from blendset_trainer.diffusion.shared_attention.tokens import rotary_positions
 from blendset_trainer.diffusion.shared_attention.view_sets import ViewSets
 
 Rotary = tuple[Tensor, Tensor]
@@ -74,7 +74,7 @@ class SharedAttnProcessor:
     def _others(self, key: Tensor, value: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Keys and values (B, tokens, heads, width) of the picture in each slot, to each picture; keys come unrotated
         and are rotated to their slot's place."""
-        beside = self._views.beside
+        beside = self._views.align_to_slot
         keys = [beside(key, slot) for slot in self._views.slots]
         if self._rotary:
             rotations = self._rotations(key.device)
@@ -83,7 +83,9 @@ class SharedAttnProcessor:
 
     def _rotations(self, device: torch.device) -> list[Rotary]:
         if not self._slots and self._rotary:
-            self._slots = [self._rotary(places(*self._views.grid, slot).to(device)) for slot in self._views.slots]
+            self._slots = [
+                self._rotary(rotary_positions(*self._views.grid, slot).to(device)) for slot in self._views.slots
+            ]
         return self._slots
 
     def _check(self, count: int) -> None:
@@ -140,7 +142,7 @@ def _gathered(
 ) -> Tensor:
     """What all of a picture's queries see is put beside its own keys: fewer keys, and no mask to be refused."""
     texts = query.shape[1] - others[0][0].shape[1]
-    seen = views.seen_tokens(query.shape[1] - texts)
+    seen = views.visible_tokens(query.shape[1] - texts)
     answers = []
     for picture, slots in enumerate(seen):
         mine = slice(picture, None, len(seen))  # its repetitions too

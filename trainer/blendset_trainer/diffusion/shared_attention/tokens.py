@@ -11,7 +11,7 @@ Grid = tuple[int, int]
 """Rows and columns of tokens."""
 
 
-def labels_of(ids: Tensor, grid: Grid, share: float = 0.5) -> Tensor:
+def label_tokens(ids: Tensor, grid: Grid, share: float = 0.5) -> Tensor:
     """The object that each token shows most of, (..., rows, columns), of whole numbers (..., H, W) where 0 is nothing.
 
     Of an object that fills less than `share` of a token nothing is said: 0.
@@ -26,7 +26,7 @@ def labels_of(ids: Tensor, grid: Grid, share: float = 0.5) -> Tensor:
     return labels.unflatten(0, ids.shape[:-2])  # type: ignore[no-any-return]
 
 
-def places(rows: int, columns: int, slot: int = 0) -> Tensor:
+def rotary_positions(rows: int, columns: int, slot: int = 0) -> Tensor:
     """Where each token of a picture stands, for rotary embeddings: (rows · columns, 3) of 0, row, column.
 
     To a picture that attends to it, the picture in `slot` stands so many heights below: pictures of a set lie under

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, pad
 
 from blendset.errors import BlendsetError
-from blendset_trainer.diffusion.shared_attention.tokens import Grid, labels_of
+from blendset_trainer.diffusion.shared_attention.tokens import Grid, label_tokens
 
 Mode = Literal["foreground", "same-object", "same-object+scene"]
 
@@ -55,15 +55,15 @@ class ViewSets:
         """Whether queries of one picture see different keys, so that it does not do to gather the seen ones."""
         return self.mode != "foreground" or self.positions is not None
 
-    def beside(self, values: Tensor, slot: int) -> Tensor:
+    def align_to_slot(self, values: Tensor, slot: int) -> Tensor:
         """The values of the picture in a slot, to each picture of a batch (B, ...)."""
         return values.unflatten(0, (-1, self.pictures)).roll(-slot, dims=1).flatten(0, 1)  # type: ignore[no-any-return]
 
-    def seen_tokens(self, tokens: int) -> list[list[Tensor]]:
+    def visible_tokens(self, tokens: int) -> list[list[Tensor]]:
         """Which tokens of each slot each picture sees, in layers of so many tokens, where no mask is needed."""
         if ("seen", tokens) not in self._made:
             shown = self._labels(tokens, self.share) > 0
-            slots = [self.beside(shown, slot) for slot in self.slots]
+            slots = [self.align_to_slot(shown, slot) for slot in self.slots]
             self._made["seen", tokens] = [
                 [each[picture].nonzero()[:, 0] for each in slots] for picture in range(len(shown))
             ]
@@ -76,7 +76,7 @@ class ViewSets:
         """
         if ("mask", tokens, texts) not in self._made:
             queries, keys = self._labels(tokens, 0.0), self._labels(tokens, self.share)
-            others = torch.cat([self._allowed(queries, self.beside(keys, slot)) for slot in self.slots], dim=-1)
+            others = torch.cat([self._allowed(queries, self.align_to_slot(keys, slot)) for slot in self.slots], dim=-1)
             mask = pad(pad(others, (0, 0, texts, 0), value=False), (texts + tokens, 0), value=True)
             if self.positions is not None:
                 far = pad(self._distances(tokens), (texts + tokens, 0, texts, 0))
@@ -96,12 +96,14 @@ class ViewSets:
         assert self.positions is not None
         points = adaptive_avg_pool2d(self.positions.flatten(0, 1).movedim(-1, 1), self._grid_of(tokens))
         points = points.flatten(2).transpose(1, 2)
-        return torch.cat([torch.cdist(points, self.beside(points, slot)).square() / 2 for slot in self.slots], dim=-1)
+        return torch.cat(
+            [torch.cdist(points, self.align_to_slot(points, slot)).square() / 2 for slot in self.slots], dim=-1
+        )
 
     def _labels(self, tokens: int, share: float) -> Tensor:
         """(sets · n, tokens). To the foreground mode all objects are one."""
         ids = (self.ids != 0).long() if self.mode == "foreground" else self.ids
-        return labels_of(ids, self._grid_of(tokens), share).flatten(0, 1).flatten(1)
+        return label_tokens(ids, self._grid_of(tokens), share).flatten(0, 1).flatten(1)
 
     def _grid_of(self, tokens: int) -> Grid:
         rows, columns = self.grid
