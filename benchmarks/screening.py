@@ -123,7 +123,7 @@ def measured(candidates: int, rays: int) -> dict[str, float]:
     return {
         "triangles": len(taken.triangles),
         "objects": len(taken.objects),
-        "subjects": len(planned.found.subjects),
+        "subjects": len(planned.search.subjects),
         "candidates": len(planned.verdicts),
         "accepted": sum(verdict.accepted for verdict in planned.verdicts),
         "opening_seconds": built - started,

@@ -25,7 +25,7 @@ from blendset.config import CameraSettings, Config, GateSettings, RenderSettings
 from blendset.dataset import Dataset
 from blendset.jobs.blenders import Blender, find_blender, installed_profile, worker_command
 from blendset.jobs.supervisor import Supervisor
-from blendset.placement.camera_plan import PlanFile, read_plan
+from blendset.placement.camera_plan import CameraPlan, read_plan
 from blendset.placement.gates import FIRST_LOOK_SLACK
 from blendset.records import ViewRecord
 
@@ -124,7 +124,7 @@ def compared(scene: Path, blenders: list[Blender], options: argparse.Namespace, 
         yield Agreement(scene.stem, version, plans_agree, compare_pictures(rendered[0], rendered[number]))
 
 
-def planned(scene: Path, blender: Blender, config: Config, root: Path) -> tuple[PlanFile, list[dict[str, Any]]]:
+def planned(scene: Path, blender: Blender, config: Config, root: Path) -> tuple[CameraPlan, list[dict[str, Any]]]:
     """A plan without previews, and its funnel."""
     command = partial(worker_command, blender, installed_profile(blender, addon_zip()))
     with Supervisor([scene], root, config, command, render=False, previews=False) as supervisor:
@@ -138,7 +138,7 @@ def planned(scene: Path, blender: Blender, config: Config, root: Path) -> tuple[
     return read_plan(supervisor.dataset.plan_path(told.run)), [json.loads(line) for line in funnel]
 
 
-Planning = tuple[PlanFile, list[dict[str, Any]]]
+Planning = tuple[CameraPlan, list[dict[str, Any]]]
 
 
 def compare_plans(first: Planning, other: Planning, gates: GateSettings) -> Plans:

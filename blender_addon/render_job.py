@@ -22,7 +22,7 @@ from blendset.files import sha256_file
 from blendset.jobs.blenders import Blender, worker_command
 from blendset.jobs.scenes import SceneSummary
 from blendset.jobs.supervisor import Supervisor, Update
-from blendset.placement.camera_plan import previewed_run, read_plan
+from blendset.placement.camera_plan import name_previewed_run, read_plan
 
 from .scene.records import name_scene
 
@@ -140,7 +140,7 @@ def find_unfinished_plan(scene: bpy.types.Scene, source: Path, root: Path) -> Pa
     if last is None:
         return None
     dataset, plan = Dataset(root), read_plan(last)
-    previewed = dataset.plan_path(previewed_run(plan))
+    previewed = dataset.plan_path(name_previewed_run(plan))
     views = (read_plan(previewed) if previewed.exists() else plan).views
     complete = all((dataset.view_folder(plan.scene, view.view_id) / VIEW_RECORD).exists() for view in views)
     return None if complete else last

@@ -39,7 +39,7 @@ def _write_subjects(context: bpy.types.Context, plan: WindowPlan) -> None:
     }
     out = {each.object.name_full for each in get_settings(context.scene).left_out if each.object}
     for subject in sorted(
-        plan.result.found.subjects, key=lambda subject: (-views[subject.id], -cameras.get(subject.id, 0))
+        plan.result.search.subjects, key=lambda subject: (-views[subject.id], -cameras.get(subject.id, 0))
     ):
         row = lists.subjects.add()
         row.name, row.label, row.views = subject.id, subject.label, views[subject.id]
@@ -49,7 +49,7 @@ def _write_subjects(context: bpy.types.Context, plan: WindowPlan) -> None:
 
 
 def _write_reasons(lists: Any, plan: WindowPlan) -> None:
-    counts = plan.result.counts()
+    counts = plan.result.count_reasons()
     lists.candidates = counts.pop("candidates")
     for reason, count in counts.items():
         row = lists.reasons.add()

@@ -14,7 +14,7 @@ from blendset.config import Config
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset.files import sha256_file
-from blendset.placement.camera_plan import PlanFile, PlannedView, read_plan
+from blendset.placement.camera_plan import CameraPlan, PlannedView, read_plan
 from blendset.records import write_json
 
 from .planning.reading import read_scene
@@ -65,19 +65,19 @@ class SceneRun:
     def __exit__(self, *_: object) -> None:
         self._exit.close()
 
-    def plan(self, previews: bool) -> PlanFile:
+    def plan(self, previews: bool) -> CameraPlan:
         """Plan the scene; with `previews` also light and expose it, and reject what they show to be bad."""
         return self.planner.plan(previews)
 
-    def adopt(self, plan: PlanFile) -> PlanFile:
+    def adopt(self, plan: CameraPlan) -> CameraPlan:
         """Take a plan that was made before, and preview it where that was not done."""
         return self.planner.adopt(plan)
 
-    def read_plan(self, run: str) -> PlanFile:
+    def read_plan(self, run: str) -> CameraPlan:
         """The plan that another worker made."""
         return read_plan(self.dataset.plan_path(run))
 
-    def render(self, plan: PlanFile, view_ids: Sequence[str]) -> None:
+    def render(self, plan: CameraPlan, view_ids: Sequence[str]) -> None:
         """Render these views of a plan in order, skipping those that are whole on disk."""
         self.session.start()
         if plan.lighting != self.session.lighting:
@@ -89,7 +89,7 @@ class SceneRun:
             if not self.dataset.has_view(self.scene_id, view_id):
                 self._render_view(by_id[view_id], plan)
 
-    def _render_view(self, view: PlannedView, plan: PlanFile) -> None:
+    def _render_view(self, view: PlannedView, plan: CameraPlan) -> None:
         started = time.perf_counter()
         subject = self.reading.subjects.get(view.subject)
         record, payload = render_view(self.session, self.reading.opened, plan, view, subject)

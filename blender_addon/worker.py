@@ -21,7 +21,7 @@ from blendset.config import config_from_dict
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError, MemoryShortage
 from blendset.jobs.protocol import PROTOCOL_VERSION, EventWriter, Message, read_job, watch_stdin
-from blendset.placement.camera_plan import PlanFile, read_plan
+from blendset.placement.camera_plan import CameraPlan, read_plan
 
 from .scene import devices
 from .scene_run import SceneRun
@@ -109,7 +109,7 @@ def _cure(text: str) -> str:
     return "it may be damaged: open and save it in the Blender that made it."
 
 
-def _given_plan(job: Message, run: SceneRun) -> PlanFile | None:
+def _given_plan(job: Message, run: SceneRun) -> CameraPlan | None:
     """The plan that a user named or that another worker made; None when this worker is to make it."""
     if job.get("run"):
         return run.read_plan(job["run"])
@@ -121,7 +121,7 @@ def _given_plan(job: Message, run: SceneRun) -> PlanFile | None:
     return None
 
 
-def _obey(command: Message, run: SceneRun, plan: PlanFile | None) -> PlanFile | None:
+def _obey(command: Message, run: SceneRun, plan: CameraPlan | None) -> CameraPlan | None:
     if command["do"] == "plan":
         return run.plan(command["previews"]) if plan is None else run.adopt(plan)
     if command["do"] == "render" and plan is not None:

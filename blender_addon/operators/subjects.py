@@ -28,7 +28,7 @@ class _SubjectButton(PlanButton):
     def get_subject(self, context: bpy.types.Context) -> tuple[WindowPlan, Subject]:
         """The plan and the subject that is selected."""
         plan, name = self.get_plan(context), state.get_selected_row(context, "subject").name
-        return plan, next(subject for subject in plan.result.found.subjects if subject.id == name)
+        return plan, next(subject for subject in plan.result.search.subjects if subject.id == name)
 
 
 class BLENDSET_OT_subject_leave_out(_SubjectButton, bpy.types.Operator):
@@ -132,7 +132,7 @@ class BLENDSET_OT_subject_pick(_SubjectButton, bpy.types.Operator):
         active: Any = context.view_layer.objects.active
         if active is None:
             raise BlendsetError("No object is active; click one in the viewport first.")
-        for subject in plan.result.found.subjects:
+        for subject in plan.result.search.subjects:
             if active.name_full in plan.list_object_names(subject):
                 lists.subject = lists.subjects.find(subject.id)
                 return

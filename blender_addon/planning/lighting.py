@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import bpy
 import numpy as np
 
-from blendset.placement.scene import closed_above
+from blendset.placement.scene import has_roof
 
 from ..scene.snapshot import OpenScene
 from .previews import Previewer, Shot
@@ -60,4 +60,4 @@ def _world_shines(world: bpy.types.World | None) -> bool:
 
 def choose_kind(opened: OpenScene) -> str:
     """ "sky" for a scene that is open above, "interior" for one that is closed."""
-    return "interior" if closed_above(opened.snapshot, opened.geometry) else "sky"
+    return "interior" if has_roof(opened.snapshot, opened.geometry) else "sky"

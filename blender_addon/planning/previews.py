@@ -13,10 +13,10 @@ from blendset.cameras import Camera
 from blendset.config import Config
 from blendset.exposure import Exposure, shared_exposure, stops, tried_exposures
 from blendset.exr import Passes, write_passes
-from blendset.placement.camera_plan import PlannedView, view_id
-from blendset.placement.framing import framing_in
+from blendset.placement.camera_plan import PlannedView, make_view_id
+from blendset.placement.framing import measure_framing
 from blendset.placement.gates import Verdict
-from blendset.placement.planner import Planned
+from blendset.placement.planner import PlanningResult
 from blendset.placement.selection import Unit
 from blendset.placement.subjects import Subject
 from blendset.quality import PREVIEW, as_figures, framing_faults
@@ -80,7 +80,9 @@ class Previewer:
     def preview_candidate(self, verdict: Verdict) -> Preview:
         """Preview a candidate."""
         candidate = verdict.candidate
-        return self.preview(view_id(self._scene, candidate, self._config.seed), candidate.camera, candidate.subject)
+        return self.preview(
+            make_view_id(self._scene, candidate, self._config.seed), candidate.camera, candidate.subject
+        )
 
     def _render_preview(self, name: str, camera: Camera, subject: Subject | None) -> Preview:
         if subject is not None and subject.lacks_texture:
@@ -90,7 +92,11 @@ class Previewer:
         if np.isin(first.ids, self._magenta).mean() > MAGENTA_SHARE:
             return Preview(0.0, ("texture missing",), {})
         subject_mask = np.isin(first.ids, list(subject.objects)) if subject else None
-        framing = framing_in(camera, subject, self._geometry.only(subject.objects), first.ids) if subject else None
+        framing = (
+            measure_framing(camera, subject, self._geometry.restrict_to(subject.objects), first.ids)
+            if subject
+            else None
+        )
         if faults := framing_faults(framing, PREVIEW):
             return Preview(0.0, tuple(faults), as_figures(framing))
         halves = [first.colour]
@@ -123,26 +129,26 @@ def share_exposure_by_set(views: Sequence[PlannedView], previews: Sequence[Previ
     return shared
 
 
-def choose_best_shots(scene: str, result: Planned, seed: int) -> list[Shot]:
+def choose_best_shots(scene: str, result: PlanningResult, seed: int) -> list[Shot]:
     """The most promising view of each subject in sight."""
     best = [max(units, key=lambda unit: unit[0].score)[0].candidate for units in result.subject_units]
-    return [(view_id(scene, candidate, seed), candidate.camera, candidate.subject) for candidate in best]
+    return [(make_view_id(scene, candidate, seed), candidate.camera, candidate.subject) for candidate in best]
 
 
 def select_by_preview(
-    previewer: Previewer, result: Planned, config: Config, report: Callable[[int, int], None]
+    previewer: Previewer, result: PlanningResult, config: Config, report: Callable[[int, int], None]
 ) -> list[tuple[Unit, list[float]]]:
     """Preview units in the order of their promise until the budget is met; accepted ones with their exposures.
 
     A rejected view gets its reason written into its verdict, so that the funnel tells. `report(done, total)` is called
     after every unit, in views.
     """
-    selection = result.audition(config)
+    selection = result.make_selector(config)
     chosen: list[tuple[Unit, list[float]]] = []
     while (unit := selection.next()) is not None:
         previews = _preview_unit(previewer, unit)
         good = len(previews) == len(unit) and not any(preview.faults for preview in previews)
-        selection.tell(good)
+        selection.report(good)
         if good:
             chosen.append((unit, [preview.exposure_ev for preview in previews]))
         report(selection.accepted_views, config.cameras.views)
@@ -159,7 +165,7 @@ def _preview_unit(previewer: Previewer, unit: Unit) -> Sequence[Preview]:
     else:
         previews = share_exposure(previews)
     for verdict, preview in zip(unit, previews, strict=False):
-        verdict.figures |= preview.metrics
+        verdict.metrics |= preview.metrics
         if preview.faults:
             verdict.reason = preview.faults[0]
     return previews

@@ -10,7 +10,7 @@ import bpy
 
 from blendset.cameras import Camera
 from blendset.config import Config
-from blendset.placement.planner import Planned, Step
+from blendset.placement.planner import PlanningResult, Step
 from blendset.placement.planner import plan_steps as core_plan_steps
 from blendset.placement.subjects import Found, Subject, find_subjects
 
@@ -46,7 +46,7 @@ def read_scene(scene: bpy.types.Scene, layer: str, config: Config) -> SceneReadi
     return SceneReading(opened, found, read_cameras(scene))
 
 
-def plan_steps(reading: SceneReading, config: Config) -> Iterator[Step | Planned]:
+def plan_steps(reading: SceneReading, config: Config) -> Iterator[Step | PlanningResult]:
     """Yield progress often enough for a window to stay alive, and what planning found out last."""
     snapshot, geometry = reading.opened.snapshot, reading.opened.geometry
     yield from core_plan_steps(snapshot, geometry, reading.found, config, reading.cameras)

@@ -9,13 +9,13 @@ from typing import Any
 import bpy
 
 from blendset.config import config_to_dict
-from blendset.placement.camera_plan import PlanFile
+from blendset.placement.camera_plan import CameraPlan
 
 from ..render.session import RenderSession
 
 
 def build_run_record(
-    plan: PlanFile, scene: bpy.types.Scene, session: RenderSession, previews: int, timings: Mapping[str, float]
+    plan: CameraPlan, scene: bpy.types.Scene, session: RenderSession, previews: int, timings: Mapping[str, float]
 ) -> dict[str, Any]:
     """runs/<run>.json: what was asked for, and what answered. A session that was never started has no device."""
     view = scene.view_settings

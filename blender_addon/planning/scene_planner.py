@@ -10,10 +10,17 @@ from collections.abc import Callable, Sequence
 from blendset.config import Config
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
-from blendset.placement.camera_plan import PlanFile, PlannedView, planned_view, previewed_run, read_plan, write_plan
+from blendset.placement.camera_plan import (
+    CameraPlan,
+    PlannedView,
+    make_planned_view,
+    name_previewed_run,
+    read_plan,
+    write_plan,
+)
 from blendset.placement.funnel import write_funnel
 from blendset.placement.gates import Verdict
-from blendset.placement.planner import Planned, Step
+from blendset.placement.planner import PlanningResult, Step
 from blendset.records import write_json
 
 from ..render.session import RenderSession
@@ -49,7 +56,7 @@ class ScenePlanner:
 
     # ---- a plan of our own -----------------------------------------------------------------------------------------
 
-    def plan(self, previews: bool) -> PlanFile:
+    def plan(self, previews: bool) -> CameraPlan:
         """Place, gate and select; with `previews` also light, expose and select by what is seen. Writes the plan, the
         funnel and the run's record; raises BlendsetError where no view is left."""
         if previews and (earlier := self._read_earlier_plan(self.run)) is not None:
@@ -59,18 +66,22 @@ class ScenePlanner:
         self._timings["screening_s"] = time.perf_counter() - started
         self._emit("screened", candidates=len(result.verdicts), seconds=self._timings["screening_s"])
         views, rendered = self._choose_views(result, previews)
-        plan = PlanFile(self.run, self.scene_id, self.config, self.session.lighting, previews, tuple(views))
+        plan = CameraPlan(self.run, self.scene_id, self.config, self.session.lighting, previews, tuple(views))
         write_funnel(self.dataset.funnel_path(self.run), self.scene_id, result.verdicts, self.config.seed)
         self._timings["planning_s"] = time.perf_counter() - started
         self._write_run(plan, rendered)
         write_plan(self.dataset.plan_path(self.run), plan)  # last: a plan that exists has its run's record
-        subjects = {"found": len(result.found.subjects), "seen": len(result.seen_subjects), **result.found.left_out}
-        self._emit_planned(plan, result.counts(), subjects, rendered)
+        subjects = {
+            "found": len(result.search.subjects),
+            "seen": len(result.visible_subjects),
+            **result.search.left_out,
+        }
+        self._emit_planned(plan, result.count_reasons(), subjects, rendered)
         if not views:
             raise BlendsetError(f"{self.scene_id} gives no view: {_explain_nothing(result)}.")
         return plan
 
-    def plan_cameras(self) -> Planned:
+    def plan_cameras(self) -> PlanningResult:
         """Candidates and what the gates say of them; nothing is rendered."""
         if self.config.cameras.preset == "scene-cameras" and not self.reading.cameras:
             raise BlendsetError(
@@ -83,7 +94,7 @@ class ScenePlanner:
             return step
         raise RuntimeError("planning ended without a plan")
 
-    def _choose_views(self, result: Planned, previews: bool) -> tuple[list[PlannedView], int]:
+    def _choose_views(self, result: PlanningResult, previews: bool) -> tuple[list[PlannedView], int]:
         """Views in render order and how many previews that took."""
         if renders_all(self.config):
             if self.config.render.lighting not in ("auto", "scene"):
@@ -106,11 +117,11 @@ class ScenePlanner:
         return views, previewer.rendered
 
     def _to_planned_view(self, verdict: Verdict, exposure_ev: float | None) -> PlannedView:
-        return planned_view(self.scene_id, verdict, self.config.seed, exposure_ev)
+        return make_planned_view(self.scene_id, verdict, self.config.seed, exposure_ev)
 
     # ---- a plan that was made before -------------------------------------------------------------------------------
 
-    def _read_earlier_plan(self, run: str) -> PlanFile | None:
+    def _read_earlier_plan(self, run: str) -> CameraPlan | None:
         """The plan that an interrupted run left; a damaged one is made again."""
         path = self.dataset.plan_path(run)
         try:
@@ -119,7 +130,7 @@ class ScenePlanner:
             return None
         return plan if plan and plan.previewed and plan.views else None
 
-    def adopt(self, plan: PlanFile) -> PlanFile:
+    def adopt(self, plan: CameraPlan) -> CameraPlan:
         """Take a plan that was made before; one without previews gets them now, and loses the views that they
         reject."""
         resolution = self.config.render.resolution
@@ -129,7 +140,7 @@ class ScenePlanner:
             )
         rendered = 0
         if not plan.previewed:
-            run = previewed_run(plan)
+            run = name_previewed_run(plan)
             earlier = self._read_earlier_plan(run)
             plan, rendered = (earlier, 0) if earlier else self._preview_plan(dataclasses.replace(plan, run=run))
         if not self.dataset.run_path(plan.run).exists():  # a window has written the plan, but not what a run finds out
@@ -138,7 +149,7 @@ class ScenePlanner:
         self._emit_planned(plan, {}, {"found": len(self.reading.found.subjects)}, rendered)
         return plan
 
-    def _preview_plan(self, plan: PlanFile) -> tuple[PlanFile, int]:
+    def _preview_plan(self, plan: CameraPlan) -> tuple[CameraPlan, int]:
         """A plan with light and exposures decided, without the views that fail, and how many previews that took."""
         previewer = self.start_previewer()
         subjects = self.reading.subjects
@@ -180,11 +191,11 @@ class ScenePlanner:
         """Keep what the previews say of the views' cost."""
         self._timings["previews_s"], self._pixel_bytes = previewer.seconds, previewer.pixel_bytes
 
-    def _write_run(self, plan: PlanFile, previews: int) -> None:
+    def _write_run(self, plan: CameraPlan, previews: int) -> None:
         record = build_run_record(plan, self.session.scene, self.session, previews, self._timings)
         write_json(self.dataset.run_path(plan.run), record)
 
-    def _emit_planned(self, plan: PlanFile, funnel: dict[str, int], subjects: dict[str, int], previews: int) -> None:
+    def _emit_planned(self, plan: CameraPlan, funnel: dict[str, int], subjects: dict[str, int], previews: int) -> None:
         chosen = {view.subject for view in plan.views if view.subject}
         self._emit(
             "planned",
@@ -201,14 +212,16 @@ class ScenePlanner:
         )
 
 
-def _explain_nothing(result: Planned) -> str:
+def _explain_nothing(result: PlanningResult) -> str:
     """What stood in the way of every candidate, most frequent first."""
     if not result.verdicts:
-        left_out = ", ".join(f"{count} {reason}" for reason, count in result.found.left_out.items())
+        left_out = ", ".join(f"{count} {reason}" for reason, count in result.search.left_out.items())
         return (
             f"nothing in it can be photographed{f' ({left_out})' if left_out else ''}; check that it renders in Blender"
         )
     rejected = [
-        f"{count} {reason}" for reason, count in result.counts().items() if reason not in ("candidates", "accepted")
+        f"{count} {reason}"
+        for reason, count in result.count_reasons().items()
+        if reason not in ("candidates", "accepted")
     ]
     return f"every camera was rejected ({', '.join(rejected[:4])}); try --lighting, or looser [gates] in --config"

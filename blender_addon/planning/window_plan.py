@@ -12,10 +12,10 @@ import numpy as np
 
 from blendset.cameras import Camera
 from blendset.config import Config
-from blendset.placement.camera_plan import PlanFile, planned_view
+from blendset.placement.camera_plan import CameraPlan, make_planned_view
 from blendset.placement.candidates import Candidate
 from blendset.placement.gates import Verdict
-from blendset.placement.planner import Planned, Step
+from blendset.placement.planner import PlanningResult, Step
 from blendset.placement.subjects import Subject
 
 from ..scene.frame import at_frame
@@ -34,7 +34,7 @@ class WindowPlan:
     scene: str
     config: Config
     opened: OpenScene
-    result: Planned
+    result: PlanningResult
     turned_down: set[int] = field(default_factory=set)
     kept_by_hand: set[int] = field(default_factory=set)
     added: list[Verdict] = field(default_factory=list)
@@ -70,7 +70,7 @@ class WindowPlan:
         """For each subject that no camera can see, by its id, the most frequent reason."""
         reasons: dict[str, Counter[str]] = {}
         for verdict in self.result.verdicts:
-            if verdict.candidate.subject and verdict.candidate.subject.id not in self.result.seen_subjects:
+            if verdict.candidate.subject and verdict.candidate.subject.id not in self.result.visible_subjects:
                 reasons.setdefault(verdict.candidate.subject.id, Counter())[verdict.reason] += 1
         return {subject: counts.most_common(1)[0][0] for subject, counts in reasons.items()}
 
@@ -79,13 +79,13 @@ class WindowPlan:
         square = camera.resized(self.config.render.resolution)
         self.added.append(Verdict(Candidate(square, name=name)))
 
-    def to_camera_plan(self, scene_id: str) -> PlanFile:
+    def to_camera_plan(self, scene_id: str) -> CameraPlan:
         """What the child Blender renders."""
         published = renders_all(self.config)
         exposure = 0.0 if published else None
-        views = [planned_view(scene_id, view, self.config.seed, exposure) for view in self.views]
+        views = [make_planned_view(scene_id, view, self.config.seed, exposure) for view in self.views]
         lighting = self.config.render.lighting if published else "scene"
-        return PlanFile(
+        return CameraPlan(
             run=name_run(scene_id, self.config),
             scene=scene_id,
             config=self.config,

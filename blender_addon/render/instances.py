@@ -58,7 +58,7 @@ def _find_nearest_object(opened: OpenScene, candidates: list[int], points: NDArr
         chosen[alone] = np.array(candidates)[inside[alone].argmax(axis=1)]
     open_points = np.flatnonzero(chosen == 0)
     if len(open_points):
-        only = opened.geometry.only(candidates) if candidates else opened.geometry
+        only = opened.geometry.restrict_to(candidates) if candidates else opened.geometry
         triangles = only.nearest(points[open_points])
         found = (
             np.where(triangles >= 0, snapshot.owner[triangles], 0)

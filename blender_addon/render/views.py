@@ -10,9 +10,9 @@ import numpy as np
 
 from blendset.cameras import SENSOR_MM, Camera, angles
 from blendset.exr import Passes, write_passes
-from blendset.placement.camera_plan import PlanFile, PlannedView
-from blendset.placement.framing import framing_in
-from blendset.placement.labels import shown_label
+from blendset.placement.camera_plan import CameraPlan, PlannedView
+from blendset.placement.framing import measure_framing
+from blendset.placement.labels import get_label
 from blendset.placement.scene import SceneObject
 from blendset.placement.subjects import Subject
 from blendset.quality import FINISHED, LUMA, as_figures, framing_faults, light_faults, measure
@@ -25,7 +25,7 @@ from .session import Pixels, RenderSession, derive_seed
 def render_view(
     session: RenderSession,
     opened: OpenScene,
-    plan: PlanFile,
+    plan: CameraPlan,
     view: PlannedView,
     subject: Subject | None,
 ) -> tuple[ViewRecord, dict[str, bytes]]:
@@ -36,7 +36,11 @@ def render_view(
     pixels = session.render(view.camera, settings.samples, seed, settings.denoise)
     rendered = time.perf_counter()
     png, values = session.encode_png(exposure)
-    framing = framing_in(view.camera, subject, opened.geometry.only(subject.objects), pixels.ids) if subject else None
+    framing = (
+        measure_framing(view.camera, subject, opened.geometry.restrict_to(subject.objects), pixels.ids)
+        if subject
+        else None
+    )
     statistics = measure(values @ LUMA, np.isin(pixels.ids, list(subject.objects)) if subject else None)
     payload = {"rgb.png": png, "passes.exr": write_passes(Passes(pixels.depth, pixels.normal, pixels.ids))}
     record = ViewRecord(
@@ -95,7 +99,7 @@ def _count_visible_objects(pixels: Pixels, objects: tuple[SceneObject, ...]) -> 
     """Everything in the picture, largest first."""
     ids, counts = np.unique(pixels.ids, return_counts=True)
     rows = [
-        VisibleObject(number, shown_label(objects[number - 1]), count, round(count / pixels.ids.size, 6))
+        VisibleObject(number, get_label(objects[number - 1]), count, round(count / pixels.ids.size, 6))
         for number, count in zip(ids.tolist(), counts.tolist(), strict=True)
         if number
     ]

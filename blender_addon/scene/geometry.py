@@ -42,7 +42,7 @@ class JoinedGeometry:
         triangles[struck] = self._numbers[[hit[2] for hit in hits if hit[2] is not None]]
         return np.where(struck, distances, np.inf) / np.linalg.norm(directions, axis=1), triangles
 
-    def near(self, points: Array, radius: float) -> NDArray[np.bool_]:
+    def is_near(self, points: Array, radius: float) -> NDArray[np.bool_]:
         """Whether any surface lies within `radius` of each point."""
         nearest = self._tree.find_nearest
         return np.array(
@@ -56,9 +56,9 @@ class JoinedGeometry:
         local = np.array(found, dtype=np.int64)
         return np.where(local >= 0, self._numbers[local] if len(self._numbers) else -1, -1)
 
-    def only(self, ids: Iterable[int]) -> JoinedGeometry:
+    def restrict_to(self, ids: Iterable[int]) -> JoinedGeometry:
         """The same scene with nothing but these objects; built once per set."""
         key = frozenset(ids)
         if key not in self._parts:
-            self._parts[key] = JoinedGeometry(self._snapshot, self._snapshot.triangles_of(key))
+            self._parts[key] = JoinedGeometry(self._snapshot, self._snapshot.find_triangles(key))
         return self._parts[key]

@@ -9,7 +9,7 @@ import bpy
 import numpy as np
 
 from blendset.naming import slug
-from blendset.placement.labels import shown_label
+from blendset.placement.labels import get_label
 from blendset.records import SceneObjectRecord, SceneRecord
 
 from .snapshot import OpenScene
@@ -30,7 +30,7 @@ def build_scene_record(
         SceneObjectRecord(
             id=each.id,
             name=each.name,
-            label=shown_label(each),
+            label=get_label(each),
             collection=each.collection,
             materials=each.materials,
             bounds_min=tuple(box[0].tolist()),

@@ -16,7 +16,7 @@ import numpy as np
 from blendset.config import CameraSettings, Config, PreviewSettings, RenderSettings
 from blendset.dataset import Dataset
 from blendset.exr import Passes
-from blendset.placement.camera_plan import PlanFile
+from blendset.placement.camera_plan import CameraPlan
 from blendset.records import SceneRecord, ViewRecord
 
 SMALL = Config(
@@ -47,7 +47,7 @@ class Outcome:
     """What a run left, and what it knew of the scene."""
 
     dataset: Dataset
-    plan: PlanFile
+    plan: CameraPlan
     scene: SceneRecord
     views: tuple[ViewRecord, ...]
     subjects: dict[str, Any]

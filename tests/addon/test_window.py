@@ -16,7 +16,7 @@ import pytest
 from blendset.config import Config, GateSettings, JobSettings, RenderSettings, config_to_toml, load_config
 from blendset.dataset import Dataset
 from blendset.files import sha256_file
-from blendset.placement.camera_plan import planned_view
+from blendset.placement.camera_plan import make_planned_view
 from tests.addon import scenes
 from tests.addon.runs import SMALL, everything_in, installed, opened, picture, settings_of, varied
 
@@ -119,7 +119,7 @@ def test_the_window_plans_what_the_command_line_plans(config: Config, tmp_path: 
     views = plan().views
     with opened(path, tmp_path / "headless", load_config(tmp_path / "settings.toml")) as (run, _):
         headless = run.plan(previews=False)
-        ours = [planned_view(run.scene_id, view, config.seed) for view in views]
+        ours = [make_planned_view(run.scene_id, view, config.seed) for view in views]
     assert len(ours) > 1
     assert [view.view_id for view in ours] == [view.view_id for view in headless.views]
     assert [view.camera.world_from_camera.tolist() for view in ours] == [
@@ -130,7 +130,7 @@ def test_the_window_plans_what_the_command_line_plans(config: Config, tmp_path: 
 def test_the_lists_tell_what_the_plan_found(tmp_path: Path) -> None:
     open_tidy(tmp_path)
     made = plan()
-    assert {row.name for row in shown().subjects} == {each.id for each in made.result.found.subjects}
+    assert {row.name for row in shown().subjects} == {each.id for each in made.result.search.subjects}
     views = [row.views for row in shown().subjects]
     assert views == sorted(views, reverse=True)  # what one looks for stands on top
     assert sum(row.views for row in shown().subjects) == sum(made.count_views().values()) > 0
@@ -140,26 +140,26 @@ def test_the_lists_tell_what_the_plan_found(tmp_path: Path) -> None:
 
 def test_what_is_left_out_stays_out_under_another_name(tmp_path: Path) -> None:
     open_tidy(tmp_path)
-    first = plan().result.found.subjects[0]
+    first = plan().result.search.subjects[0]
     names = [each.name for each in plan().find_objects(first)]
     shown().subject = shown().subjects.find(first.id)
     assert OPS.subject_leave_out() == {"FINISHED"} and shown().subjects[shown().subject].left_out
     bpy.data.objects[names[0]].name = "Another [name]*"
-    assert first.id not in {each.id for each in plan().result.found.subjects}
+    assert first.id not in {each.id for each in plan().result.search.subjects}
     assert len(settings().left_out) == len(names)
     for _ in names:
         assert OPS.object_take_in(place=0) == {"FINISHED"}
-    assert "another-name" in {each.id for each in plan().result.found.subjects}
+    assert "another-name" in {each.id for each in plan().result.search.subjects}
 
 
 def test_a_label_goes_to_the_object(tmp_path: Path) -> None:
     open_tidy(tmp_path)
     made = plan()
-    [holder, *_] = made.find_objects(made.result.found.subjects[0])
-    shown().subject = shown().subjects.find(made.result.found.subjects[0].id)
+    [holder, *_] = made.find_objects(made.result.search.subjects[0])
+    shown().subject = shown().subjects.find(made.result.search.subjects[0].id)
     assert OPS.subject_label(label="reading chair") == {"FINISHED"}
     assert holder["blendset_label"] == "reading chair"
-    assert "reading-chair" in {each.id for each in plan().result.found.subjects}
+    assert "reading-chair" in {each.id for each in plan().result.search.subjects}
     bpy.context.view_layer.objects.active = holder
     assert OPS.subject_pick() == {"FINISHED"} and shown().subjects[shown().subject].name == "reading-chair"
     assert OPS.subject_frame() == {"FINISHED"} and holder.select_get()
@@ -196,7 +196,7 @@ def test_a_plan_knows_that_its_scene_has_changed(tmp_path: Path) -> None:
     made = plan()
     bpy.context.view_layer.update()
     assert not made.stale and CHANGED not in drawn().said
-    made.find_objects(made.result.found.subjects[0])[0].location.x += 0.5
+    made.find_objects(made.result.search.subjects[0])[0].location.x += 0.5
     bpy.context.view_layer.update()
     assert made.stale and CHANGED in drawn().said
     assert not plan().stale
@@ -322,7 +322,7 @@ def test_a_job_renders_the_plan_with_what_was_changed_by_hand(tmp_path: Path) ->
     assert 0.4 < megabytes(expected) / megabytes(job.disk) < 2.5
     views = list(Dataset(tmp_path / "dataset").views())
     assert 0 < len(views) <= len(made.views) and Path(job.picture).exists()
-    wanted = {planned_view(views[0].scene, view, SMALL.seed).view_id for view in made.views}
+    wanted = {make_planned_view(views[0].scene, view, SMALL.seed).view_id for view in made.views}
     assert {view.view_id for view in views} <= wanted
     assert path.read_bytes() == before
     assert views[0].scene == f"tidy-{sha256_file(path)[:6]}"  # not of the copy that the child opened
@@ -414,7 +414,7 @@ def test_all_panels_draw_with_a_plan_and_without(tmp_path: Path) -> None:
     made = plan()
     full = drawn()
     assert "Plan first" not in full.said
-    assert {each.label or each.id for each in made.result.found.subjects} <= set(full.said)
+    assert {each.label or each.id for each in made.result.search.subjects} <= set(full.said)
     assert f"{len(made.result.verdicts):,} candidates" in full.said
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from blendset.cameras import Array, direction
 from blendset.config import Config, config_from_dict
 from blendset.placement.scene import SceneObject, Snapshot
-from blendset.placement.subjects import SURFACE_POINTS, Subject, rng_for, surface_points
+from blendset.placement.subjects import SURFACE_POINTS, Subject, make_rng, sample_surface_points
 
 Point = tuple[float, float, float]
 PAIRS_AT_ONCE = 1 << 14
@@ -149,7 +149,7 @@ class BruteForce:
         distance = t[np.arange(len(t)), nearest]
         return distance, np.where(np.isfinite(distance), self._numbers[nearest], -1)
 
-    def near(self, points: Array, radius: float) -> NDArray[np.bool_]:
+    def is_near(self, points: Array, radius: float) -> NDArray[np.bool_]:
         """Whether any surface lies within `radius` of each point."""
         result = np.zeros(len(points), dtype=bool)
         if len(self._numbers):
@@ -171,9 +171,9 @@ class BruteForce:
         height = np.abs(points @ unit.T - (self._a * unit).sum(axis=1))
         return np.where(inside, height, nearest)
 
-    def only(self, ids: Iterable[int]) -> BruteForce:
+    def restrict_to(self, ids: Iterable[int]) -> BruteForce:
         """The same scene with nothing but these objects."""
-        return BruteForce(self._scene, self._scene.triangles_of(ids))
+        return BruteForce(self._scene, self._scene.find_triangles(ids))
 
 
 # ---- scenes, subjects and settings -----------------------------------------------------------------------------------
@@ -239,8 +239,8 @@ def furnished_room(scale: float = 1.0, metres_per_unit: float = 1.0, more: Itera
 
 def subject_of(scene: Snapshot, *ids: int, points: Sequence[Sequence[float]] | None = None) -> Subject:
     """A subject made of these objects, without asking whether it deserves to be one."""
-    triangles = scene.triangles_of(ids)
-    spread = surface_points(scene, triangles, SURFACE_POINTS, rng_for(0, *ids))
+    triangles = scene.find_triangles(ids)
+    spread = sample_surface_points(scene, triangles, SURFACE_POINTS, make_rng(0, *ids))
     return Subject(
         id=f"subject-{ids[0]}",
         label=scene.objects[ids[0] - 1].label,

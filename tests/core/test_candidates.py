@@ -14,8 +14,15 @@ from hypothesis import strategies as st
 
 from blendset.cameras import Array, Camera, angles, direction
 from blendset.config import PRESETS as PRESET_NAMES
-from blendset.placement.candidates import PRESETS, Candidate, Stage, blendfusion_camera, framed, grid_points
-from blendset.placement.candidates import through_the_room as scene_views
+from blendset.placement.candidates import (
+    PRESETS,
+    Candidate,
+    PlacementContext,
+    frame_subject,
+    make_blendfusion_camera,
+    sample_grid_points,
+)
+from blendset.placement.candidates import propose_scene_views as scene_views
 from blendset.placement.scene import Snapshot
 from tests.core.analytic import UNIT_BOX, BruteForce, ball, box, config, furnished_room, snapshot, subject_of
 
@@ -25,13 +32,15 @@ L_SHAPE = snapshot([box("Seat", (0, 0, 0.2), (2, 0.8, 0.4)), box("Side", (-0.7, 
 TWO = snapshot([box("Cube", (0, 0, 0.5), (1, 1, 1)), ball("Ball", (4, 0, 0.5), 0.5)])
 
 
-def stage_of(scene: Snapshot, *subjects: tuple[int, ...], preset: str = "blendset", **sections: Any) -> Stage:
+def stage_of(
+    scene: Snapshot, *subjects: tuple[int, ...], preset: str = "blendset", **sections: Any
+) -> PlacementContext:
     """A stage on which these groups of objects are the subjects."""
     found = tuple(subject_of(scene, *ids) for ids in subjects)
-    return Stage(scene, BruteForce(scene), found, config(preset, **sections))
+    return PlacementContext(scene, BruteForce(scene), found, config(preset, **sections))
 
 
-def proposed(stage: Stage) -> list[list[Candidate]]:
+def proposed(stage: PlacementContext) -> list[list[Candidate]]:
     """The first alternative of every proposal, group by group."""
     preset = PRESETS[stage.config.cameras.preset]
     return [[next(proposal) for proposal in group] for group in preset.propose(stage)]
@@ -88,7 +97,7 @@ def test_the_papers_formula_crops_what_is_wide_as_computed(
     """The paper's fill of 2/3 comes out as these true fills (1 = the frame's edge): 0.88 to 1.01 even for a cube."""
     corners = UNIT_BOX * size
     bounds = np.stack([corners.min(axis=0), corners.max(axis=0)])
-    cameras = [blendfusion_camera(bounds, 45.0 * k, SQUARE) for k in range(8)]
+    cameras = [make_blendfusion_camera(bounds, 45.0 * k, SQUARE) for k in range(8)]
     fills = [reach(camera, corners).max() for camera in cameras if (camera.project(corners)[1] > 0).all()]
     assert np.linalg.norm(cameras[0].position) == pytest.approx(distance, abs=0.006)
     assert (min(fills), max(fills)) == (pytest.approx(low, abs=0.06), pytest.approx(high, abs=0.06))
@@ -100,7 +109,7 @@ def test_the_papers_camera_stands_inside_a_rug_that_exact_framing_sees_whole() -
     low, high = stage.subjects[0].bounds
     assert all(((low < c.camera.position) & (c.camera.position < high)).all() for c in proposed(stage)[0])
     for k in range(8):
-        camera = framed(stage.subjects[0], direction(45.0 * k, 15.0), 2 / 3, 50.0, SQUARE)
+        camera = frame_subject(stage.subjects[0], direction(45.0 * k, 15.0), 2 / 3, 50.0, SQUARE)
         assert reach(camera, stage.subjects[0].hull).max() == pytest.approx(2 / 3)
         assert np.linalg.norm(camera.position) > 2
 
@@ -110,7 +119,7 @@ def test_the_papers_camera_stands_inside_a_rug_that_exact_framing_sees_whole() -
 
 def test_grid_sampling_puts_the_same_number_into_each_of_64_cells() -> None:
     low, high = np.array([-2.0, 0, 1]), np.array([2.0, 8, 3])
-    points = grid_points(low, high, 300, 4, np.random.default_rng(5))
+    points = sample_grid_points(low, high, 300, 4, np.random.default_rng(5))
     cells = np.floor((points - low) / (high - low) * 4).astype(int)
     _, counts = np.unique(cells, axis=0, return_counts=True)
     assert len(points) >= 300 and ((cells >= 0) & (cells < 4)).all()
@@ -120,13 +129,13 @@ def test_grid_sampling_puts_the_same_number_into_each_of_64_cells() -> None:
 @given(st.integers(1, 400), st.sampled_from([1, 2, 4]), st.integers(0, 99))
 def test_sampled_points_are_enough_and_inside_the_box(count: int, cells: int, seed: int) -> None:
     low, high = np.array([-1.0, 5, 0]), np.array([1.0, 6, 9])
-    points = grid_points(low, high, count, cells, np.random.default_rng(seed))
+    points = sample_grid_points(low, high, count, cells, np.random.default_rng(seed))
     assert count <= len(points) < count + cells**3
     assert ((points >= low) & (points <= high)).all()
 
 
 def test_grid_points_come_in_no_order_so_that_a_budget_cuts_no_corner_off() -> None:
-    points = grid_points(np.zeros(3), np.ones(3), 64, 4, np.random.default_rng(0))
+    points = sample_grid_points(np.zeros(3), np.ones(3), 64, 4, np.random.default_rng(0))
     assert np.ptp(points[:24, 0]) > 0.7
 
 
@@ -281,9 +290,9 @@ def test_there_is_nothing_to_stand_on_in_an_empty_scene() -> None:
 
 def test_the_files_own_cameras_keep_lens_shift_name_and_image_shape() -> None:
     wide = Camera(
-        framed(subject_of(CUBE, 1), np.ones(3), 0.5, 35.0, SQUARE).world_from_camera, 1920, 1080, 35.0, (0.1, 0)
+        frame_subject(subject_of(CUBE, 1), np.ones(3), 0.5, 35.0, SQUARE).world_from_camera, 1920, 1080, 35.0, (0.1, 0)
     )
-    stage = replace(stage_of(CUBE, (1,), preset="scene-cameras"), own_cameras=(("Hero shot", wide),))
+    stage = replace(stage_of(CUBE, (1,), preset="scene-cameras"), scene_cameras=(("Hero shot", wide),))
     [[candidate]] = proposed(stage)
     camera = candidate.camera
     assert (candidate.name, camera.width, camera.height) == ("Hero shot", 512, 288)

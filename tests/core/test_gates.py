@@ -14,8 +14,15 @@ from numpy.typing import ArrayLike
 
 from blendset.cameras import Array, Camera, direction, facing, pixel_centres, pose
 from blendset.config import GateSettings
-from blendset.placement.candidates import Candidate, framed
-from blendset.placement.gates import FIRST_POINTS, Ground, Verdict, prefer, run_gates, screen
+from blendset.placement.candidates import Candidate, frame_subject
+from blendset.placement.gates import (
+    FIRST_POINTS,
+    GateContext,
+    Verdict,
+    reject_unlikely_viewpoints,
+    run_gates,
+    screen_proposals,
+)
 from blendset.placement.planner import plan
 from blendset.placement.scene import Snapshot
 from blendset.placement.subjects import Subject
@@ -39,7 +46,7 @@ TOWARDS = direction(30, 20)
 
 
 def view(subject: Subject, towards: Array = TOWARDS, fill: float = 0.55) -> Candidate:
-    return Candidate(framed(subject, towards, fill, 50.0, SQUARE), subject)
+    return Candidate(frame_subject(subject, towards, fill, 50.0, SQUARE), subject)
 
 
 def looking(position: ArrayLike, target: ArrayLike, lens: float = 24.0) -> Camera:
@@ -48,7 +55,7 @@ def looking(position: ArrayLike, target: ArrayLike, lens: float = 24.0) -> Camer
 
 
 def judged(scene: Snapshot, *candidates: Candidate, structural: Sequence[int] = (), **gates: float) -> list[Verdict]:
-    ground = Ground.of(scene, BruteForce(scene), frozenset(structural), GateSettings(**gates))
+    ground = GateContext.from_scene(scene, BruteForce(scene), frozenset(structural), GateSettings(**gates))
     verdicts = [Verdict(candidate) for candidate in candidates]
     run_gates(ground, verdicts)
     return verdicts
@@ -87,15 +94,17 @@ def test_rays_hit_a_ball_where_it_is_and_from_its_own_distance(az: float, el: fl
     assert distances[[0, 2]] * length == pytest.approx([far - 1, 1], abs=0.03)  # from outside, and from within
     assert distances[1] == np.inf or el < -60
     assert (triangles[[0, 2]] < 320).all()
-    assert geometry.near(origins, far - 0.95)[:2].all() and not geometry.near(origins, far - 1.01)[:2].any()
-    assert geometry.only([2]).cast(origins[:1], -out[None] * length)[1][0] in (-1, *range(320, 332))
+    assert geometry.is_near(origins, far - 0.95)[:2].all() and not geometry.is_near(origins, far - 1.01)[:2].any()
+    assert geometry.restrict_to([2]).cast(origins[:1], -out[None] * length)[1][0] in (-1, *range(320, 332))
 
 
 def test_the_nearest_point_may_lie_on_a_face_an_edge_or_a_corner() -> None:
     geometry = BruteForce(snapshot([box("Box", (0, 0, 0), (2, 2, 2))]))
     points = np.array([[0, 0, 3.0], [3, 3, 0], [3, 3, 3], [0.5, 0, 0]])
     for point, distance in zip(points, (2, 8**0.5, 12**0.5, 0.5), strict=True):
-        assert geometry.near(point[None], distance + 1e-6)[0] and not geometry.near(point[None], distance - 1e-6)[0]
+        assert (
+            geometry.is_near(point[None], distance + 1e-6)[0] and not geometry.is_near(point[None], distance - 1e-6)[0]
+        )
 
 
 def test_normals_point_out_of_solids() -> None:
@@ -111,11 +120,11 @@ def test_a_well_framed_thing_on_a_floor_passes() -> None:
     scene = snapshot([CUBE, FLOOR])
     [verdict] = judged(scene, VIEW, structural=[2])
     assert verdict.reason == "" and verdict.accepted
-    assert verdict.seen.shape == (48,) and verdict.seen.all()
+    assert verdict.visible_points.shape == (48,) and verdict.visible_points.all()
     rays = VIEW.camera.rays(pixel_centres(*SQUARE))
     _, hit = BruteForce(scene).cast(np.broadcast_to(VIEW.camera.position, rays.shape), rays)
-    assert verdict.figures["subject_share"] == pytest.approx(np.mean((hit >= 0) & (hit < 12)), abs=0.03)
-    assert verdict.figures["empty"] == pytest.approx(np.mean(hit < 0), abs=0.03)
+    assert verdict.metrics["subject_share"] == pytest.approx(np.mean((hit >= 0) & (hit < 12)), abs=0.03)
+    assert verdict.metrics["empty"] == pytest.approx(np.mean(hit < 0), abs=0.03)
 
 
 def test_clearance() -> None:
@@ -152,8 +161,8 @@ def test_hidden_is_decided_by_all_points_not_by_the_first_look() -> None:
     scene = snapshot([CUBE, FLOOR, screen_before])
     [verdict] = judged(scene, replace(VIEW, subject=subject), structural=[2])
     assert verdict.reason == "hidden"
-    assert verdict.figures["blocked"] == 1.0 and verdict.figures["hidden"] == pytest.approx(FIRST_POINTS / len(ordered))
-    assert verdict.seen[:16].all() and verdict.seen[16:].mean() < 0.05
+    assert verdict.metrics["blocked"] == 1.0 and verdict.metrics["hidden"] == pytest.approx(FIRST_POINTS / len(ordered))
+    assert verdict.visible_points[:16].all() and verdict.visible_points[16:].mean() < 0.05
 
 
 def test_truncated() -> None:
@@ -168,7 +177,7 @@ def test_what_lies_behind_the_camera_is_not_in_the_frame() -> None:
     beam = snapshot([box("Beam", (0, 0, 0), (20, 0.2, 0.2))])
     camera = looking((0, 0, 0.8), (9, 0, 0), lens=18)
     [verdict] = judged(beam, Candidate(camera, subject_of(beam, 1)))
-    assert verdict.reason == "truncated" and verdict.figures["truncated"] > 0.3
+    assert verdict.reason == "truncated" and verdict.metrics["truncated"] > 0.3
 
 
 def test_inside_a_solid() -> None:
@@ -186,7 +195,7 @@ def test_single_sided_walls_seen_from_behind_are_no_solid() -> None:
 def test_a_few_single_sided_leaves_are_no_solid() -> None:
     leaf = panel("Leaf", beside(VIEW, 0, 0.6, -0.3), (0.7, 0, 0), (0, 0.7, 0))
     [verdict] = judged(snapshot([CUBE, FLOOR, leaf]), VIEW, structural=[2])
-    assert verdict.accepted and verdict.figures["inside solid"] > 0
+    assert verdict.accepted and verdict.metrics["inside solid"] > 0
 
 
 def test_one_surface() -> None:
@@ -205,7 +214,7 @@ def test_floor_and_ceiling_are_two_surfaces(flip: int) -> None:
     ceiling = panel("B ceiling", (0, 0, 3), (40, 0, 0), (0, -40.0 * flip, 0))
     candidate = Candidate(looking((0, -19, 1.5), (0, 0, 1.5)))
     [verdict] = judged(snapshot([floor, ceiling]), candidate, structural=[1, 2])
-    assert verdict.figures["one_surface"] < 0.55
+    assert verdict.metrics["one_surface"] < 0.55
 
 
 def test_a_flat_surface_is_one_surface_whatever_the_last_digit_of_its_normals() -> None:
@@ -234,7 +243,7 @@ def test_surfaces_of_different_things_are_never_counted_together(
         across, upwards = side * 2 * (right + swing * back), 6 * (up + tilt * back)
         solids.append(panel(f"{middle}", tuple(middle * right - 2.5 * back), tuple(across), tuple(upwards)))
     [verdict] = judged(snapshot(solids), candidate, structural=[1, 2])
-    assert verdict.figures["one_surface"] < 0.6
+    assert verdict.metrics["one_surface"] < 0.6
 
 
 def test_near_occluder() -> None:
@@ -307,8 +316,8 @@ def test_a_scene_view_inside_a_cupboard_is_inside_a_solid() -> None:
 def test_the_sky_is_no_object() -> None:
     scene = snapshot([panel("Field", (0, 0, 0), (20, 0, 0), (0, 20, 0)), *PROPS[:3]])
     [verdict] = judged(scene, Candidate(looking((-1.5, -4, 1.5), (-1.5, 1, 0.9))), structural=[1])
-    assert verdict.figures["empty"] > 0.1
-    assert verdict.figures["objects"] == 4
+    assert verdict.metrics["empty"] > 0.1
+    assert verdict.metrics["objects"] == 4
 
 
 # ---- thresholds, order, alternatives ---------------------------------------------------------------------------------
@@ -342,7 +351,7 @@ def test_a_figure_at_its_threshold_passes_and_the_least_beyond_fails(
     lax |= {"subject_share_min": 0.0, "subject_share_max": 1.0}
     candidate = Candidate(camera, SUBJECT)
     [verdict] = judged(snapshot(solids), candidate, structural=[2], **lax)
-    value = verdict.figures[figure]
+    value = verdict.metrics[figure]
     assert verdict.accepted and 0 < value < 1
     assert reason(snapshot(solids), candidate, [2], **lax | {setting: value}) == ""
     assert reason(snapshot(solids), candidate, [2], **lax | {setting: value + worse * 1e-6}) == code
@@ -357,11 +366,13 @@ def doll_house(roof: bool) -> Snapshot:
 
 def accepted_from(scene: Snapshot, subject: Subject, *azimuths: float) -> list[float]:
     """Which of these azimuths are accepted, in a scene whose first three things are furniture."""
-    ground = Ground.of(scene, BruteForce(scene), frozenset(range(4, len(scene.objects) + 1)), GateSettings())
+    ground = GateContext.from_scene(
+        scene, BruteForce(scene), frozenset(range(4, len(scene.objects) + 1)), GateSettings()
+    )
     verdicts = [Verdict(view(subject, direction(azimuth, 15), 0.4)) for azimuth in azimuths]
     run_gates(ground, verdicts)
     assert all(verdict.accepted for verdict in verdicts), [verdict.reason for verdict in verdicts]
-    prefer(ground, verdicts)
+    reject_unlikely_viewpoints(ground, verdicts)
     assert {verdict.reason for verdict in verdicts} <= {"", "outdoors"}
     return [azimuth for azimuth, verdict in zip(azimuths, verdicts, strict=True) if verdict.accepted]
 
@@ -379,11 +390,11 @@ def test_nobody_stands_between_a_thing_and_its_wall() -> None:
     frame = box("Frame", (0, 2.15, 1.4), (0.5, 0.08, 0.5))
     lamp = ball("Lamp", (0, -1, 1.4), 0.25)
     scene = snapshot([frame, lamp, box("Chest", (-2, -1, 0.4), (0.8, 0.8, 0.8)), *room_shell(6, 5, 2.8)])
-    ground = Ground.of(scene, BruteForce(scene), frozenset(range(4, 10)), GateSettings())
+    ground = GateContext.from_scene(scene, BruteForce(scene), frozenset(range(4, 10)), GateSettings())
     for number, azimuths, kept in ((1, (-90, 0, 45, 120), [-90, 0]), (1, (90,), [90]), (2, (-90, 0, 90), [-90, 0, 90])):
         subject = subject_of(scene, number)
-        verdicts = [Verdict(view(subject, direction(each, 5)), figures={"sky": 0.0}) for each in azimuths]
-        prefer(ground, verdicts)
+        verdicts = [Verdict(view(subject, direction(each, 5)), metrics={"sky": 0.0}) for each in azimuths]
+        reject_unlikely_viewpoints(ground, verdicts)
         assert [each for each, verdict in zip(azimuths, verdicts, strict=True) if verdict.accepted] == kept
         assert {verdict.reason for verdict in verdicts} <= {"", "wall side"}
 
@@ -396,7 +407,7 @@ def test_without_a_roof_there_is_no_outside() -> None:
 def test_a_candidate_stops_at_the_first_gate_that_rejects_it() -> None:
     close = box("Behind", beside(VIEW, 0, 0, -0.1), (0.1, 0.1, 0.1))
     [verdict] = judged(snapshot([CUBE, FLOOR, close, screen_panel(VIEW, 1.8, -1, 1)]), VIEW, structural=[2])
-    assert verdict.reason == "clearance" and set(verdict.figures) == {"clearance"}
+    assert verdict.reason == "clearance" and set(verdict.metrics) == {"clearance"}
 
 
 def test_candidates_are_judged_each_by_itself() -> None:
@@ -407,12 +418,14 @@ def test_candidates_are_judged_each_by_itself() -> None:
 
 
 def screened(scene: Snapshot, *proposals: list[Candidate]) -> list[Verdict]:
-    ground = Ground.of(scene, BruteForce(scene), frozenset(range(2, len(scene.objects) + 1)), GateSettings())
-    return screen(ground, [iter(each) for each in proposals])
+    ground = GateContext.from_scene(
+        scene, BruteForce(scene), frozenset(range(2, len(scene.objects) + 1)), GateSettings()
+    )
+    return screen_proposals(ground, [iter(each) for each in proposals])
 
 
 def lenses(*focal_lengths: float) -> list[Candidate]:
-    return [Candidate(framed(SUBJECT, direction(0, 15), 0.55, lens, SQUARE), SUBJECT) for lens in focal_lengths]
+    return [Candidate(frame_subject(SUBJECT, direction(0, 15), 0.55, lens, SQUARE), SUBJECT) for lens in focal_lengths]
 
 
 def test_where_a_wall_stands_in_the_way_a_shorter_lens_takes_the_picture() -> None:

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from blendset.cameras import Camera, direction, facing, pixel_centres, pose
 from blendset.config import GateSettings
 from blendset.exposure import Exposure, ViewTransform, shared_exposure, stops, tried_exposures
-from blendset.placement.candidates import framed
-from blendset.placement.framing import Framing, framing_in
-from blendset.placement.gates import Ground
+from blendset.placement.candidates import frame_subject
+from blendset.placement.framing import Framing, measure_framing
+from blendset.placement.gates import GateContext
 from blendset.placement.scene import Snapshot
 from blendset.placement.subjects import Subject
 from blendset.quality import (
@@ -362,8 +362,12 @@ def seen(scene: Snapshot, subject: Subject, camera: Camera) -> Framing:
     geometry = BruteForce(scene)
     rays = camera.rays(pixel_centres(camera.width, camera.height))
     _, hit = geometry.cast(np.broadcast_to(camera.position, rays.shape), rays)
-    ids = Ground.of(scene, geometry, frozenset(), GateSettings()).owners(hit).reshape(camera.height, camera.width)
-    return framing_in(camera, subject, geometry.only(subject.objects), ids)
+    ids = (
+        GateContext.from_scene(scene, geometry, frozenset(), GateSettings())
+        .find_owners(hit)
+        .reshape(camera.height, camera.width)
+    )
+    return measure_framing(camera, subject, geometry.restrict_to(subject.objects), ids)
 
 
 def before(camera: Camera, forward: float, left: float, right: float) -> Solid:
@@ -377,7 +381,9 @@ def before(camera: Camera, forward: float, left: float, right: float) -> Solid:
 @pytest.mark.parametrize("side", [64, 96, 250])
 def test_a_free_thing_in_the_frame_is_whole(side: int) -> None:
     scene = snapshot([CUBE])
-    framing = seen(scene, subject_of(scene, 1), framed(subject_of(scene, 1), direction(0, 0), 0.5, 50.0, (side, side)))
+    framing = seen(
+        scene, subject_of(scene, 1), frame_subject(subject_of(scene, 1), direction(0, 0), 0.5, 50.0, (side, side))
+    )
     assert framing.visible_fraction == 1 and framing.truncation == 0
     assert framing.subject_share == pytest.approx(0.25, abs=0.02)
 
@@ -385,7 +391,7 @@ def test_a_free_thing_in_the_frame_is_whole(side: int) -> None:
 @pytest.mark.parametrize("covered", [0.25, 0.5, 0.75])
 def test_the_part_behind_a_screen_is_the_part_not_in_sight(covered: float) -> None:
     subject = subject_of(snapshot([CUBE]), 1)
-    camera = framed(subject, direction(0, 0), 0.6, 50.0, (128, 128))
+    camera = frame_subject(subject, direction(0, 0), 0.6, 50.0, (128, 128))
     scene = snapshot([CUBE, before(camera, 0.5, -2, -0.6 + 1.2 * covered)])
     framing = seen(scene, subject, camera)
     assert framing.visible_fraction == pytest.approx(1 - covered, abs=0.03)
@@ -399,7 +405,7 @@ def test_the_part_beyond_the_edge_is_truncated(aside: float, outside: float, axi
     """A picture on a wall spans half of the frame; moved aside by one half frame, half of it is outside."""
     scene = snapshot([panel("Picture", (0, 0, 0.5), (0, 1, 0), (0, 0, 1))])
     subject = subject_of(scene, 1)
-    camera = framed(subject, direction(0, 0), 0.5, 50.0, (128, 128))
+    camera = frame_subject(subject, direction(0, 0), 0.5, 50.0, (128, 128))
     distance = camera.position[0]
     shifted = np.array(camera.world_from_camera)
     shifted[:3, 3] += camera.rotation[:, axis] * aside * distance * float(camera.half_tangents[axis])
@@ -410,7 +416,7 @@ def test_the_part_beyond_the_edge_is_truncated(aside: float, outside: float, axi
 
 def test_a_thing_out_of_the_frame_or_wholly_hidden_is_not_in_sight() -> None:
     subject = subject_of(snapshot([CUBE]), 1)
-    camera = framed(subject, direction(0, 0), 0.5, 50.0, (64, 64))
+    camera = frame_subject(subject, direction(0, 0), 0.5, 50.0, (64, 64))
     hidden = seen(snapshot([CUBE, before(camera, 0.5, -2, 2)]), subject, camera)
     assert (hidden.visible_fraction, hidden.subject_share, hidden.truncation) == (0, 0, 0)
     away = Camera(pose(facing(-direction(0, 0)), camera.position), 64, 64, 50.0)
@@ -422,7 +428,7 @@ def test_other_instances_of_the_shape_do_not_count() -> None:
     twin = box("Cube.001", (1.2, 0, 0.5), (1, 1, 1))
     scene = snapshot([CUBE, twin])
     subject = subject_of(scene, 1)
-    framing = seen(scene, subject, framed(subject, direction(0, 0), 0.5, 50.0, (96, 96)))
+    framing = seen(scene, subject, frame_subject(subject, direction(0, 0), 0.5, 50.0, (96, 96)))
     assert framing.visible_fraction == 0
 
 
@@ -430,7 +436,7 @@ def test_other_instances_of_the_shape_do_not_count() -> None:
 def test_framing_holds_in_wide_and_tall_pictures(shape: tuple[int, int]) -> None:
     scene = snapshot([CUBE])
     subject = subject_of(scene, 1)
-    framing = seen(scene, subject, framed(subject, direction(0, 0), 0.5, 50.0, shape))
+    framing = seen(scene, subject, frame_subject(subject, direction(0, 0), 0.5, 50.0, shape))
     assert framing.subject_share == pytest.approx(0.25 * 90 / 160, abs=0.02)
     assert (framing.visible_fraction, framing.truncation) == (1, 0)
 

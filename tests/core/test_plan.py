@@ -21,18 +21,18 @@ from blendset.config import Config
 from blendset.errors import BlendsetError
 from blendset.naming import SPLIT_WORDS
 from blendset.placement.camera_plan import (
-    PlanFile,
+    CameraPlan,
     PlannedView,
     camera_from_dict,
-    planned_view,
+    make_planned_view,
+    make_view_id,
     read_plan,
-    view_id,
     write_plan,
 )
 from blendset.placement.candidates import Candidate
 from blendset.placement.funnel import write_funnel
 from blendset.placement.gates import Verdict
-from blendset.placement.planner import Planned, Step, plan, plan_steps
+from blendset.placement.planner import PlanningResult, Step, plan, plan_steps
 from blendset.placement.scene import Snapshot
 from blendset.placement.subjects import find_subjects
 from blendset.reasons import MEANINGS
@@ -44,50 +44,50 @@ SMALL = snapshot(
 )
 
 
-def planned(scene: Snapshot, settings: Config) -> Planned:
+def planned(scene: Snapshot, settings: Config) -> PlanningResult:
     return plan(scene, BruteForce(scene), settings)
 
 
-def plan_file(scene: Snapshot, settings: Config, run: str = "run") -> PlanFile:
-    views = planned(scene, settings).ranking(settings)
-    return PlanFile(
+def plan_file(scene: Snapshot, settings: Config, run: str = "run") -> CameraPlan:
+    views = planned(scene, settings).rank_views(settings)
+    return CameraPlan(
         run,
         "room-abcdef",
         settings,
         "scene",
         False,
-        tuple(planned_view("room-abcdef", v, settings.seed) for v in views),
+        tuple(make_planned_view("room-abcdef", v, settings.seed) for v in views),
     )
 
 
 @pytest.fixture(scope="module")
-def furnished() -> Planned:
+def furnished() -> PlanningResult:
     return planned(ROOM, config())
 
 
 # ---- planning --------------------------------------------------------------------------------------------------------
 
 
-def test_a_furnished_room_is_covered(furnished: Planned) -> None:
+def test_a_furnished_room_is_covered(furnished: PlanningResult) -> None:
     """Nearly every piece of furniture gets a view, the room itself its share, and the budget is met."""
-    views = furnished.ranking(config())
+    views = furnished.rank_views(config())
     subjects = Counter(view.candidate.subject.id for view in views if view.candidate.subject)
     assert len(views) == 48
     assert len(subjects) >= 0.8 * len(FURNITURE) and max(subjects.values()) <= 6
     assert 5 <= sum(view.candidate.subject is None for view in views) <= 7
     assert all(view.accepted and view.score > 0 for view in views)
-    assert len({planned_view("scene", view, 0).view_id for view in views}) == 48
+    assert len({make_planned_view("scene", view, 0).view_id for view in views}) == 48
 
 
-def test_every_subject_seen_is_named_once(furnished: Planned) -> None:
+def test_every_subject_seen_is_named_once(furnished: PlanningResult) -> None:
     passed = {
         verdict.candidate.subject.id for verdict in furnished.verdicts if verdict.accepted and verdict.candidate.subject
     }
-    assert furnished.seen_subjects == passed
+    assert furnished.visible_subjects == passed
 
 
-def test_the_counts_account_for_every_candidate(furnished: Planned) -> None:
-    counts = furnished.counts()
+def test_the_counts_account_for_every_candidate(furnished: PlanningResult) -> None:
+    counts = furnished.count_reasons()
     total = counts.pop("candidates")
     assert total == len(furnished.verdicts) == sum(counts.values())
     assert counts["accepted"] == sum(verdict.accepted for verdict in furnished.verdicts)
@@ -109,7 +109,7 @@ def test_planning_tells_how_far_it_is() -> None:
     *steps, last = plan_steps(
         SMALL, BruteForce(SMALL), find_subjects(SMALL, Config().subjects, 0), config(cameras={"candidates": 4})
     )
-    assert isinstance(last, Planned)
+    assert isinstance(last, PlanningResult)
     parts = [step.done / step.total for step in steps if isinstance(step, Step)]
     assert len(parts) == len(steps) >= 2 and parts == sorted(parts)
     assert parts[0] == 0 and parts[-1] == 1
@@ -119,7 +119,7 @@ def test_planning_tells_how_far_it_is() -> None:
 def test_a_planned_view_set_is_whole_and_in_order(preset: str, count: int) -> None:
     settings = config(preset, cameras={"candidates": 2 * count, "views": 2 * count})
     sets = defaultdict(list)
-    for view in planned(SMALL, settings).ranking(settings):
+    for view in planned(SMALL, settings).rank_views(settings):
         sets[view.candidate.view_set].append(view.candidate.view_index)
     assert sets and all(indices == list(range(count)) for indices in sets.values())
 
@@ -162,39 +162,41 @@ def candidate(
 
 def test_a_view_has_one_name_in_every_run() -> None:
     """Also when another machine's last digits differ."""
-    assert view_id("scene", candidate(), 0) == view_id("scene", candidate(nudge=1e-9), 0)
-    assert re.fullmatch(r"chair-[0-9a-f]{10}", view_id("scene", candidate(), 0))
+    assert make_view_id("scene", candidate(), 0) == make_view_id("scene", candidate(nudge=1e-9), 0)
+    assert re.fullmatch(r"chair-[0-9a-f]{10}", make_view_id("scene", candidate(), 0))
 
 
 def test_whatever_changes_the_picture_changes_the_name() -> None:
     changed = [candidate(), candidate(azimuth=31), candidate(side=65), candidate(lens=35), candidate(nudge=0.01)]
     shifted = replace(candidate(), camera=replace(candidate().camera, shift=(0.1, 0.0)))
-    ids = {view_id("scene", each, 0) for each in (*changed, shifted)}
-    assert len(ids | {view_id("scene", candidate(), 1), view_id("other", candidate(), 0)}) == 8
+    ids = {make_view_id("scene", each, 0) for each in (*changed, shifted)}
+    assert len(ids | {make_view_id("scene", candidate(), 1), make_view_id("other", candidate(), 0)}) == 8
 
 
 def test_views_of_the_scene_and_the_artists_cameras_have_names_too() -> None:
     bare = replace(candidate(), subject=None)
-    assert view_id("s", bare, 0).startswith("scene-")
-    assert view_id("s", replace(bare, name="Test Kamera Nord"), 0).startswith("testx-kamera-nord-")
+    assert make_view_id("s", bare, 0).startswith("scene-")
+    assert make_view_id("s", replace(bare, name="Test Kamera Nord"), 0).startswith("testx-kamera-nord-")
 
 
 @given(st.integers(0, 10**9))
 def test_no_name_holds_a_word_that_names_a_split(seed: int) -> None:
-    assert not re.search(rf"(?<![a-z])({SPLIT_WORDS})(?![a-z])", view_id("s", replace(candidate(), subject=None), seed))
+    assert not re.search(
+        rf"(?<![a-z])({SPLIT_WORDS})(?![a-z])", make_view_id("s", replace(candidate(), subject=None), seed)
+    )
 
 
 def test_two_cameras_of_a_dollhouse_have_two_names() -> None:
     """A room modelled at a thousandth of its size: a millimetre is a metre, and a name must not be shared."""
     scene = furnished_room(0.001, metres_per_unit=1000)
     verdicts = planned(scene, config("anchor-sweep-grid", cameras={"views": 512})).verdicts
-    assert len({view_id("s", verdict.candidate, 0) for verdict in verdicts}) == len(verdicts) == 512
+    assert len({make_view_id("s", verdict.candidate, 0) for verdict in verdicts}) == len(verdicts) == 512
 
 
 # ---- plan files ------------------------------------------------------------------------------------------------------
 
 
-def example() -> PlanFile:
+def example() -> CameraPlan:
     rotation = facing(np.array([1.0, 2, 0.3]))
     cameras = [Camera(pose(rotation, np.array([k / 3, 1e-7, 1e5])), 512, 288, 35.1 + k, (0.1, -0.05)) for k in range(3)]
     views = tuple(
@@ -202,10 +204,10 @@ def example() -> PlanFile:
         for k, camera in enumerate(cameras)
     )
     settings = config("orbit-4", subjects={"include": ["stühl*"]}, top={"seed": 7, "frame": 12})
-    return PlanFile("run-1", "scene-abcdef", settings, "studio", True, views)
+    return CameraPlan("run-1", "scene-abcdef", settings, "studio", True, views)
 
 
-def as_values(plan_file: PlanFile) -> list[Any]:
+def as_values(plan_file: CameraPlan) -> list[Any]:
     """Everything in it, with matrices as lists so that equal means equal."""
     cameras = [
         [view.camera.world_from_camera.tolist(), *list(vars(view.camera).values())[1:]] for view in plan_file.views
@@ -222,8 +224,8 @@ def test_a_plan_comes_back_exactly(tmp_path: Path) -> None:
     assert (tmp_path / "again.json").read_bytes() == (tmp_path / "plan.json").read_bytes()
 
 
-def test_every_reason_has_a_meaning_and_stands_in_the_documents(furnished: Planned) -> None:
-    assert furnished.counts().keys() - {"candidates", "accepted"} <= MEANINGS.keys()
+def test_every_reason_has_a_meaning_and_stands_in_the_documents(furnished: PlanningResult) -> None:
+    assert furnished.count_reasons().keys() - {"candidates", "accepted"} <= MEANINGS.keys()
     guide = (Path(__file__).parents[2] / "docs" / "rendering.md").read_text(encoding="utf-8")
     table = guide.split("## Gates and reason codes")[1].split("\n## ")[0]
     cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
@@ -339,7 +341,7 @@ def funnel(path: Path, verdicts: tuple[Verdict, ...], seed: int = 0) -> list[dic
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_a_funnel_holds_every_candidate_with_its_reason(tmp_path: Path, furnished: Planned) -> None:
+def test_a_funnel_holds_every_candidate_with_its_reason(tmp_path: Path, furnished: PlanningResult) -> None:
     lines = funnel(tmp_path / "funnel.jsonl", furnished.verdicts)
     assert len(lines) == len(furnished.verdicts)
     assert Counter(line["reason"] for line in lines) == Counter(verdict.reason for verdict in furnished.verdicts)
@@ -350,7 +352,7 @@ def test_a_funnel_holds_every_candidate_with_its_reason(tmp_path: Path, furnishe
             camera_from_dict(line["camera"]).world_from_camera.tolist()
             == verdict.candidate.camera.world_from_camera.tolist()
         )
-        assert line["view_id"] == view_id("scene", verdict.candidate, 0)
+        assert line["view_id"] == make_view_id("scene", verdict.candidate, 0)
 
 
 def test_a_funnel_without_candidates_has_no_lines(tmp_path: Path) -> None:
@@ -358,5 +360,5 @@ def test_a_funnel_without_candidates_has_no_lines(tmp_path: Path) -> None:
 
 
 def test_figures_without_a_value_are_left_out_of_a_funnel(tmp_path: Path) -> None:
-    verdict = Verdict(candidate(), figures={"share": 0.5, "spread": float("nan"), "distance": float("inf")})
+    verdict = Verdict(candidate(), metrics={"share": 0.5, "spread": float("nan"), "distance": float("inf")})
     assert funnel(tmp_path / "funnel.jsonl", (verdict,))[0]["figures"] == {"share": 0.5}

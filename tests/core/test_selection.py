@@ -18,9 +18,9 @@ from blendset.cameras import Camera, angles, direction, facing, pose
 from blendset.config import CameraSettings
 from blendset.placement.candidates import Candidate
 from blendset.placement.gates import Verdict
-from blendset.placement.planner import Planned, plan
+from blendset.placement.planner import PlanningResult, plan
 from blendset.placement.scene import Snapshot
-from blendset.placement.selection import Audition, Unit
+from blendset.placement.selection import Unit, ViewSelector
 from blendset.placement.subjects import Subject
 from tests.core.analytic import BruteForce, ball, box, config, panel, room_shell, snapshot, subject_of
 
@@ -41,7 +41,7 @@ def seen_from(
     position = 4 * towards + (0 if subject is None else subject.centre)
     candidate = Candidate(Camera(pose(facing(towards), position), 64, 64, 50.0), subject)
     marks = np.zeros(0, dtype=bool) if subject is None else ALL if seen is None else seen
-    return Verdict(candidate, seen=marks, score=score)
+    return Verdict(candidate, visible_points=marks, score=score)
 
 
 def ring(subject: Subject | None, count: int, score: float = 0.5) -> list[Unit]:
@@ -73,7 +73,7 @@ def run(
     **options: float,
 ) -> Outcome:
     """Audition to the end, previewing with `good`; more looks than there are units would be a loop."""
-    selection = Audition(subjects, list(scenery), CameraSettings(**options), per_view)  # type: ignore[arg-type]
+    selection = ViewSelector(subjects, list(scenery), CameraSettings(**options), per_view)  # type: ignore[arg-type]
     outcome = Outcome()
     for _ in range(sum(map(len, subjects)) + len(list(scenery)) + 1):
         unit = selection.next()
@@ -83,7 +83,7 @@ def run(
             return outcome
         outcome.dealt.append(unit)
         verdict = good(unit)
-        selection.tell(verdict)
+        selection.report(verdict)
         if verdict:
             outcome.accepted.append(unit)
     raise AssertionError("the audition does not end")
@@ -157,7 +157,7 @@ def test_separation_is_measured_from_the_subjects_centre() -> None:
     turned = Candidate(
         Camera(pose(one.candidate.camera.rotation, other.candidate.camera.position), 64, 64, 50.0), SUBJECTS[0]
     )
-    outcome = run([[(one,), (Verdict(turned, seen=ALL, score=0.4),)]], separation_deg=35)
+    outcome = run([[(one,), (Verdict(turned, visible_points=ALL, score=0.4),)]], separation_deg=35)
     assert len(outcome.accepted) == 2
 
 
@@ -298,11 +298,11 @@ def test_scene_views_that_fail_do_not_hold_up_the_rest() -> None:
 # ---- what is published is rendered as published ----------------------------------------------------------------------
 
 
-def sampled(scene: Snapshot, preset: str, views: int, seed: int = 0) -> tuple[Planned, list[Verdict]]:
+def sampled(scene: Snapshot, preset: str, views: int, seed: int = 0) -> tuple[PlanningResult, list[Verdict]]:
     """A plan and what of it is to be rendered."""
     settings = config(preset, cameras={"views": views}, top={"seed": seed})
     planned = plan(scene, BruteForce(scene), settings)
-    return planned, planned.sample(settings)
+    return planned, planned.sample_views(settings)
 
 
 def cluttered() -> Snapshot:
@@ -318,7 +318,7 @@ def test_all_eight_published_cameras_of_every_subject_are_kept_however_bad() -> 
     """Some stand in walls, some are blocked, some pass: they stopped at different gates."""
     planned, views = sampled(cluttered(), "blendfusion", 500)
     assert len({verdict.reason for verdict in planned.verdicts}) >= 3
-    assert Counter(name_of((view,)) for view in views) == {each.id: 8 for each in planned.found.subjects}
+    assert Counter(name_of((view,)) for view in views) == {each.id: 8 for each in planned.search.subjects}
 
 
 def test_the_published_cameras_of_a_flat_thing_are_kept_too() -> None:
@@ -362,5 +362,5 @@ def test_the_artists_own_cameras_are_all_kept_however_alike() -> None:
     scene, turned = cluttered(), [facing(direction(270 + 5 * k, 10)) for k in range(5)]
     own = [(f"Camera {k}", Camera(pose(turned[k], np.array([0.2 * k, -2, 1.5])), 64, 48, 35.0)) for k in range(5)]
     settings = config("scene-cameras")
-    views = plan(scene, BruteForce(scene), settings, tuple(own)).sample(settings)
+    views = plan(scene, BruteForce(scene), settings, tuple(own)).sample_views(settings)
     assert [view.candidate.name for view in views] == [name for name, _ in own]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from blendset.config import SubjectSettings
 from blendset.placement.planner import plan
 from blendset.placement.scene import Snapshot
-from blendset.placement.subjects import Found, find_subjects, spanning_points
+from blendset.placement.subjects import SubjectSearch, find_spanning_points, find_subjects
 from tests.core.analytic import (
     FURNITURE,
     BruteForce,
@@ -34,7 +34,7 @@ from tests.core.analytic import (
 GROUND = panel("Plane", (0, 0, 0), (12, 0, 0), (0, 12, 0))
 
 
-def found(scene: Snapshot, seed: int = 0, **options: Any) -> Found:
+def found(scene: Snapshot, seed: int = 0, **options: Any) -> SubjectSearch:
     return find_subjects(scene, SubjectSettings(**options), seed)
 
 
@@ -295,7 +295,7 @@ def test_one_mesh_that_is_the_whole_scene_still_gives_a_subject(solid: Solid) ->
 
 def test_one_mesh_that_is_the_whole_scene_still_gives_views() -> None:
     scene = snapshot([box("House", (0, 0, 2), (9, 7, 4))])
-    assert plan(scene, BruteForce(scene), config()).seen_subjects == {"house"}
+    assert plan(scene, BruteForce(scene), config()).visible_subjects == {"house"}
 
 
 def test_a_thing_on_a_backdrop_is_the_subject_and_not_the_backdrop() -> None:
@@ -401,7 +401,7 @@ def test_a_subject_knows_its_box_and_whether_a_texture_is_missing() -> None:
 
 def test_few_points_span_a_large_mesh_nearly_whole() -> None:
     cloud = np.random.default_rng(0).normal(size=(20_000, 3)) * [3, 1, 0.2]
-    hull = spanning_points(cloud)
+    hull = find_spanning_points(cloud)
     axes = np.random.default_rng(1).normal(size=(200, 3))
     assert len(hull) <= 512
     missed = (cloud @ axes.T).max(axis=0) - (hull @ axes.T).max(axis=0)

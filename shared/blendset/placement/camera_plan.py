@@ -40,7 +40,7 @@ class PlannedView:
 
 
 @dataclass(frozen=True, eq=False)
-class PlanFile:
+class CameraPlan:
     """plans/<run>.json: what to render of which scene, and the configuration that it came from."""
 
     run: str
@@ -51,26 +51,26 @@ class PlanFile:
     views: tuple[PlannedView, ...]
 
 
-def previewed_run(plan: PlanFile) -> str:
+def name_previewed_run(plan: CameraPlan) -> str:
     """What a plan is called once previews have decided on it: not the run that chooses by previews itself."""
     views = " ".join(view.view_id for view in plan.views)
     return f"{plan.run}-{sha256_bytes(views.encode())[:6]}"
 
 
-def view_id(scene: str, candidate: Candidate, seed: int) -> str:
+def make_view_id(scene: str, candidate: Candidate, seed: int) -> str:
     """Subject and a hash of scene, camera, resolution and seed: the same camera gets the same name in every run."""
     camera = candidate.camera
-    figures = [round(float(value), 4) + 0.0 for value in camera.world_from_camera[:3].ravel()]
-    text = json.dumps([scene, figures, camera.width, camera.height, camera.focal_length_mm, camera.shift, seed])
+    numbers = [round(float(value), 4) + 0.0 for value in camera.world_from_camera[:3].ravel()]
+    text = json.dumps([scene, numbers, camera.width, camera.height, camera.focal_length_mm, camera.shift, seed])
     subject = candidate.subject.id if candidate.subject else slug(candidate.name or "scene")
     return f"{subject}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
 
-def planned_view(scene: str, verdict: Verdict, seed: int, exposure_ev: float | None = None) -> PlannedView:
+def make_planned_view(scene: str, verdict: Verdict, seed: int, exposure_ev: float | None = None) -> PlannedView:
     """One accepted candidate as a plan carries it."""
     candidate = verdict.candidate
     return PlannedView(
-        view_id=view_id(scene, candidate, seed),
+        view_id=make_view_id(scene, candidate, seed),
         subject=candidate.subject.id if candidate.subject else "",
         subject_label=candidate.subject.label if candidate.subject else "",
         view_set=candidate.view_set,
@@ -100,19 +100,19 @@ def camera_from_dict(values: Mapping[str, Any]) -> Camera:
     )
 
 
-def write_plan(path: Path, plan_file: PlanFile) -> None:
+def write_plan(path: Path, plan: CameraPlan) -> None:
     """Write a plan atomically."""
-    views = [{**vars(view), "camera": camera_to_dict(view.camera)} for view in plan_file.views]
+    views = [{**vars(view), "camera": camera_to_dict(view.camera)} for view in plan.views]
     write_json(
         path,
         {
             "format": "blendset-plan",
             "version": PLAN_FORMAT,
-            "run": plan_file.run,
-            "scene": plan_file.scene,
-            "lighting": plan_file.lighting,
-            "previewed": plan_file.previewed,
-            "config": config_to_dict(plan_file.config),
+            "run": plan.run,
+            "scene": plan.scene,
+            "lighting": plan.lighting,
+            "previewed": plan.previewed,
+            "config": config_to_dict(plan.config),
             "views": views,
         },
     )
@@ -170,7 +170,7 @@ def _check_name(name: str) -> None:
         raise ValueError(f"'{name}' is no name of Blendset's")
 
 
-def read_plan(path: Path) -> PlanFile:
+def read_plan(path: Path) -> CameraPlan:
     """Read a plan; raises BlendsetError that names the file when it is none or is damaged."""
     values = read_json(path)
     if not isinstance(values, dict) or values.get("format") != "blendset-plan" or values.get("version") != PLAN_FORMAT:
@@ -179,4 +179,4 @@ def read_plan(path: Path) -> PlanFile:
     record = read_record(path, _PlanRecord)
     views = tuple(PlannedView(**{**vars(view), "camera": camera_from_dict(vars(view.camera))}) for view in record.views)
     config = config_from_dict(record.config, str(path))
-    return PlanFile(record.run, record.scene, config, record.lighting, record.previewed, views)
+    return CameraPlan(record.run, record.scene, config, record.lighting, record.previewed, views)

@@ -26,12 +26,12 @@ class Framing:
 SAMPLES_ACROSS = 72
 
 
-def framing_in(camera: Camera, subject: Subject, alone: Geometry, ids: NDArray[Any]) -> Framing:
+def measure_framing(camera: Camera, subject: Subject, alone: Geometry, ids: NDArray[Any]) -> Framing:
     """Compare an id image (H, W) with the subject's whole extent, which rays at the subject `alone` find.
 
     Both are sampled at the same pixel centres, also beyond the frame's edge, so the shares are of the very same points.
     """
-    mine = np.isin(ids, list(subject.objects))
+    is_subject = np.isin(ids, list(subject.objects))
     pixels, depth = camera.project(subject.hull)
     size = np.array([camera.width, camera.height])
     if (depth <= 0).any():  # it runs past the camera: look as far around as the samples can
@@ -45,11 +45,11 @@ def framing_in(camera: Camera, subject: Subject, alone: Geometry, ids: NDArray[A
     _, hit = alone.cast(np.broadcast_to(camera.position, rays.shape), rays)
     extent = grid[hit >= 0]
     if not len(extent):
-        return Framing(float(mine.mean()), 0.0, 1.0)
+        return Framing(float(is_subject.mean()), 0.0, 1.0)
     inside = ((extent >= 0) & (extent < size)).all(axis=1)
-    seen = mine[extent[inside, 1], extent[inside, 0]]
+    visible = is_subject[extent[inside, 1], extent[inside, 0]]
     return Framing(
-        subject_share=float(mine.mean()),
-        visible_fraction=float(seen.mean()) if len(seen) else 0.0,
+        subject_share=float(is_subject.mean()),
+        visible_fraction=float(visible.mean()) if len(visible) else 0.0,
         truncation=float(1 - inside.mean()),
     )

@@ -11,7 +11,7 @@ import numpy as np
 
 from blendset.errors import BlendsetError
 from blendset.files import atomic_write
-from blendset.placement.camera_plan import camera_to_dict, view_id
+from blendset.placement.camera_plan import camera_to_dict, make_view_id
 from blendset.placement.gates import Verdict
 
 
@@ -21,12 +21,12 @@ def write_funnel(path: Path, scene: str, verdicts: tuple[Verdict, ...], seed: in
     for verdict in verdicts:
         candidate = verdict.candidate
         line = {
-            "view_id": view_id(scene, candidate, seed),
+            "view_id": make_view_id(scene, candidate, seed),
             "subject": candidate.subject.id if candidate.subject else "",
             "accepted": verdict.accepted,
             "reason": verdict.reason,
             "score": round(verdict.score, 6),
-            "figures": {name: round(value, 6) for name, value in sorted(verdict.figures.items()) if np.isfinite(value)},
+            "figures": {name: round(value, 6) for name, value in sorted(verdict.metrics.items()) if np.isfinite(value)},
             "camera": camera_to_dict(candidate.camera),
         }
         lines.append(json.dumps(line, ensure_ascii=False))
@@ -34,7 +34,10 @@ def write_funnel(path: Path, scene: str, verdicts: tuple[Verdict, ...], seed: in
 
 
 def read_funnel(path: Path) -> Counter[str]:
-    """Return a funnel file in short, as `Planned.counts` has it: candidates by reason, "accepted" among them."""
+    """Return how many candidates a funnel file counts by reason, as `PlanningResult.count_reasons` does.
+
+    Raises BlendsetError for a file that cannot be read.
+    """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
         counts = Counter(json.loads(line)["reason"] or "accepted" for line in lines)

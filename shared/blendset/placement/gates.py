@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from blendset.cameras import Array, direction, pixel_centres, project_all
 from blendset.config import GateSettings
-from blendset.placement.candidates import Candidate, Proposal, rows
-from blendset.placement.scene import OPEN_SKY, Geometry, Snapshot, closed_above, fibonacci_sphere
+from blendset.placement.candidates import Candidate, Proposal, stack_attribute
+from blendset.placement.scene import OPEN_SKY_SHARE, Geometry, Snapshot, fibonacci_sphere, has_roof
 from blendset.placement.subjects import Subject
 
 GRID = 12
-"""Rays across the image in the look gate; 144 rays tell shares to about 0.02."""
+"""Rays across the image, in each direction, in `check_ray_grid`; 144 rays give shares to about 0.02."""
 FIRST_POINTS = 16
 FIRST_LOOK_SLACK = 0.2
 """So few points tell a share to about 0.12 only; what may still pass gets all points."""
@@ -40,13 +40,16 @@ SAME_SURFACE = 0.94
 
 @dataclass(eq=False)
 class Verdict:
-    """What the gates said of one candidate: `reason` is empty when it passed; `seen` marks the surface points in
-    sight."""
+    """What the gates decided about one candidate.
+
+    `reason` is empty when it passed; `metrics` holds what each gate measured, by name; `visible_points` (P,) marks the
+    subject's surface points that the camera sees.
+    """
 
     candidate: Candidate
     reason: str = ""
-    figures: dict[str, float] = field(default_factory=dict)
-    seen: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    metrics: dict[str, float] = field(default_factory=dict)
+    visible_points: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
     score: float = 0.0
 
     @property
@@ -55,8 +58,8 @@ class Verdict:
 
 
 @dataclass(frozen=True, eq=False)
-class Ground:
-    """What every gate may ask: the scene, rays at it, which objects are structural, and the thresholds."""
+class GateContext:
+    """What the gates read: the scene, rays at it, which objects are structural, and the thresholds."""
 
     scene: Snapshot
     geometry: Geometry
@@ -71,29 +74,31 @@ class Ground:
         return not self.structural[1:].all()
 
     @staticmethod
-    def of(scene: Snapshot, geometry: Geometry, structural: frozenset[int], settings: GateSettings) -> Ground:
+    def from_scene(
+        scene: Snapshot, geometry: Geometry, structural: frozenset[int], settings: GateSettings
+    ) -> GateContext:
         """Turn the set of structural ids into a lookup by object id, where 0 stands for nothing hit."""
         lookup = np.zeros(len(scene.objects) + 1, dtype=bool)
         lookup[sorted(structural)] = True
-        shell = geometry.only(structural)
-        return Ground(scene, geometry, lookup, settings, shell, closed_above(scene, shell))
+        shell = geometry.restrict_to(structural)
+        return GateContext(scene, geometry, lookup, settings, shell, has_roof(scene, shell))
 
-    def owners(self, triangles: NDArray[Any]) -> NDArray[np.int32]:
+    def find_owners(self, triangles: NDArray[Any]) -> NDArray[np.int32]:
         """Object ids of hit triangles; 0 where nothing was hit."""
         if not len(self.scene.owner):
             return np.zeros(triangles.shape, dtype=np.int32)
         return np.where(triangles >= 0, self.scene.owner[triangles], 0).astype(np.int32)
 
 
-Gate = Callable[[Ground, Sequence[Verdict]], None]
+Gate = Callable[[GateContext, Sequence[Verdict]], None]
 
 
-def screen(ground: Ground, proposals: Sequence[Proposal]) -> list[Verdict]:
+def screen_proposals(context: GateContext, proposals: Sequence[Proposal]) -> list[Verdict]:
     """One verdict per proposal: of the first alternative that passes every gate, else of the last one tried."""
     verdicts = [Verdict(next(proposal)) for proposal in proposals]
     pending = list(range(len(proposals)))
     while pending:
-        run_gates(ground, [verdicts[index] for index in pending])
+        run_gates(context, [verdicts[index] for index in pending])
         cramped = [index for index in pending if verdicts[index].reason in ("clearance", "blocked")]
         pending = []
         for index in cramped:
@@ -103,107 +108,113 @@ def screen(ground: Ground, proposals: Sequence[Proposal]) -> list[Verdict]:
     return verdicts
 
 
-def run_gates(ground: Ground, verdicts: Sequence[Verdict]) -> None:
+def run_gates(context: GateContext, verdicts: Sequence[Verdict]) -> None:
     """Pass verdicts, which are fresh and all of one subject (or all of none), through the gates in order."""
     alive = list(verdicts)
     for gate in SUBJECT_GATES if alive and alive[0].candidate.subject else SCENE_GATES:
         if alive:
-            gate(ground, alive)
+            gate(context, alive)
             alive = [verdict for verdict in alive if verdict.accepted]
 
 
-def _judge(verdicts: Sequence[Verdict], reason: str, figures: Array, accepted: NDArray[np.bool_]) -> None:
-    for verdict, figure, good in zip(verdicts, figures, accepted, strict=True):
-        verdict.figures[reason] = float(figure)
+def _apply_threshold(verdicts: Sequence[Verdict], reason: str, values: Array, accepted: NDArray[np.bool_]) -> None:
+    for verdict, value, good in zip(verdicts, values, accepted, strict=True):
+        verdict.metrics[reason] = float(value)
         if not good and verdict.accepted:
             verdict.reason = reason
 
 
-def clearance(ground: Ground, verdicts: Sequence[Verdict]) -> None:
+def check_clearance(context: GateContext, verdicts: Sequence[Verdict]) -> None:
     """Nothing nearer to the camera than a lens would fit, or a person where it is a view of the scene."""
-    settings, scene = ground.settings, ground.scene
+    settings, scene = context.settings, context.scene
     if verdicts[0].candidate.subject:
         radius = min(settings.clearance * scene.diagonal, settings.clearance_metres / max(scene.metres_per_unit, 1e-9))
     else:
         height = float(scene.extent[1, 2] - scene.extent[0, 2])
         radius = min(SCENE_ROOM * settings.clearance * scene.diagonal, KNEE * height)
-    near = ground.geometry.near(rows([verdict.candidate for verdict in verdicts], "position"), radius)
-    _judge(verdicts, "clearance", near.astype(float), ~near)
+    near = context.geometry.is_near(stack_attribute([verdict.candidate for verdict in verdicts], "position"), radius)
+    _apply_threshold(verdicts, "clearance", near.astype(float), ~near)
 
 
-def _sight(ground: Ground, verdicts: Sequence[Verdict], points: Array, subject: Subject) -> NDArray[np.bool_]:
+def _cast_at_points(
+    context: GateContext, verdicts: Sequence[Verdict], points: Array, subject: Subject
+) -> NDArray[np.bool_]:
     """Whether the subject is the first thing hit towards each of its surface points, (N, P)."""
-    origins = np.repeat(rows([verdict.candidate for verdict in verdicts], "position"), len(points), axis=0)
+    origins = np.repeat(stack_attribute([verdict.candidate for verdict in verdicts], "position"), len(points), axis=0)
     directions = np.tile(points, (len(verdicts), 1)) - origins
-    _, triangles = ground.geometry.cast(origins, directions)
-    mine = np.zeros(len(ground.scene.objects) + 1, dtype=bool)
-    mine[sorted(subject.objects)] = True
-    seen: NDArray[np.bool_] = mine[ground.owners(triangles)].reshape(len(verdicts), len(points))
-    return seen
+    _, triangles = context.geometry.cast(origins, directions)
+    is_subject = np.zeros(len(context.scene.objects) + 1, dtype=bool)
+    is_subject[sorted(subject.objects)] = True
+    visible: NDArray[np.bool_] = is_subject[context.find_owners(triangles)].reshape(len(verdicts), len(points))
+    return visible
 
 
-def _subject_of(verdicts: Sequence[Verdict]) -> Subject:
+def _get_subject(verdicts: Sequence[Verdict]) -> Subject:
     subject = verdicts[0].candidate.subject
     assert subject is not None
     return subject
 
 
-def blocked(ground: Ground, verdicts: Sequence[Verdict]) -> None:
+def check_first_visibility(context: GateContext, verdicts: Sequence[Verdict]) -> None:
     """A first look with a quarter of the points, at a lower bar."""
-    subject = _subject_of(verdicts)
-    seen = _sight(ground, verdicts, subject.points[:FIRST_POINTS], subject)
-    for verdict, row in zip(verdicts, seen, strict=True):
-        verdict.seen = row
-    share = seen.mean(axis=1)
-    _judge(verdicts, "blocked", share, share >= ground.settings.visible_fraction - FIRST_LOOK_SLACK)
+    subject = _get_subject(verdicts)
+    visible = _cast_at_points(context, verdicts, subject.points[:FIRST_POINTS], subject)
+    for verdict, row in zip(verdicts, visible, strict=True):
+        verdict.visible_points = row
+    share = visible.mean(axis=1)
+    _apply_threshold(verdicts, "blocked", share, share >= context.settings.visible_fraction - FIRST_LOOK_SLACK)
 
 
-def hidden(ground: Ground, verdicts: Sequence[Verdict]) -> None:
+def check_visibility(context: GateContext, verdicts: Sequence[Verdict]) -> None:
     """Line of sight to all sampled surface points."""
-    subject = _subject_of(verdicts)
-    rest = _sight(ground, verdicts, subject.points[FIRST_POINTS:], subject)
+    subject = _get_subject(verdicts)
+    rest = _cast_at_points(context, verdicts, subject.points[FIRST_POINTS:], subject)
     for verdict, row in zip(verdicts, rest, strict=True):
-        verdict.seen = np.concatenate([verdict.seen, row])
-    share = np.array([verdict.seen.mean() for verdict in verdicts])
-    _judge(verdicts, "hidden", share, share >= ground.settings.visible_fraction)
+        verdict.visible_points = np.concatenate([verdict.visible_points, row])
+    share = np.array([verdict.visible_points.mean() for verdict in verdicts])
+    _apply_threshold(verdicts, "hidden", share, share >= context.settings.visible_fraction)
 
 
-def truncated(ground: Ground, verdicts: Sequence[Verdict]) -> None:
+def check_truncation(context: GateContext, verdicts: Sequence[Verdict]) -> None:
     """Share of the subject's surface points outside the frame."""
     cameras = [verdict.candidate.camera for verdict in verdicts]
-    pixels, depth = project_all(cameras, _subject_of(verdicts).points)
+    pixels, depth = project_all(cameras, _get_subject(verdicts).points)
     size = np.array([(camera.width, camera.height) for camera in cameras])[:, None]
     outside = 1 - ((depth > 0) & (pixels >= 0).all(axis=2) & (pixels <= size).all(axis=2)).mean(axis=1)
-    _judge(verdicts, "truncated", outside, outside <= ground.settings.truncation)
+    _apply_threshold(verdicts, "truncated", outside, outside <= context.settings.truncation)
 
 
-def inside_solid(ground: Ground, verdicts: Sequence[Verdict]) -> None:
+def check_inside_solid(context: GateContext, verdicts: Sequence[Verdict]) -> None:
     """Share of rays around the camera that meet a back face first; single-sided walls do not count."""
-    positions = rows([verdict.candidate for verdict in verdicts], "position")
+    positions = stack_attribute([verdict.candidate for verdict in verdicts], "position")
     directions = np.tile(AROUND, (len(verdicts), 1))
-    _, triangles = ground.geometry.cast(np.repeat(positions, len(AROUND), axis=0), directions)
+    _, triangles = context.geometry.cast(np.repeat(positions, len(AROUND), axis=0), directions)
     back = (
-        (directions * ground.scene.normals[triangles]).sum(axis=1) > 0 if len(ground.scene.normals) else triangles > 0
+        (directions * context.scene.normals[triangles]).sum(axis=1) > 0 if len(context.scene.normals) else triangles > 0
     )
-    back &= (triangles >= 0) & ~ground.structural[ground.owners(triangles)]
+    back &= (triangles >= 0) & ~context.structural[context.find_owners(triangles)]
     share = back.reshape(len(verdicts), len(AROUND)).mean(axis=1)
     sky = (triangles < 0).reshape(len(verdicts), len(AROUND))[:, AROUND[:, 2] > 0].mean(axis=1)
-    for verdict, figure in zip(verdicts, sky, strict=True):
-        verdict.figures["sky"] = float(figure)
-    _judge(verdicts, "inside solid", share, share <= ground.settings.back_faces)
+    for verdict, value in zip(verdicts, sky, strict=True):
+        verdict.metrics["sky"] = float(value)
+    _apply_threshold(verdicts, "inside solid", share, share <= context.settings.back_faces)
 
 
-def prefer(ground: Ground, verdicts: Sequence[Verdict]) -> None:
+def reject_unlikely_viewpoints(context: GateContext, verdicts: Sequence[Verdict]) -> None:
     """Of the accepted views of one subject, reject those from where nobody would stand, unless there are no others.
 
     That is outside a scene with a roof, and between a thing and the wall that it stands or hangs at.
     """
-    if ground.roofed:
-        _prefer("outdoors", verdicts, [verdict.figures["sky"] > OPEN_SKY for verdict in verdicts if verdict.accepted])
-    _prefer("wall side", verdicts, _at_the_wall(ground, [verdict for verdict in verdicts if verdict.accepted]))
+    if context.roofed:
+        _reject_worse(
+            "outdoors", verdicts, [verdict.metrics["sky"] > OPEN_SKY_SHARE for verdict in verdicts if verdict.accepted]
+        )
+    _reject_worse(
+        "wall side", verdicts, _find_wall_side(context, [verdict for verdict in verdicts if verdict.accepted])
+    )
 
 
-def _prefer(reason: str, verdicts: Sequence[Verdict], worse: Sequence[bool]) -> None:
+def _reject_worse(reason: str, verdicts: Sequence[Verdict], worse: Sequence[bool]) -> None:
     """Reject the accepted verdicts that are worse, where some are not."""
     if not all(worse):
         accepted = [verdict for verdict in verdicts if verdict.accepted]
@@ -211,39 +222,41 @@ def _prefer(reason: str, verdicts: Sequence[Verdict], worse: Sequence[bool]) -> 
             verdict.reason = reason
 
 
-def _at_the_wall(ground: Ground, verdicts: Sequence[Verdict]) -> list[bool]:
+def _find_wall_side(context: GateContext, verdicts: Sequence[Verdict]) -> list[bool]:
     """Whether the camera is on the side, give or take 30 degrees, where the subject has a wall close by, and on the
     other none or a much further one."""
     if not verdicts or verdicts[0].candidate.subject is None:
         return [False] * len(verdicts)
-    subject = _subject_of(verdicts)
-    reach, _ = ground.shell.cast(np.broadcast_to(subject.centre, RING.shape), RING)
+    subject = _get_subject(verdicts)
+    reach, _ = context.shell.cast(np.broadcast_to(subject.centre, RING.shape), RING)
     near = (reach < NEAR_WALL * subject.size) & (reach < np.roll(reach, len(RING) // 2) / 2)
     towards = np.array([verdict.candidate.view_direction for verdict in verdicts]) * [1, 1, 0]
     towards /= np.maximum(np.linalg.norm(towards, axis=1, keepdims=True), 1e-12)
     return list((towards @ RING[near].T > np.cos(np.pi / 6)).any(axis=1))
 
 
-def look(ground: Ground, verdicts: Sequence[Verdict]) -> None:
+def check_ray_grid(context: GateContext, verdicts: Sequence[Verdict]) -> None:
     """A coarse ray grid through the image: shares, near occluders, single surfaces, and what scoring wants to know."""
     cameras = [verdict.candidate.camera for verdict in verdicts]
     rays = np.stack([camera.rays(pixel_centres(camera.width, camera.height, GRID, GRID)) for camera in cameras])
     origins = np.repeat([camera.position for camera in cameras], GRID * GRID, axis=0)
-    depth, triangles = ground.geometry.cast(origins, rays.reshape(-1, 3))
+    depth, triangles = context.geometry.cast(origins, rays.reshape(-1, 3))
     shape = rays.shape[:2]
-    figures = _figures(ground, verdicts, depth.reshape(shape), triangles.reshape(shape), rays)
+    metrics = _compute_grid_metrics(context, verdicts, depth.reshape(shape), triangles.reshape(shape), rays)
     for row, verdict in enumerate(verdicts):
-        verdict.figures |= {name: float(values[row]) for name, values in figures.items()}
-        verdict.reason = _look_reason(verdict, ground.settings)
+        verdict.metrics |= {name: float(values[row]) for name, values in metrics.items()}
+        verdict.reason = _find_grid_reason(verdict, context.settings)
 
 
-def _figures(
-    ground: Ground, verdicts: Sequence[Verdict], depth: Array, triangles: NDArray[Any], rays: Array
+def _compute_grid_metrics(
+    context: GateContext, verdicts: Sequence[Verdict], depth: Array, triangles: NDArray[Any], rays: Array
 ) -> dict[str, Array]:
     """Figures of ray grids (N, R), each (N,); depths are planar because rays have planar length 1."""
-    owners, struck = ground.owners(triangles), triangles >= 0
-    normals = np.where(struck[..., None], ground.scene.normals[triangles], 0.0) if struck.any() else np.zeros_like(rays)
-    albedo = ground.scene.albedo[triangles] if struck.any() else np.zeros(struck.shape)
+    owners, struck = context.find_owners(triangles), triangles >= 0
+    normals = (
+        np.where(struck[..., None], context.scene.normals[triangles], 0.0) if struck.any() else np.zeros_like(rays)
+    )
+    albedo = context.scene.albedo[triangles] if struck.any() else np.zeros(struck.shape)
     cosine = np.abs((normals * rays).sum(axis=2)) / np.linalg.norm(rays, axis=2)
     shade = np.where(struck, albedo * (0.35 + 0.65 * cosine), 0.5)
     together = owners[:, :, None] == owners[:, None, :]
@@ -253,12 +266,12 @@ def _figures(
     half_way = np.where(struck, depth, np.nan)
     with np.errstate(all="ignore"):
         spread = np.nan_to_num(np.nanstd(np.log(half_way), axis=1)) if struck.any() else np.zeros(len(depth))
-    structural = ground.structural[owners]
-    figures = {
+    structural = context.structural[owners]
+    metrics = {
         "one_surface": np.where(struck.any(axis=1), np.where(struck, surface, 0).max(axis=1) / depth.shape[1], 1.0),
         "foreground": ((depth < 0.35 * np.median(depth, axis=1, keepdims=True)) & ~structural).mean(axis=1),
         "empty": 1 - struck.mean(axis=1),
-        "only_structure": structural.mean(axis=1) if ground.furnished else np.zeros(len(depth)),
+        "only_structure": structural.mean(axis=1) if context.furnished else np.zeros(len(depth)),
         "variety": -np.log(of_object / depth.shape[1]).mean(axis=1),
         "contrast": shade.std(axis=1),
         "depth_spread": spread,
@@ -266,45 +279,52 @@ def _figures(
         "surfaces": np.where(struck, 1 / surface, 0).sum(axis=1),
     }
     if verdicts[0].candidate.subject is None:
-        return figures
-    return figures | _subject_figures(verdicts, owners, depth, shade, surface)
+        return metrics
+    return metrics | _compute_subject_metrics(verdicts, owners, depth, shade, surface)
 
 
-def _subject_figures(
+def _compute_subject_metrics(
     verdicts: Sequence[Verdict], owners: NDArray[Any], depth: Array, shade: Array, surface: NDArray[Any]
 ) -> dict[str, Array]:
     """How the subject, the same in all of these, stands in each grid (N, R)."""
-    subject = _subject_of(verdicts)
-    mine = np.isin(owners, list(subject.objects))
+    subject = _get_subject(verdicts)
+    is_subject = np.isin(owners, list(subject.objects))
     cameras = [verdict.candidate.camera for verdict in verdicts]
     ahead = np.array([-(subject.centre - camera.position) @ camera.rotation[:, 2] for camera in cameras])
-    count = mine.sum(axis=1)
-    inside = (shade * mine).sum(axis=1) / np.maximum(count, 1)
-    outside = (shade * ~mine).sum(axis=1) / np.maximum((~mine).sum(axis=1), 1)
-    both = (count > 0) & (count < mine.shape[1])
+    count = is_subject.sum(axis=1)
+    inside = (shade * is_subject).sum(axis=1) / np.maximum(count, 1)
+    outside = (shade * ~is_subject).sum(axis=1) / np.maximum((~is_subject).sum(axis=1), 1)
+    both = (count > 0) & (count < is_subject.shape[1])
     return {
-        "subject_share": mine.mean(axis=1),
-        "near_occluder": ((depth < 0.5 * np.maximum(ahead, 0)[:, None]) & ~mine).mean(axis=1),
+        "subject_share": is_subject.mean(axis=1),
+        "near_occluder": ((depth < 0.5 * np.maximum(ahead, 0)[:, None]) & ~is_subject).mean(axis=1),
         "subject_contrast": np.where(both, np.abs(inside - outside), 0.0),
-        "subject_faces": np.where(mine, 1 / surface, 0).sum(axis=1),
+        "subject_faces": np.where(is_subject, 1 / surface, 0).sum(axis=1),
     }
 
 
-def _look_reason(verdict: Verdict, settings: GateSettings) -> str:
-    figures = verdict.figures
-    if figures["one_surface"] > settings.one_surface:
+def _find_grid_reason(verdict: Verdict, settings: GateSettings) -> str:
+    metrics = verdict.metrics
+    if metrics["one_surface"] > settings.one_surface:
         return "one surface"
     if verdict.candidate.subject is None:
-        bare = figures["surfaces"] < 4 or figures["only_structure"] > 0.85 or figures["empty"] > 0.6
-        return "too close" if figures["foreground"] > 0.2 else "bare" if bare else ""
-    if figures["subject_share"] < settings.subject_share_min:
+        bare = metrics["surfaces"] < 4 or metrics["only_structure"] > 0.85 or metrics["empty"] > 0.6
+        return "too close" if metrics["foreground"] > 0.2 else "bare" if bare else ""
+    if metrics["subject_share"] < settings.subject_share_min:
         return "too little in frame"
-    if figures["subject_share"] > settings.subject_share_max:
+    if metrics["subject_share"] > settings.subject_share_max:
         return "too much in frame"
-    if figures["near_occluder"] > settings.near_occluder:
+    if metrics["near_occluder"] > settings.near_occluder:
         return "near occluder"
     return ""
 
 
-SUBJECT_GATES: tuple[Gate, ...] = (clearance, truncated, blocked, hidden, inside_solid, look)
-SCENE_GATES: tuple[Gate, ...] = (clearance, inside_solid, look)
+SUBJECT_GATES: tuple[Gate, ...] = (
+    check_clearance,
+    check_truncation,
+    check_first_visibility,
+    check_visibility,
+    check_inside_solid,
+    check_ray_grid,
+)
+SCENE_GATES: tuple[Gate, ...] = (check_clearance, check_inside_solid, check_ray_grid)

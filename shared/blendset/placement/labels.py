@@ -30,6 +30,6 @@ def label_from_name(name: str) -> str:
     return " ".join(word for word in words if len(word) > 1 or not word.isascii()) if telling else ""
 
 
-def shown_label(each: SceneObject) -> str:
+def get_label(each: SceneObject) -> str:
     """What an object is called in records: the label that a person gave it, else what its name says."""
     return each.label or label_from_name(each.name)

@@ -14,28 +14,28 @@ from itertools import chain
 
 from blendset.cameras import Camera
 from blendset.config import Config
-from blendset.placement.candidates import PRESETS, Stage, through_the_room
-from blendset.placement.gates import Ground, Verdict, prefer, screen
+from blendset.placement.candidates import PRESETS, PlacementContext, propose_scene_views
+from blendset.placement.gates import GateContext, Verdict, reject_unlikely_viewpoints, screen_proposals
 from blendset.placement.scene import Geometry, Snapshot
 from blendset.placement.scoring import score_subject, score_view
-from blendset.placement.selection import Audition, Unit
-from blendset.placement.subjects import Found, Subject, find_subjects, rng_for
+from blendset.placement.selection import Unit, ViewSelector
+from blendset.placement.subjects import Subject, SubjectSearch, find_subjects, make_rng
 
-AT_ONCE = 64
+CANDIDATES_PER_STEP = 64
 """Candidates per step: a window stays alive between them."""
 
 
 @dataclass(frozen=True, eq=False)
-class Planned:
-    """All that planning found out: subjects, a verdict per candidate, and the units to audition in rank order."""
+class PlanningResult:
+    """The result of planning: subjects, a verdict per candidate, and the units to preview, the best subject first."""
 
-    found: Found
+    search: SubjectSearch
     verdicts: tuple[Verdict, ...]
     subject_units: tuple[list[Unit], ...]
     scenery: list[Unit]
 
     @property
-    def seen_subjects(self) -> frozenset[str]:
+    def visible_subjects(self) -> frozenset[str]:
         """Ids of the subjects that at least one camera passed every gate for."""
         return frozenset(
             unit[0].candidate.subject.id
@@ -44,26 +44,26 @@ class Planned:
             if unit[0].candidate.subject
         )
 
-    def audition(self, config: Config) -> Audition:
+    def make_selector(self, config: Config) -> ViewSelector:
         """A fresh selection over the accepted candidates."""
-        return Audition(self.subject_units, self.scenery, config.cameras, config.preview.per_view)
+        return ViewSelector(self.subject_units, self.scenery, config.cameras, config.preview.per_view)
 
-    def ranking(self, config: Config, turned_down: Container[int] = ()) -> list[Verdict]:
-        """The views of a plan without previews: every audition is taken to go well, but for verdicts (by Python's id)
+    def rank_views(self, config: Config, turned_down: Container[int] = ()) -> list[Verdict]:
+        """The views of a plan without previews: every preview counts as passed, except for verdicts (by Python's id)
         that somebody has turned down."""
-        selection = self.audition(config)
+        selection = self.make_selector(config)
         while (unit := selection.next()) is not None:
-            selection.tell(not any(id(view) in turned_down for view in unit))
+            selection.report(not any(id(view) in turned_down for view in unit))
         return [view for unit in selection.accepted for view in unit]
 
-    def sample(self, config: Config) -> list[Verdict]:
+    def sample_views(self, config: Config) -> list[Verdict]:
         """What to render of a published placement: all of it, or as many as asked for, drawn without regard to
         quality."""
-        count, wanted = len(self.verdicts), config.cameras.views
-        drawn = rng_for(config.seed, "sample").permutation(count)[:wanted]
+        count, limit = len(self.verdicts), config.cameras.views
+        drawn = make_rng(config.seed, "sample").permutation(count)[:limit]
         return [self.verdicts[index] for index in sorted(drawn.tolist())]
 
-    def counts(self) -> dict[str, int]:
+    def count_reasons(self) -> dict[str, int]:
         """The funnel in short: candidates by reason, "accepted" among them."""
         counts = Counter(verdict.reason or "accepted" for verdict in self.verdicts)
         return {"candidates": len(self.verdicts), **dict(counts.most_common())}
@@ -81,43 +81,43 @@ class Step:
 def plan_steps(
     scene: Snapshot,
     geometry: Geometry,
-    found: Found,
+    search: SubjectSearch,
     config: Config,
-    own_cameras: tuple[tuple[str, Camera], ...] = (),
-) -> Iterator[Step | Planned]:
-    """Yields a Step after every AT_ONCE candidates (`done` counts subjects), and the Planned last."""
+    scene_cameras: tuple[tuple[str, Camera], ...] = (),
+) -> Iterator[Step | PlanningResult]:
+    """Yield a Step after every CANDIDATES_PER_STEP candidates (`done` counts subjects), and the result last."""
     preset = PRESETS[config.cameras.preset]
-    ground = Ground.of(scene, geometry, found.structural, config.gates)
-    stage = Stage(scene, geometry, found.subjects, config, own_cameras)
-    scenery = through_the_room(stage) if preset.scene_views and config.cameras.scene_views > 0 else iter(())
-    total = max(len(found.subjects), 1)
+    gates = GateContext.from_scene(scene, geometry, search.structural, config.gates)
+    placement = PlacementContext(scene, geometry, search.subjects, config, scene_cameras)
+    scenery = propose_scene_views(placement) if preset.scene_views and config.cameras.scene_views > 0 else iter(())
+    total = max(len(search.subjects), 1)
     verdicts: list[Verdict] = []
-    for done, group in enumerate(chain(preset.propose(stage), scenery)):
+    for done, group in enumerate(chain(preset.propose(placement), scenery)):
         screened: list[Verdict] = []
-        for start in range(0, len(group), AT_ONCE):
-            screened += screen(ground, group[start : start + AT_ONCE])
+        for start in range(0, len(group), CANDIDATES_PER_STEP):
+            screened += screen_proposals(gates, group[start : start + CANDIDATES_PER_STEP])
             yield Step("screening", min(done, total), total)
-        if not (preset.whole_sets or preset.as_published):
-            prefer(ground, screened)
+        if not (preset.whole_sets or preset.render_all):
+            reject_unlikely_viewpoints(gates, screened)
         verdicts += screened
     for verdict in verdicts:
         if verdict.accepted:
             verdict.score = score_view(verdict)
     yield Step("screening", total, total)
-    yield _ranked(scene, found, verdicts, preset.whole_sets)
+    yield _rank(scene, search, verdicts, preset.whole_sets)
 
 
 def plan(
-    scene: Snapshot, geometry: Geometry, config: Config, own_cameras: tuple[tuple[str, Camera], ...] = ()
-) -> Planned:
+    scene: Snapshot, geometry: Geometry, config: Config, scene_cameras: tuple[tuple[str, Camera], ...] = ()
+) -> PlanningResult:
     """`plan_steps` in one go."""
-    found = find_subjects(scene, config.subjects, config.seed)
-    *_, last = plan_steps(scene, geometry, found, config, own_cameras)
-    assert isinstance(last, Planned)
+    search = find_subjects(scene, config.subjects, config.seed)
+    *_, last = plan_steps(scene, geometry, search, config, scene_cameras)
+    assert isinstance(last, PlanningResult)
     return last
 
 
-def _ranked(scene: Snapshot, found: Found, verdicts: list[Verdict], whole_sets: bool) -> Planned:
+def _rank(scene: Snapshot, search: SubjectSearch, verdicts: list[Verdict], whole_sets: bool) -> PlanningResult:
     """Units by subject, the most promising subject first."""
     pools: dict[Subject | None, dict[object, list[Verdict]]] = {}
     for number, verdict in enumerate(verdicts):
@@ -134,4 +134,4 @@ def _ranked(scene: Snapshot, found: Found, verdicts: list[Verdict], whole_sets: 
         return score_subject(scene, subject, max(view.score for unit in ready[subject] for view in unit))
 
     order = sorted((subject for subject in ready if subject is not None), key=lambda each: (-promise(each), each.id))
-    return Planned(found, tuple(verdicts), tuple(ready[subject] for subject in order), scenery)
+    return PlanningResult(search, tuple(verdicts), tuple(ready[subject] for subject in order), scenery)

@@ -99,7 +99,7 @@ class Snapshot:
         sizes = np.linalg.norm(boxes[:, 1] - boxes[:, 0], axis=1)
         order = np.argsort(sizes, kind="stable")
         boxes, sizes = boxes[order], sizes[order]
-        kept = _without_backdrops(boxes, sizes)
+        kept = _count_without_backdrops(boxes, sizes)
         return np.stack(
             [_weighted_quantile(boxes[:kept, corner], sizes[:kept], share) for corner, share in ((0, 0.05), (1, 0.95))]
         )
@@ -109,13 +109,13 @@ class Snapshot:
         """Length of the extent's diagonal: the scene's size, to which gates and framing are relative."""
         return float(np.linalg.norm(self.extent[1] - self.extent[0]))
 
-    def triangles_of(self, ids: Iterable[int]) -> NDArray[np.intp]:
+    def find_triangles(self, ids: Iterable[int]) -> NDArray[np.intp]:
         """Indices of all triangles of these objects."""
         ranges = [np.arange(*self.objects[each - 1].triangles) for each in sorted(ids)]
         return np.concatenate(ranges) if ranges else np.zeros(0, dtype=np.intp)
 
 
-def _without_backdrops(boxes: Array, sizes: Array) -> int:
+def _count_without_backdrops(boxes: Array, sizes: Array) -> int:
     """How many boxes (N, 2, 3), smallest first, come before one that dwarfs all the smaller half and more together."""
     spans = np.linalg.norm(np.maximum.accumulate(boxes[:, 1]) - np.minimum.accumulate(boxes[:, 0]), axis=1)
     half = len(boxes) // 2
@@ -139,20 +139,20 @@ class Geometry(Protocol):
         on a miss."""
         ...
 
-    def near(self, points: Array, radius: float) -> NDArray[np.bool_]:
+    def is_near(self, points: Array, radius: float) -> NDArray[np.bool_]:
         """Whether any surface lies within `radius` of each point (N,)."""
         ...
 
-    def only(self, ids: Iterable[int]) -> Geometry:
+    def restrict_to(self, ids: Iterable[int]) -> Geometry:
         """The same scene with nothing but these objects; triangle numbers stay those of the whole."""
         ...
 
 
-OPEN_SKY = 0.3
+OPEN_SKY_SHARE = 0.3
 """A place lies under the open sky when so many of the rays upwards from it meet nothing."""
 
 
-def closed_above(scene: Snapshot, geometry: Geometry) -> bool:
+def has_roof(scene: Snapshot, geometry: Geometry) -> bool:
     """Whether the middle of a scene has a roof over it."""
     low, high = scene.extent
     directions = fibonacci_sphere(64)
@@ -160,7 +160,7 @@ def closed_above(scene: Snapshot, geometry: Geometry) -> bool:
     grid = np.stack(np.meshgrid([0.3, 0.5, 0.7], [0.3, 0.5, 0.7], [0.4, 0.6]), axis=-1).reshape(-1, 3)
     origins = np.repeat(low + grid * (high - low), len(directions), axis=0)
     distances, _ = geometry.cast(origins, np.tile(directions, (len(grid), 1)))
-    return float(np.mean(np.isinf(distances))) <= OPEN_SKY
+    return float(np.mean(np.isinf(distances))) <= OPEN_SKY_SHARE
 
 
 def fibonacci_sphere(count: int) -> Array:

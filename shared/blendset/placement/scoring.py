@@ -24,26 +24,26 @@ def _bell(value: float, middle: float, width: float) -> float:
 
 def score_view(verdict: Verdict) -> float:
     """A score in 0..1; only views of one kind (of a subject, of the scene) compare."""
-    figures = verdict.figures
+    metrics = verdict.metrics
     terms = [
-        (1.5, _ramp(figures["contrast"], 0.2)),
-        (0.5, _ramp(figures["variety"], 1.6)),
-        (0.7, 1 - figures["empty"]),
+        (1.5, _ramp(metrics["contrast"], 0.2)),
+        (0.5, _ramp(metrics["variety"], 1.6)),
+        (0.7, 1 - metrics["empty"]),
     ]
     if verdict.candidate.subject is None:
         terms += [
-            (1.0, _ramp(figures["depth_spread"], 0.6)),
-            (1.0, 1 - figures["one_surface"]),
-            (1.0, _ramp(figures["objects"], 15)),
+            (1.0, _ramp(metrics["depth_spread"], 0.6)),
+            (1.0, 1 - metrics["one_surface"]),
+            (1.0, _ramp(metrics["objects"], 15)),
         ]
     else:
         terms += [
-            (2.0, figures["hidden"]),
-            (1.0, _bell(figures["subject_share"], 0.28, 0.2)),
-            (1.0, _ramp(figures["subject_faces"], 3.0)),
-            (1.5, _ramp(figures["subject_contrast"], 0.25)),
+            (2.0, metrics["hidden"]),
+            (1.0, _bell(metrics["subject_share"], 0.28, 0.2)),
+            (1.0, _ramp(metrics["subject_faces"], 3.0)),
+            (1.5, _ramp(metrics["subject_contrast"], 0.25)),
             (1.0, _bell(verdict.candidate.angles[1], 18.0, 22.0)),
-            (0.8, 1 - figures["near_occluder"]),
+            (0.8, 1 - metrics["near_occluder"]),
         ]
     return float(sum(weight * value for weight, value in terms) / sum(weight for weight, _ in terms))
 
@@ -54,6 +54,6 @@ def score_subject(scene: Snapshot, subject: Subject, best_view: float) -> float:
     size = np.log2(max(subject.size, 1e-9) / max(scene.diagonal, 1e-9))
     box = np.sort(subject.bounds[1] - subject.bounds[0])
     bulk = _ramp(float(box[0] / max(box[2], 1e-9)), 0.25)
-    detail = _ramp(float(np.log10(max(len(scene.triangles_of(subject.objects)), 1))), 3.0)
+    detail = _ramp(float(np.log10(max(len(scene.find_triangles(subject.objects)), 1))), 3.0)
     prior = 0.3 * _bell(float(size), -2.5, 1.6) + 0.15 * bulk + 0.2 * detail + (0.15 if subject.label else 0.0)
     return best_view + prior - 0.04 * min(subject.copy, 8)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which accepted candidates become views: greedy on score, newly seen surface and angular separation, under a budget.
 
-An Audition hands out one unit at a time (a view, or a whole view set) and is told whether it held up in the preview.
-Told "yes" every time, it gives the ranking of a plan without previews.
+A ViewSelector hands out one unit at a time (a view, or a complete view set); the caller reports whether the unit passed
+its preview. When every report is "accepted", the result is the ranking of a plan without previews.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class _Pool:
     separation: float
     scores: Array = field(init=False)
     directions: Array = field(init=False)
-    seen: NDArray[np.bool_] = field(init=False)
-    open: NDArray[np.bool_] = field(init=False)
+    visible_points: NDArray[np.bool_] = field(init=False)
+    available: NDArray[np.bool_] = field(init=False)
     accepted: list[int] = field(default_factory=list)
     failed: list[int] = field(default_factory=list)
     failures_in_a_row: int = 0
@@ -46,45 +46,51 @@ class _Pool:
         self.scores = np.array([np.mean([view.score for view in unit]) for unit in self.units])
         towards = np.array([[view.candidate.view_direction for view in unit] for unit in self.units], dtype=np.float64)
         self.directions = towards / np.linalg.norm(towards, axis=2, keepdims=True)
-        self.seen = np.array([np.any([view.seen for view in unit], axis=0) for unit in self.units])
-        self.open = np.ones(len(self.units), dtype=bool)
+        self.visible_points = np.array([np.any([view.visible_points for view in unit], axis=0) for unit in self.units])
+        self.available = np.ones(len(self.units), dtype=bool)
 
-    def angle_to(self, chosen: Sequence[int]) -> Array:
+    def compute_angle_to(self, chosen: Sequence[int]) -> Array:
         """Degrees from every candidate to the nearest of some chosen ones; 180 when there are none."""
         if not chosen:
             return np.full(len(self.units), 180.0)
         cosine = np.einsum("ukx,cjx->ucjk", self.directions, self.directions[list(chosen)]).max(axis=(1, 2, 3))
         return np.asarray(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
 
-    def best(self) -> int | None:
+    def find_best(self) -> int | None:
         """The candidate most worth a look now, or None when nothing is left that is far enough from the accepted
         ones."""
-        apart = self.angle_to(self.accepted)
-        allowed = self.open & (apart >= self.separation)
-        if not allowed.any() or self.views >= self.limit:
+        apart = self.compute_angle_to(self.accepted)
+        allowed = self.available & (apart >= self.separation)
+        if not allowed.any() or self.view_count >= self.limit:
             return None
-        known = self.seen[self.accepted].any(axis=0) if self.accepted else np.zeros(self.seen.shape[1], dtype=bool)
-        fresh = (self.seen & ~known).mean(axis=1) if self.seen.shape[1] else np.zeros(len(self.units))
+        known = (
+            self.visible_points[self.accepted].any(axis=0)
+            if self.accepted
+            else np.zeros(self.visible_points.shape[1], dtype=bool)
+        )
+        fresh = (
+            (self.visible_points & ~known).mean(axis=1) if self.visible_points.shape[1] else np.zeros(len(self.units))
+        )
         value = self.scores + 0.3 * fresh + 0.2 * np.minimum(apart, 90) / 90
-        value = value + 0.3 * np.minimum(self.angle_to(self.failed), 60) / 60
+        value = value + 0.3 * np.minimum(self.compute_angle_to(self.failed), 60) / 60
         return int(np.argmax(np.where(allowed, value, -np.inf)))
 
     @property
-    def views(self) -> int:
+    def view_count(self) -> int:
         """How many views have been accepted, those of sets counted singly."""
         return sum(len(self.units[index]) for index in self.accepted)
 
     @property
-    def tired(self) -> bool:
+    def deferred(self) -> bool:
         return self.failures_in_a_row >= PATIENCE
 
     @property
-    def given_up(self) -> bool:
+    def exhausted(self) -> bool:
         return len(self.failed) >= 3 * PATIENCE * (1 + len(self.accepted))
 
 
-class Audition:
-    """Deals units out in order of promise; `tell` says what the preview made of the last one.
+class ViewSelector:
+    """Hands out units, the most promising first; `report` takes the preview's decision on the last one.
 
     `subjects` maps a subject's rank (best first) to its units, `scenery` holds scene views. Ends when the budget of
     views or of previews is spent, or nothing is left.
@@ -108,16 +114,16 @@ class Audition:
         """The unit to preview now; None at the end."""
         if self.accepted_views >= self._views or self._previews <= 0:
             return None
-        for pool in self._turns():
-            index = pool.best()
+        for pool in self._order_pools():
+            index = pool.find_best()
             if index is not None:
                 self._last = (pool, index)
-                pool.open[index] = False
+                pool.available[index] = False
                 self._previews -= len(pool.units[index])
                 return pool.units[index]
         return None
 
-    def tell(self, accepted: bool) -> None:
+    def report(self, accepted: bool) -> None:
         """What became of the unit that `next` gave."""
         assert self._last is not None
         pool, index = self._last
@@ -129,17 +135,17 @@ class Audition:
             pool.failed.append(index)
             pool.failures_in_a_row += 1
 
-    def _turns(self) -> list[_Pool]:
+    def _order_pools(self) -> list[_Pool]:
         """Pools in the order in which they deserve the next look: breadth first, then depth, then those that failed."""
         served = sorted((pool for pool in self._pools if pool.accepted), key=lambda pool: len(pool.accepted))
         fresh = [pool for pool in self._pools if not pool.accepted]
         enough = len(served) >= max(BREADTH * len(self._pools), min(len(self._pools), self._views / 2))
         turns = [*served, *fresh] if enough else [*fresh, *served]
         if self._scenery:
-            turns.insert(0 if self._due_scenery() else len(turns), self._scenery)
-        return sorted(turns, key=lambda pool: (pool.given_up, pool.tired))
+            turns.insert(0 if self._is_scenery_due() else len(turns), self._scenery)
+        return sorted(turns, key=lambda pool: (pool.exhausted, pool.deferred))
 
-    def _due_scenery(self) -> bool:
+    def _is_scenery_due(self) -> bool:
         """Scene views come in their share of the way, not all at once."""
         assert self._scenery is not None
         return not self._pools or len(self._scenery.accepted) * self._views <= self.accepted_views * self._scenery.limit

@@ -66,7 +66,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Found:
+class SubjectSearch:
     """The subjects, the ids of structural objects, and why every other unit is none (a count by reason)."""
 
     subjects: tuple[Subject, ...]
@@ -74,20 +74,26 @@ class Found:
     left_out: dict[str, int]
 
 
-def find_subjects(scene: Snapshot, settings: SubjectSettings, seed: int) -> Found:
+def find_subjects(scene: Snapshot, settings: SubjectSettings, seed: int) -> SubjectSearch:
     """Group, judge and sample. Order and ids depend on the scene alone; surface points on the seed as well."""
-    structural = structural_objects(scene)
-    units = _merge_parts(scene, _units(scene, structural))
+    structural = find_structural_objects(scene)
+    units = _merge_parts(scene, _group_into_units(scene, structural))
     any_size = replace(settings, smallest=0.0, largest=np.inf)
     chosen: list[_Unit] = []
     for attempt, limits in (
         (units, settings),
-        (_merge_parts(scene, _taken_apart(scene, units, settings)), settings),  # grouping may have swallowed the scene
+        (
+            _merge_parts(scene, _split_too_large(scene, units, settings)),
+            settings,
+        ),  # grouping may have swallowed the scene
         (units, any_size),
-        (_units(scene, frozenset()), any_size),  # one mesh that is the whole scene: better a view of all than no view
+        (
+            _group_into_units(scene, frozenset()),
+            any_size,
+        ),  # one mesh that is the whole scene: better a view of all than no view
     ):
         left_out: dict[str, int] = defaultdict(int)
-        chosen = _judged(scene, attempt, limits, left_out)
+        chosen = _select_units(scene, attempt, limits, left_out)
         if len(chosen) >= FEW_UNITS or (chosen and attempt is not units) or (chosen and limits is any_size):
             break
     telling = [unit for unit in chosen if settings.include or not _is_plain(scene, unit, BOX_OR_TWO)]
@@ -98,12 +104,12 @@ def find_subjects(scene: Snapshot, settings: SubjectSettings, seed: int) -> Foun
     copies: Counter[tuple[int, ...]] = Counter()
     subjects = []
     for unit in chosen:
-        subjects.append(_subject(scene, unit, seed, names, copies[unit.shape]))
+        subjects.append(_make_subject(scene, unit, seed, names, copies[unit.shape]))
         copies[unit.shape] += 1
-    return Found(tuple(subjects), structural, dict(left_out))
+    return SubjectSearch(tuple(subjects), structural, dict(left_out))
 
 
-def structural_objects(scene: Snapshot) -> frozenset[int]:
+def find_structural_objects(scene: Snapshot) -> frozenset[int]:
     """Ids of walls, floors, ceilings, terrain and room shells."""
     boxes, diagonal = scene.bounds, scene.diagonal
     sizes = boxes[:, 1] - boxes[:, 0]
@@ -117,12 +123,12 @@ def structural_objects(scene: Snapshot) -> frozenset[int]:
         spread = float(np.partition(size, 1)[1] * size.max())
         large = np.linalg.norm(size) > 0.35 * diagonal
         wide = thin and spread > 0.2 * footprint
-        if wide or (large and (STRUCTURAL_NAME.search(each.name) or _holds(box, centres) > 0.5)):
+        if wide or (large and (STRUCTURAL_NAME.search(each.name) or _compute_share_inside(box, centres) > 0.5)):
             found.add(each.id)
-    return frozenset(found - _table_tops(scene, found))
+    return frozenset(found - _find_table_tops(scene, found))
 
 
-def _table_tops(scene: Snapshot, structural: set[int]) -> set[int]:
+def _find_table_tops(scene: Snapshot, structural: set[int]) -> set[int]:
     """Level surfaces with most other things below and no floor beneath: the top of a table that is the whole file."""
     boxes = scene.bounds
     middles = boxes.mean(axis=1)[:, 2]
@@ -136,7 +142,7 @@ def _table_tops(scene: Snapshot, structural: set[int]) -> set[int]:
     return tops
 
 
-def _holds(box: Array, points: Array) -> float:
+def _compute_share_inside(box: Array, points: Array) -> float:
     """Share of points (N, 3) inside a box (2, 3)."""
     return float(np.mean(((points > box[0]) & (points < box[1])).all(axis=1)))
 
@@ -162,22 +168,22 @@ class _Unit:
         return float(np.linalg.norm(self.size))
 
 
-def _unit(scene: Snapshot, objects: Iterable[SceneObject], root: str = "") -> _Unit:
+def _make_unit(scene: Snapshot, objects: Iterable[SceneObject], root: str = "") -> _Unit:
     members = tuple(sorted(objects, key=lambda each: each.id))
     boxes = scene.bounds[[each.id - 1 for each in members]]
     box = np.stack([boxes[:, 0].min(axis=0), boxes[:, 1].max(axis=0)])
-    return _Unit(root or members[0].unit, members, box, _shape(scene, members))
+    return _Unit(root or members[0].unit, members, box, _compute_shape_key(scene, members))
 
 
-def _shape(scene: Snapshot, members: tuple[SceneObject, ...]) -> tuple[int, ...]:
+def _compute_shape_key(scene: Snapshot, members: tuple[SceneObject, ...]) -> tuple[int, ...]:
     """What copies have in common wherever they stand and however they are turned: triangle counts and area, to about
     5 %."""
-    triangles = scene.triangles_of(each.id for each in members)
+    triangles = scene.find_triangles(each.id for each in members)
     area = float(scene.areas[triangles].sum())
     return (*sorted(each.triangles[1] - each.triangles[0] for each in members), round(20 * np.log(max(area, 1e-12))))
 
 
-def _units(scene: Snapshot, structural: frozenset[int]) -> list[_Unit]:
+def _group_into_units(scene: Snapshot, structural: frozenset[int]) -> list[_Unit]:
     """Objects by the asset that they belong to. A group wider than half the scene is a folder, not an asset."""
     groups: dict[str, list[SceneObject]] = defaultdict(list)
     for each in scene.objects:
@@ -185,26 +191,26 @@ def _units(scene: Snapshot, structural: frozenset[int]) -> list[_Unit]:
             groups[each.unit].append(each)
     units: list[_Unit] = []
     for members in groups.values():
-        whole = _unit(scene, members)
+        whole = _make_unit(scene, members)
         folder = len(members) > 1 and whole.diagonal > 0.5 * scene.diagonal
-        units += [_unit(scene, [each]) for each in members] if folder else [whole]
+        units += [_make_unit(scene, [each]) for each in members] if folder else [whole]
     return units
 
 
-def _taken_apart(scene: Snapshot, units: list[_Unit], settings: SubjectSettings) -> list[_Unit]:
+def _split_too_large(scene: Snapshot, units: list[_Unit], settings: SubjectSettings) -> list[_Unit]:
     """Units with those that are too large replaced by their objects."""
-    large = {unit.key for unit in units if _objection(scene, unit, settings) == "too large"}
+    large = {unit.key for unit in units if _find_objection(scene, unit, settings) == "too large"}
     return [
         part
         for unit in units
-        for part in ([_unit(scene, [each], each.name) for each in unit.objects] if unit.key in large else [unit])
+        for part in ([_make_unit(scene, [each], each.name) for each in unit.objects] if unit.key in large else [unit])
     ]
 
 
 def _merge_parts(scene: Snapshot, units: list[_Unit]) -> list[_Unit]:
     """Give legs, posts, handles and boards back to the furniture they are part of; repeated until nothing moves."""
     for _ in range(4):
-        host = _hosts(scene, units)
+        host = _find_hosts(scene, units)
         if not host:
             return units
         groups: dict[int, list[SceneObject]] = defaultdict(list)
@@ -212,11 +218,11 @@ def _merge_parts(scene: Snapshot, units: list[_Unit]) -> list[_Unit]:
             while index in host:  # ends: a host is always bigger
                 index = host[index]
             groups[index] += unit.objects
-        units = [_unit(scene, groups[index], root=units[index].key) for index in sorted(groups)]
+        units = [_make_unit(scene, groups[index], root=units[index].key) for index in sorted(groups)]
     return units
 
 
-def _hosts(scene: Snapshot, units: list[_Unit]) -> dict[int, int]:
+def _find_hosts(scene: Snapshot, units: list[_Unit]) -> dict[int, int]:
     """For every unit that is a part, the index of what it is a part of."""
     if len(units) < 2:
         return {}
@@ -259,12 +265,14 @@ def _is_part(part: _Unit, whole: _Unit, copies: int) -> bool:
 # ---- judging ---------------------------------------------------------------------------------------------------------
 
 
-def _judged(scene: Snapshot, units: list[_Unit], settings: SubjectSettings, left_out: dict[str, int]) -> list[_Unit]:
+def _select_units(
+    scene: Snapshot, units: list[_Unit], settings: SubjectSettings, left_out: dict[str, int]
+) -> list[_Unit]:
     """Units that pass, in the scene's order; the others are counted by reason."""
     chosen: list[_Unit] = []
     copies: Counter[tuple[int, ...]] = Counter()
     for unit in units:
-        reason = _objection(scene, unit, settings)
+        reason = _find_objection(scene, unit, settings)
         if not reason and copies[unit.shape] >= settings.copies:
             reason = "copy"
         if reason:
@@ -275,7 +283,7 @@ def _judged(scene: Snapshot, units: list[_Unit], settings: SubjectSettings, left
     return chosen
 
 
-def _objection(scene: Snapshot, unit: _Unit, settings: SubjectSettings) -> str:
+def _find_objection(scene: Snapshot, unit: _Unit, settings: SubjectSettings) -> str:
     """Why a unit is no subject; empty when it is one."""
     names = [name for each in unit.objects for name in (each.label, each.name, each.unit) if name]
     if settings.include and not _matches(names, settings.include):
@@ -288,7 +296,7 @@ def _objection(scene: Snapshot, unit: _Unit, settings: SubjectSettings) -> str:
         return "too large"
     if np.sort(unit.size)[1] < 0.02 * unit.size.max():
         return "a line"
-    if _distance_outside(unit.box, scene.extent) > 0.5 * scene.diagonal:
+    if _compute_distance_outside(unit.box, scene.extent) > 0.5 * scene.diagonal:
         return "astray"
     thin = unit.size.min() < 0.03 * unit.size.max()
     if thin and not settings.include and _is_plain(scene, unit, 64):
@@ -296,7 +304,7 @@ def _objection(scene: Snapshot, unit: _Unit, settings: SubjectSettings) -> str:
     return ""
 
 
-def _distance_outside(box: Array, extent: Array) -> float:
+def _compute_distance_outside(box: Array, extent: Array) -> float:
     """How far the middle of a box lies outside the scene's extent."""
     middle = box.mean(axis=0)
     return float(np.linalg.norm(np.maximum(extent[0] - middle, 0) + np.maximum(middle - extent[1], 0)))
@@ -304,7 +312,7 @@ def _distance_outside(box: Array, extent: Array) -> float:
 
 def _is_plain(scene: Snapshot, unit: _Unit, most: int) -> bool:
     """Whether there is next to nothing to see on it: at most so many triangles of one brightness, and no label."""
-    triangles = scene.triangles_of(each.id for each in unit.objects)
+    triangles = scene.find_triangles(each.id for each in unit.objects)
     bare = not any(each.textured or each.label for each in unit.objects)
     return bare and len(triangles) <= most and float(np.ptp(scene.albedo[triangles])) < 0.1
 
@@ -313,27 +321,27 @@ def _matches(names: list[str], patterns: tuple[str, ...]) -> bool:
     return any(fnmatch.fnmatchcase(name.lower(), pattern.lower()) for name in names for pattern in patterns)
 
 
-def _subject(scene: Snapshot, unit: _Unit, seed: int, taken: set[str], copy: int) -> Subject:
+def _make_subject(scene: Snapshot, unit: _Unit, seed: int, taken: set[str], copy: int) -> Subject:
     label = next((each.label for each in unit.objects if each.label and each.unit == each.name), "")
     label = label or next((each.label for each in unit.objects if each.label), "")
     if unit.objects[0].instance_of and "#" in unit.key:  # scattered: what it is says more than what scatters it
         label = label or label_from_name(unit.objects[0].name)
     label = label or label_from_name(unit.key)
-    identity = _untaken(slug(label or unit.key), taken)
-    triangles = scene.triangles_of(each.id for each in unit.objects)
+    identity = _make_unique(slug(label or unit.key), taken)
+    triangles = scene.find_triangles(each.id for each in unit.objects)
     return Subject(
         id=identity,
         label=label,
         objects=frozenset(each.id for each in unit.objects),
         copy=copy,
-        hull=spanning_points(scene.vertices[np.unique(scene.triangles[triangles])]),
-        points=surface_points(scene, triangles, SURFACE_POINTS, rng_for(seed, identity)),
+        hull=find_spanning_points(scene.vertices[np.unique(scene.triangles[triangles])]),
+        points=sample_surface_points(scene, triangles, SURFACE_POINTS, make_rng(seed, identity)),
         area=float(scene.areas[triangles].sum()),
         lacks_texture=any(each.lacks_texture for each in unit.objects),
     )
 
 
-def _untaken(name: str, taken: set[str]) -> str:
+def _make_unique(name: str, taken: set[str]) -> str:
     identity, number = name, 1
     while identity in taken:
         number += 1
@@ -342,13 +350,13 @@ def _untaken(name: str, taken: set[str]) -> str:
     return identity
 
 
-def rng_for(seed: int, *words: object) -> np.random.Generator:
+def make_rng(seed: int, *words: object) -> np.random.Generator:
     """A generator that belongs to a seed and an identity, whatever ran before it."""
     digest = hashlib.sha256("\x1f".join(map(str, (seed, *words))).encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:8], "little"))
 
 
-def spanning_points(vertices: Array) -> Array:
+def find_spanning_points(vertices: Array) -> Array:
     """Vertices (K, 3) that span the same hull: all of a small mesh, the extremes in 512 directions of a large one."""
     if len(vertices) <= 256:
         return vertices
@@ -356,9 +364,9 @@ def spanning_points(vertices: Array) -> Array:
     return vertices[sorted(extremes)]
 
 
-def surface_points(scene: Snapshot, triangles: NDArray[np.intp], count: int, rng: np.random.Generator) -> Array:
+def sample_surface_points(scene: Snapshot, triangles: NDArray[np.intp], count: int, rng: np.random.Generator) -> Array:
     """Points (count, 3) on these triangles, stratified by area; where they come to lie depends on the shape alone."""
-    corners = _in_order(scene.vertices[scene.triangles[triangles]])
+    corners = _sort_triangles(scene.vertices[scene.triangles[triangles]])
     edges = corners[:, 1:] - corners[:, :1]
     total = np.cumsum(np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1))
     if not len(total) or total[-1] <= 0:
@@ -371,14 +379,14 @@ def surface_points(scene: Snapshot, triangles: NDArray[np.intp], count: int, rng
     return points[rng.permutation(count)]
 
 
-def _in_order(corners: Array) -> Array:
+def _sort_triangles(corners: Array) -> Array:
     """Triangles (T, 3, 3) sorted by place, and their corners within them: modifiers number them differently from one
     Blender to the next."""
     if not len(corners):
         return corners
     low = corners.min(axis=(0, 1))
     step = 1e-5 * float((corners.max(axis=(0, 1)) - low).max()) or 1.0
-    place = np.floor((corners - low) / step + 0.37).astype(np.int64)  # not a half: shapes like to lie on round numbers
-    within = np.lexsort(np.moveaxis(place, 2, 0)[::-1], axis=1)
-    place, corners = (np.take_along_axis(each, within[..., None], axis=1) for each in (place, corners))
-    return np.asarray(corners[np.lexsort(place.reshape(len(place), 9).T[::-1])])
+    cells = np.floor((corners - low) / step + 0.37).astype(np.int64)  # not a half: shapes like to lie on round numbers
+    within = np.lexsort(np.moveaxis(cells, 2, 0)[::-1], axis=1)
+    cells, corners = (np.take_along_axis(each, within[..., None], axis=1) for each in (cells, corners))
+    return np.asarray(corners[np.lexsort(cells.reshape(len(cells), 9).T[::-1])])
