@@ -26,6 +26,7 @@ from blendset.dataset import Dataset
 from blendset.jobs.blenders import Blender, find_blender, installed_profile, worker_command
 from blendset.jobs.supervisor import Supervisor
 from blendset.placement.camera_plan import CameraPlan, read_plan
+from blendset.placement.funnel import get_metrics
 from blendset.placement.gates import FIRST_LOOK_SLACK
 from blendset.records import ViewRecord
 
@@ -35,7 +36,7 @@ DEPTH_TOLERANCE, NORMAL_TOLERANCE = 1e-3, 2e-2
 
 DECIDING: dict[str, tuple[str, Callable[[GateSettings], float]]] = {
     "blocked": ("blocked", lambda gates: gates.visible_fraction - FIRST_LOOK_SLACK),
-    "hidden": ("hidden", lambda gates: gates.visible_fraction),
+    "hidden": ("visible_fraction", lambda gates: gates.visible_fraction),
     "truncated": ("truncated", lambda gates: gates.truncation),
     "inside solid": ("inside solid", lambda gates: gates.back_faces),
     "one surface": ("one_surface", lambda gates: gates.one_surface),
@@ -43,7 +44,7 @@ DECIDING: dict[str, tuple[str, Callable[[GateSettings], float]]] = {
     "too much in frame": ("subject_share", lambda gates: gates.subject_share_max),
     "near occluder": ("near_occluder", lambda gates: gates.near_occluder),
 }
-"""The figure behind a reason, and its threshold."""
+"""The metric behind a reason, and its threshold."""
 
 
 @dataclass(frozen=True)
@@ -166,8 +167,8 @@ def at_threshold(row: dict[str, Any], pair: tuple[dict[str, Any], dict[str, Any]
     """Whether the figure that rejected this row is, in either Blender, so near its threshold that rounding decides."""
     if row["reason"] not in DECIDING:
         return False
-    figure, threshold = DECIDING[row["reason"]]
-    return any(abs(each["figures"].get(figure, np.inf) - threshold(gates)) <= SAME for each in pair)
+    metric, threshold = DECIDING[row["reason"]]
+    return any(abs(get_metrics(each).get(metric, np.inf) - threshold(gates)) <= SAME for each in pair)
 
 
 def compare_pictures(first: Dataset, other: Dataset) -> Pictures:

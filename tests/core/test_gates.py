@@ -161,7 +161,9 @@ def test_hidden_is_decided_by_all_points_not_by_the_first_look() -> None:
     scene = snapshot([CUBE, FLOOR, screen_before])
     [verdict] = judged(scene, replace(VIEW, subject=subject), structural=[2])
     assert verdict.reason == "hidden"
-    assert verdict.metrics["blocked"] == 1.0 and verdict.metrics["hidden"] == pytest.approx(FIRST_POINTS / len(ordered))
+    assert verdict.metrics["blocked"] == 1.0 and verdict.metrics["visible_fraction"] == pytest.approx(
+        FIRST_POINTS / len(ordered)
+    )
     assert verdict.visible_points[:16].all() and verdict.visible_points[16:].mean() < 0.05
 
 
@@ -326,7 +328,7 @@ def test_the_sky_is_no_object() -> None:
 @pytest.mark.parametrize(
     ("setting", "figure", "worse", "code"),
     [
-        ("visible_fraction", "hidden", 1, "hidden"),
+        ("visible_fraction", "visible_fraction", 1, "hidden"),
         ("truncation", "truncated", -1, "truncated"),
         ("back_faces", "inside solid", -1, "inside solid"),
         ("one_surface", "one_surface", -1, "one surface"),

@@ -30,7 +30,7 @@ from blendset.placement.camera_plan import (
     write_plan,
 )
 from blendset.placement.candidates import Candidate
-from blendset.placement.funnel import write_funnel
+from blendset.placement.funnel import get_metrics, write_funnel
 from blendset.placement.gates import Verdict
 from blendset.placement.planner import PlanningResult, Step, plan, plan_steps
 from blendset.placement.scene import Snapshot
@@ -347,7 +347,7 @@ def test_a_funnel_holds_every_candidate_with_its_reason(tmp_path: Path, furnishe
     assert Counter(line["reason"] for line in lines) == Counter(verdict.reason for verdict in furnished.verdicts)
     for line, verdict in zip(lines, furnished.verdicts, strict=True):
         assert line["accepted"] is (line["reason"] == "")
-        assert line["figures"]
+        assert line["metrics"]
         assert (
             camera_from_dict(line["camera"]).world_from_camera.tolist()
             == verdict.candidate.camera.world_from_camera.tolist()
@@ -355,10 +355,16 @@ def test_a_funnel_holds_every_candidate_with_its_reason(tmp_path: Path, furnishe
         assert line["view_id"] == make_view_id("scene", verdict.candidate, 0)
 
 
+def test_the_metrics_of_old_funnels_are_read_under_their_new_names() -> None:
+    new = {"metrics": {"truncated": 0.1, "visible_fraction": 0.4}}
+    old = {"figures": {"hidden": 0.4, "truncated": 0.1}}
+    assert get_metrics(old) == get_metrics(new) == new["metrics"]
+
+
 def test_a_funnel_without_candidates_has_no_lines(tmp_path: Path) -> None:
     assert funnel(tmp_path / "funnel.jsonl", ()) == []
 
 
-def test_figures_without_a_value_are_left_out_of_a_funnel(tmp_path: Path) -> None:
+def test_metrics_without_a_value_are_left_out_of_a_funnel(tmp_path: Path) -> None:
     verdict = Verdict(candidate(), metrics={"share": 0.5, "spread": float("nan"), "distance": float("inf")})
-    assert funnel(tmp_path / "funnel.jsonl", (verdict,))[0]["figures"] == {"share": 0.5}
+    assert funnel(tmp_path / "funnel.jsonl", (verdict,))[0]["metrics"] == {"share": 0.5}

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,9 +16,12 @@ from blendset.files import atomic_write
 from blendset.placement.camera_plan import camera_to_dict, make_view_id
 from blendset.placement.gates import Verdict
 
+OLD_METRICS = {"hidden": "visible_fraction"}
+"""Names that metrics had under the old key `figures`, and those that they have now."""
+
 
 def write_funnel(path: Path, scene: str, verdicts: tuple[Verdict, ...], seed: int) -> None:
-    """One JSON line per candidate: camera, verdict, reason and figures."""
+    """Write one JSON line per candidate: camera, verdict, reason and metrics."""
     lines = []
     for verdict in verdicts:
         candidate = verdict.candidate
@@ -26,11 +31,18 @@ def write_funnel(path: Path, scene: str, verdicts: tuple[Verdict, ...], seed: in
             "accepted": verdict.accepted,
             "reason": verdict.reason,
             "score": round(verdict.score, 6),
-            "figures": {name: round(value, 6) for name, value in sorted(verdict.metrics.items()) if np.isfinite(value)},
+            "metrics": {name: round(value, 6) for name, value in sorted(verdict.metrics.items()) if np.isfinite(value)},
             "camera": camera_to_dict(candidate.camera),
         }
         lines.append(json.dumps(line, ensure_ascii=False))
     atomic_write(path, "".join(f"{line}\n" for line in lines).encode())
+
+
+def get_metrics(line: Mapping[str, Any]) -> dict[str, float]:
+    """Return the metrics in a line of a funnel file, by name; of an older line too, which calls them `figures`."""
+    if "figures" not in line:
+        return dict(line["metrics"])
+    return {OLD_METRICS.get(name, name): value for name, value in line["figures"].items()}
 
 
 def read_funnel(path: Path) -> Counter[str]:

@@ -117,9 +117,12 @@ def run_gates(context: GateContext, verdicts: Sequence[Verdict]) -> None:
             alive = [verdict for verdict in alive if verdict.accepted]
 
 
-def _apply_threshold(verdicts: Sequence[Verdict], reason: str, values: Array, accepted: NDArray[np.bool_]) -> None:
+def _apply_threshold(
+    verdicts: Sequence[Verdict], reason: str, values: Array, accepted: NDArray[np.bool_], metric: str = ""
+) -> None:
+    """Keep the values (N,) under the metric's name (by default the reason's), and reject what is not accepted (N,)."""
     for verdict, value, good in zip(verdicts, values, accepted, strict=True):
-        verdict.metrics[reason] = float(value)
+        verdict.metrics[metric or reason] = float(value)
         if not good and verdict.accepted:
             verdict.reason = reason
 
@@ -172,7 +175,8 @@ def check_visibility(context: GateContext, verdicts: Sequence[Verdict]) -> None:
     for verdict, row in zip(verdicts, rest, strict=True):
         verdict.visible_points = np.concatenate([verdict.visible_points, row])
     share = np.array([verdict.visible_points.mean() for verdict in verdicts])
-    _apply_threshold(verdicts, "hidden", share, share >= context.settings.visible_fraction)
+    accepted = share >= context.settings.visible_fraction
+    _apply_threshold(verdicts, "hidden", share, accepted, metric="visible_fraction")
 
 
 def check_truncation(context: GateContext, verdicts: Sequence[Verdict]) -> None:

@@ -38,7 +38,7 @@ def score_view(verdict: Verdict) -> float:
         ]
     else:
         terms += [
-            (2.0, metrics["hidden"]),
+            (2.0, metrics["visible_fraction"]),
             (1.0, _bell(metrics["subject_share"], 0.28, 0.2)),
             (1.0, _ramp(metrics["subject_faces"], 3.0)),
             (1.5, _ramp(metrics["subject_contrast"], 0.25)),
