@@ -75,7 +75,7 @@ def scored(dataset: Dataset, spoil: Spoil) -> list[Figures]:
             copy.scene_path(scene).write_bytes(dataset.scene_path(scene).read_bytes())
         copy.rebuild_index()
         run_stage(copy, Consistency(), LocalExecutor())
-        found = StageFolder.of(copy.root, Consistency()).rows()
+        found = StageFolder.from_stage(copy.root, Consistency()).read_rows()
         assert found is not None
         return [{name: each[name] for name in FIGURES} for each in found.to_pylist() if each["view_id"].endswith("-1")]
 

@@ -31,14 +31,19 @@ def image_stats() -> Scorer:
     from skimage.measure import shannon_entropy
 
     from blendset.exr import read_passes
-    from blendset_trainer.scoring.image_stats import fireflies, magenta
+    from blendset_trainer.scoring.image_stats import measure_fireflies, measure_magenta
 
     def score(root: Path, row: Row) -> object:
         picture = Image.open(root / row["rgb_file_name"]).convert("RGB")
         levels = np.asarray(picture.convert("L"))
         grey = levels.astype(np.float32)
         found = [grey.mean(), grey.var(), (grey <= 5).mean(), (grey >= 250).mean()]
-        found += [ndimage.laplace(grey).var(), shannon_entropy(levels), fireflies(grey), magenta(np.asarray(picture))]
+        found += [
+            ndimage.laplace(grey).var(),
+            shannon_entropy(levels),
+            measure_fireflies(grey),
+            measure_magenta(np.asarray(picture)),
+        ]
         if row["subject"]:
             mask = np.isin(read_passes(root / row["passes_path"]).id, row["subject_objects"])
             subject, rest = grey[mask], grey[~mask]

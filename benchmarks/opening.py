@@ -26,9 +26,9 @@ from blendset_trainer.scoring.image_stats import ImageStats
 from blendset_trainer.scoring.phash import Phash
 from blendset_trainer.scoring.ssim import SsimRoundtrip
 from blendset_trainer.stages.folder import StageFolder
-from blendset_trainer.stages.shards import missing_shards
-from blendset_trainer.stages.stage import Stage, record_of
-from blendset_trainer.stages.tables import index_table, joined
+from blendset_trainer.stages.shards import find_missing_shards
+from blendset_trainer.stages.stage import Stage, build_stage_record
+from blendset_trainer.stages.tables import read_index, read_index_with_stages
 
 SCORERS: tuple[Stage, ...] = (ImageStats(), SsimRoundtrip(), Phash())
 
@@ -69,7 +69,7 @@ def in_a_process(root: Path, *more: str) -> dict[str, float]:
 
 def opened(root: Path, with_scores: bool) -> dict[str, float]:
     begun, before = time.perf_counter(), os.times()
-    (joined if with_scores else index_table)(Dataset(root))
+    (read_index_with_stages if with_scores else read_index)(Dataset(root))
     after = os.times()
     return {"seconds": time.perf_counter() - begun, "cpu_seconds": sum(after[:2]) - sum(before[:2])}
 
@@ -87,11 +87,11 @@ def write_index(root: Path, count: int) -> None:
 
 def write_scores(dataset: Dataset) -> None:
     """The rows of every scorer as its runs leave them: in shards, with the keys of today's inputs, made-up figures."""
-    index = index_table(dataset)
+    index = read_index(dataset)
     for stage in SCORERS:
-        folder = StageFolder.of(dataset.root, stage)
-        folder.begin(stage)
-        for shard in missing_shards(dataset.root, record_of(stage), index, ()):
+        folder = StageFolder.from_stage(dataset.root, stage)
+        folder.write_record(stage)
+        for shard in find_missing_shards(dataset.root, build_stage_record(stage), index, ()):
             rows: list[dict[str, Any]] = [
                 dict.fromkeys(stage.columns, item.key[:16] if isinstance(stage, Phash) else int(item.key[:4], 16))
                 for item in shard

@@ -24,7 +24,7 @@ from blendset.dataset import COLUMNS, INDEX, Dataset
 from blendset.records import DatasetRecord
 from blendset_trainer.selection.rules import load_preset, rules_from_dict
 from blendset_trainer.selection.select import select
-from blendset_trainer.stages.tables import index_table
+from blendset_trainer.stages.tables import read_index
 
 DIMENSIONS, VIEWS_PER_SUBJECT = 768, 20
 IMAGE_STATS = ("mean", "dark_fraction", "clipped_fraction", "magenta", "fireflies", "sharpness")
@@ -35,8 +35,8 @@ def main() -> None:
     seconds: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="blendset-selection-") as folder:
         dataset = written(Path(folder), options.views)
-        timed(seconds, "open, first time", lambda: index_table(dataset))
-        views = scored(timed(seconds, "open", lambda: index_table(dataset)))
+        timed(seconds, "open, first time", lambda: read_index(dataset))
+        views = scored(timed(seconds, "open", lambda: read_index(dataset)))
     for name, rules in steps(options.chosen).items():
         timed(seconds, name, lambda rules=rules: select(views, rules))  # type: ignore[misc]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)

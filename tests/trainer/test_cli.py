@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from blendset_trainer.cli import main as cli
-from blendset_trainer.cli.parser import scenes_of
+from blendset_trainer.cli.parser import find_scenes
 from blendset_trainer.rendering import worker
 
 STUB = Path(__file__).parents[1] / "core" / "stub_worker.py"
@@ -129,7 +129,7 @@ def test_folders_and_patterns_name_each_scene_once(tmp_path: Path) -> None:
         scene(tmp_path, name)
     (tmp_path / "a.blend1").write_text("a backup", encoding="utf-8")
     words = [str(tmp_path / "more [1]" / "c {x}.blend"), str(tmp_path), str(tmp_path / "*.blend")]
-    assert [path.name for path in scenes_of(words)] == ["c {x}.blend", "a.blend", "b.blend"]
+    assert [path.name for path in find_scenes(words)] == ["c {x}.blend", "a.blend", "b.blend"]
 
 
 # --- plan, render, verify ---

@@ -19,8 +19,8 @@ from transformers import AutoConfig, AutoImageProcessor, DepthAnythingForDepthEs
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset_trainer.scoring.consistency import Consistency
-from blendset_trainer.scoring.depth_agreement import aligned, depth_scorer
-from blendset_trainer.scoring.feature_consistency import feature_scorer
+from blendset_trainer.scoring.depth_agreement import align_depth, find_depth_scorer
+from blendset_trainer.scoring.feature_consistency import find_feature_scorer
 from blendset_trainer.stages.executors.local import LocalExecutor
 from blendset_trainer.stages.folder import StageFolder
 from blendset_trainer.stages.run import run_stage
@@ -73,7 +73,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 def rows_of(dataset: Dataset, stage: Stage) -> dict[str, dict[str, Any]]:
     travelled: Stage = pickle.loads(pickle.dumps(stage))
     assert not run_stage(dataset, travelled, LocalExecutor()).unreadable
-    found = StageFolder.of(dataset.root, stage).rows()
+    found = StageFolder.from_stage(dataset.root, stage).read_rows()
     assert found is not None
     return {row["view_id"]: row for row in found.to_pylist()}
 
@@ -159,7 +159,7 @@ def test_a_picture_of_another_size_than_its_passes_is_one_sentence(tmp_path: Pat
 
 def test_features_tell_the_odd_view_too(dataset: Dataset, tmp_path: Path) -> None:
     """By a tiny model with random weights, which sees at least where colours are."""
-    rows = rows_of(dataset, feature_scorer(str(tiny_models.dino_model(tmp_path / "dino", side=112))))
+    rows = rows_of(dataset, find_feature_scorer(str(tiny_models.dino_model(tmp_path / "dino", side=112))))
     cosines = {name: [rows[f"{name}-{number:04d}"]["cosine"] for number in range(3)] for name in ("sound", "moved")}
     assert min(cosines["sound"]) > max(cosines["moved"])
     assert min(cosines["moved"]) == cosines["moved"][ODD]
@@ -171,9 +171,9 @@ def test_features_tell_the_odd_view_too(dataset: Dataset, tmp_path: Path) -> Non
 def test_depth_is_compared_after_scale_and_shift() -> None:
     true = np.linspace(2, 9, 50)
     inverse = (30 / true - 4).astype(np.float32)
-    np.testing.assert_allclose(aligned(inverse, true, metric=False), true, rtol=1e-4)
-    np.testing.assert_allclose(aligned((0.1 * true + 7).astype(np.float32), true, metric=True), true, rtol=1e-4)
-    reversed_ = aligned(-inverse, true, metric=False)
+    np.testing.assert_allclose(align_depth(inverse, true, metric=False), true, rtol=1e-4)
+    np.testing.assert_allclose(align_depth((0.1 * true + 7).astype(np.float32), true, metric=True), true, rtol=1e-4)
+    reversed_ = align_depth(-inverse, true, metric=False)
     assert np.ptp(reversed_) < 1e-6  # near for far is worth no more than saying nothing
 
 
@@ -181,7 +181,7 @@ def test_a_depth_model_tells_the_picture_that_is_not_as_deep(dataset: Dataset, t
     """A tiny model that has learned from other views of the scene."""
     folder = tiny_models.depth_model(tmp_path / "depth")
     learn_depth(folder)
-    rows = rows_of(dataset, depth_scorer(str(folder)))
+    rows = rows_of(dataset, find_depth_scorer(str(folder)))
     sound, moved = ([rows[f"{name}-{number:04d}"] for number in range(3)] for name in ("sound", "moved"))
     assert min(row["agreement"] for row in sound) > moved[ODD]["agreement"]
     assert max(row["relative_error"] for row in sound) < moved[ODD]["relative_error"]
@@ -208,12 +208,12 @@ def learn_depth(folder: Path) -> None:
 
 
 def test_a_metric_depth_model_runs(dataset: Dataset, tmp_path: Path) -> None:
-    rows = rows_of(dataset, depth_scorer(str(tiny_models.depth_model(tmp_path / "depth", metric=True))))
+    rows = rows_of(dataset, find_depth_scorer(str(tiny_models.depth_model(tmp_path / "depth", metric=True))))
     found = [row for name, row in rows.items() if name != "photo-0000"]
     assert all(0 <= row["agreement"] <= 1 and 0 < row["relative_error"] < 1 for row in found)
 
 
 def test_a_model_without_depth_is_one_sentence(tmp_path: Path) -> None:
-    stage = depth_scorer(str(tiny_models.dino_model(tmp_path / "dino")))
+    stage = find_depth_scorer(str(tiny_models.dino_model(tmp_path / "dino")))
     with pytest.raises(BlendsetError, match="cannot be loaded as a depth model"):
         stage.setup()

@@ -35,7 +35,7 @@ from blendset_trainer.exporting.source import Source, new_folder, open_source
 from blendset_trainer.exporting.webdataset import contents
 from blendset_trainer.exporting.webdataset import export as pack
 from blendset_trainer.selection.splits import HELD_OUT
-from blendset_trainer.synthetic_views import unknown_camera
+from blendset_trainer.synthetic_views import make_unknown_camera
 from tests.trainer.boxes import BOXES, CHAIR, add_scene, add_view, camera_at, surface
 from tests.trainer.tiny_datasets import make_dataset
 
@@ -430,7 +430,7 @@ def test_views_without_passes_or_camera_are_left_out_where_they_cannot_go(
     picture = dataset.rgb_path(generated).read_bytes()
     dataset.write_view(generated, {RGB: picture})
     drawn = add_view(dataset, "attic", 2)
-    camera = unknown_camera(drawn.camera.width, drawn.camera.height)
+    camera = make_unknown_camera(drawn.camera.width, drawn.camera.height)
     dataset.write_view(replace(drawn, camera=camera), {RGB: dataset.rgb_path(drawn).read_bytes()})
     dataset.rebuild_index()
     run("export", dataset.root, "--to", to, "--out", tmp_path / "out")

@@ -22,7 +22,7 @@ from blendset.dataset import INDEX, Dataset
 from blendset_trainer.cli.main import build_parser, main
 from blendset_trainer.stages.catalogue import SCORERS
 from blendset_trainer.stages.registry import Scheme
-from blendset_trainer.stages.tables import index_table, joined
+from blendset_trainer.stages.tables import read_index, read_index_with_stages
 from tests.trainer.boxes import add_scene, add_view
 from tests.trainer.tiny_datasets import add_picture, make_dataset
 from tests.trainer.tiny_stages import Redness
@@ -119,7 +119,7 @@ def test_an_interrupted_command_says_how_to_go_on(
     assert capsys.readouterr().err == (
         "blendset: interrupted; what is finished is kept, and the same command goes on.\n"
     )
-    assert joined(dataset)["phash.hash"].null_count == 0
+    assert read_index_with_stages(dataset)["phash.hash"].null_count == 0
 
 
 # --- what may be wrong ------------------------------------------------------------------------------------------------
@@ -135,8 +135,8 @@ def test_an_index_of_an_older_blendset_is_mended_before_anything_is_made_from_it
         del row["passes_sha256"]
     index.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     run(FLOW[1], FLOW[0])
-    assert joined(dataset)["metadata.dense"].null_count == 0
-    assert joined(dataset)["image-stats.subject_mean"].null_count == 0
+    assert read_index_with_stages(dataset)["metadata.dense"].null_count == 0
+    assert read_index_with_stages(dataset)["image-stats.subject_mean"].null_count == 0
     assert json.loads(index.read_text(encoding="utf-8").splitlines()[0])["mood"] == "calm"
     capsys.readouterr()
     run(*FLOW[:2])
@@ -165,11 +165,11 @@ def test_half_written_rows_are_named_and_cost_only_themselves(
 
 
 def test_a_half_written_cache_is_made_again(dataset: Dataset) -> None:
-    table = index_table(dataset)
+    table = read_index(dataset)
     cached = next((dataset.root / "cache").glob("*.parquet"))
     cached.write_bytes(cached.read_bytes()[:100])
-    assert index_table(dataset).equals(table)
-    assert index_table(dataset).equals(pq.read_table(cached))
+    assert read_index(dataset).equals(table)
+    assert read_index(dataset).equals(pq.read_table(cached))
 
 
 def test_nothing_but_time_is_lost_where_the_cache_cannot_be_written(dataset: Dataset) -> None:
@@ -225,7 +225,7 @@ def test_a_reader_who_has_seen_enough_is_no_error(dataset: Dataset) -> None:
     process.stdout.close()
     assert process.stderr.read() == ""
     process.wait()
-    assert joined(dataset)["phash.hash"].null_count == 0
+    assert read_index_with_stages(dataset)["phash.hash"].null_count == 0
 
 
 # --- what the documents say -------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from blendset.cameras import Array, Camera, facing, pixel_centres, pose
 from blendset.dataset import Dataset
 from blendset.exr import Passes
 from blendset.records import CameraRecord
-from blendset_trainer.scoring.geometry import GeometryScorer, compared
+from blendset_trainer.scoring.geometry import GeometryScorer, compare_depth
 from blendset_trainer.stages.executors.local import LocalExecutor
 from blendset_trainer.stages.folder import StageFolder
 from blendset_trainer.stages.run import run_stage
@@ -64,7 +64,7 @@ def test_agreement_finds_the_view_that_shows_another_space(tmp_path: Path) -> No
     add_picture(dataset, "attic", "alone", 0, np.zeros((8, 8, 3), np.uint8), np.ones((8, 8), np.uint32))
     dataset.rebuild_index()
     run_stage(dataset, GeometryScorer(), LocalExecutor())
-    found = StageFolder.of(dataset.root, GeometryScorer()).rows()
+    found = StageFolder.from_stage(dataset.root, GeometryScorer()).read_rows()
     assert found is not None
     rows = {row["view_id"]: row for row in found.to_pylist()}
     still = [rows[f"still-000{number}"] for number in range(3)]
@@ -79,7 +79,7 @@ def test_wrong_depth_lowers_agreement() -> None:
     first, second = camera_at(0), camera_at(30)
     points = first.unproject(depth_of(first, np.zeros(3)))[SIZE // 2 :].reshape(-1, 3)
     true = depth_of(second, np.zeros(3))
-    agree, through, _ = compared(points, second, true)
+    agree, through, _ = compare_depth(points, second, true)
     assert agree / (agree + through) > 0.999
-    agree, through, _ = compared(points, second, (1.1 * true).astype(np.float32))
+    agree, through, _ = compare_depth(points, second, (1.1 * true).astype(np.float32))
     assert agree / (agree + through) < 0.5

@@ -17,8 +17,8 @@ from transformers import AutoConfig, AutoModelForMaskGeneration, AutoProcessor, 
 from blendset.dataset import RGB, Dataset
 from blendset.errors import BlendsetError
 from blendset_trainer.cli.main import main
-from blendset_trainer.scoring.mask_agreement import iou, mask_scorer
-from blendset_trainer.stages.tables import joined
+from blendset_trainer.scoring.mask_agreement import find_mask_scorer, iou
+from blendset_trainer.stages.tables import read_index_with_stages
 from tests.trainer.tiny_datasets import add_picture, add_scene, make_dataset
 from tests.trainer.tiny_models import Make, maker, sam_model
 from tests.trainer.traced_sets import TURN, add_set, painted, view_at
@@ -62,7 +62,7 @@ def ids_in(box: tuple[int, int, int, int]) -> Any:
 def scored(dataset: Dataset, segmenter: Path) -> dict[str, float | None]:
     """What `blendset score` leaves, by view."""
     assert main(["score", str(dataset.root), "--with", f"mask-agreement:{segmenter}", "--json"]) == 0
-    table = joined(dataset)
+    table = read_index_with_stages(dataset)
     return dict(
         zip(table["view_id"].to_pylist(), table[f"mask-agreement-{segmenter.name}.iou"].to_pylist(), strict=True)
     )
@@ -166,4 +166,4 @@ def test_a_picture_of_another_size_than_its_passes_is_one_sentence(
 )
 def test_what_is_no_segmenter_of_boxes_is_one_sentence(model: Make, kind: str, says: str) -> None:
     with pytest.raises(BlendsetError, match=says):
-        mask_scorer(str(model(kind))).setup()
+        find_mask_scorer(str(model(kind))).setup()

@@ -31,7 +31,7 @@ from blendset_trainer.stages.executors.local import LocalExecutor
 from blendset_trainer.stages.folder import StageFolder
 from blendset_trainer.stages.run import StageReport, run_stage
 from blendset_trainer.stages.stage import Stage
-from blendset_trainer.stages.tables import joined
+from blendset_trainer.stages.tables import read_index_with_stages
 from tests.trainer import tiny_models
 from tests.trainer.tiny_datasets import add_picture, add_scene, make_dataset
 
@@ -55,7 +55,7 @@ def dataset(tmp_path: Path) -> Dataset:
 
 
 def rows_of(dataset: Dataset, stage: Stage) -> dict[str, Row]:
-    rows = StageFolder.of(dataset.root, stage).rows()
+    rows = StageFolder.from_stage(dataset.root, stage).read_rows()
     return {} if rows is None else {row["view_id"]: row for row in rows.to_pylist()}
 
 
@@ -212,7 +212,7 @@ def test_the_command_captions_and_says_what_is_grounded(
     assert f"{VIEWS + 1} views captioned now" in capsys.readouterr().out
     index = [json.loads(line) for line in (dataset.root / INDEX).read_text().splitlines()]
     assert {row["caption"] for row in index if row["view_id"] == "chair-0003"} == {"picture 3."}
-    assert joined(dataset).column_names[-4:] == [
+    assert read_index_with_stages(dataset).column_names[-4:] == [
         f"openai-seer.{figure}" for figure in ("short", "dense", "grounded_share", "unsupported")
     ]
     assert main([*command, "--seed", "3"]) == 2

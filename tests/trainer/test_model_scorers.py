@@ -22,12 +22,12 @@ from blendset_trainer.models.chat.chat_model import ChatRequest
 from blendset_trainer.models.chat.local import LocalChatModel
 from blendset_trainer.models.weights import find_model
 from blendset_trainer.scoring import vlm_quality
-from blendset_trainer.scoring.aesthetic import aesthetic_scorer, load_head
-from blendset_trainer.scoring.clip import SYNTHVLM_PREFIX, ClipScorer, clip_scorer, find_clip
-from blendset_trainer.scoring.dino import dino_scorer, set_figures, square_around
-from blendset_trainer.scoring.preference import preference_scorer
-from blendset_trainer.scoring.vlm_quality import quality_scorer
-from blendset_trainer.scoring.vqa import vqa_scorer
+from blendset_trainer.scoring.aesthetic import find_aesthetic_scorer, load_head
+from blendset_trainer.scoring.clip import SYNTHVLM_PREFIX, ClipScorer, find_clip, find_clip_scorer
+from blendset_trainer.scoring.dino import find_dino_scorer, find_square, summarize_cosines
+from blendset_trainer.scoring.preference import find_preference_scorer
+from blendset_trainer.scoring.vlm_quality import find_quality_scorer
+from blendset_trainer.scoring.vqa import find_vqa_scorer
 from blendset_trainer.stages.executors.local import LocalExecutor
 from blendset_trainer.stages.folder import StageFolder
 from blendset_trainer.stages.run import run_stage
@@ -79,12 +79,12 @@ def rows_of(dataset: Dataset, stage: Stage) -> dict[str, Row]:
 
 def all_rows(dataset: Dataset, stage: Stage) -> list[Row]:
     """Stale ones too."""
-    rows = StageFolder.of(dataset.root, stage).rows()
+    rows = StageFolder.from_stage(dataset.root, stage).read_rows()
     return [] if rows is None else list(rows.to_pylist())
 
 
 def test_clip_tells_pictures_and_captions_apart(dataset: Dataset, model: Make) -> None:
-    stage = clip_scorer(str(model("open_clip")))
+    stage = find_clip_scorer(str(model("open_clip")))
     rows = rows_of(dataset, stage)
     assert stage.name == "clip-open-clip"
     cosines = [rows[f"chair-000{number}"]["similarity"] for number in range(3)]
@@ -96,7 +96,7 @@ def test_clip_tells_pictures_and_captions_apart(dataset: Dataset, model: Make) -
 
 
 def test_clip_says_what_it_did_not_read(dataset: Dataset, model: Make) -> None:
-    rows = rows_of(dataset, clip_scorer(str(model("open_clip"))))
+    rows = rows_of(dataset, find_clip_scorer(str(model("open_clip"))))
     short, long, none = rows["chair-0000"], rows["chair-0002"], rows["lamp-0009"]
     assert (short["tokens"], short["truncated"]) == (5, False)  # three words, a beginning and an end
     assert (long["tokens"], long["truncated"]) == (92, True)
@@ -104,7 +104,7 @@ def test_clip_says_what_it_did_not_read(dataset: Dataset, model: Make) -> None:
 
 
 def test_what_clip_cannot_read_does_not_change_its_answer(dataset: Dataset, model: Make) -> None:
-    stage = clip_scorer(str(model("open_clip")))
+    stage = find_clip_scorer(str(model("open_clip")))
     before = rows_of(dataset, stage)["chair-0002"]["similarity"]
     with_captions(dataset, {"chair-0002": "a red chair " * 40})
     run_stage(dataset, stage, LocalExecutor())
@@ -116,7 +116,7 @@ def test_what_clip_cannot_read_does_not_change_its_answer(dataset: Dataset, mode
 def test_words_before_the_caption_are_another_stage(dataset: Dataset, model: Make) -> None:
     weights = find_clip(str(model("open_clip")))
     plain, prefixed = ClipScorer(weights), ClipScorer(weights, SYNTHVLM_PREFIX)
-    assert StageFolder.of(dataset.root, plain).path != StageFolder.of(dataset.root, prefixed).path
+    assert StageFolder.from_stage(dataset.root, plain).path != StageFolder.from_stage(dataset.root, prefixed).path
     before, after = (rows_of(dataset, stage)["chair-0000"] for stage in (plain, prefixed))
     assert after["tokens"] == before["tokens"] + 3
     assert after["similarity"] != before["similarity"]
@@ -135,8 +135,8 @@ def test_an_aesthetic_head_is_its_linear_layers(dataset: Dataset, model: Make, t
     path = tmp_path / f"head.{suffix}"
     save_file(state, path) if suffix == "safetensors" else torch.save(state, path)
     clip = str(model("open_clip"))
-    embeddings = rows_of(dataset, clip_scorer(clip))
-    for name, row in rows_of(dataset, aesthetic_scorer(f"{path}@{clip}")).items():
+    embeddings = rows_of(dataset, find_clip_scorer(clip))
+    for name, row in rows_of(dataset, find_aesthetic_scorer(f"{path}@{clip}")).items():
         value = np.array(embeddings[name]["embedding"])
         for number in widths:
             value = state[f"layers.{number}.weight"].numpy() @ value + state[f"layers.{number}.bias"].numpy()
@@ -149,7 +149,7 @@ def test_a_wrong_aesthetic_head_is_one_sentence(model: Make, tmp_path: Path) -> 
     save_file({"weight": torch.ones(2, 16), "bias": torch.ones(2)}, two)
     torch.save({"weight": Path("not a tensor")}, pickled)
     with pytest.raises(BlendsetError, match="reads 768 numbers and open_clip gives 16"):
-        aesthetic_scorer(f"{wide}@{model('open_clip')}").setup()
+        find_aesthetic_scorer(f"{wide}@{model('open_clip')}").setup()
     with pytest.raises(BlendsetError, match="ends in one figure"):
         load_head(two)
     with pytest.raises(BlendsetError, match=r"code\.pth cannot be loaded"):
@@ -157,7 +157,7 @@ def test_a_wrong_aesthetic_head_is_one_sentence(model: Make, tmp_path: Path) -> 
 
 
 def test_dino_sees_the_subject_and_not_what_is_around_it(dataset: Dataset, model: Make) -> None:
-    rows = rows_of(dataset, dino_scorer(str(model("dino"))))
+    rows = rows_of(dataset, find_dino_scorer(str(model("dino"))))
     first, second, third, alone = (rows[name] for name in ("chair-0000", "chair-0001", "chair-0002", "lamp-0009"))
     assert first["set_max"] == pytest.approx(1, abs=1e-5)
     assert first["set_min"] < 0.98
@@ -173,18 +173,18 @@ def test_dino_takes_the_whole_picture_where_no_pass_tells_the_subject(dataset: D
     picture = np.full((48, 64, 3), 90, np.uint8)
     add_picture(dataset, "attic", "chair", 5, picture, source="synthetic", subject_objects=(SUBJECT,))
     dataset.rebuild_index()
-    row = rows_of(dataset, dino_scorer(str(model("dino"))))["chair-0005"]
+    row = rows_of(dataset, find_dino_scorer(str(model("dino"))))["chair-0005"]
     assert len(row["embedding"]) == 32
 
 
 def test_best_pair_is_syncds_rule() -> None:
     """An image stays where it is in a pair of 0.7 <= cosine <= 0.98 (SynCD's loader)."""
     cosines = np.array([[1, 0.99, 0.8, 0.2], [0.99, 1, 0.5, 0.3], [0.8, 0.5, 1, 0.1], [0.2, 0.3, 0.1, 1]], np.float32)
-    figures = set_figures(cosines)
+    figures = summarize_cosines(cosines)
     kept = [bool(each["best_pair"] and each["best_pair"] >= 0.7) for each in figures]
     assert kept == [True, False, True, False]
     assert figures[0]["set_mean"] == pytest.approx((0.99 + 0.8 + 0.2 + 0.5 + 0.3 + 0.1) / 6)
-    assert set_figures(np.full((2, 2), 0.99, np.float32))[0]["best_pair"] is None
+    assert summarize_cosines(np.full((2, 2), 0.99, np.float32))[0]["best_pair"] is None
 
 
 @pytest.mark.parametrize(
@@ -199,12 +199,12 @@ def test_best_pair_is_syncds_rule() -> None:
 def test_crops_are_square_and_stay_inside(rows: slice, columns: slice, square: tuple[int, int, int, int]) -> None:
     mask: npt.NDArray[np.bool_] = np.zeros((48, 64), bool)
     mask[rows, columns] = True
-    assert square_around(mask) == square
+    assert find_square(mask) == square
 
 
 @pytest.mark.parametrize("kind", ["clip", "siglip"])
 def test_preference_is_a_cosine_times_the_models_scale(dataset: Dataset, model: Make, kind: str) -> None:
-    stage = preference_scorer(str(model(kind)))
+    stage = find_preference_scorer(str(model(kind)))
     rows = rows_of(dataset, stage)
     first, other, long, none = (rows[name] for name in ("chair-0000", "chair-0001", "chair-0002", "lamp-0009"))
     assert -1 <= first["cosine"] <= 1
@@ -216,7 +216,7 @@ def test_preference_is_a_cosine_times_the_models_scale(dataset: Dataset, model: 
 
 @pytest.mark.parametrize("kind", ["llava", "qwen"])
 def test_vqa_is_the_probability_of_yes(dataset: Dataset, model: Make, kind: str) -> None:
-    rows = rows_of(dataset, vqa_scorer(str(model(kind))))
+    rows = rows_of(dataset, find_vqa_scorer(str(model(kind))))
     asked = [rows[f"chair-000{number}"] for number in range(3)]
     assert all(row["p_yes"] >= 0 and row["p_no"] >= 0 and row["p_yes"] + row["p_no"] <= 1 for row in asked)
     assert len({row["p_yes"] for row in asked}) == 3
@@ -238,16 +238,16 @@ def test_a_batch_answers_as_each_question_alone(model: Make, kind: str) -> None:
 
 def test_quality_that_is_not_said_is_unparsable(dataset: Dataset, model: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vlm_quality, "TOKENS", 6)
-    rows = rows_of(dataset, quality_scorer(str(model("qwen"))))
+    rows = rows_of(dataset, find_quality_scorer(str(model("qwen"))))
     assert {row["quality"] for row in rows.values()} == {"unparsable"}  # a random model speaks nonsense
     assert {row["score"] for row in rows.values()} == {None}
 
 
 def test_wrong_models_are_one_sentence(model: Make, tmp_path: Path) -> None:
     with pytest.raises(BlendsetError, match="cannot be loaded as a model that describes pictures"):
-        vqa_scorer(str(model("dino"))).setup()
+        find_vqa_scorer(str(model("dino"))).setup()
     with pytest.raises(BlendsetError, match="has no chat template"):
-        stage = vqa_scorer(str(model("blip")))
+        stage = find_vqa_scorer(str(model("blip")))
         stage.setup()
         stage.model.probabilities([], ("yes",))
     with pytest.raises(BlendsetError, match="did you mean ViT-B-32"):

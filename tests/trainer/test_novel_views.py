@@ -15,7 +15,7 @@ import torch
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset_trainer.cli.main import main
-from blendset_trainer.stages.tables import captions, index_table
+from blendset_trainer.stages.tables import read_captions, read_index
 from blendset_trainer.synthesis.novel_views import Sheet, cut, cut_out
 from blendset_trainer.synthetic_views import has_camera, read_synthesis
 from tests.trainer import sheet_pipeline
@@ -101,8 +101,8 @@ def test_a_sheet_becomes_views_with_their_angles(
 def test_what_was_asked_for_by_a_picture_has_no_caption(model: Path, code: Path, dataset: Dataset) -> None:
     assert synthesized(dataset, model, "--remote-code", str(code)) == 0
     assert main(["caption", str(dataset.root), "--with", "metadata"]) == 0
-    index = index_table(dataset)
-    dense = captions(dataset, index, ("dense",))["dense"].to_pylist()
+    index = read_index(dataset)
+    dense = read_captions(dataset, index, ("dense",))["dense"].to_pylist()
     said = {text for text, source in zip(dense, index["source"].to_pylist(), strict=True) if source == "synthetic"}
     assert said == {None}
 

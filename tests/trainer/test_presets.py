@@ -9,9 +9,9 @@ from pathlib import Path
 import open_clip
 import pytest
 
-from blendset_trainer.selection.rules import PRESETS, columns_read, load_preset, preset_names
+from blendset_trainer.selection.rules import PRESETS, find_columns, list_presets, load_preset
 from blendset_trainer.stages.catalogue import SCORERS
-from blendset_trainer.stages.registry import stage_of
+from blendset_trainer.stages.registry import find_stage
 from tests.trainer.tiny_models import dino_model
 
 HEADS = "sac+logos+ava1-l14-linearMSE.pth", "sa_0_4_vit_l_14_linear.pth"
@@ -29,10 +29,10 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(open_clip.pretrained, "download_pretrained", lambda *_: str(tmp_path / HEADS[0]))
 
 
-@pytest.mark.parametrize("preset", preset_names())
+@pytest.mark.parametrize("preset", list_presets())
 def test_the_scorers_that_a_preset_asks_for_give_its_columns(preset: str, published: None) -> None:
     told = " ".join(line.removeprefix("# ") for line in (PRESETS / f"{preset}.toml").read_text("utf-8").splitlines())
     [words] = re.findall(r"`blendset score --with (\S+)`", told)
-    stages = [stage_of(word, SCORERS) for word in words.split(",")]
+    stages = [find_stage(word, SCORERS) for word in words.split(",")]
     given = {f"{stage.name}.{figure}" for stage in stages for figure in stage.columns}
-    assert set(columns_read(load_preset(preset))) <= given
+    assert set(find_columns(load_preset(preset))) <= given

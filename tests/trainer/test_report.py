@@ -22,8 +22,8 @@ from blendset_trainer.cli.main import main
 from blendset_trainer.reporting.data import Report, in_order, read_selection, report_of
 from blendset_trainer.reporting.synthesis import SynthesizedSet
 from blendset_trainer.reporting.thumbnails import NONE, object_colours, size_for, thumbnails
-from blendset_trainer.selection.files import drops_path, selection_path
-from blendset_trainer.stages.tables import joined
+from blendset_trainer.selection.files import get_drops_path, get_selection_path
+from blendset_trainer.stages.tables import read_index_with_stages
 from blendset_trainer.synthetic_views import SYNTHESIS
 from tests.trainer.tiny_datasets import add_picture, add_restyled, add_view, make_dataset
 
@@ -42,22 +42,22 @@ def dataset(tmp_path: Path) -> Dataset:
 
 def report(dataset: Dataset, table: pa.Table | None = None, selection: str = "") -> Report:
     chosen = read_selection(dataset, selection) if selection else None
-    return report_of(dataset, in_order(dataset), joined(dataset) if table is None else table, chosen)
+    return report_of(dataset, in_order(dataset), read_index_with_stages(dataset) if table is None else table, chosen)
 
 
 def with_columns(dataset: Dataset, **columns: pa.Array) -> pa.Table:
-    table = joined(dataset)
+    table = read_index_with_stages(dataset)
     for name, values in columns.items():
         table = table.append_column(name.replace("__", "."), values)
     return table
 
 
 def select(dataset: Dataset, name: str, chosen: list[str], dropped: dict[str, str]) -> None:
-    path = selection_path(dataset, name)
+    path = get_selection_path(dataset, name)
     path.parent.mkdir(exist_ok=True)
     weights = pa.array([1.0] * len(chosen), pa.float32())
     pq.write_table(pa.table({"view_id": chosen, "weight": weights, "split": ["train"] * len(chosen)}), path)
-    pq.write_table(pa.table({"view_id": list(dropped), "reason": list(dropped.values())}), drops_path(path))
+    pq.write_table(pa.table({"view_id": list(dropped), "reason": list(dropped.values())}), get_drops_path(path))
 
 
 def test_the_funnel_counts_candidates_renders_and_checks(dataset: Dataset) -> None:
@@ -96,7 +96,7 @@ def test_views_without_a_funnel_captions_or_scores_are_a_report_too(dataset: Dat
 
 
 def test_scores_and_captions_come_with_their_scale_and_what_is_in_doubt(dataset: Dataset) -> None:
-    ids = joined(dataset)["view_id"].to_pylist()
+    ids = read_index_with_stages(dataset)["view_id"].to_pylist()
     cosine = pa.field("clip-b.cosine", pa.float32(), metadata={"scale": "cosine, -1 to 1"})
     table = with_columns(
         dataset,
@@ -121,7 +121,7 @@ def test_scores_and_captions_come_with_their_scale_and_what_is_in_doubt(dataset:
 
 
 def test_the_caption_of_the_index_is_shown_where_no_stage_has_rows_for_it(dataset: Dataset) -> None:
-    table = joined(dataset).drop_columns("caption")
+    table = read_index_with_stages(dataset).drop_columns("caption")
     table = table.append_column("metadata.dense", pa.nulls(4, pa.string()))
     made = report(dataset, table.append_column("caption", pa.array(["an attic"] * 4)))
     assert [[caption.text for caption in view.captions] for view in made.views] == [["an attic"]] * 4
@@ -188,7 +188,7 @@ def test_duplicates_are_found_by_bytes_and_by_hash(tmp_path: Path) -> None:
         "byte for byte",
     )
     near = {"lamp-0001": "00000000000000ff", "vase-0001": "ffffffff00000000", "vase-0002": "00000000000000fe"}
-    ids = joined(dataset)["view_id"].to_pylist()
+    ids = read_index_with_stages(dataset)["view_id"].to_pylist()
     made = report(dataset, with_columns(dataset, phash__hash=pa.array([near[view] for view in ids])))
     assert [[made.views[place].id for place in group] for group in made.duplicates] == [["lamp-0001", "vase-0002"]]
 

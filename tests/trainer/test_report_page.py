@@ -19,10 +19,10 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from blendset.dataset import Dataset
 from blendset_trainer.cli.commands.report import write_report
 from blendset_trainer.cli.main import main
-from blendset_trainer.selection.files import selection_path, write_selection
-from blendset_trainer.selection.rules import Keep, Rules
+from blendset_trainer.selection.files import get_selection_path, write_selection
+from blendset_trainer.selection.rules import KeepRule, Rules
 from blendset_trainer.selection.select import select
-from blendset_trainer.stages.tables import joined
+from blendset_trainer.stages.tables import read_index_with_stages
 from tests.trainer.tiny_datasets import add_picture, add_restyled, add_scene, add_view, choose, make_dataset
 from tests.trainer.tiny_pipelines import stable_diffusion
 from tests.trainer.tiny_runs import config_of, run_of
@@ -59,8 +59,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for dataset in (rich, bare):
         dataset.rebuild_index()
     assert main(["score", str(rich.root), "--with", "image-stats"]) == 0
-    rules = Rules(keep=(Keep(column="subject_share", at_least=0.25, reason="subject too small"),))
-    write_selection(selection_path(rich, "large"), select(joined(rich), rules))
+    rules = Rules(keep=(KeepRule(column="subject_share", at_least=0.25, reason="subject too small"),))
+    write_selection(get_selection_path(rich, "large"), select(read_index_with_stages(rich), rules))
     write_report(rich, folder / "rich.html", "large", training=trained(rich, folder))
     write_report(bare, folder / "bare.html")
     write_report(with_restyled_views(folder / "restyled"), folder / "restyled.html")

@@ -20,7 +20,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from blendset.dataset import PASSES, RGB, Dataset
 from blendset.errors import BlendsetError
 from blendset_trainer.cli.main import main
-from blendset_trainer.stages.tables import joined
+from blendset_trainer.stages.tables import read_index_with_stages
 from blendset_trainer.synthesis.steering import Steering
 from blendset_trainer.synthesis.view_sets import disparity, geometry_of, view_sets_of
 from blendset_trainer.synthesis.warp import plan_warps
@@ -125,7 +125,7 @@ def test_a_prompt_said_twice_is_asked_once_and_variants_differ(pipeline: Make, d
 def test_the_result_can_be_scored_and_selected(pipeline: Make, dataset: Dataset) -> None:
     assert restyled(dataset, pipeline("flux_depth")) == 0
     assert main(["score", str(dataset.root), "--with", "consistency"]) == 0
-    table = joined(dataset)
+    table = read_index_with_stages(dataset)
     figures = dict(zip(table["source"].to_pylist(), table["consistency.delta_e"].to_pylist(), strict=True))
     assert figures["synthetic"] > figures["render"]
 

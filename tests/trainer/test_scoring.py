@@ -19,13 +19,13 @@ from skimage.metrics import structural_similarity
 from blendset.dataset import Dataset
 from blendset.quality import FINISHED
 from blendset_trainer.cli.main import main
-from blendset_trainer.scoring.greys import grey, sharpness
-from blendset_trainer.scoring.image_stats import ImageStats, fireflies, magenta
-from blendset_trainer.scoring.phash import perceptual_hash
+from blendset_trainer.scoring.greys import compute_sharpness, to_grey
+from blendset_trainer.scoring.image_stats import ImageStats, measure_fireflies, measure_magenta
+from blendset_trainer.scoring.phash import compute_perceptual_hash
 from blendset_trainer.scoring.ssim import SHARPNESS_FLOOR, ssim, ssim_roundtrip
 from blendset_trainer.stages.executors.local import LocalExecutor
 from blendset_trainer.stages.run import run_stage
-from blendset_trainer.stages.tables import joined
+from blendset_trainer.stages.tables import read_index_with_stages
 from tests.trainer.tiny_datasets import add_picture, add_scene, make_dataset
 
 Picture = npt.NDArray[np.uint8]
@@ -58,7 +58,7 @@ def stats_of(tmp_path: Path, rgb: Picture, ids: Any = None, **changes: object) -
     add_picture(dataset, "attic", "lamp", 0, rgb, ids, **changes)
     dataset.rebuild_index()
     run_stage(dataset, ImageStats(), LocalExecutor())
-    row = joined(dataset).to_pylist()[0]
+    row = read_index_with_stages(dataset).to_pylist()[0]
     return {name.removeprefix("image-stats."): value for name, value in row.items() if name.startswith("image-stats.")}
 
 
@@ -104,9 +104,9 @@ def test_fireflies_are_specks_and_neither_lines_nor_edges(photograph: Picture) -
         specks[row : row + size, column : column + size] = 250
     lines[10] = 250
     lines[:, 12] = 250
-    found = [fireflies(grey(picture)) * 64 * 64 for picture in (specks, lines, flat(255))]
+    found = [measure_fireflies(to_grey(picture)) * 64 * 64 for picture in (specks, lines, flat(255))]
     assert found == pytest.approx([6, 0, 0])
-    assert fireflies(grey(photograph)) < 1e-4
+    assert measure_fireflies(to_grey(photograph)) < 1e-4
 
 
 @pytest.mark.parametrize(
@@ -122,12 +122,12 @@ def test_fireflies_are_specks_and_neither_lines_nor_edges(photograph: Picture) -
 def test_magenta_is_a_missing_texture_lit_or_not(colour: tuple[int, int, int], missing: bool) -> None:
     picture = flat(128)
     picture[:32] = colour
-    assert magenta(picture) == 0.5 * missing
+    assert measure_magenta(picture) == 0.5 * missing
 
 
 def test_sharpness_falls_with_blur(photograph: Picture) -> None:
     pictures = [photograph, *(blurred(photograph, radius) for radius in (1, 2, 4)), flat(90, 512)]
-    found = [sharpness(grey(picture)) for picture in pictures]
+    found = [compute_sharpness(to_grey(picture)) for picture in pictures]
     assert found == sorted(found, reverse=True)
     assert found[0] > 10 * SHARPNESS_FLOOR
     assert found[3] < SHARPNESS_FLOOR
@@ -155,13 +155,13 @@ def test_ssim_is_scikit_images(photograph: Picture) -> None:
 
 
 def test_hashes_tell_pictures_apart_and_copies_not(photograph: Picture) -> None:
-    mine = perceptual_hash(photograph)
+    mine = compute_perceptual_hash(photograph)
     darker = (photograph * 0.7).astype(np.uint8)
     smaller = np.asarray(Image.fromarray(photograph).resize((200, 200)))
     alike = [darker, smaller, blurred(photograph, 1)]
     other = [photograph[::-1], photograph[:, ::-1], np.asarray(data.coffee())]
-    assert max((mine ^ perceptual_hash(picture)).bit_count() for picture in alike) <= 4
-    assert min((mine ^ perceptual_hash(np.ascontiguousarray(picture))).bit_count() for picture in other) >= 16
+    assert max((mine ^ compute_perceptual_hash(picture)).bit_count() for picture in alike) <= 4
+    assert min((mine ^ compute_perceptual_hash(np.ascontiguousarray(picture))).bit_count() for picture in other) >= 16
 
 
 # --- the command ------------------------------------------------------------------------------------------------------
@@ -192,7 +192,7 @@ def test_score_says_what_it_found(dataset: Dataset, capsys: pytest.CaptureFixtur
         ("image-stats", "ssim-roundtrip", "phash"), (0, 3)
     )
     assert told["figures"]["image-stats.mean"]["views"] == 3
-    table = joined(dataset)
+    table = read_index_with_stages(dataset)
     assert [value is None for value in table["phash.hash"].to_pylist()] == [False, False, True, False]
 
 

@@ -19,18 +19,18 @@ from blendset.errors import BlendsetError
 from blendset_trainer.cli.commands.select import add_select
 from blendset_trainer.cli.parser import Parser
 from blendset_trainer.selection.budgets import Allowance
-from blendset_trainer.selection.columns import Vectors, directions
+from blendset_trainer.selection.columns import Vectors, read_unit_vectors
 from blendset_trainer.selection.diversity import POOL, RECENT, k_center, parallel_farthest_points
-from blendset_trainer.selection.duplicates import duplicate_of
+from blendset_trainer.selection.duplicates import find_duplicates
 from blendset_trainer.selection.rules import (
+    list_presets,
     load_preset,
     load_rules,
-    preset_names,
+    replace_scorer,
     rules_from_dict,
     rules_to_toml,
-    with_scorer,
 )
-from blendset_trainer.selection.select import Selection, select
+from blendset_trainer.selection.select import ViewSelection, select
 from blendset_trainer.selection.splits import HELD_OUT, TRAIN
 from tests.trainer.tiny_datasets import add_view, make_dataset
 
@@ -51,16 +51,16 @@ def table(count: int, **columns: Any) -> pa.Table:
     return pa.table(views | columns)
 
 
-def chosen(selection: Selection) -> list[int]:
+def chosen(selection: ViewSelection) -> list[int]:
     return [int(name.removeprefix("view-")) for name in selection.chosen["view_id"].to_pylist()]
 
 
-def reasons(selection: Selection) -> dict[int, str]:
+def reasons(selection: ViewSelection) -> dict[int, str]:
     rows = selection.drops.to_pylist()
     return {int(row["view_id"].removeprefix("view-")): row["reason"] for row in rows}
 
 
-def by(values: dict[str, Any], views: pa.Table) -> Selection:
+def by(values: dict[str, Any], views: pa.Table) -> ViewSelection:
     return select(views, rules_from_dict(values, "my.toml"))
 
 
@@ -85,8 +85,8 @@ def embeddings(vectors: NDArray[Any]) -> pa.Array:
 
 
 def test_every_preset_is_sound_and_comes_back_from_its_own_toml(tmp_path: Path) -> None:
-    assert preset_names() == ["blendfusion", "blendset", "bootstrap3d", "syncd", "synthvlm"]
-    for name in preset_names():
+    assert list_presets() == ["blendfusion", "blendset", "bootstrap3d", "syncd", "synthvlm"]
+    for name in list_presets():
         written = tmp_path / "rules.toml"
         written.write_text(rules_to_toml(load_preset(name)), encoding="utf-8")
         assert load_rules(written) == load_preset(name)
@@ -310,7 +310,7 @@ def test_hashes_are_compared_bit_by_bit(bits: int) -> None:
     hashes = [int(base) ^ sum(1 << int(bit) for bit in random.permutation(64)[:3]) for base in
               np.repeat(random.integers(0, 2**62, 300), 2)]  # fmt: skip
     views = table(600, **{"phash.hash": [f"{each:016x}" for each in hashes]})
-    original = duplicate_of(directions(views, "phash.hash"), np.arange(600), 1 - (2 * bits + 1) / 64)
+    original = find_duplicates(read_unit_vectors(views, "phash.hash"), np.arange(600), 1 - (2 * bits + 1) / 64)
     kept: list[int] = []
     for row, value in enumerate(hashes):
         like = [other for other in kept if (hashes[other] ^ value).bit_count() <= bits]
@@ -388,9 +388,9 @@ def test_a_threshold_belongs_to_its_scorer() -> None:
     published = rules_from_dict({"keep": [rule | {"column": "clip-vit-b-32.similarity"}]}, "my.toml")
     with pytest.raises(BlendsetError, match="--scorer clip-vit-b-32=clip-vit-l-14"):
         select(views, published)
-    assert chosen(select(views, with_scorer(published, "clip-vit-b-32", "clip-vit-l-14"))) == [1]
+    assert chosen(select(views, replace_scorer(published, "clip-vit-b-32", "clip-vit-l-14"))) == [1]
     with pytest.raises(BlendsetError, match="clip-vit-b-32"):
-        with_scorer(published, "clip-vit-b-23", "clip-vit-l-14")
+        replace_scorer(published, "clip-vit-b-23", "clip-vit-l-14")
 
 
 # ---- the command -----------------------------------------------------------------------------------------------------

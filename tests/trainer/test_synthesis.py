@@ -15,9 +15,9 @@ import torch
 from blendset.dataset import Dataset
 from blendset_trainer.cli.main import main
 from blendset_trainer.diffusion.pipelines import generator_of
-from blendset_trainer.models.memory import out_of_memory
+from blendset_trainer.models.memory import is_out_of_memory
 from blendset_trainer.stages.executors.local import LocalExecutor
-from blendset_trainer.stages.tables import captions, index_table
+from blendset_trainer.stages.tables import read_captions, read_index
 from blendset_trainer.synthesis.engine import synthesize
 from blendset_trainer.synthesis.prompts.files import read_prompts
 from blendset_trainer.synthesis.text_to_image import TextToImage, request_images
@@ -146,7 +146,7 @@ def test_a_batch_that_is_too_large_is_halved(pipeline: Make, dataset: Dataset) -
 )
 def test_too_little_memory_is_told_from_other_errors(error: Exception, is_that: bool) -> None:
     """As each device says it, CPUs on Windows among them."""
-    assert out_of_memory(error) == is_that
+    assert is_out_of_memory(error) == is_that
 
 
 class Broken(TextToImage):
@@ -187,7 +187,7 @@ def test_a_view_whose_prompt_is_lost_leaves_the_others_captioned(pipeline: Make,
     lost = next(view for view in dataset.views() if view.source == "synthetic")
     (dataset.view_folder(lost.scene, lost.view_id) / SYNTHESIS).unlink()
     assert main(["caption", str(dataset.root), "--with", "metadata"]) == 0
-    said = captions(dataset, index_table(dataset), ("dense",))["dense"]
+    said = read_captions(dataset, read_index(dataset), ("dense",))["dense"]
     assert len(said) - said.null_count == 2
 
 
@@ -218,8 +218,8 @@ def test_guidance_and_sizes_are_what_the_model_has(
 def test_the_caption_of_a_synthesized_view_is_its_prompt(pipeline: Make, dataset: Dataset) -> None:
     assert synthesized(dataset, pipeline("stable_diffusion")) == 0
     assert main(["caption", str(dataset.root), "--with", "metadata"]) == 0
-    index = index_table(dataset)
-    dense = captions(dataset, index, ("dense",))["dense"].to_pylist()
+    index = read_index(dataset)
+    dense = read_captions(dataset, index, ("dense",))["dense"].to_pylist()
     said = dict(zip(index["view_id"].to_pylist(), dense, strict=True))
     for view in dataset.views():
         if view.source == "synthetic":

@@ -18,7 +18,7 @@ import torch
 from blendset.dataset import Dataset
 from blendset_trainer.cli.main import main
 from blendset_trainer.selection.files import read_chosen, read_drops
-from blendset_trainer.stages.tables import joined
+from blendset_trainer.stages.tables import read_index_with_stages
 from blendset_trainer.synthesis.prompts.files import DEFORMABLE, Prompt, write_prompts
 from tests.trainer import tiny_models
 from tests.trainer.tiny_datasets import add_scene, make_dataset
@@ -63,7 +63,7 @@ def synthesized(job: str, kind: str, *words: str) -> None:
 
 def scored(dataset: Dataset, *scorers: str) -> list[Row]:
     assert main(["score", str(dataset.root), "--with", ",".join(scorers)]) == 0
-    rows: list[Row] = joined(dataset).to_pylist()
+    rows: list[Row] = read_index_with_stages(dataset).to_pylist()
     return rows
 
 

@@ -10,7 +10,7 @@ import huggingface_hub.constants
 import pytest
 
 from blendset.errors import BlendsetError
-from blendset_trainer.models.weights import find_file, find_model, loading, revision_of
+from blendset_trainer.models.weights import compute_revision, explain_load_errors, find_file, find_model
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_a_local_models_revision_is_its_content(folder: Path, tmp_path: Path) ->
 
 def test_a_hub_models_revision_is_its_commit(tmp_path: Path) -> None:
     file = tmp_path / "models--owner--name" / "snapshots" / "0123abc" / "config.json"
-    assert revision_of(file) == "0123abc"
+    assert compute_revision(file) == "0123abc"
 
 
 def test_what_is_not_there_is_one_sentence(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,6 +57,6 @@ def test_nothing_is_asked_of_the_hub_for_a_local_model(folder: Path, monkeypatch
 def test_a_librarys_complaint_becomes_one_sentence() -> None:
     with (
         pytest.raises(BlendsetError, match=r"^it cannot be loaded as a model \(first line\); [^\n]*$"),
-        loading("it", "a model"),
+        explain_load_errors("it", "a model"),
     ):
         raise ValueError("first line.\nsecond line")

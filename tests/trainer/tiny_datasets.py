@@ -17,7 +17,7 @@ from PIL import Image
 from blendset.dataset import PASSES, RGB, Dataset
 from blendset.exr import Passes, write_passes
 from blendset.records import CameraRecord, DatasetRecord, SceneRecord, ViewRecord, canonical_json, write_json
-from blendset_trainer.selection.files import selection_path
+from blendset_trainer.selection.files import get_selection_path
 from blendset_trainer.selection.select import CHOSEN
 from blendset_trainer.synthetic_views import SYNTHESIS, SynthesisRecord
 
@@ -114,6 +114,6 @@ def files(folder: Path) -> dict[str, bytes]:
 def choose(dataset: Dataset, name: str, rows: list[dict[str, Any]]) -> None:
     """Write a selection of rows with at least `view_id`."""
     full = [{"weight": 1.0, "source": "render", "noise_band": "", "split": "train"} | row for row in rows]
-    path = selection_path(dataset, name)
+    path = get_selection_path(dataset, name)
     path.parent.mkdir(exist_ok=True)
     pq.write_table(pa.Table.from_pylist(full, CHOSEN), path)

@@ -43,7 +43,7 @@ def read_synthesis(folder: Path) -> SynthesisRecord:
     return read_record(folder / SYNTHESIS, SynthesisRecord)
 
 
-def unknown_camera(width: int = 0, height: int = 0) -> CameraRecord:
+def make_unknown_camera(width: int = 0, height: int = 0) -> CameraRecord:
     """Stands for the camera of a picture that no camera took; see `has_camera`."""
     return CameraRecord(width, height, 0.0, 0.0, width / 2, height / 2, IDENTITY, 0.0, 0.0)
 
@@ -53,6 +53,6 @@ def has_camera(camera: CameraRecord) -> bool:
     return camera.fx > 0
 
 
-def as_prompted(prompt: str) -> dict[str, Any]:
+def prompt_to_captions(prompt: str) -> dict[str, Any]:
     """The captions of a synthesized view: what was asked for, if that was said in words."""
     return {"short": prompt, "dense": prompt} if prompt else {}

@@ -33,7 +33,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def loss_curves(log: Path, of: Literal["loss_by", "held_out"] = "loss_by") -> dict[str, list[tuple[int, float]]]:
+def read_loss_curves(log: Path, of: Literal["loss_by", "held_out"] = "loss_by") -> dict[str, list[tuple[int, float]]]:
     """Pictures seen and mean loss, by "source/band": of what was trained, or of the held-out samples."""
     curves: dict[str, list[tuple[int, float]]] = {}
     for row in read_log(log):

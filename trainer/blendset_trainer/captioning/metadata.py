@@ -18,7 +18,7 @@ from blendset_trainer.captioning.english.sentences import dense_caption, short_c
 from blendset_trainer.captioning.grounding import ground
 from blendset_trainer.captioning.seeing.facts import facts_of
 from blendset_trainer.stages.stage import Column, View
-from blendset_trainer.synthetic_views import SYNTHETIC, as_prompted, read_synthesis
+from blendset_trainer.synthetic_views import SYNTHETIC, prompt_to_captions, read_synthesis
 
 VARIANTS = 4
 
@@ -57,7 +57,7 @@ class Metadata:
         """Nothing for a photograph, of which no pass speaks; of a synthesized view its prompt is what is known."""
         if view.record.source == SYNTHETIC:
             try:
-                return dict.fromkeys(self.columns) | dict(as_prompted(read_synthesis(view.folder).prompt))
+                return dict.fromkeys(self.columns) | dict(prompt_to_captions(read_synthesis(view.folder).prompt))
             except BlendsetError as error:
                 return error
         if not view.has_passes:

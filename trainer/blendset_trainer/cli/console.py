@@ -74,7 +74,7 @@ def _pump(supervisor: Supervisor, show: Callable[[Update], None]) -> Summary:
 
 
 @contextmanager
-def counting(what: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+def show_progress(what: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
     """Give a function to call with how many of how many are done; shows a bar, or now and then a line."""
     console = Console(stderr=True)
     if quiet:

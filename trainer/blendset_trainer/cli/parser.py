@@ -51,7 +51,7 @@ class Parser(argparse.ArgumentParser):
         return options + [str(word) for action in self._actions for word in action.choices or ()]
 
 
-def command(
+def add_command(
     commands: argparse._SubParsersAction[Parser],
     name: str,
     run: Callable[..., int],
@@ -67,7 +67,7 @@ def command(
     return added
 
 
-def positive(text: str) -> int:
+def parse_positive(text: str) -> int:
     """The type of an option that takes a whole number above 0."""
     number = int(text)
     if number < 1:
@@ -75,7 +75,7 @@ def positive(text: str) -> int:
     return number
 
 
-def share(text: str) -> float:
+def parse_share(text: str) -> float:
     """The type of an option that takes a number from 0 to 1."""
     number = float(text)
     if not 0 <= number <= 1:
@@ -89,7 +89,7 @@ def add_scenes(command: Parser) -> None:
     command.add_argument("--blender", metavar="PATH", help="a Blender executable, or a Python that has bpy")
 
 
-def config_of(arguments: argparse.Namespace, default: Config | None = None) -> Config:
+def read_config(arguments: argparse.Namespace, default: Config | None = None) -> Config:
     """The configuration that file and command line give; what is wrong in it is wrong usage."""
     try:
         return config_from_arguments(arguments, default)
@@ -97,7 +97,7 @@ def config_of(arguments: argparse.Namespace, default: Config | None = None) -> C
         raise UsageError(str(error)) from error
 
 
-def scenes_of(words: Iterable[str]) -> list[Path]:
+def find_scenes(words: Iterable[str]) -> list[Path]:
     """The .blend files that files, folders and patterns name, each once, in a fixed order."""
     found = [path for word in words for path in _scenes_in(word)]
     return list({path.resolve(): path for path in found}.values())

@@ -19,7 +19,7 @@ from transformers.utils import logging as transformers_logging
 from blendset.errors import BlendsetError
 from blendset.records import as_plain, read_json
 from blendset_trainer.models.loading import best_device
-from blendset_trainer.models.weights import find_model, loading, model_index, revision_of
+from blendset_trainer.models.weights import compute_revision, explain_load_errors, find_model, find_model_index
 
 for each in (logging, transformers_logging):
     each.disable_progress_bar()  # a command has a bar of its own
@@ -59,11 +59,11 @@ class Generator:
         device = best_device()
         dtype = PRECISIONS[self.precision or ("fp32" if device.type == "cpu" else "bf16")]
         revision = commit_of(self.revision)
-        _, index = model_index(self.model, "model_index.json", revision or "")
+        _, index = find_model_index(self.model, "model_index.json", revision or "")
         parts = read_json(index)
         absent = [name for name, kind in parts.items() if isinstance(kind, list) and kind[0] is None]
         kind, more = self._controlled(dtype) if self.controlnet else (DiffusionPipeline, {})
-        with loading(self.model, f"a {self.pipeline}"):
+        with explain_load_errors(self.model, f"a {self.pipeline}"):
             pipeline = kind.from_pretrained(
                 self.model,
                 revision=revision,
@@ -79,7 +79,7 @@ class Generator:
 
     def _controlled(self, dtype: torch.dtype) -> tuple[Any, dict[str, Any]]:
         """The pipeline's class with a ControlNet, and that."""
-        with loading(self.controlnet, "a ControlNet"):
+        with explain_load_errors(self.controlnet, "a ControlNet"):
             controlnet = diffusers.ControlNetModel.from_pretrained(
                 self.controlnet, revision=commit_of(self.controlnet_revision), dtype=dtype, use_safetensors=True
             )
@@ -174,7 +174,7 @@ def generator_of(model: str, steps: int, *, controlnet: str = "", remote_code: s
 
     `remote_code` names the folder or hub repository whose pipeline.py may run; no other code but diffusers' does.
     """
-    source, index = model_index(model, "model_index.json")
+    source, index = find_model_index(model, "model_index.json")
     parts = read_json(index)
     file, name = _class_of(parts)
     if controlnet and name not in CONTROLLED:
@@ -189,7 +189,7 @@ def generator_of(model: str, steps: int, *, controlnet: str = "", remote_code: s
     if controlnet:
         how |= {"controlnet": controlnet, "controlnet_revision": find_model(controlnet).revision}
     scheduler = parts.get("scheduler") or [None, ""]
-    with loading(model, "a diffusers pipeline"):
+    with explain_load_errors(model, "a diffusers pipeline"):
         kind = getattr(diffusers, str(scheduler[1]), None)
         configured = kind.load_config(source, subfolder="scheduler") if kind else {}
     settings = {name: _plain(value) for name, value in dict(configured).items() if not name.startswith("_")}
@@ -213,12 +213,12 @@ def _remote_code(model: str, file: str, named: str) -> RemoteCode:
     """What was named to be run. diffusers takes what lies beside the weights, so no other may be named then."""
     if file and named != model:
         raise BlendsetError(f"{model} brings code of its own and runs no other; name it with --remote-code {model}.")
-    path = model_index(named, f"{file or 'pipeline'}.py")[1].absolute()
-    return RemoteCode(named, str(path), revision_of(path))
+    path = find_model_index(named, f"{file or 'pipeline'}.py")[1].absolute()
+    return RemoteCode(named, str(path), compute_revision(path))
 
 
 def _revision(folder: Path) -> str:
-    return folder.name if folder.parent.name == "snapshots" else revision_of(folder)
+    return folder.name if folder.parent.name == "snapshots" else compute_revision(folder)
 
 
 def _plain(value: Any) -> Any:

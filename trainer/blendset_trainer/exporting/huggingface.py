@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from blendset.dataset import RECORD_COLUMNS, RGB, Dataset
 from blendset.records import ViewRecord, as_plain
 from blendset_trainer.exporting.source import Source, parts
-from blendset_trainer.stages.tables import index_table
+from blendset_trainer.stages.tables import read_index
 
 FILE_BYTES = 500_000_000
 """Of pictures in one file; what the Hub advises."""
@@ -43,7 +43,7 @@ def export(source: Source, out: Path, file_bytes: int = FILE_BYTES) -> int:
 
 def schema_of(dataset: Dataset) -> pa.Schema:
     """The picture, then the columns of the index that are about the view."""
-    index = index_table(dataset).schema
+    index = read_index(dataset).schema
     return pa.schema([pa.field("image", IMAGE), *(index.field(name) for name in COLUMNS)], IS_PICTURE)
 
 

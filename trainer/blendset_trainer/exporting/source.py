@@ -21,7 +21,7 @@ from blendset.files import disk_errors, sha256_bytes
 from blendset.records import ViewRecord
 from blendset_trainer.selection.files import read_chosen
 from blendset_trainer.selection.splits import HELD_OUT
-from blendset_trainer.stages.tables import index_table
+from blendset_trainer.stages.tables import read_index
 from blendset_trainer.synthetic_views import has_camera
 
 
@@ -62,7 +62,7 @@ def open_source(dataset: Dataset, selection: str = "") -> Source:
 
     Raises BlendsetError where there is no such selection, no view, or a view that the dataset no longer has.
     """
-    index = index_table(dataset).select(["view_id", "caption"]).to_pylist()
+    index = read_index(dataset).select(["view_id", "caption"]).to_pylist()
     captions = {row["view_id"]: row["caption"] for row in index if row["caption"]}
     if not selection:
         return Source(dataset, tuple(dataset.views()), captions)

@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModel, AutoProcessor
 from transformers.utils import logging
 
-from blendset_trainer.models.weights import Weights, loading
+from blendset_trainer.models.weights import Weights, explain_load_errors
 
 logging.disable_progress_bar()  # a command has a bar of its own
 
@@ -36,11 +36,11 @@ def load_model(
     Raises BlendsetError where the weights are not of that `kind` (said in words).
     """
     options = {"revision": weights.commit, "trust_remote_code": False}
-    with loading(weights.source, kind):
+    with explain_load_errors(weights.source, kind):
         loaded = model.from_pretrained(weights.source, dtype=dtype, **options)
         return loaded.to(best_device()).eval(), processor.from_pretrained(weights.source, **options)
 
 
-def unit(features: torch.Tensor) -> torch.Tensor:
+def normalize_rows(features: torch.Tensor) -> torch.Tensor:
     """Rows (N, D) scaled to length 1, so that products of rows are cosines."""
     return torch.nn.functional.normalize(features.float(), dim=-1)

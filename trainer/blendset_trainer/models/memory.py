@@ -21,13 +21,13 @@ Part = TypeVar("Part")
 Result = TypeVar("Result")
 
 
-def out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
     """Whether a device had too little memory."""
     said = isinstance(error, RuntimeError) and any(words in str(error) for words in TOO_LITTLE)
     return said or isinstance(error, MemoryError)
 
 
-def within_memory(
+def run_within_memory(
     do: Callable[[Sequence[Part]], Sequence[Result]],
     parts: Sequence[Part],
     group_of: Callable[[Part], str],
@@ -42,7 +42,7 @@ def within_memory(
     try:
         return list(do(parts))
     except (RuntimeError, MemoryError) as error:
-        if not out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
     _let_go()  # only now, for the error held on to what was being made
     groups = [list(group) for _, group in groupby(parts, key=group_of)]
@@ -51,7 +51,7 @@ def within_memory(
     notes.append(f"{len(parts)} pictures at once were too many for the device's memory; going on with half as many.")
     middle = len(groups) // 2
     halves = (list(chain.from_iterable(half)) for half in (groups[:middle], groups[middle:]))
-    return [result for half in halves for result in within_memory(do, half, group_of, advice, notes)]
+    return [result for half in halves for result in run_within_memory(do, half, group_of, advice, notes)]
 
 
 def _let_go() -> None:

@@ -51,19 +51,19 @@ class Weights:
 
 def find_model(name: str) -> Weights:
     """The transformers model in a local folder or on the hub; BlendsetError where there is none or no network."""
-    source, index = model_index(name, "config.json")
+    source, index = find_model_index(name, "config.json")
     local = Path(source).is_dir()
-    return Weights(source, revision_of(Path(source) if local else index), local)
+    return Weights(source, compute_revision(Path(source) if local else index), local)
 
 
-def model_index(name: str, index: str, revision: str = "") -> tuple[str, Path]:
+def find_model_index(name: str, index: str, revision: str = "") -> tuple[str, Path]:
     """Where a model is (a folder or a hub id), and the file that says what it is: `index` names it.
 
     Raises BlendsetError where there is none, or no network.
     """
-    folder = local_path(name)
+    folder = find_local_path(name)
     if folder is None:
-        return name, hub_file(name, index, revision)
+        return name, fetch_hub_file(name, index, revision)
     if not (folder / index).is_file():
         raise BlendsetError(f"{folder} holds no model (it has no {index}); give a folder that save_pretrained made.")
     return str(folder), folder / index
@@ -71,17 +71,17 @@ def model_index(name: str, index: str, revision: str = "") -> tuple[str, Path]:
 
 def find_file(name: str) -> Path:
     """A file of weights: a local path, or OWNER/REPOSITORY/FILE on the hub."""
-    path = local_path(name)
+    path = find_local_path(name)
     if path is not None:
         return path
     owner, _, rest = name.partition("/")
     repository, _, file = rest.partition("/")
     if not file:
         raise BlendsetError(f"{name} names no file of weights; give a path, or OWNER/REPOSITORY/FILE on the hub.")
-    return hub_file(f"{owner}/{repository}", file)
+    return fetch_hub_file(f"{owner}/{repository}", file)
 
 
-def local_path(name: str) -> Path | None:
+def find_local_path(name: str) -> Path | None:
     """The path that a name is; None for what can only be a hub id. BlendsetError for a path that does not exist."""
     path = Path(name).expanduser()
     if path.exists():
@@ -91,14 +91,14 @@ def local_path(name: str) -> Path | None:
     return None
 
 
-def hub_file(repository: str, file: str, revision: str = "") -> Path:
+def fetch_hub_file(repository: str, file: str, revision: str = "") -> Path:
     """A file of a hub repository, from the cache where it is there."""
-    with fetching(repository):
+    with explain_fetch_errors(repository):
         return Path(hf_hub_download(repository, file, revision=revision or None))
 
 
 @contextmanager
-def fetching(name: str) -> Iterator[None]:
+def explain_fetch_errors(name: str) -> Iterator[None]:
     """Turn what goes wrong on the way to the hub into one sentence about the model `name`."""
     try:
         yield
@@ -122,7 +122,7 @@ def fetching(name: str) -> Iterator[None]:
         ) from error
 
 
-def revision_of(path: Path) -> str:
+def compute_revision(path: Path) -> str:
     """The commit of a file in the hub's cache, else the SHA-256 of a file, or of the model's files in a folder."""
     if path.parent.parent.name == "snapshots":
         return path.parent.name
@@ -134,7 +134,7 @@ def revision_of(path: Path) -> str:
 
 
 @contextmanager
-def loading(name: str, kind: str) -> Iterator[None]:
+def explain_load_errors(name: str, kind: str) -> Iterator[None]:
     """Turn what a library says about weights that it cannot load into one sentence."""
     try:
         yield

@@ -26,7 +26,7 @@ NEWEST = "5.2.3"
 _PUMP_S = 0.05
 
 
-def found_blenders(environ: Mapping[str, str]) -> Iterator[tuple[str, Path, Blender | BlendsetError]]:
+def find_blenders(environ: Mapping[str, str]) -> Iterator[tuple[str, Path, Blender | BlendsetError]]:
     """Where each was found, its path, and what it is or why it cannot be used; best first."""
     for source, path in known_blenders(environ):
         try:

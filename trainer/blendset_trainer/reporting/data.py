@@ -21,9 +21,9 @@ from blendset_trainer.reporting.figures import Caption, Figure, captions_of, fig
 from blendset_trainer.reporting.funnel import Funnel, Reason, funnel_of, reasons
 from blendset_trainer.reporting.synthesis import Synthesis, synthesis_of
 from blendset_trainer.reporting.training import Training
-from blendset_trainer.selection.duplicates import alike_pairs, vectors_and_cosine
-from blendset_trainer.selection.files import read_chosen, read_drops, selection_names
-from blendset_trainer.selection.groups import linked, view_sets
+from blendset_trainer.selection.duplicates import find_alike_pairs, read_vectors_and_cosine
+from blendset_trainer.selection.files import list_selections, read_chosen, read_drops
+from blendset_trainer.selection.groups import link_groups, number_view_sets
 from blendset_trainer.selection.rules import PRESET, RULES, load_preset
 from blendset_trainer.synthetic_views import SYNTHETIC
 
@@ -118,7 +118,7 @@ def report_of(
         facts=tuple(_facts(dataset, records)),
         funnel=funnel_of(dataset, [record for record in records if record.source != SYNTHETIC]),
         selection=None if selection is None else _summary(selection, views),
-        selections=selection_names(dataset),
+        selections=list_selections(dataset),
         views=views,
         figures=figures_of(records, rows),
         unsupported=sorted(unsupported.items(), key=lambda item: (-item[1], item[0])),
@@ -232,10 +232,10 @@ def _duplicates(rows: pa.Table) -> tuple[list[list[int]], str]:
     alike = next(rule for rule in load_preset("blendset").duplicates if rule.bits is not None)
     if alike.column not in rows.column_names:
         return _equal(rows["rgb_sha256"].to_pylist()), "byte for byte"
-    vectors, cosine = vectors_and_cosine(rows, alike)
-    sets = view_sets(rows)
-    pairs = [(one, other) for one, other in alike_pairs(vectors, cosine) if sets[one] != sets[other]]
-    linked_by = linked([], pairs, rows.num_rows).tolist()
+    vectors, cosine = read_vectors_and_cosine(rows, alike)
+    sets = number_view_sets(rows)
+    pairs = [(one, other) for one, other in find_alike_pairs(vectors, cosine) if sets[one] != sets[other]]
+    linked_by = link_groups([], pairs, rows.num_rows).tolist()
     return _equal(linked_by), f"by perceptual hash (at most {alike.bits} of its 64 bits differ)"
 
 

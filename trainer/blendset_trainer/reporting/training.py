@@ -11,7 +11,7 @@ from typing import Any
 
 from blendset.errors import BlendsetError
 from blendset.records import read_json
-from blendset_trainer.training_runs import LOG, PLAN_JSON, VALIDATION, loss_curves, read_log
+from blendset_trainer.training_runs import LOG, PLAN_JSON, VALIDATION, read_log, read_loss_curves
 
 MOST_PICTURES = 4
 """Grids of prompts: the last ones."""
@@ -48,8 +48,8 @@ def training_of(folder: Path) -> Training:
         bands=plan["bands"],
         sources=list(plan["sources"]),
         rows=plan["rows"],
-        trained=loss_curves(folder / LOG),
-        held_out=loss_curves(folder / LOG, "held_out"),
+        trained=read_loss_curves(folder / LOG),
+        held_out=read_loss_curves(folder / LOG, "held_out"),
         pictures=[(seen[step], _data_uri(grids[step])) for step in shown],
     )
 

@@ -20,8 +20,8 @@ from blendset.errors import BlendsetError
 from blendset.files import sha256_file
 from blendset.naming import slug
 from blendset_trainer.models.loading import best_device
-from blendset_trainer.models.weights import find_file, loading
-from blendset_trainer.scoring.clip import Clip, ClipWeights, find_clip
+from blendset_trainer.models.weights import explain_load_errors, find_file
+from blendset_trainer.scoring.clip import ClipModel, ClipWeights, find_clip
 from blendset_trainer.stages.stage import Column, View
 
 DEFAULT_CLIP = "ViT-L-14/openai"
@@ -33,7 +33,7 @@ def load_head(path: Path) -> torch.nn.Sequential:
     Both of LAION's are that: the linear `sa_0_4_vit_l_14` (768-1) and the improved predictor's
     768-1024-128-64-16-1, whose dropouts are silent when it answers.
     """
-    with loading(str(path), "a head of linear layers"):
+    with explain_load_errors(str(path), "a head of linear layers"):
         state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
         names = sorted((name for name in state if name.endswith("weight")), key=_layer_number)
         layers = [torch.nn.Linear(state[name].shape[1], state[name].shape[0]) for name in names]
@@ -56,7 +56,7 @@ class AestheticScorer:
 
     head: Path
     clip: ClipWeights
-    _clip: Clip | None = field(default=None, init=False, repr=False, compare=False)
+    _clip: ClipModel | None = field(default=None, init=False, repr=False, compare=False)
     _head: torch.nn.Sequential | None = field(default=None, init=False, repr=False, compare=False)
 
     version: ClassVar[str] = "1"
@@ -71,7 +71,7 @@ class AestheticScorer:
         self.revision = f"{sha256_file(self.head)} over {self.clip.revision}"
 
     def setup(self) -> None:
-        self._head, self._clip = load_head(self.head), Clip(self.clip)
+        self._head, self._clip = load_head(self.head), ClipModel(self.clip)
         if self._head[0].in_features != self.clip.width:
             raise BlendsetError(
                 f"{self.head} reads {self._head[0].in_features} numbers and {self.clip.title} gives "
@@ -81,11 +81,11 @@ class AestheticScorer:
     @torch.inference_mode()
     def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
         assert self._clip is not None and self._head is not None
-        scores = self._head(self._clip.pictures([view.rgb for view in views]))
+        scores = self._head(self._clip.encode_pictures([view.rgb for view in views]))
         return [{"score": score} for score in scores[:, 0].tolist()]
 
 
-def aesthetic_scorer(spec: str) -> AestheticScorer:
+def find_aesthetic_scorer(spec: str) -> AestheticScorer:
     """The stage of `aesthetic:SPEC`: a head's file (or OWNER/REPOSITORY/FILE), and after @ its CLIP model."""
     head, _, clip = spec.partition("@")
     return AestheticScorer(find_file(head), find_clip(clip or DEFAULT_CLIP))

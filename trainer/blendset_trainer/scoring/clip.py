@@ -21,8 +21,14 @@ from PIL import Image
 from blendset.errors import BlendsetError
 from blendset.naming import slug
 from blendset.options import nearest
-from blendset_trainer.models.loading import best_device, unit
-from blendset_trainer.models.weights import fetching, hub_file, loading, local_path, revision_of
+from blendset_trainer.models.loading import best_device, normalize_rows
+from blendset_trainer.models.weights import (
+    compute_revision,
+    explain_fetch_errors,
+    explain_load_errors,
+    fetch_hub_file,
+    find_local_path,
+)
 from blendset_trainer.stages.stage import COSINE, Column, View
 
 Picture = npt.NDArray[np.uint8]
@@ -45,7 +51,7 @@ class ClipWeights:
     @property
     def width(self) -> int:
         """Of an embedding."""
-        with loading(self.model, "an open_clip model"):
+        with explain_load_errors(self.model, "an open_clip model"):
             return int(open_clip.get_model_config(self.model)["embed_dim"])
 
 
@@ -55,39 +61,39 @@ def find_clip(spec: str) -> ClipWeights:
     Fetches the weights, for their revision; raises BlendsetError where there are none.
     """
     if spec.startswith("hf-hub:"):
-        config = hub_file(spec.removeprefix("hf-hub:"), "open_clip_config.json")
-        return ClipWeights(spec, None, revision_of(config), spec.rpartition("/")[2])
+        config = fetch_hub_file(spec.removeprefix("hf-hub:"), "open_clip_config.json")
+        return ClipWeights(spec, None, compute_revision(config), spec.rpartition("/")[2])
     name, _, pretrained = spec.partition("/")
     if name in open_clip.list_models():
         return _named_clip(name, pretrained or DEFAULT_TAG)
-    folder = local_path(spec)
+    folder = find_local_path(spec)
     if folder is None:
         near = nearest(name, open_clip.list_models())
         cure = f"did you mean {near}?" if near else "see open_clip.list_models(), or give a folder."
         raise BlendsetError(f"open_clip knows no model {name} and there is no such folder; {cure}")
-    return ClipWeights(f"local-dir:{folder}", None, revision_of(folder), folder.name)
+    return ClipWeights(f"local-dir:{folder}", None, compute_revision(folder), folder.name)
 
 
 def _named_clip(name: str, pretrained: str) -> ClipWeights:
     known = open_clip.get_pretrained_cfg(name, pretrained)
     title = name if pretrained == DEFAULT_TAG else f"{name}-{Path(pretrained).stem}"
     if known:
-        with fetching(f"{name}/{pretrained}"):
+        with explain_fetch_errors(f"{name}/{pretrained}"):
             file = Path(open_clip.pretrained.download_pretrained(known))
-        return ClipWeights(name, pretrained, revision_of(file), title)
-    path = local_path(pretrained)
+        return ClipWeights(name, pretrained, compute_revision(file), title)
+    path = find_local_path(pretrained)
     if path is None:
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
         raise BlendsetError(f"{name} has no weights {pretrained}; give a file, or one of its tags: {tags}.")
-    return ClipWeights(name, str(path), revision_of(path), title)
+    return ClipWeights(name, str(path), compute_revision(path), title)
 
 
-class Clip:
+class ClipModel:
     """A loaded open_clip model in float32."""
 
     def __init__(self, weights: ClipWeights) -> None:
         known = weights.pretrained and open_clip.get_pretrained_cfg(weights.model, weights.pretrained)
-        with loading(weights.model, "an open_clip model"):
+        with explain_load_errors(weights.model, "an open_clip model"):
             self._model, self._prepare = open_clip.create_model_from_pretrained(
                 weights.model,
                 weights.pretrained,
@@ -99,21 +105,21 @@ class Clip:
         self._model.eval()
 
     @torch.inference_mode()
-    def pictures(self, pictures: Sequence[Picture]) -> torch.Tensor:
+    def encode_pictures(self, pictures: Sequence[Picture]) -> torch.Tensor:
         """Unit embeddings (N, D) of sRGB pictures (height, width, 3)."""
         prepared = torch.stack([self._prepare(Image.fromarray(picture)) for picture in pictures])
-        return unit(self._model.encode_image(prepared.to(best_device())))
+        return normalize_rows(self._model.encode_image(prepared.to(best_device())))
 
     @torch.inference_mode()
-    def texts(self, texts: Sequence[str]) -> torch.Tensor:
+    def encode_texts(self, texts: Sequence[str]) -> torch.Tensor:
         """Unit embeddings (N, D); what is over `token_limit` is not read."""
-        return unit(self._model.encode_text(self._tokenizer(list(texts)).to(best_device())))
+        return normalize_rows(self._model.encode_text(self._tokenizer(list(texts)).to(best_device())))
 
     @property
     def token_limit(self) -> int:
         return int(self._tokenizer.context_length)
 
-    def token_count(self, text: str) -> int:
+    def count_tokens(self, text: str) -> int:
         """Tokens of the whole text, marks of beginning and end included."""
         if isinstance(self._tokenizer, open_clip.tokenizer.HFTokenizer):
             return len(self._tokenizer.tokenizer(self._tokenizer.clean_fn(text)).input_ids)
@@ -127,7 +133,7 @@ class ClipScorer:
     weights: ClipWeights
     prefix: str = ""
     name: str = ""
-    _clip: Clip | None = field(default=None, init=False, repr=False, compare=False)
+    _clip: ClipModel | None = field(default=None, init=False, repr=False, compare=False)
 
     version: ClassVar[str] = "1"
     kind: ClassVar[Literal["scores"]] = "scores"
@@ -155,12 +161,12 @@ class ClipScorer:
         }
 
     def setup(self) -> None:
-        self._clip = Clip(self.weights)
+        self._clip = ClipModel(self.weights)
 
     def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
         assert self._clip is not None
-        pictures = self._clip.pictures([view.rgb for view in views]).cpu()
-        captions = self._clip.texts([self.prefix + view.caption for view in views]).cpu()
+        pictures = self._clip.encode_pictures([view.rgb for view in views]).cpu()
+        captions = self._clip.encode_texts([self.prefix + view.caption for view in views]).cpu()
         cosines = (pictures * captions).sum(dim=1).tolist()
         return [
             self._agreement(view.caption, cosine) | {"embedding": picture.numpy()}
@@ -172,11 +178,11 @@ class ClipScorer:
         if not caption:
             return dict.fromkeys(("similarity", "tokens", "truncated"))
         assert self._clip is not None
-        tokens = self._clip.token_count(self.prefix + caption)
+        tokens = self._clip.count_tokens(self.prefix + caption)
         return {"similarity": cosine, "tokens": tokens, "truncated": tokens > self._clip.token_limit}
 
 
-def clip_scorer(spec: str) -> ClipScorer:
+def find_clip_scorer(spec: str) -> ClipScorer:
     """The stage of `clip:SPEC`; `clip:synthvlm` is SynthVLM's CLIPScore, words before the caption included."""
     if spec == "synthvlm":
         return ClipScorer(find_clip(SYNTHVLM_MODEL), SYNTHVLM_PREFIX, "clip-synthvlm")

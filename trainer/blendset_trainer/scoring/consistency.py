@@ -19,10 +19,10 @@ from skimage.feature import canny
 from blendset.cameras import Array
 from blendset.correspondence import Ids, Mask, ViewGeometry, correspond
 from blendset.errors import BlendsetError
-from blendset_trainer.scoring.greys import Grey, grey
-from blendset_trainer.scoring.ssim import ssim_map, windows_within
-from blendset_trainer.scoring.view_sets import misfit, set_geometries
+from blendset_trainer.scoring.greys import Grey, to_grey
+from blendset_trainer.scoring.ssim import find_windows_within, ssim_map
 from blendset_trainer.stages.stage import SHARE, Column, View
+from blendset_trainer.stages.view_sets import build_set_geometries, size_mismatch
 
 SMALLEST = 64
 """Pixels of an object, over all its pairs, below which it is not called the worst."""
@@ -59,8 +59,10 @@ class Consistency:
         """There is no model."""
 
     def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any] | BlendsetError]:
-        rows: list[dict[str, Any] | BlendsetError] = [misfit(each) or dict.fromkeys(self.columns) for each in views]
-        for members in set_geometries(views):
+        rows: list[dict[str, Any] | BlendsetError] = [
+            size_mismatch(each) or dict.fromkeys(self.columns) for each in views
+        ]
+        for members in build_set_geometries(views):
             seen = {place: _Seen(views[place], geometry) for place, geometry in members.items()}
             for place, each in seen.items():
                 siblings = [other for other in seen.values() if other is not each]
@@ -71,16 +73,16 @@ class Consistency:
 class _Seen:
     def __init__(self, view: View, geometry: ViewGeometry) -> None:
         self.geometry, self.subject = geometry, view.record.subject_objects
-        self.grey: Grey = grey(view.rgb)
+        self.grey: Grey = to_grey(view.rgb)
         self.planes: Array = np.dstack([rgb2lab(view.rgb), self.grey])
 
     def outline(self) -> dict[str, float]:
         """The figure `silhouette`; nothing without a subject in the picture."""
-        share = silhouette(self.grey, self.geometry.of(self.subject)) if self.subject else None
+        share = compute_silhouette(self.grey, self.geometry.of(self.subject)) if self.subject else None
         return {} if share is None else {"silhouette": share}
 
 
-def silhouette(picture: Grey, mask: Mask) -> float | None:
+def compute_silhouette(picture: Grey, mask: Mask) -> float | None:
     """The share of a mask's outline (both (H, W)) within a pixel of an edge of the picture; None without an outline.
 
     Where the mask runs out of the picture there is no outline.
@@ -109,7 +111,7 @@ def _residual(target: _Seen, source: _Seen) -> tuple[Ids, Array, Array]:
     warped = match.warped(source.planes)
     difference = np.linalg.norm((target.planes - warped)[match.visible, :3], axis=-1)
     greys = (np.rint(planes[..., 3]).astype(np.uint8) for planes in (target.planes, warped))
-    return target.geometry.passes.id[match.visible], difference, ssim_map(*greys)[windows_within(match.visible)]
+    return target.geometry.passes.id[match.visible], difference, ssim_map(*greys)[find_windows_within(match.visible)]
 
 
 def _worst(ids: npt.NDArray[np.int64], differences: Array) -> dict[str, float | int]:

@@ -18,9 +18,9 @@ from blendset.cameras import Array
 from blendset.errors import BlendsetError
 from blendset_trainer.models.loading import best_device, load_model
 from blendset_trainer.models.weights import find_model
-from blendset_trainer.scoring.transformers_scorer import ByModel
-from blendset_trainer.scoring.view_sets import misfit
+from blendset_trainer.scoring.transformers_scorer import TransformersScorer
 from blendset_trainer.stages.stage import SHARE, Column, View
+from blendset_trainer.stages.view_sets import size_mismatch
 
 RATIO = 1.25
 """Of depths that agree: the delta 1 of Eigen et al. (arXiv 1406.2283)."""
@@ -29,7 +29,7 @@ METRIC_MODELS = ("depth_pro", "zoedepth")
 
 
 @dataclass
-class DepthAgreement(ByModel):
+class DepthAgreement(TransformersScorer):
     """How near a model's depth, brought to the passes' scale and shift, comes to them on everything that is there."""
 
     scheme: ClassVar[str] = "depth-agreement"
@@ -45,7 +45,7 @@ class DepthAgreement(ByModel):
         self._loaded = load_model(self.weights, "a depth model", AutoModelForDepthEstimation, AutoImageProcessor)
 
     def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any] | BlendsetError]:
-        return [misfit(view) or self._row(view) for view in views]
+        return [size_mismatch(view) or self._row(view) for view in views]
 
     def _row(self, view: View) -> dict[str, float | None]:
         there = view.has_passes and np.isfinite(view.passes.depth) & (view.passes.depth > 0)
@@ -53,7 +53,7 @@ class DepthAgreement(ByModel):
             return dict.fromkeys(self.columns)
         prediction, metric = self._prediction(view.rgb)
         true = view.passes.depth[there].astype(np.float64)
-        depth = aligned(prediction[there], true, metric)
+        depth = align_depth(prediction[there], true, metric)
         agree = np.maximum(depth / true, true / depth) < RATIO
         return {"agreement": float(agree.mean()), "relative_error": float(np.mean(np.abs(depth - true) / true))}
 
@@ -69,7 +69,7 @@ class DepthAgreement(ByModel):
         return found.float().cpu().numpy(), metric or model.config.model_type in METRIC_MODELS
 
 
-def aligned(prediction: npt.NDArray[np.float32], true: Array, metric: bool) -> Array:
+def align_depth(prediction: npt.NDArray[np.float32], true: Array, metric: bool) -> Array:
     """Depths (N,) from a prediction (N,) of depth, or of its inverse up to scale and shift, fitted to the true ones.
 
     The fit is MiDaS's (arXiv 1907.01341, section 5): least squares in what is predicted. A scale that would turn near
@@ -83,6 +83,6 @@ def aligned(prediction: npt.NDArray[np.float32], true: Array, metric: bool) -> A
     return np.asarray(fitted if metric else 1 / fitted)
 
 
-def depth_scorer(spec: str) -> DepthAgreement:
+def find_depth_scorer(spec: str) -> DepthAgreement:
     """The stage of `depth-agreement:SPEC`, a transformers model such as depth-anything/Depth-Anything-V2-Small-hf."""
     return DepthAgreement(find_model(spec))

@@ -18,23 +18,23 @@ import torch
 from PIL import Image
 from transformers import AutoConfig, AutoImageProcessor
 
-from blendset_trainer.models.loading import best_device, load_model, unit
-from blendset_trainer.models.weights import find_model, loading
-from blendset_trainer.scoring.transformers_scorer import ByModel
-from blendset_trainer.scoring.view_sets import set_places
+from blendset_trainer.models.loading import best_device, load_model, normalize_rows
+from blendset_trainer.models.weights import explain_load_errors, find_model
+from blendset_trainer.scoring.transformers_scorer import TransformersScorer
 from blendset_trainer.stages.stage import COSINE, Column, View
+from blendset_trainer.stages.view_sets import group_by_view_set
 
 NEAR_DUPLICATE = 0.98
 """Pairs above it teach nothing (SynCD's loader)."""
 
 
-def subject_crop(view: View) -> Image.Image:
+def crop_subject(view: View) -> Image.Image:
     """The square around the subject's own pixels, moved into the picture; all of it where none are known."""
     picture, mask = Image.fromarray(view.rgb), view.subject_mask
-    return picture if mask is None or not mask.any() else picture.crop(square_around(mask))
+    return picture if mask is None or not mask.any() else picture.crop(find_square(mask))
 
 
-def square_around(mask: npt.NDArray[np.bool_]) -> tuple[int, int, int, int]:
+def find_square(mask: npt.NDArray[np.bool_]) -> tuple[int, int, int, int]:
     """Left, top, right, bottom of the smallest square over a mask (H, W); beyond the picture only if it must be."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     side = int(max(np.ptp(rows), np.ptp(columns))) + 1
@@ -51,7 +51,7 @@ def _start(first: int, end: int, side: int, length: int) -> int:
     return min(max(centred, 0), length - side) if side <= length else (length - side) // 2
 
 
-def set_figures(cosines: npt.NDArray[np.float32]) -> list[dict[str, float | None]]:
+def summarize_cosines(cosines: npt.NDArray[np.float32]) -> list[dict[str, float | None]]:
     """For each view of a set, from the cosines (N, N) between all: the set's mean, least and greatest pair, and the
     view's own greatest pair that is no near duplicate; None where there is no pair."""
     pairs = cosines[np.triu_indices(len(cosines), k=1)]
@@ -64,7 +64,7 @@ def set_figures(cosines: npt.NDArray[np.float32]) -> list[dict[str, float | None
 
 
 @dataclass
-class DinoScorer(ByModel):
+class DinoScorer(TransformersScorer):
     """Cosines of subject crops within a view set, and the crop's embedding."""
 
     width: int
@@ -84,11 +84,11 @@ class DinoScorer(ByModel):
         self._loaded = load_model(self.weights, "a DINO image encoder", processor=AutoImageProcessor)
 
     def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
-        embeddings = self._embeddings([subject_crop(view) for view in views])
+        embeddings = self._embeddings([crop_subject(view) for view in views])
         rows: list[dict[str, Any]] = [{"embedding": each} for each in embeddings]
-        for places in set_places(views):
+        for places in group_by_view_set(views):
             members = embeddings[places]
-            for place, figures in zip(places, set_figures(members @ members.T), strict=True):
+            for place, figures in zip(places, summarize_cosines(members @ members.T), strict=True):
                 rows[place] |= figures
         return rows
 
@@ -97,12 +97,12 @@ class DinoScorer(ByModel):
         assert self._loaded is not None
         model, processor = self._loaded
         features = model(**processor(images=crops, return_tensors="pt").to(best_device())).pooler_output
-        return np.asarray(unit(features).cpu().numpy())
+        return np.asarray(normalize_rows(features).cpu().numpy())
 
 
-def dino_scorer(spec: str) -> DinoScorer:
+def find_dino_scorer(spec: str) -> DinoScorer:
     """The stage of `dino:SPEC`, a transformers model such as facebook/dinov2-large."""
     weights = find_model(spec)
-    with loading(spec, "a DINO image encoder"):
+    with explain_load_errors(spec, "a DINO image encoder"):
         config = AutoConfig.from_pretrained(weights.source, revision=weights.commit, trust_remote_code=False)
         return DinoScorer(weights, config.hidden_size)

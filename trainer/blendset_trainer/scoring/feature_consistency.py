@@ -19,18 +19,18 @@ from transformers import AutoImageProcessor
 from blendset.correspondence import ViewGeometry, correspond
 from blendset.errors import BlendsetError
 from blendset.tokens import Grid, pooled, token_labels
-from blendset_trainer.models.loading import best_device, load_model, unit
+from blendset_trainer.models.loading import best_device, load_model, normalize_rows
 from blendset_trainer.models.weights import find_model
-from blendset_trainer.scoring.transformers_scorer import ByModel
-from blendset_trainer.scoring.view_sets import misfit, set_geometries
+from blendset_trainer.scoring.transformers_scorer import TransformersScorer
 from blendset_trainer.stages.stage import COSINE, Column, View
+from blendset_trainer.stages.view_sets import build_set_geometries, size_mismatch
 
 Features = npt.NDArray[np.float32]
 KIND = "a vision model of patches"
 
 
 @dataclass
-class FeatureConsistency(ByModel):
+class FeatureConsistency(TransformersScorer):
     """Cosines of a view's patch features with those of its siblings at the same points."""
 
     scheme: ClassVar[str] = "feature-consistency"
@@ -43,8 +43,10 @@ class FeatureConsistency(ByModel):
         self._loaded = load_model(self.weights, KIND, processor=AutoImageProcessor)
 
     def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any] | BlendsetError]:
-        rows: list[dict[str, Any] | BlendsetError] = [misfit(each) or dict.fromkeys(self.columns) for each in views]
-        for members in set_geometries(views):
+        rows: list[dict[str, Any] | BlendsetError] = [
+            size_mismatch(each) or dict.fromkeys(self.columns) for each in views
+        ]
+        for members in build_set_geometries(views):
             if len(members) > 1:
                 grid, features = self._features([views[place].rgb for place in members])
                 known = dict(zip(members, features, strict=True))
@@ -63,7 +65,9 @@ class FeatureConsistency(ByModel):
         inputs = processor(images=[Image.fromarray(each) for each in pictures], return_tensors="pt", **whole)
         hidden = model(**inputs.to(best_device())).last_hidden_state
         grid = side // patch, side // patch
-        return grid, unit(hidden[:, -grid[0] * grid[1] :]).cpu().numpy()  # what comes before them is of the whole
+        return grid, normalize_rows(
+            hidden[:, -grid[0] * grid[1] :]
+        ).cpu().numpy()  # what comes before them is of the whole
 
 
 def _row(
@@ -91,6 +95,6 @@ def _mean(values: npt.NDArray[np.float64]) -> float | None:
     return float(values.mean()) if len(values) else None
 
 
-def feature_scorer(spec: str) -> FeatureConsistency:
+def find_feature_scorer(spec: str) -> FeatureConsistency:
     """The stage of `feature-consistency:SPEC`, a transformers model such as facebook/dinov2-base."""
     return FeatureConsistency(find_model(spec))

@@ -16,8 +16,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from blendset.cameras import Array, Camera
-from blendset_trainer.scoring.view_sets import set_places
 from blendset_trainer.stages.stage import Column, View
+from blendset_trainer.stages.view_sets import group_by_view_set
 
 POINTS_ACROSS = 64
 """A grid of so many points each way stands for a view."""
@@ -50,11 +50,11 @@ class GeometryScorer:
     def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
         seen = [_Seen(view) if view.has_passes else None for view in views]
         counts = np.zeros((len(views), 3), np.int64)
-        for places in set_places(views):
+        for places in group_by_view_set(views):
             for one, other in permutations(places, 2):
                 first, second = seen[one], seen[other]
                 if first is not None and second is not None:
-                    counts[one] += compared(first.points, second.camera, second.depth)
+                    counts[one] += compare_depth(first.points, second.camera, second.depth)
         return [_shares(*row) for row in counts.tolist()]
 
 
@@ -68,7 +68,7 @@ class _Seen:
         self.points = positions[steps[0], steps[1]][finite[steps[0], steps[1]]]
 
 
-def compared(points: Array, camera: Camera, depth: npt.NDArray[np.float32]) -> Counts:
+def compare_depth(points: Array, camera: Camera, depth: npt.NDArray[np.float32]) -> Counts:
     """How many world points (N, 3) agree with a view's depth (H, W), how many it sees through, and N.
 
     A point agrees where its depth lies among those of the pixel it falls on and of the pixel's neighbours; a point

@@ -12,13 +12,13 @@ Grey = npt.NDArray[np.float32]
 """(height, width), 0 to 255."""
 
 
-def grey(rgb: npt.NDArray[np.uint8]) -> Grey:
+def to_grey(rgb: npt.NDArray[np.uint8]) -> Grey:
     """The luma of a picture (height, width, 3)."""
     red, green, blue = LUMA.astype(np.float32)  # not a matrix product: its rounding hangs on the number of threads
     return np.asarray(red * rgb[..., 0] + green * rgb[..., 1] + blue * rgb[..., 2])
 
 
-def sharpness(picture: Grey) -> float:
+def compute_sharpness(picture: Grey) -> float:
     """The variance of a picture's Laplacian, in grey levels squared: near 0 where all is blurred.
 
     Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy" (2000); the kernel of four neighbours.

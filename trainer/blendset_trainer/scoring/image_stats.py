@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from blendset.quality import CLIPPED, DARK, measure
-from blendset_trainer.scoring.greys import Grey, grey, sharpness
+from blendset_trainer.scoring.greys import Grey, compute_sharpness, to_grey
 from blendset_trainer.stages.stage import GREY_LEVELS, SHARE, Column, View
 
 SPECK = 64
@@ -56,17 +56,17 @@ class ImageStats:
 
 
 def _row(view: View) -> dict[str, Any]:
-    picture, mask = grey(view.rgb), view.subject_mask
+    picture, mask = to_grey(view.rgb), view.subject_mask
     return asdict(measure(picture, mask)) | {
         "subject_pixels": None if mask is None else int(mask.sum()),
-        "sharpness": sharpness(picture),
-        "fireflies": fireflies(picture),
-        "magenta": magenta(view.rgb),
-        "entropy": entropy(picture),
+        "sharpness": compute_sharpness(picture),
+        "fireflies": measure_fireflies(picture),
+        "magenta": measure_magenta(view.rgb),
+        "entropy": compute_entropy(picture),
     }
 
 
-def fireflies(picture: Grey) -> float:
+def measure_fireflies(picture: Grey) -> float:
     """The share of pixels in bright specks of at most 3 x 3 pixels, as path tracing leaves them.
 
     A pixel counts that outshines the whole ring two pixels around it; lines and edges cross that ring.
@@ -86,14 +86,14 @@ def _highest_of_five(picture: Grey, axis: int) -> Grey:
     return np.moveaxis(fives, 0, axis)
 
 
-def magenta(rgb: npt.NDArray[np.uint8]) -> float:
+def measure_magenta(rgb: npt.NDArray[np.uint8]) -> float:
     """The share of pixels in the colour that stands for a missing texture, however it is lit."""
     red, green, blue = (rgb[..., channel].astype(np.int16) for channel in range(3))
     high, low = np.maximum(red, blue), np.minimum(red, blue)
     return float(np.mean((high >= 48) & (10 * low >= 7 * high) & (10 * green <= 4 * high)))
 
 
-def entropy(picture: Grey) -> float:
+def compute_entropy(picture: Grey) -> float:
     """Shannon's entropy of a picture's grey levels, in bits: 0 for one level, 8 for all 256 alike."""
     counts = np.bincount(np.rint(picture).astype(np.uint8).ravel(), minlength=256)
     shares = counts[counts > 0] / picture.size

@@ -21,9 +21,9 @@ from blendset.errors import BlendsetError
 from blendset_trainer.captioning.seeing.gbuffer import Mask, bounding
 from blendset_trainer.models.loading import best_device, load_model
 from blendset_trainer.models.weights import find_model
-from blendset_trainer.scoring.transformers_scorer import ByModel
-from blendset_trainer.scoring.view_sets import misfit
+from blendset_trainer.scoring.transformers_scorer import TransformersScorer
 from blendset_trainer.stages.stage import SHARE, Column, View
+from blendset_trainer.stages.view_sets import size_mismatch
 
 SMALLEST = 0.001
 """Of the picture. These models draw masks in some 256 x 256 cells whatever a picture's size, and of a subject that
@@ -31,7 +31,7 @@ takes fewer than eight by eight of them the figure would say how it was rounded.
 
 
 @dataclass
-class MaskAgreement(ByModel):
+class MaskAgreement(TransformersScorer):
     """The overlap of the subject's exact mask with what a segmenter finds in that mask's box.
 
     Of the masks that a model draws for a box, the one counts that it holds for the best itself; the truth has no say.
@@ -54,7 +54,7 @@ class MaskAgreement(ByModel):
             )
 
     def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any] | BlendsetError]:
-        return [misfit(view) or {"iou": self._iou(view)} for view in views]
+        return [size_mismatch(view) or {"iou": self._iou(view)} for view in views]
 
     def _iou(self, view: View) -> float | None:
         mask = view.subject_mask
@@ -79,6 +79,6 @@ def iou(mask: Mask, other: Mask) -> float:
     return float((mask & other).sum() / (mask | other).sum())
 
 
-def mask_scorer(spec: str) -> MaskAgreement:
+def find_mask_scorer(spec: str) -> MaskAgreement:
     """The stage of `mask-agreement:SPEC`, a transformers model such as facebook/sam2.1-hiera-small."""
     return MaskAgreement(find_model(spec))

@@ -35,10 +35,10 @@ class Phash:
         """There is no model."""
 
     def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
-        return [{"hash": f"{perceptual_hash(view.rgb):016x}"} for view in views]
+        return [{"hash": f"{compute_perceptual_hash(view.rgb):016x}"} for view in views]
 
 
-def perceptual_hash(rgb: npt.NDArray[np.uint8]) -> int:
+def compute_perceptual_hash(rgb: npt.NDArray[np.uint8]) -> int:
     """Which of the 8 x 8 lowest frequencies of a picture, shrunk to 32 x 32 grey pixels, lie above their median.
 
     The DCT hash of Zauner, "Implementation and benchmarking of perceptual image hash functions" (2010), 3.2.1; as there

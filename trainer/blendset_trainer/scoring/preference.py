@@ -14,14 +14,14 @@ import pyarrow as pa
 import torch
 from PIL import Image
 
-from blendset_trainer.models.loading import best_device, load_model, unit
+from blendset_trainer.models.loading import best_device, load_model, normalize_rows
 from blendset_trainer.models.weights import find_model
-from blendset_trainer.scoring.transformers_scorer import ByModel
+from blendset_trainer.scoring.transformers_scorer import TransformersScorer
 from blendset_trainer.stages.stage import COSINE, Column, View
 
 
 @dataclass
-class PreferenceScorer(ByModel):
+class PreferenceScorer(TransformersScorer):
     """How much a picture is preferred for its caption; None where there is no caption."""
 
     scheme: ClassVar[str] = "preference"
@@ -56,8 +56,8 @@ class PreferenceScorer(ByModel):
         counts = [len(ids) for ids in processor.tokenizer(captions).input_ids]
         words = processor(text=captions, padding="max_length", truncation=True, max_length=limit, return_tensors="pt")
         pictures = processor(images=[Image.fromarray(view.rgb) for view in views], return_tensors="pt")
-        seen = unit(model.get_image_features(**pictures.to(best_device())).pooler_output)
-        read = unit(model.get_text_features(**words.to(best_device())).pooler_output)
+        seen = normalize_rows(model.get_image_features(**pictures.to(best_device())).pooler_output)
+        read = normalize_rows(model.get_text_features(**words.to(best_device())).pooler_output)
         cosines = (seen * read).sum(dim=1)
         scores = cosines * model.logit_scale.exp()
         return [
@@ -66,6 +66,6 @@ class PreferenceScorer(ByModel):
         ]
 
 
-def preference_scorer(spec: str) -> PreferenceScorer:
+def find_preference_scorer(spec: str) -> PreferenceScorer:
     """The stage of `preference:SPEC`, a transformers CLIPModel such as yuvalkirstain/PickScore_v1."""
     return PreferenceScorer(find_model(spec))

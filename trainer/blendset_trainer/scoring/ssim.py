@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from PIL import Image
 
-from blendset_trainer.scoring.greys import grey, sharpness
+from blendset_trainer.scoring.greys import compute_sharpness, to_grey
 from blendset_trainer.stages.stage import Column, View
 
 SIDE = 336
@@ -55,7 +55,7 @@ class SsimRoundtrip:
 
 
 def _row(view: View) -> dict[str, Any]:
-    score, sharp = ssim_roundtrip(view.rgb), sharpness(grey(view.rgb))
+    score, sharp = ssim_roundtrip(view.rgb), compute_sharpness(to_grey(view.rgb))
     return {"ssim": score, "ssim_of_sharp": score if sharp >= SHARPNESS_FLOOR else None, "sharpness": sharp}
 
 
@@ -90,7 +90,7 @@ def ssim_map(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> npt.ND
     return np.asarray(alike / ((apart + means) * (pixels * squares - apart + spread)))
 
 
-def windows_within(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+def find_windows_within(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Which windows of `ssim_map` lie wholly within a mask (height, width)."""
     return np.asarray(_window_sums(mask.astype(np.int32)) == WINDOW**2)
 

@@ -12,7 +12,7 @@ from blendset_trainer.models.weights import Weights
 
 
 @dataclass
-class ByModel:
+class TransformersScorer:
     """The ground of such scorers; see `stages.Stage`. `scheme` is what stands before the model in their names."""
 
     weights: Weights

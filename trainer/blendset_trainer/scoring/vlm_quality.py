@@ -16,8 +16,8 @@ from blendset.errors import BlendsetError
 from blendset.naming import slug
 from blendset_trainer.models.chat.chat_model import ChatModel, ChatRequest, find_chat_model
 from blendset_trainer.models.chat.instructions import QUALITIES, labelled, prompt, quality
-from blendset_trainer.scoring.view_sets import set_places
 from blendset_trainer.stages.stage import Column, View
+from blendset_trainer.stages.view_sets import group_by_view_set
 
 TOKENS = 384
 
@@ -47,7 +47,7 @@ class QualityScorer:
         self.answerer.setup()
 
     def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any] | BlendsetError]:
-        sets = set_places(views)
+        sets = group_by_view_set(views)
         questions = [ChatRequest([views[place].rgb for place in places], prompt("quality")) for places in sets]
         rows: dict[int, dict[str, Any] | BlendsetError] = {}
         for places, reply in zip(sets, self.answerer.generate(questions, TOKENS), strict=True):
@@ -66,7 +66,7 @@ def _judgement(reply: str | BlendsetError) -> dict[str, Any] | BlendsetError:
     }
 
 
-def quality_scorer(spec: str) -> QualityScorer:
+def find_quality_scorer(spec: str) -> QualityScorer:
     """The stage of `vlm-quality:SPEC`; SPEC is a model, or openai:URL[#MODEL]."""
     scheme, _, rest = spec.partition(":")
     return QualityScorer(find_chat_model("openai", rest) if scheme == "openai" else find_chat_model("hf", spec))

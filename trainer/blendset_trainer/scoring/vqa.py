@@ -50,6 +50,6 @@ class VqaScorer:
         return [dict(zip(self.columns, next(answers) if view.caption else (None, None), strict=True)) for view in views]
 
 
-def vqa_scorer(spec: str) -> VqaScorer:
+def find_vqa_scorer(spec: str) -> VqaScorer:
     """The stage of `vqa:SPEC`, any chat model of transformers that sees."""
     return VqaScorer(LocalChatModel(find_model(spec)))

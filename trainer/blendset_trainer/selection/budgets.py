@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from blendset_trainer.selection.groups import KEYS, Groups, grouped
+from blendset_trainer.selection.groups import KEYS, Groups, number_groups
 from blendset_trainer.selection.rules import Budgets
 
 
@@ -39,7 +39,7 @@ class Allowance:
                 self.open &= ~others
 
 
-def allowance(table: pa.Table, budgets: Budgets, among: NDArray[np.bool_]) -> Allowance:
+def make_allowance(table: pa.Table, budgets: Budgets, among: NDArray[np.bool_]) -> Allowance:
     """Return what may be chosen of these views under these budgets."""
     limits = {kind: limit for kind in KEYS if (limit := getattr(budgets, kind)) is not None}
-    return Allowance(among, {kind: grouped(table, kind) for kind in limits}, limits)
+    return Allowance(among, {kind: number_groups(table, kind) for kind in limits}, limits)

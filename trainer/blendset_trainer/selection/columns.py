@@ -12,16 +12,16 @@ from blendset.errors import BlendsetError
 from blendset.options import nearest
 from blendset_trainer.stages.catalogue import CAPTIONERS, SCORERS
 
-Figures = NDArray[np.float64]
+Numbers = NDArray[np.float64]
 Vectors = NDArray[np.float32]
 
 
-def figures(table: pa.Table, name: str) -> Figures:
+def read_numbers(table: pa.Table, name: str) -> Numbers:
     """Return a column's numbers, NaN where a view has none. Shape (views,).
 
     Single precision is read to 7 decimals, so that a figure written as 0.7 is at least 0.7.
     """
-    values = column(table, name)
+    values = get_column(table, name)
     kind = values.type
     if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
         raise BlendsetError(f"Column '{name}' holds {kind} and no numbers; choose a column of figures.")
@@ -29,21 +29,21 @@ def figures(table: pa.Table, name: str) -> Figures:
     return np.round(numbers, 7) if kind == pa.float32() else numbers
 
 
-def texts(table: pa.Table, name: str) -> NDArray[np.str_]:
+def read_texts(table: pa.Table, name: str) -> NDArray[np.str_]:
     """Return a column as texts, empty where a view has none. Shape (views,)."""
-    values = column(table, name)
+    values = get_column(table, name)
     if pa.types.is_nested(values.type):
         raise BlendsetError(f"Column '{name}' holds {values.type} and no texts; choose another column.")
     return np.asarray(pc.fill_null(pc.cast(values, pa.string()), "").to_pylist(), dtype=np.str_)
 
 
-def directions(table: pa.Table, name: str) -> Vectors:
+def read_unit_vectors(table: pa.Table, name: str) -> Vectors:
     """Return unit vectors, (views, dimensions), NaN where a view has none.
 
     An embedding is normalised. A hash in hexadecimal becomes its bits as ±1, so that hashes that differ in h of b bits
     have the cosine 1 - 2h/b and one way of searching serves both.
     """
-    values = column(table, name)
+    values = get_column(table, name)
     array = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
     vectors = _bits(array, name) if pa.types.is_string(array.type) else _embedding(array, name)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -51,7 +51,7 @@ def directions(table: pa.Table, name: str) -> Vectors:
     return vectors
 
 
-def column(table: pa.Table, name: str) -> pa.ChunkedArray:
+def get_column(table: pa.Table, name: str) -> pa.ChunkedArray:
     """Return a column; BlendsetError says where one that is missing would come from."""
     if name in table.column_names:
         return table[name]
@@ -70,9 +70,9 @@ def _maker(stage: str) -> str:
     """The command that gives a stage's columns, as far as its name tells."""
     for command, schemes in (("score", SCORERS), ("caption", CAPTIONERS)):
         for name, scheme in schemes.items():
-            if scheme.makes(name, stage):
+            if scheme.matches(name, stage):
                 here = f" (here {stage})" if scheme.argument else ""
-                return f"'blendset {command} --with {scheme.spelled(name)}'{here}"
+                return f"'blendset {command} --with {scheme.format_usage(name)}'{here}"
     return f"'blendset score' with {stage}"
 
 

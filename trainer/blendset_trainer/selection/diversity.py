@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blendset_trainer.selection.budgets import Allowance
-from blendset_trainer.selection.columns import Figures, Vectors
+from blendset_trainer.selection.columns import Numbers, Vectors
 
 RECENT = 256
 """Chosen points that not every distance knows of yet; then all distances are brought up to date in one product."""
@@ -22,7 +22,7 @@ ROWS = 8192
 """Rows of one block of a large product, which bounds the memory."""
 
 
-class Frontier:
+class FarthestPointSearch:
     """The point farthest from those chosen, found without measuring all of them for each choice.
 
     Distances only shrink as points are chosen, so an old one is an upper bound: when the point with the largest bound
@@ -45,7 +45,7 @@ class Frontier:
                 self._measure(np.arange(start, min(start + ROWS, len(self._points))))
             self._recent.clear()
 
-    def farthest(self, open: NDArray[np.bool_]) -> int:
+    def find_farthest(self, open: NDArray[np.bool_]) -> int:
         """Return the open point whose distance times weight is largest, of equals always the same; some point is
         open."""
         while True:
@@ -69,13 +69,13 @@ class Frontier:
         self._distance[rows] = np.minimum(self._distance[rows], chord)
 
 
-def k_center(points: Vectors, quality: Figures, allowance: Allowance, count: int) -> list[int]:
+def k_center(points: Vectors, quality: Numbers, allowance: Allowance, count: int) -> list[int]:
     """Choose up to `count` rows: first the best, then always the one with the largest distance times quality.
 
     Quality is (n,) and not negative; plain farthest points love outliers, which this keeps at bay.
     """
     best = int(np.argmax(np.where(allowance.open, quality, -np.inf)))
-    frontier = Frontier(points, quality.astype(np.float32))
+    frontier = FarthestPointSearch(points, quality.astype(np.float32))
     return list(_chosen([frontier], allowance, [best], [0] * count))
 
 
@@ -92,8 +92,10 @@ def parallel_farthest_points(
         return [], []
     turns = list(_turns(sizes))
     first = int(np.random.default_rng(seed).choice(np.flatnonzero(allowance.open)))
-    seeds = _chosen([Frontier(points)], Allowance(allowance.open), [first], [0] * sum(size > 0 for size in sizes))
-    chosen = list(_chosen([Frontier(points) for _ in sizes], allowance, list(seeds), turns))
+    seeds = _chosen(
+        [FarthestPointSearch(points)], Allowance(allowance.open), [first], [0] * sum(size > 0 for size in sizes)
+    )
+    chosen = list(_chosen([FarthestPointSearch(points) for _ in sizes], allowance, list(seeds), turns))
     return chosen, turns[: len(chosen)]
 
 
@@ -108,14 +110,14 @@ def _turns(sizes: Sequence[int]) -> Iterator[int]:
 
 
 def _chosen(
-    frontiers: Sequence[Frontier], allowance: Allowance, seeds: Sequence[int], turns: Sequence[int]
+    frontiers: Sequence[FarthestPointSearch], allowance: Allowance, seeds: Sequence[int], turns: Sequence[int]
 ) -> Iterator[int]:
     """Yield a row per turn while the allowance lasts: the seeds, then what is farthest for the one whose turn it is."""
     for number, turn in enumerate(turns):
         if not allowance.open.any():
             return
         seeded = number < len(seeds) and allowance.open[seeds[number]]
-        row = seeds[number] if seeded else frontiers[turn].farthest(allowance.open)
+        row = seeds[number] if seeded else frontiers[turn].find_farthest(allowance.open)
         frontiers[turn].add(row)
         allowance.take(row)
         yield row

@@ -12,23 +12,23 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from blendset_trainer.selection.columns import Vectors, directions
+from blendset_trainer.selection.columns import Vectors, read_unit_vectors
 from blendset_trainer.selection.groups import Groups
-from blendset_trainer.selection.rules import Duplicates
+from blendset_trainer.selection.rules import DuplicateRule
 
 ROWS, OTHERS = 256, 2048
 """Sizes of a block of cosines: small enough for a processor's cache, which is most of the speed."""
 
 
-def vectors_and_cosine(table: pa.Table, rule: Duplicates) -> tuple[Vectors, float]:
+def read_vectors_and_cosine(table: pa.Table, rule: DuplicateRule) -> tuple[Vectors, float]:
     """Return each view's unit vector and the least cosine of duplicates."""
-    vectors = directions(table, rule.column)
+    vectors = read_unit_vectors(table, rule.column)
     if rule.bits is None:
         return vectors, float(rule.cosine or 0)
     return vectors, 1 - (2 * rule.bits + 1) / vectors.shape[1]  # half a bit more, for rounding
 
 
-def duplicate_of(vectors: Vectors, sets: Groups, cosine: float) -> NDArray[np.int64]:
+def find_duplicates(vectors: Vectors, sets: Groups, cosine: float) -> NDArray[np.int64]:
     """Return for each row the earlier kept row that it looks like, -1 where it is kept itself.
 
     Rows come best first. Rows of one set are never duplicates of one another; NaN rows look like nothing.
@@ -50,7 +50,7 @@ def duplicate_of(vectors: Vectors, sets: Groups, cosine: float) -> NDArray[np.in
     return original
 
 
-def alike_pairs(vectors: Vectors, cosine: float) -> Iterator[tuple[int, int]]:
+def find_alike_pairs(vectors: Vectors, cosine: float) -> Iterator[tuple[int, int]]:
     """Yield the pairs of rows (earlier, later) whose cosine is at least this."""
     for start in range(0, len(vectors), ROWS):
         for row, other in _alike(vectors[start : start + ROWS], vectors[: start + ROWS], cosine):

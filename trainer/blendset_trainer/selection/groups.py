@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from blendset_trainer.selection.columns import texts
+from blendset_trainer.selection.columns import read_texts
 
 Groups = NDArray[np.int64]
 """A number per view, below the number of views; equal for the views of one group."""
@@ -18,19 +18,23 @@ KEYS = {"scene": ("scene",), "subject": ("scene", "subject"), "label": ("subject
 """The columns that tell one scene, subject or label from another; of view sets `view_sets` knows."""
 
 
-def grouped(table: pa.Table, kind: str) -> Groups:
+def number_groups(table: pa.Table, kind: str) -> Groups:
     """Number each view's scene, subject, label or view set."""
-    return view_sets(table) if kind == "view_set" else _numbered(*(texts(table, column) for column in KEYS[kind]))
+    return (
+        number_view_sets(table)
+        if kind == "view_set"
+        else _numbered(*(read_texts(table, column) for column in KEYS[kind]))
+    )
 
 
-def view_sets(table: pa.Table) -> Groups:
+def number_view_sets(table: pa.Table) -> Groups:
     """Number each view's view set; a view without one is a group of its own."""
-    names = texts(table, "view_set")
-    alone = np.where(names == "", texts(table, "view_id"), "")
-    return _numbered(texts(table, "scene"), names, alone)
+    names = read_texts(table, "view_set")
+    alone = np.where(names == "", read_texts(table, "view_id"), "")
+    return _numbered(read_texts(table, "scene"), names, alone)
 
 
-def linked(groups: Iterable[Groups], pairs: Iterable[tuple[int, int]], count: int) -> Groups:
+def link_groups(groups: Iterable[Groups], pairs: Iterable[tuple[int, int]], count: int) -> Groups:
     """Number the groups that arise when views are together that share any group or make a pair."""
     parent = list(range(count))
 

@@ -10,31 +10,31 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from blendset_trainer.selection.columns import Figures, figures
+from blendset_trainer.selection.columns import Numbers, read_numbers
 from blendset_trainer.selection.rules import Ranking
 
 
-def scores(table: pa.Table, ranking: Ranking, among: NDArray[np.bool_]) -> Figures:
+def compute_scores(table: pa.Table, ranking: Ranking, among: NDArray[np.bool_]) -> Numbers:
     """Return each view's weighted score, NaN where one of its figures is missing.
 
     Standardised figures have mean 0 and deviation 1 over the views `among` which the ranking chooses.
     """
     total = np.zeros(table.num_rows)
     for term in ranking.terms:
-        values = figures(table, term.column)
+        values = read_numbers(table, term.column)
         if term.floor is not None:
             values = np.maximum(values, term.floor)
         total += term.weight * (_standardised(values, among) if ranking.standardise else values)
     return total
 
 
-def best_first(scores: Figures, among: NDArray[np.bool_]) -> NDArray[np.int64]:
+def sort_best_first(scores: Numbers, among: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Return the rows `among` which to choose, highest score first; equal scores keep the table's order."""
     rows = np.flatnonzero(among)
     return rows[np.argsort(-scores[rows], kind="stable")]
 
 
-def _standardised(values: Figures, among: NDArray[np.bool_]) -> Figures:
+def _standardised(values: Numbers, among: NDArray[np.bool_]) -> Numbers:
     known = values[among & ~np.isnan(values)]
     spread = known.std() if len(known) else 0.0
     return (values - known.mean()) / spread if spread > 0 else np.where(np.isnan(values), np.nan, 0.0)

@@ -24,7 +24,7 @@ RULES, PRESET = b"rules", b"preset"
 
 
 @dataclass(frozen=True)
-class Keep:
+class KeepRule:
     """Keep the views whose figure lies within these bounds."""
 
     column: str = option(REQUIRED, "the column that decides")
@@ -38,7 +38,7 @@ class Keep:
 
 
 @dataclass(frozen=True)
-class Duplicates:
+class DuplicateRule:
     """Of views that look alike, keep the best-ranked one; the views of one view set are meant to look alike."""
 
     column: str = option(REQUIRED, "a perceptual hash or an embedding")
@@ -47,7 +47,7 @@ class Duplicates:
 
 
 @dataclass(frozen=True)
-class Term:
+class RankingTerm:
     """One figure of the weighted score."""
 
     column: str = option(REQUIRED, "the column that holds it")
@@ -60,7 +60,7 @@ class Term:
 class Ranking:
     """Order views by a weighted sum, best first."""
 
-    terms: tuple[Term, ...] = option(REQUIRED, "the figures, as [[ranking.terms]]")
+    terms: tuple[RankingTerm, ...] = option(REQUIRED, "the figures, as [[ranking.terms]]")
     standardise: bool = option(False, "bring each figure to mean 0 and deviation 1 first")
 
 
@@ -102,7 +102,7 @@ class Splits:
 
 
 @dataclass(frozen=True)
-class Earned:
+class EarnedBand:
     """A noise band for images whose figure lies within these bounds, say of consistency with their siblings."""
 
     column: str = option(REQUIRED, "the column that decides")
@@ -112,12 +112,12 @@ class Earned:
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceRule:
     """How images of one source are trained on; of the bands that an image has earned the first counts."""
 
     weight: float = option(1.0, "how much each counts", at_least=0)
     noise_band: str = option("", "the noise levels it may train; empty is all")
-    earned: tuple[Earned, ...] = ()
+    earned: tuple[EarnedBand, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -129,13 +129,13 @@ class Rules:
     seed: int = option(0, "everything random follows from it", at_least=0)
     smallest_view_set: int = option(0, "view sets with fewer views left are dropped; 0 lets views stand alone")
     other_scorers: bool = option(False, "allow thresholds over the columns of other scorers than theirs")
-    keep: tuple[Keep, ...] = ()
+    keep: tuple[KeepRule, ...] = ()
     ranking: Ranking | None = None
-    duplicates: tuple[Duplicates, ...] = ()
+    duplicates: tuple[DuplicateRule, ...] = ()
     diversity: Diversity | None = None
     budgets: Budgets = field(default_factory=Budgets)
     splits: Splits | None = None
-    sources: dict[str, Source] = field(default_factory=dict)
+    sources: dict[str, SourceRule] = field(default_factory=dict)
 
 
 def rules_from_dict(values: Mapping[str, Any], where: str) -> Rules:
@@ -164,33 +164,33 @@ def load_rules(path: Path) -> Rules:
     return rules_from_dict(_rules_of_selection(path) if path.suffix == ".parquet" else read_toml(path), str(path))
 
 
-def preset_names() -> list[str]:
+def list_presets() -> list[str]:
     """The published recipes, and Blendset's own."""
     return sorted(path.stem for path in PRESETS.glob("*.toml"))
 
 
 def load_preset(name: str) -> Rules:
     """Read one of `preset_names`."""
-    if name not in preset_names():
-        raise BlendsetError(f"There is no preset '{name}'; choose {', '.join(preset_names())}.")
+    if name not in list_presets():
+        raise BlendsetError(f"There is no preset '{name}'; choose {', '.join(list_presets())}.")
     return load_rules(PRESETS / f"{name}.toml")
 
 
-def with_scorer(rules: Rules, published: str, other: str) -> Rules:
+def replace_scorer(rules: Rules, published: str, other: str) -> Rules:
     """The rules over another scorer's columns, their thresholds as they were; BlendsetError where none is replaced."""
-    if published not in scorers(rules):
-        known = nearest(published, sorted(scorers(rules))) or ", ".join(sorted(scorers(rules)))
+    if published not in find_scorers(rules):
+        known = nearest(published, sorted(find_scorers(rules))) or ", ".join(sorted(find_scorers(rules)))
         raise BlendsetError(f"No rule is over a column of '{published}'; the rules know {known}.")
     swapped = _with_columns(unstructure(rules), f"{published}.", f"{other}.")
     return replace(structure(Rules, swapped, "rules"), other_scorers=True)
 
 
-def scorers(rules: Rules) -> set[str]:
+def find_scorers(rules: Rules) -> set[str]:
     """The stages whose columns the rules read."""
-    return {column.split(".")[0] for column in columns_read(rules) if "." in column}
+    return {column.split(".")[0] for column in find_columns(rules) if "." in column}
 
 
-def columns_read(rules: Rules) -> list[str]:
+def find_columns(rules: Rules) -> list[str]:
     """Every column that a rule names, each once."""
     terms = rules.ranking.terms if rules.ranking else ()
     one = [each for each in (rules.diversity, rules.splits) if each]

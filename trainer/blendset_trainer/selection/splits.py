@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 
 from blendset.errors import BlendsetError
 from blendset.files import sha256_bytes
-from blendset_trainer.selection.columns import directions, texts
-from blendset_trainer.selection.duplicates import alike_pairs
-from blendset_trainer.selection.groups import Groups, grouped, linked, view_sets
+from blendset_trainer.selection.columns import read_texts, read_unit_vectors
+from blendset_trainer.selection.duplicates import find_alike_pairs
+from blendset_trainer.selection.groups import Groups, link_groups, number_groups, number_view_sets
 from blendset_trainer.selection.rules import Splits
 
 TRAIN, HELD_OUT = "train", "held-out"
 
 
-def split(table: pa.Table, splits: Splits, seed: int) -> list[str]:
+def assign_splits(table: pa.Table, splits: Splits, seed: int) -> list[str]:
     """Return each view's side. Views that share a subject, a view set or a likeness are on one side."""
-    pairs = alike_pairs(directions(table, splits.column), 1 - splits.apart) if splits.column else ()
-    groups = linked([grouped(table, splits.by), view_sets(table)], pairs, table.num_rows)
-    held = hold_out(groups, texts(table, "view_id"), splits.held_out, seed)
+    pairs = find_alike_pairs(read_unit_vectors(table, splits.column), 1 - splits.apart) if splits.column else ()
+    groups = link_groups([number_groups(table, splits.by), number_view_sets(table)], pairs, table.num_rows)
+    held = hold_out(groups, read_texts(table, "view_id"), splits.held_out, seed)
     return [HELD_OUT if each else TRAIN for each in held]
 
 

@@ -15,7 +15,7 @@ from blendset.errors import BlendsetError
 from blendset.files import atomic_write, sha256_bytes
 from blendset.records import as_plain, canonical_json, read_record, write_json
 from blendset_trainer.stages.shards import ViewItem
-from blendset_trainer.stages.stage import Stage, StageRecord, record_of
+from blendset_trainer.stages.stage import Stage, StageRecord, build_stage_record
 
 STAGE_RECORD, QUARANTINE = "stage.json", "quarantine.json"
 ROW_COLUMNS = ("view_id", "key", "scorer", "version", "revision")
@@ -29,7 +29,7 @@ class StageFolder:
         self.path = path
 
     @classmethod
-    def of(cls, root: Path, stage: Stage) -> StageFolder:
+    def from_stage(cls, root: Path, stage: Stage) -> StageFolder:
         """Where the rows of a stage lie; nothing is made."""
         told = [stage.version, as_plain(stage.parameters), stage.revision]
         return cls(root / stage.kind / f"{stage.name}-{sha256_bytes(canonical_json(told))[:8]}")
@@ -38,24 +38,24 @@ class StageFolder:
     def record(self) -> StageRecord:
         return read_record(self.path / STAGE_RECORD, StageRecord)
 
-    def shards(self) -> list[Path]:
+    def list_shards(self) -> list[Path]:
         """The files of rows that there are."""
         return sorted(self.path.glob("*.parquet"))
 
-    def stamp(self) -> str:
+    def compute_stamp(self) -> str:
         """Changes with the stage and with any file of rows."""
-        states = [(path.name, path.stat()) for path in (self.path / STAGE_RECORD, *self.shards())]
+        states = [(path.name, path.stat()) for path in (self.path / STAGE_RECORD, *self.list_shards())]
         told = [[name, state.st_size, state.st_mtime_ns] for name, state in states]
         return sha256_bytes(canonical_json(told))
 
-    def rows(self, columns: list[str] | None = None) -> pa.Table | None:
+    def read_rows(self, columns: list[str] | None = None) -> pa.Table | None:
         """Every row that there is, stale ones too; None before the first shard."""
-        shards = self.shards()
+        shards = self.list_shards()
         return pa.concat_tables([_shard(path, columns) for path in shards]) if shards else None
 
-    def have(self) -> set[str]:
+    def read_keys(self) -> set[str]:
         """The keys of all rows."""
-        rows = self.rows(["key"])
+        rows = self.read_rows(["key"])
         return set() if rows is None else set(rows["key"].to_pylist())
 
     def write_shard(self, stage: Stage, items: Sequence[ViewItem], rows: Sequence[Mapping[str, Any]]) -> Path:
@@ -70,11 +70,11 @@ class StageFolder:
         atomic_write(path, data.getvalue())
         return path
 
-    def begin(self, stage: Stage) -> None:
+    def write_record(self, stage: Stage) -> None:
         """Say whose folder this is, and that its stage is the one of its name that was asked for last."""
-        write_json(self.path / STAGE_RECORD, record_of(stage))
+        write_json(self.path / STAGE_RECORD, build_stage_record(stage))
 
-    def quarantine(self, reasons: Mapping[str, str]) -> None:
+    def write_quarantine(self, reasons: Mapping[str, str]) -> None:
         """List the views that could not be read, with the reasons; the next run tries them again."""
         path = self.path / QUARANTINE
         if reasons:

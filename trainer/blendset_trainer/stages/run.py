@@ -10,9 +10,9 @@ from pathlib import Path
 from blendset.dataset import Dataset
 from blendset_trainer.stages.executors.task import Executor, StageTask
 from blendset_trainer.stages.folder import StageFolder
-from blendset_trainer.stages.shards import SHARD_VIEWS, missing_shards
-from blendset_trainer.stages.stage import Stage, record_of
-from blendset_trainer.stages.tables import index_table
+from blendset_trainer.stages.shards import SHARD_VIEWS, find_missing_shards
+from blendset_trainer.stages.stage import Stage, build_stage_record
+from blendset_trainer.stages.tables import read_index
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ def run_stage(
     `on_progress` hears of views done and of how many there are to do. Raises BlendsetError for what stops the whole
     stage (no model, no space); views that cannot be read only end in the report and in quarantine.json.
     """
-    index, folder = index_table(dataset), StageFolder.of(dataset.root, stage)
-    shards = list(missing_shards(dataset.root, record_of(stage), index, folder.have(), shard_views))
-    folder.begin(stage)
+    index, folder = read_index(dataset), StageFolder.from_stage(dataset.root, stage)
+    shards = list(find_missing_shards(dataset.root, build_stage_record(stage), index, folder.read_keys(), shard_views))
+    folder.write_record(stage)
     done, total = 0, sum(map(len, shards))
     unreadable: dict[str, str] = {}
     notes: dict[str, None] = {}
@@ -51,5 +51,5 @@ def run_stage(
         unreadable |= each.unreadable
         notes |= dict.fromkeys(each.notes)
         on_progress(done, total)
-    folder.quarantine(unreadable)
+    folder.write_quarantine(unreadable)
     return StageReport(folder.path, total - len(unreadable), len(index) - total, unreadable, tuple(notes))

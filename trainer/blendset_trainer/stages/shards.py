@@ -25,7 +25,7 @@ SHARD_VIEWS, BATCH_VIEWS = 256, 16
 """What a killed run loses at most, and what lies decoded in memory at a time; whole sets may make both larger."""
 
 
-def keys(stage: StageRecord, index: pa.Table) -> list[str]:
+def compute_keys(stage: StageRecord, index: pa.Table) -> list[str]:
     """The key of each view's row (hex) by today's inputs; `index` as `tables.index_table` gives it.
 
     Where a stage reads whole sets, the inputs of all views of the set go into each of their keys.
@@ -72,21 +72,23 @@ ViewShard = tuple[ViewItem, ...]
 """Items whose rows go into one file."""
 
 
-def missing_shards(
-    root: Path, stage: StageRecord, index: pa.Table, have: Collection[str], shard_views: int = SHARD_VIEWS
+def find_missing_shards(
+    root: Path, stage: StageRecord, index: pa.Table, known_keys: Collection[str], shard_views: int = SHARD_VIEWS
 ) -> Iterator[ViewShard]:
     """What has no valid row yet, cut by place in the index: a resumed run makes the files of an uninterrupted one."""
     columns = (index[name].to_pylist() for name in ("view_id", "rgb_file_name", "rgb_sha256", "caption"))
     items = [
         ViewItem(view_id, key, root / Path(rgb).parent, group, sha256 or "", caption or "")
-        for view_id, rgb, sha256, caption, key, group in zip(*columns, keys(stage, index), _groups(index), strict=True)
+        for view_id, rgb, sha256, caption, key, group in zip(
+            *columns, compute_keys(stage, index), _groups(index), strict=True
+        )
     ]
-    for shard in cut(items, shard_views, stage.whole_sets):
-        if todo := tuple(item for item in shard if item.key not in have):
+    for shard in cut_shards(items, shard_views, stage.whole_sets):
+        if todo := tuple(item for item in shard if item.key not in known_keys):
             yield todo
 
 
-def cut(items: Sequence[ViewItem], size: int, whole_sets: bool) -> list[ViewShard]:
+def cut_shards(items: Sequence[ViewItem], size: int, whole_sets: bool) -> list[ViewShard]:
     """Parts of at least `size` items (the last may have fewer), in order of each set's first view; sets stay whole."""
     if not whole_sets:
         return [tuple(items[start : start + size]) for start in range(0, len(items), size)]

@@ -165,7 +165,7 @@ class StageRecord:
     whole_sets: bool
 
 
-def record_of(stage: Stage) -> StageRecord:
+def build_stage_record(stage: Stage) -> StageRecord:
     """What goes into the stage's keys."""
     return StageRecord(
         name=stage.name,

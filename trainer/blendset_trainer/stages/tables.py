@@ -23,7 +23,7 @@ from blendset.dataset import COLUMNS, INDEX, RECORD_COLUMNS, Dataset
 from blendset.errors import BlendsetError
 from blendset.files import atomic_write, sha256_bytes
 from blendset_trainer.stages.folder import ROW_COLUMNS, STAGE_RECORD, StageFolder, read_parquet
-from blendset_trainer.stages.shards import keys
+from blendset_trainer.stages.shards import compute_keys
 from blendset_trainer.stages.stage import CAPTIONS, KINDS
 
 CACHE = "cache"
@@ -47,7 +47,7 @@ _TYPES = dict.fromkeys(COLUMNS, _TEXT) | {
 }
 
 
-def index_table(dataset: Dataset, columns: Sequence[str] | None = None) -> pa.Table:
+def read_index(dataset: Dataset, columns: Sequence[str] | None = None) -> pa.Table:
     """The columns of metadata.jsonl, `caption` among them (null where there is none), one row per view.
 
     And `record_sha256`, of all that it holds of a view's record. `columns` are those wanted; None wants all.
@@ -138,7 +138,7 @@ def _spelled(line: bytes) -> bytes:
     return spelled[1:-1].encode(errors="replace")
 
 
-def joined(dataset: Dataset) -> pa.Table:
+def read_index_with_stages(dataset: Dataset) -> pa.Table:
     """The index, and a column `<stage>.<figure>` for every stage of scores and captions; null where a view has no row.
 
     Only rows made from today's pictures and captions count. Where a stage was run with several versions, parameters or
@@ -149,11 +149,11 @@ def joined(dataset: Dataset) -> pa.Table:
     stamp, index = _stamped_index(dataset)
     fields, columns = list(index.schema), list(index.columns)
     for folder in _newest_folders(dataset):
-        if not folder.shards():
+        if not folder.list_shards():
             continue
-        made_from = f"{stamp} {folder.stamp()}".encode()
+        made_from = f"{stamp} {folder.compute_stamp()}".encode()
         name = f"{folder.path.parent.name}-{folder.path.name}"
-        figures = _cached(dataset, name, sha256_bytes(made_from)[:16], partial(figures_today, folder, index))
+        figures = _cached(dataset, name, sha256_bytes(made_from)[:16], partial(read_valid_columns, folder, index))
         for field in figures.schema:
             told = {**(field.metadata or {}), "folder": folder.path.name}
             fields.append(pa.field(f"{folder.record.name}.{field.name}", field.type, metadata=told))
@@ -161,26 +161,26 @@ def joined(dataset: Dataset) -> pa.Table:
     return pa.table(columns, pa.schema(fields))
 
 
-def figures_today(folder: StageFolder, index: pa.Table) -> pa.Table | None:
+def read_valid_columns(folder: StageFolder, index: pa.Table) -> pa.Table | None:
     """The figures of a stage, a row per view of the index; null where none was made from the view's inputs of today.
 
     None before the first row.
     """
-    rows = folder.rows()
+    rows = folder.read_rows()
     if rows is None:
         return None
-    place = pc.index_in(pa.array(keys(folder.record, index)), rows["key"].combine_chunks())
+    place = pc.index_in(pa.array(compute_keys(folder.record, index)), rows["key"].combine_chunks())
     return rows.drop_columns(list(ROW_COLUMNS)).combine_chunks().take(place)
 
 
-def captions(dataset: Dataset, index: pa.Table, forms: Sequence[str]) -> dict[str, pa.ChunkedArray]:
+def read_captions(dataset: Dataset, index: pa.Table, forms: Sequence[str]) -> dict[str, pa.ChunkedArray]:
     """The captions of each form ("short", "dense"), by form; null where no captioner said anything of today's view.
 
     Where several captioners did, the one that ran last counts.
     """
     said = {form: pa.chunked_array([pa.nulls(index.num_rows, _TEXT)]) for form in forms}
     for folder in reversed(_by_last_run(dataset, CAPTIONS)):
-        figures = figures_today(folder, index)
+        figures = read_valid_columns(folder, index)
         for form in forms:
             if figures is not None and form in figures.column_names:
                 said[form] = pc.coalesce(said[form], figures[form])

@@ -21,9 +21,9 @@ from blendset.dataset import PASSES, RGB, Dataset
 from blendset.errors import BlendsetError
 from blendset.quality import LUMA, as_figures, measure
 from blendset.records import ViewRecord, canonical_json
-from blendset_trainer.models.memory import within_memory
+from blendset_trainer.models.memory import run_within_memory
 from blendset_trainer.stages.executors.task import Executor, ShardResult
-from blendset_trainer.synthetic_views import SYNTHESIS, SynthesisRecord, has_camera, unknown_camera
+from blendset_trainer.synthetic_views import SYNTHESIS, SynthesisRecord, has_camera, make_unknown_camera
 
 GeneratedImage = NDArray[np.float32]
 """(height, width, 3), sRGB in 0..1."""
@@ -83,7 +83,7 @@ class SynthesisTask:
             return ShardResult(len(batch))
         failed: dict[str, str] = {}
         notes: list[str] = []
-        pictures = within_memory(
+        pictures = run_within_memory(
             lambda some: self.stage.generate(self.dataset, tuple(some)), batch, _group_of, TOO_LARGE, notes
         )
         made = list(zip(batch, pictures, strict=True))
@@ -100,7 +100,7 @@ class SynthesisTask:
         levels = np.rint(picture.clip(0, 1) * 255).astype(np.uint8)
         view = wanted.view
         if not has_camera(view.camera):
-            view = replace(view, camera=unknown_camera(levels.shape[1], levels.shape[0]))
+            view = replace(view, camera=make_unknown_camera(levels.shape[1], levels.shape[0]))
         png = io.BytesIO()
         Image.fromarray(levels).save(png, "PNG")
         payload = {RGB: png.getvalue(), SYNTHESIS: canonical_json(wanted.record)}
@@ -133,7 +133,7 @@ def generate_by_group(
     for _, group in groupby(batch, key=_group_of):
         members = list(group)
         try:
-            made += within_memory(generate_group, members, _group_of, TOO_LARGE, [])
+            made += run_within_memory(generate_group, members, _group_of, TOO_LARGE, [])
         except BlendsetError as error:
             made += [error] * len(members)
     return made

@@ -10,7 +10,7 @@ from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset.records import ViewRecord
 from blendset_trainer.selection.files import read_chosen
-from blendset_trainer.stages.tables import captions, index_table
+from blendset_trainer.stages.tables import read_captions, read_index
 from blendset_trainer.synthetic_views import SYNTHETIC
 
 
@@ -27,8 +27,8 @@ def load_parents(dataset: Dataset, selection: str = "") -> list[ViewRecord]:
 
 def load_captioned_parents(dataset: Dataset, selection: str, form: str) -> list[tuple[ViewRecord, str]]:
     """Parents with their caption of a form ("short", "dense"), else the index's own; BlendsetError where none has."""
-    index = index_table(dataset)
-    texts = pc.coalesce(captions(dataset, index, (form,))[form], index["caption"].cast(pa.string()))
+    index = read_index(dataset)
+    texts = pc.coalesce(read_captions(dataset, index, (form,))[form], index["caption"].cast(pa.string()))
     said = dict(zip(index["view_id"].to_pylist(), texts.to_pylist(), strict=True))
     found = [(view, caption) for view in load_parents(dataset, selection) if (caption := said.get(view.view_id))]
     if not found:

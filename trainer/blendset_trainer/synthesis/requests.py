@@ -12,7 +12,7 @@ from blendset.naming import slug
 from blendset.records import ViewRecord, canonical_json
 from blendset_trainer.diffusion.pipelines import Generator
 from blendset_trainer.synthesis.engine import ViewRequest
-from blendset_trainer.synthetic_views import SYNTHETIC, SynthesisRecord, unknown_camera
+from blendset_trainer.synthetic_views import SYNTHETIC, SynthesisRecord, make_unknown_camera
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ _NOT_RENDERED: dict[str, Any] = {
     "timings": {},
 }
 _NOTHING_KNOWN: dict[str, Any] = {
-    "camera": unknown_camera(),
+    "camera": make_unknown_camera(),
     "subject_objects": (),
     "azimuth_deg": None,
     "elevation_deg": None,

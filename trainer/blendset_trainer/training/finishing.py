@@ -8,12 +8,12 @@ from pathlib import Path
 from blendset.dataset import Dataset
 from blendset.files import sha256_file
 from blendset_trainer.diffusion.export import save_full, save_lora
-from blendset_trainer.selection.files import selection_path
+from blendset_trainer.selection.files import get_selection_path
 from blendset_trainer.training.card import CardData, TrainedOn, write_card
 from blendset_trainer.training.data.sources import Source
 from blendset_trainer.training.state import Run
 from blendset_trainer.training.timesteps.report import plan_rows
-from blendset_trainer.training_runs import LOG, loss_curves
+from blendset_trainer.training_runs import LOG, read_loss_curves
 
 
 def finish(run: Run) -> Path:
@@ -41,14 +41,14 @@ def card_data(run: Run) -> CardData:
         seed=run.config.seed,
         resolution=f"{run.config.train.resolution} px",
         sources=tuple(_trained_on(run, source) for source in run.sources),
-        curves=loss_curves(run.folder / LOG),
+        curves=read_loss_curves(run.folder / LOG),
     )
 
 
 def _trained_on(run: Run, source: Source) -> TrainedOn:
     settings = source.settings
     dataset = Dataset(source.root) if settings.dataset else None
-    selection = selection_path(dataset, settings.selection) if dataset and settings.selection else None
+    selection = get_selection_path(dataset, settings.selection) if dataset and settings.selection else None
     return TrainedOn(
         name=source.name,
         kind=settings.kind,

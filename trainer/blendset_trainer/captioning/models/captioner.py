@@ -20,8 +20,8 @@ from blendset_trainer.captioning.models.facts_prompt import facts_prompt
 from blendset_trainer.captioning.seeing.facts import facts_of
 from blendset_trainer.models.chat.chat_model import ChatModel, ChatRequest, find_chat_model
 from blendset_trainer.models.chat.instructions import QUALITIES, caption, labelled, prompt, quality
-from blendset_trainer.scoring.view_sets import set_places
 from blendset_trainer.stages.stage import SHARE, Column, View
+from blendset_trainer.stages.view_sets import group_by_view_set
 
 VIEW_PROMPTS, SET_PROMPTS = {"short": ["short"], "dense": ["dense"]}, {"set": ["view-set", "quality"]}
 """The files that each question is made of."""
@@ -88,7 +88,7 @@ class ModelCaptioner:
         return [_captions(*both) for both in zip(short, dense, strict=True)]
 
     def _of_sets(self, views: Sequence[View]) -> list[Row]:
-        sets = set_places(views)
+        sets = group_by_view_set(views)
         asked = prompt(*SET_PROMPTS["set"])
         questions = [self._question(asked, [views[place] for place in places]) for places in sets]
         replies = self.answerer.generate(questions, TOKENS["set"])

@@ -8,7 +8,7 @@ import os
 
 from blendset.jobs.blenders import Blender, find_blender, installed_profile
 from blendset_trainer.cli.console import print_json, print_table
-from blendset_trainer.cli.parser import DONE, FAILED, Parser, command
+from blendset_trainer.cli.parser import DONE, FAILED, Parser, add_command
 from blendset_trainer.rendering import private_blenders
 from blendset_trainer.rendering.worker import find_addon
 
@@ -18,7 +18,7 @@ def add_blender(commands: argparse._SubParsersAction[Parser]) -> None:
     does = "Find, install and check Blenders"
     blender = commands.add_parser("blender", help=does, description=f"{does}.", epilog="example: blendset blender list")
     inner = blender.add_subparsers(required=True, metavar="COMMAND", title="commands")
-    install = command(
+    install = add_command(
         inner,
         "install",
         _install,
@@ -26,10 +26,10 @@ def add_blender(commands: argparse._SubParsersAction[Parser]) -> None:
         f"blendset blender install --version {private_blenders.NEWEST}",
     )
     install.add_argument("--version", default=private_blenders.NEWEST, help="which Blender (default %(default)s)")
-    command(
+    add_command(
         inner, "list", _list, "Show the Blenders that are here; the first that works is used", "blendset blender list"
     )
-    check = command(
+    check = add_command(
         inner,
         "check",
         _check,
@@ -46,7 +46,7 @@ def _install(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    found = list(private_blenders.found_blenders(os.environ))
+    found = list(private_blenders.find_blenders(os.environ))
     if arguments.json:
         print_json(
             [

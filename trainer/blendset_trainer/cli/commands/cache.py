@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from blendset.errors import BlendsetError
 from blendset_trainer.cli.console import print_json, print_table
-from blendset_trainer.cli.parser import DONE, Parser, command
+from blendset_trainer.cli.parser import DONE, Parser, add_command
 
 if TYPE_CHECKING:
     from blendset_trainer.training.data.feature_cache import FeatureCache
@@ -25,10 +25,10 @@ def add_cache(commands: argparse._SubParsersAction[Parser]) -> None:
         "cache", help=does, description=f"{does}.", epilog="example: blendset cache info photos"
     )
     inner = cache.add_subparsers(required=True, metavar="COMMAND", title="commands")
-    info = command(
+    info = add_command(
         inner, "info", _info, "Show what is kept, by the model that made it", "blendset cache info kitchen-dataset"
     )
-    collect = command(
+    collect = add_command(
         inner,
         "gc",
         _collect,

@@ -14,10 +14,10 @@ from PIL import Image, ImageOps
 
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
-from blendset_trainer.cli.console import counting, print_json, print_table
-from blendset_trainer.cli.parser import DONE, Parser, UsageError, command
-from blendset_trainer.selection.files import read_chosen, selection_names
-from blendset_trainer.stages.tables import index_table
+from blendset_trainer.cli.console import print_json, print_table, show_progress
+from blendset_trainer.cli.parser import DONE, Parser, UsageError, add_command
+from blendset_trainer.selection.files import list_selections, read_chosen
+from blendset_trainer.stages.tables import read_index
 
 if TYPE_CHECKING:
     from blendset_trainer.training.timesteps.calibration import Boundary, Encode
@@ -29,7 +29,7 @@ FEWEST = 8
 
 def add_calibrate(commands: argparse._SubParsersAction[Parser]) -> None:
     """Register `blendset calibrate`."""
-    parser = command(
+    parser = add_command(
         commands,
         "calibrate",
         _calibrate,
@@ -61,7 +61,7 @@ def _calibrate(arguments: argparse.Namespace) -> int:
     dataset = Dataset(arguments.dataset)
     clean, source = (_pictures(dataset, name, arguments.pictures) for name in (arguments.clean, arguments.source))
     encode = latents_of(arguments.vae) if arguments.vae else luminance
-    with counting("calibrate", quiet=arguments.json) as on_progress:
+    with show_progress("calibrate", quiet=arguments.json) as on_progress:
         spectra = []
         for number, path in enumerate((*clean, *source)):
             spectra.append(spectrum(encode(_square(path, arguments.resolution))))
@@ -91,14 +91,14 @@ def latents_of(model: str) -> Encode:
 
 def _pictures(dataset: Dataset, name: str, most: int) -> list[Path]:
     """Pictures of a selection or a source, spread over all of it."""
-    index = index_table(dataset).select(["view_id", "rgb_file_name", "source"]).to_pylist()
-    if name in selection_names(dataset):
+    index = read_index(dataset).select(["view_id", "rgb_file_name", "source"]).to_pylist()
+    if name in list_selections(dataset):
         chosen = set(read_chosen(dataset, name)["view_id"].to_pylist())
         rows = [row for row in index if row["view_id"] in chosen]
     else:
         rows = [row for row in index if row["source"] == name]
     if len(rows) < FEWEST:
-        known = ", ".join(sorted({*selection_names(dataset), *(row["source"] for row in index)}))
+        known = ", ".join(sorted({*list_selections(dataset), *(row["source"] for row in index)}))
         raise BlendsetError(
             f"{dataset.root} has {len(rows)} pictures of '{name}' and {FEWEST} are the least to measure; "
             f"choose from {known}, or add pictures."

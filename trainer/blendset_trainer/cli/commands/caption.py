@@ -10,20 +10,20 @@ from pathlib import Path
 from typing import Any, cast
 
 from blendset.dataset import Dataset
-from blendset_trainer.cli.console import counting, print_json
-from blendset_trainer.cli.executor import add_executor, executor_of
-from blendset_trainer.cli.parser import DONE, Parser, UsageError, command
+from blendset_trainer.cli.console import print_json, show_progress
+from blendset_trainer.cli.parser import DONE, Parser, UsageError, add_command
+from blendset_trainer.cli.stage_options import add_executor, make_executor, parse_stage
 from blendset_trainer.stages.catalogue import CAPTIONERS
 from blendset_trainer.stages.folder import StageFolder
-from blendset_trainer.stages.registry import names, stage_of
+from blendset_trainer.stages.registry import format_choices
 from blendset_trainer.stages.run import run_stage
 from blendset_trainer.stages.stage import Stage
-from blendset_trainer.stages.tables import figures_today, index_table
+from blendset_trainer.stages.tables import read_index, read_valid_columns
 
 
 def add_caption(commands: argparse._SubParsersAction[Parser]) -> None:
     """Add `blendset caption`."""
-    caption = command(
+    caption = add_command(
         commands,
         "caption",
         _caption,
@@ -31,7 +31,9 @@ def add_caption(commands: argparse._SubParsersAction[Parser]) -> None:
         "blendset caption kitchen-dataset --with metadata",
     )
     caption.add_argument("dataset", type=Path, metavar="DATASET", help="the dataset's folder")
-    caption.add_argument("--with", required=True, dest="captioner", metavar="CAPTIONER", help=names(CAPTIONERS))
+    caption.add_argument(
+        "--with", required=True, dest="captioner", metavar="CAPTIONER", help=format_choices(CAPTIONERS)
+    )
     caption.add_argument("--seed", type=int, help="metadata: another one says the same otherwise (default 0)")
     caption.add_argument(
         "--view-sets", action="store_true", default=None, help="hf, openai: one caption and a quality for each view set"
@@ -47,8 +49,8 @@ def add_caption(commands: argparse._SubParsersAction[Parser]) -> None:
 
 
 def _caption(arguments: argparse.Namespace) -> int:
-    dataset, stage, executor = Dataset(arguments.dataset), _stage(arguments), executor_of(arguments)
-    with counting(stage.name, quiet=arguments.json) as on_progress:
+    dataset, stage, executor = Dataset(arguments.dataset), _stage(arguments), make_executor(arguments)
+    with show_progress(stage.name, quiet=arguments.json) as on_progress:
         report = run_stage(dataset, stage, executor, on_progress)
     captions = captions_of(dataset, stage)
     dataset.rebuild_index(captions)
@@ -66,7 +68,7 @@ def _caption(arguments: argparse.Namespace) -> int:
 
 def _stage(arguments: argparse.Namespace) -> Stage:
     """The captioner, with the options that were given; UsageError for one that it does not have."""
-    stage = cast(Any, stage_of(arguments.captioner, CAPTIONERS))
+    stage = cast(Any, parse_stage(arguments.captioner, CAPTIONERS))
     given = {name: getattr(arguments, name) for name in ("seed", "view_sets", "facts")}
     given = {name: value for name, value in given.items() if value is not None}
     if strange := [name for name in given if name not in {field.name for field in fields(stage)}]:
@@ -77,7 +79,7 @@ def _stage(arguments: argparse.Namespace) -> Stage:
 
 def captions_of(dataset: Dataset, stage: Stage) -> dict[str, str]:
     """The dense captions that a stage gave to today's pictures, by view id."""
-    index = index_table(dataset)
-    figures = figures_today(StageFolder.of(dataset.root, stage), index)
+    index = read_index(dataset)
+    figures = read_valid_columns(StageFolder.from_stage(dataset.root, stage), index)
     said = zip(index["view_id"].to_pylist(), figures["dense"].to_pylist(), strict=True) if figures is not None else ()
     return {view_id: dense for view_id, dense in said if dense}

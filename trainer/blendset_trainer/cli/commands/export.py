@@ -9,7 +9,7 @@ from pathlib import Path
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset_trainer.cli.console import print_json
-from blendset_trainer.cli.parser import DONE, Parser, command
+from blendset_trainer.cli.parser import DONE, Parser, add_command
 from blendset_trainer.exporting import bop, coco, colmap, croissant, huggingface, image_text, nerf, webdataset
 from blendset_trainer.exporting.source import new_folder, open_source
 
@@ -27,7 +27,7 @@ FORMATS = {
 
 def add_export(commands: argparse._SubParsersAction[Parser]) -> None:
     """Register `export`."""
-    parser = command(
+    parser = add_command(
         commands,
         "export",
         _export,
@@ -42,7 +42,7 @@ def add_export(commands: argparse._SubParsersAction[Parser]) -> None:
 
 def add_unpack(commands: argparse._SubParsersAction[Parser]) -> None:
     """Register `unpack`."""
-    parser = command(
+    parser = add_command(
         commands,
         "unpack",
         _unpack,

@@ -21,17 +21,17 @@ from blendset_trainer.cli.parser import (
     INTERRUPTED,
     Parser,
     UsageError,
+    add_command,
     add_scenes,
-    command,
-    config_of,
-    scenes_of,
+    find_scenes,
+    read_config,
 )
 from blendset_trainer.rendering import worker
 
 
 def add_plan(commands: argparse._SubParsersAction[Parser]) -> None:
     """Add `blendset plan`."""
-    plan = command(
+    plan = add_command(
         commands,
         "plan",
         _plan,
@@ -49,7 +49,7 @@ def add_plan(commands: argparse._SubParsersAction[Parser]) -> None:
 
 
 def _plan(arguments: argparse.Namespace) -> int:
-    scenes, config = scenes_of(arguments.scenes), config_of(arguments)
+    scenes, config = find_scenes(arguments.scenes), read_config(arguments)
     configs = [_with_preset(config, preset) for preset in arguments.preset or [config.cameras.preset]]
     if arguments.out and len(scenes) * len(configs) != 1:
         raise UsageError("--out keeps one plan; give one scene and at most one --preset.")

@@ -16,10 +16,11 @@ from typing import Any, cast
 
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
-from blendset_trainer.cli.console import counting, print_json, print_table
-from blendset_trainer.cli.parser import DONE, Parser, UsageError, command, positive
+from blendset_trainer.cli.console import print_json, print_table, show_progress
+from blendset_trainer.cli.parser import DONE, Parser, UsageError, add_command, parse_positive
+from blendset_trainer.cli.stage_options import parse_stage
 from blendset_trainer.models.chat.chat_model import ChatModel
-from blendset_trainer.stages.registry import Scheme, names, stage_of
+from blendset_trainer.stages.registry import Scheme, format_choices
 from blendset_trainer.synthesis.prompts.curation import (
     PATIENCE,
     Curation,
@@ -53,7 +54,7 @@ WRITERS = {
 
 def add_prompts(commands: argparse._SubParsersAction[Parser]) -> None:
     """Add `blendset prompts`."""
-    prompts = command(
+    prompts = add_command(
         commands,
         "prompts",
         _prompts,
@@ -61,9 +62,11 @@ def add_prompts(commands: argparse._SubParsersAction[Parser]) -> None:
         "blendset prompts kitchen-dataset --with grammar --count 200 --out prompts.jsonl",
     )
     prompts.add_argument("dataset", type=Path, metavar="DATASET", help="the dataset's folder")
-    prompts.add_argument("--with", dest="writer", metavar="WRITER", help=f"{names(WRITERS)} (default: {GRAMMAR})")
+    prompts.add_argument(
+        "--with", dest="writer", metavar="WRITER", help=f"{format_choices(WRITERS)} (default: {GRAMMAR})"
+    )
     prompts.add_argument("--kind", choices=KINDS, default=RESTYLE, help="what they are for (default %(default)s)")
-    prompts.add_argument("--count", type=positive, required=True, metavar="N", help="how many prompts")
+    prompts.add_argument("--count", type=parse_positive, required=True, metavar="N", help="how many prompts")
     prompts.add_argument("--seed", type=int, default=0, help="everything random follows from it (default 0)")
     prompts.add_argument("--out", type=Path, required=True, metavar="PROMPTS.jsonl", help="where they go")
     prompts.add_argument("--selection", default="", metavar="NAME", help="from the views of a selection only")
@@ -95,7 +98,7 @@ def _prompts(arguments: argparse.Namespace) -> int:
     if arguments.kind == DEFORMABLE:
         passed = whole_sets(passed, SET_SIZE, removed)
     kept = []
-    with counting("prompts", quiet=arguments.json) as on_progress:
+    with show_progress("prompts", quiet=arguments.json) as on_progress:
         for each in islice(passed, count):
             kept.append(each)
             on_progress(len(kept), count)
@@ -132,7 +135,7 @@ def _written(arguments: argparse.Namespace, dataset: Dataset, removed: list[Remo
         if arguments.writer or template:
             raise UsageError(f"--kind {TEXT_TO_IMAGE} takes captions as they are; leave --with and --template out.")
         return caption_prompts(dataset, arguments.selection, seed)
-    writer = cast(Any, stage_of(arguments.writer or GRAMMAR, WRITERS))
+    writer = cast(Any, parse_stage(arguments.writer or GRAMMAR, WRITERS))
     subjects = subjects_of(dataset, arguments.selection)
     if isinstance(writer, grammar.Grammar):
         words = grammar.load_grammar(template) if template else writer

@@ -17,17 +17,17 @@ from blendset_trainer.cli.parser import (
     INTERRUPTED,
     Parser,
     UsageError,
+    add_command,
     add_scenes,
-    command,
-    config_of,
-    scenes_of,
+    find_scenes,
+    read_config,
 )
 from blendset_trainer.rendering import worker
 
 
 def add_render(commands: argparse._SubParsersAction[Parser]) -> None:
     """Add `blendset render`."""
-    render = command(
+    render = add_command(
         commands,
         "render",
         _render,
@@ -43,12 +43,12 @@ def add_render(commands: argparse._SubParsersAction[Parser]) -> None:
 
 
 def _render(arguments: argparse.Namespace) -> int:
-    scenes, shard = scenes_of(arguments.scenes), _shard(arguments.shard)
+    scenes, shard = find_scenes(arguments.scenes), _shard(arguments.shard)
     if arguments.plan and len(scenes) > 1:
         raise UsageError("--plan holds the cameras of one scene; give that scene only.")
     if arguments.plan and not arguments.plan.is_file():
         raise UsageError(f"{arguments.plan} does not exist; make it with 'blendset plan --out'.")
-    config = config_of(arguments, read_plan(arguments.plan).config if arguments.plan else None)
+    config = read_config(arguments, read_plan(arguments.plan).config if arguments.plan else None)
     command = worker.find_worker(arguments.blender)
     supervisor = Supervisor(
         scenes,

@@ -11,14 +11,14 @@ from pathlib import Path
 
 from blendset.dataset import Dataset
 from blendset.files import atomic_write
-from blendset_trainer.cli.console import counting, print_json
-from blendset_trainer.cli.parser import DONE, Parser, command
+from blendset_trainer.cli.console import print_json, show_progress
+from blendset_trainer.cli.parser import DONE, Parser, add_command
 from blendset_trainer.reporting.data import Selection, in_order, read_selection, report_of
 from blendset_trainer.reporting.page import page_of
 from blendset_trainer.reporting.thumbnails import NONE, thumbnails
 from blendset_trainer.reporting.training import training_of
-from blendset_trainer.selection.files import selection_names
-from blendset_trainer.stages.tables import joined
+from blendset_trainer.selection.files import list_selections
+from blendset_trainer.stages.tables import read_index_with_stages
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Written:
 
 def add_report(commands: argparse._SubParsersAction[Parser]) -> None:
     """Register the subcommand."""
-    parser = command(
+    parser = add_command(
         commands,
         "report",
         _run,
@@ -53,7 +53,7 @@ def add_report(commands: argparse._SubParsersAction[Parser]) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    with counting("pictures", quiet=arguments.json) as on_progress:
+    with show_progress("pictures", quiet=arguments.json) as on_progress:
         dataset = Dataset(arguments.dataset)
         written = write_report(dataset, arguments.out, arguments.selection, on_progress, arguments.training)
     if arguments.json:
@@ -79,7 +79,7 @@ def write_report(
     """
     records = in_order(dataset)
     run = training_of(training) if training else None
-    report = report_of(dataset, records, joined(dataset), _chosen(dataset, selection), run)
+    report = report_of(dataset, records, read_index_with_stages(dataset), _chosen(dataset, selection), run)
     lines = thumbnails(dataset, records, lambda done: on_progress(done, len(records)))
     page = page_of(report, lines).encode()
     atomic_write(out, page)
@@ -88,7 +88,7 @@ def write_report(
 
 
 def _chosen(dataset: Dataset, name: str | None) -> Selection | None:
-    names = selection_names(dataset)
+    names = list_selections(dataset)
     if name is None and len(names) == 1:
         name = names[0]
     return None if name is None else read_selection(dataset, name)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from blendset.errors import BlendsetError
 from blendset.files import atomic_write
 from blendset.records import write_json
-from blendset_trainer.cli.console import counting, print_json
-from blendset_trainer.cli.parser import DONE, Parser, UsageError, command, positive
+from blendset_trainer.cli.console import print_json, show_progress
+from blendset_trainer.cli.parser import DONE, Parser, UsageError, add_command, parse_positive
 
 if TYPE_CHECKING:
     from blendset_trainer.diffusion.families import Family
@@ -23,7 +23,7 @@ GRID, RECORD = "grid.png", "samples.json"
 
 def add_sample(commands: argparse._SubParsersAction[Parser]) -> None:
     """Add `blendset sample`."""
-    sample = command(
+    sample = add_command(
         commands,
         "sample",
         _sample,
@@ -36,9 +36,9 @@ def add_sample(commands: argparse._SubParsersAction[Parser]) -> None:
     sample.add_argument("--prompts", type=Path, metavar="FILE", help="a text file, a prompt to a line")
     sample.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the pictures go")
     sample.add_argument("--seed", type=int, default=0, help="of the first picture; each next has the next one")
-    sample.add_argument("--steps", type=positive, help="of the sampler (default: the pipeline's own)")
-    sample.add_argument("--width", type=positive, metavar="PX", help="default: what the model was made for")
-    sample.add_argument("--height", type=positive, metavar="PX", help="default: what the model was made for")
+    sample.add_argument("--steps", type=parse_positive, help="of the sampler (default: the pipeline's own)")
+    sample.add_argument("--width", type=parse_positive, metavar="PX", help="default: what the model was made for")
+    sample.add_argument("--height", type=parse_positive, metavar="PX", help="default: what the model was made for")
     sample.add_argument("--cfg-scale", type=float, help="classifier-free guidance (default: the pipeline's own)")
     sample.add_argument(
         "--reference",
@@ -91,7 +91,7 @@ def _write(arguments: argparse.Namespace, prompts: list[str]) -> dict[str, Any]:
     else:
         coming = sample(family, prompts, settings)
     pictures = []
-    with counting("pictures", quiet=arguments.json) as on_progress:
+    with show_progress("pictures", quiet=arguments.json) as on_progress:
         for number, picture in enumerate(coming):
             atomic_write(arguments.out / _name(number), png_of(picture))
             pictures.append(picture)

@@ -13,18 +13,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from blendset.dataset import Dataset
-from blendset_trainer.cli.console import counting, print_json, print_table
-from blendset_trainer.cli.executor import add_executor, executor_of
-from blendset_trainer.cli.parser import DONE, Parser, command
+from blendset_trainer.cli.console import print_json, print_table, show_progress
+from blendset_trainer.cli.parser import DONE, Parser, add_command
+from blendset_trainer.cli.stage_options import add_executor, make_executor, parse_stage
 from blendset_trainer.stages.catalogue import SCORERS
-from blendset_trainer.stages.registry import names, stage_of
+from blendset_trainer.stages.registry import format_choices
 from blendset_trainer.stages.run import StageReport, run_stage
-from blendset_trainer.stages.tables import joined
+from blendset_trainer.stages.tables import read_index_with_stages
 
 
 def add_score(commands: argparse._SubParsersAction[Parser]) -> None:
     """Add `blendset score`."""
-    score = command(
+    score = add_command(
         commands,
         "score",
         _score,
@@ -32,18 +32,20 @@ def add_score(commands: argparse._SubParsersAction[Parser]) -> None:
         "blendset score kitchen-dataset --with image-stats,ssim-roundtrip",
     )
     score.add_argument("dataset", type=Path, metavar="DATASET", help="the dataset's folder")
-    score.add_argument("--with", required=True, dest="scorers", metavar="SCORER,...", help=names(SCORERS))
+    score.add_argument("--with", required=True, dest="scorers", metavar="SCORER,...", help=format_choices(SCORERS))
     add_executor(score)
 
 
 def _score(arguments: argparse.Namespace) -> int:
-    stages = [stage_of(word.strip(), SCORERS) for word in arguments.scorers.split(",")]
-    dataset, executor = Dataset(arguments.dataset), executor_of(arguments)
+    stages = [parse_stage(word.strip(), SCORERS) for word in arguments.scorers.split(",")]
+    dataset, executor = Dataset(arguments.dataset), make_executor(arguments)
     reports: dict[str, StageReport] = {}
     for stage in stages:
-        with counting(stage.name, quiet=arguments.json) as on_progress:
+        with show_progress(stage.name, quiet=arguments.json) as on_progress:
             reports[stage.name] = run_stage(dataset, stage, executor, on_progress)
-    figures = _figures(joined(dataset), [f"{stage.name}.{figure}" for stage in stages for figure in stage.columns])
+    figures = _figures(
+        read_index_with_stages(dataset), [f"{stage.name}.{figure}" for stage in stages for figure in stage.columns]
+    )
     if arguments.json:
         print_json({"stages": {name: _plain(report) for name, report in reports.items()}, "figures": figures})
     else:

@@ -14,17 +14,17 @@ from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset.placement.funnel import read_funnel
 from blendset_trainer.cli.console import print_json, print_table
-from blendset_trainer.cli.parser import Parser, UsageError, command
-from blendset_trainer.selection.files import selection_path, write_selection
-from blendset_trainer.selection.rules import Rules, load_preset, load_rules, preset_names, with_scorer
-from blendset_trainer.selection.select import Selection, select
+from blendset_trainer.cli.parser import Parser, UsageError, add_command
+from blendset_trainer.selection.files import get_selection_path, write_selection
+from blendset_trainer.selection.rules import Rules, list_presets, load_preset, load_rules, replace_scorer
+from blendset_trainer.selection.select import ViewSelection, select
 from blendset_trainer.selection.splits import HELD_OUT
-from blendset_trainer.stages.tables import joined
+from blendset_trainer.stages.tables import read_index_with_stages
 
 
 def add_select(commands: argparse._SubParsersAction[Parser]) -> None:
     """Register `blendset select`."""
-    parser = command(
+    parser = add_command(
         commands,
         "select",
         _select,
@@ -33,7 +33,7 @@ def add_select(commands: argparse._SubParsersAction[Parser]) -> None:
     )
     parser.add_argument("dataset", type=Path, metavar="DATASET", help="the dataset's folder")
     rules = parser.add_mutually_exclusive_group(required=True)
-    rules.add_argument("--preset", choices=preset_names(), help="rules that come with Blendset")
+    rules.add_argument("--preset", choices=list_presets(), help="rules that come with Blendset")
     rules.add_argument("--rules", type=Path, metavar="FILE", help="rules in TOML, or the selection to make again")
     parser.add_argument("--name", required=True, help="what to call the selection")
     parser.add_argument("--top", type=int, metavar="K", help="most views to choose, whatever the rules say")
@@ -48,8 +48,8 @@ def add_select(commands: argparse._SubParsersAction[Parser]) -> None:
 
 def _select(arguments: argparse.Namespace) -> int:
     dataset, rules = Dataset(arguments.dataset), _rules(arguments)
-    path = selection_path(dataset, arguments.name)
-    table = joined(dataset)
+    path = get_selection_path(dataset, arguments.name)
+    table = read_index_with_stages(dataset)
     selection = select(table, rules, arguments.preset or "")
     write_selection(path, selection)
     if arguments.json:
@@ -65,7 +65,7 @@ def _rules(arguments: argparse.Namespace) -> Rules:
     try:
         rules = load_preset(arguments.preset) if arguments.preset else load_rules(arguments.rules)
         for word in arguments.scorer:
-            rules = with_scorer(rules, *_pair(word))
+            rules = replace_scorer(rules, *_pair(word))
     except BlendsetError as error:
         raise UsageError(str(error)) from error
     if arguments.top is not None and arguments.top < 1:
@@ -80,11 +80,11 @@ def _pair(word: str) -> tuple[str, str]:
     return old, new
 
 
-def _held_out(selection: Selection) -> int:
+def _held_out(selection: ViewSelection) -> int:
     return int(selection.chosen["split"].to_pylist().count(HELD_OUT))
 
 
-def _summary(path: Path, views: int, selection: Selection) -> dict[str, Any]:
+def _summary(path: Path, views: int, selection: ViewSelection) -> dict[str, Any]:
     return {
         "selection": str(path),
         "views": views,
@@ -94,7 +94,7 @@ def _summary(path: Path, views: int, selection: Selection) -> dict[str, Any]:
     }
 
 
-def _funnel(dataset: Dataset, views: int, selection: Selection) -> Iterator[tuple[str, int]]:
+def _funnel(dataset: Dataset, views: int, selection: ViewSelection) -> Iterator[tuple[str, int]]:
     """What came in and what each reason took, from the first camera to the last view."""
     planned = sum(map(read_funnel, dataset.funnel_paths()), Counter[str]())
     if planned:

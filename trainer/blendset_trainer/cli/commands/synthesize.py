@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
-from blendset_trainer.cli.console import counting, print_json
-from blendset_trainer.cli.executor import add_executor, executor_of
-from blendset_trainer.cli.parser import DONE, FAILED, Parser, UsageError, command, positive, share
+from blendset_trainer.cli.console import print_json, show_progress
+from blendset_trainer.cli.parser import DONE, FAILED, Parser, UsageError, add_command, parse_positive, parse_share
+from blendset_trainer.cli.stage_options import add_executor, make_executor
 
 if TYPE_CHECKING:
     from blendset_trainer.synthesis.engine import SynthesisReport, Synthesizer, ViewRequest
@@ -55,7 +55,7 @@ READS = {
 
 def add_synthesize(commands: argparse._SubParsersAction[Parser]) -> None:
     """Add `blendset synthesize`."""
-    added = command(
+    added = add_command(
         commands,
         "synthesize",
         _synthesize,
@@ -67,16 +67,22 @@ def add_synthesize(commands: argparse._SubParsersAction[Parser]) -> None:
     added.add_argument("--model", required=True, metavar="MODEL", help="a folder or a hub id of a diffusers pipeline")
     added.add_argument("--selection", default="", metavar="NAME", help="the views to begin with (default: all renders)")
     added.add_argument("--captions", choices=("short", "dense"), default="dense", help="default %(default)s")
-    added.add_argument("--variants", type=positive, default=1, metavar="N", help="pictures of each caption or prompt")
+    added.add_argument(
+        "--variants", type=parse_positive, default=1, metavar="N", help="pictures of each caption or prompt"
+    )
     added.add_argument("--seed", type=int, default=0, help="everything random follows from it")
-    added.add_argument("--steps", type=positive, default=30, metavar="N", help="of the sampler (default %(default)s)")
-    added.add_argument("--width", type=positive, metavar="PX", help="default: what the model was made for")
-    added.add_argument("--height", type=positive, metavar="PX", help="default: what the model was made for")
+    added.add_argument(
+        "--steps", type=parse_positive, default=30, metavar="N", help="of the sampler (default %(default)s)"
+    )
+    added.add_argument("--width", type=parse_positive, metavar="PX", help="default: what the model was made for")
+    added.add_argument("--height", type=parse_positive, metavar="PX", help="default: what the model was made for")
     added.add_argument("--cfg-scale", type=float, help="classifier-free guidance (default: the pipeline's own)")
     added.add_argument("--embedded-guidance", type=float, help="of distilled models (default: the pipeline's own)")
     added.add_argument("--negative-prompt", default="", metavar="TEXT", help="what pictures should not be")
     added.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default="", help="default: bf16 on a GPU")
-    added.add_argument("--batch", type=positive, default=4, metavar="N", help="pictures at once (default %(default)s)")
+    added.add_argument(
+        "--batch", type=parse_positive, default=4, metavar="N", help="pictures at once (default %(default)s)"
+    )
     added.add_argument(
         "--remote-code", default="", metavar="MODEL", help="run the pipeline.py of this folder or hub id"
     )
@@ -87,9 +93,9 @@ def add_synthesize(commands: argparse._SubParsersAction[Parser]) -> None:
     restyle.add_argument(
         "--prompt", action="append", default=[], metavar="TEXT", help="of a whole set; may be repeated"
     )
-    restyle.add_argument("--views", type=positive, default=3, metavar="N", help="of a set (default %(default)s)")
+    restyle.add_argument("--views", type=parse_positive, default=3, metavar="N", help="of a set (default %(default)s)")
     restyle.add_argument(
-        "--covisible", type=share, default=0.25, metavar="SHARE",
+        "--covisible", type=parse_share, default=0.25, metavar="SHARE",
         help="least share of the subject that a view has in common with another of its set (default %(default)s)",
     )  # fmt: skip
     restyle.add_argument("--controlnet", default="", metavar="MODEL", help="for depth, with a Stable Diffusion model")
@@ -122,7 +128,7 @@ def _refuse_unread(arguments: argparse.Namespace) -> None:
 
 def _layout(text: str) -> tuple[int, int]:
     rows, _, columns = text.partition("x")
-    return positive(rows), positive(columns)
+    return parse_positive(rows), parse_positive(columns)
 
 
 def _synthesize(arguments: argparse.Namespace) -> int:
@@ -137,8 +143,8 @@ def _synthesize(arguments: argparse.Namespace) -> int:
     module, _, function = JOBS[arguments.job].partition(":")
     plan: Plan = getattr(import_module(module), function)
     synthesizer, wanted, left_out = plan(arguments, dataset)
-    with counting("pictures", quiet=arguments.json) as on_progress:
-        report = synthesize(dataset, synthesizer, wanted, executor_of(arguments), arguments.batch, on_progress)
+    with show_progress("pictures", quiet=arguments.json) as on_progress:
+        report = synthesize(dataset, synthesizer, wanted, make_executor(arguments), arguments.batch, on_progress)
     return _told(report, left_out, dataset, arguments.json)
 
 

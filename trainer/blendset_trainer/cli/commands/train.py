@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from blendset.errors import BlendsetError
 from blendset.options import read_toml
-from blendset_trainer.cli.console import counting, print_json, print_table
-from blendset_trainer.cli.parser import DONE, Parser, UsageError, command
+from blendset_trainer.cli.console import print_json, print_table, show_progress
+from blendset_trainer.cli.parser import DONE, Parser, UsageError, add_command
 from blendset_trainer.training_runs import PLAN_PNG
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def add_train(commands: argparse._SubParsersAction[Parser]) -> None:
     """Add `blendset train`."""
-    train = command(
+    train = add_command(
         commands,
         "train",
         _train,
@@ -54,9 +54,9 @@ def _train(arguments: argparse.Namespace) -> int:
     accelerator = Accelerator(mixed_precision="no" if whole else config.model.precision)
     tell = partial(accelerator.print, file=sys.stderr)
     quiet = arguments.json or not accelerator.is_main_process
-    with counting("features encoded", quiet=quiet) as count:
+    with show_progress("features encoded", quiet=quiet) as count:
         run = prepare(config, accelerator, tell, lambda what, done, total: count(done, total))
-    with counting("pictures seen", quiet=quiet) as count:
+    with show_progress("pictures seen", quiet=quiet) as count:
         train(run, count)
     for reason in run.feed.failures.values():
         tell(f"left out: {reason}")

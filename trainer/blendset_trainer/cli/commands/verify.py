@@ -8,12 +8,12 @@ from pathlib import Path
 
 from blendset.dataset import Dataset
 from blendset_trainer.cli.console import print_json
-from blendset_trainer.cli.parser import DONE, FAILED, Parser, command
+from blendset_trainer.cli.parser import DONE, FAILED, Parser, add_command
 
 
 def add_verify(commands: argparse._SubParsersAction[Parser]) -> None:
     """Add `blendset verify`."""
-    verify = command(
+    verify = add_command(
         commands,
         "verify",
         _verify,

@@ -19,7 +19,7 @@ from blendset_trainer.diffusion.families.pixart import PixArtAlpha, PixArtSigma
 from blendset_trainer.diffusion.families.stable_diffusion import StableDiffusion
 from blendset_trainer.diffusion.families.stable_diffusion_3 import StableDiffusion3
 from blendset_trainer.diffusion.families.stable_diffusion_xl import StableDiffusionXL
-from blendset_trainer.models.weights import loading, model_index
+from blendset_trainer.models.weights import explain_load_errors, find_model_index
 
 __all__ = ["Conditions", "Family", "load_family", "load_scheduler"]
 
@@ -43,12 +43,12 @@ def load_family(model: str, *, dtype: torch.dtype, revision: str = "", full: boo
 
     A VAE that overflows in half precision stays in float32. Raises BlendsetError for a pipeline of no known family.
     """
-    source, index = model_index(model, "model_index.json", revision)
+    source, index = find_model_index(model, "model_index.json", revision)
     parts = read_json(index)
     family = _find_family(parts.get("_class_name"), model)
     absent = [name for name, kind in parts.items() if isinstance(kind, list) and kind[0] is None]
     denoiser = torch.float32 if full else dtype
-    with loading(model, f"a {family.name} pipeline"):
+    with explain_load_errors(model, f"a {family.name} pipeline"):
         pipeline = DiffusionPipeline.from_pretrained(
             source,
             revision=revision or None,
@@ -65,10 +65,10 @@ def load_family(model: str, *, dtype: torch.dtype, revision: str = "", full: boo
 
 def load_scheduler(model: str, revision: str = "") -> tuple[type[Family], Any]:
     """A model's family (the class) and its diffusers scheduler; no weights are loaded. Raises as `load_family`."""
-    source, index = model_index(model, "model_index.json", revision)
+    source, index = find_model_index(model, "find_model_index.json", revision)
     parts = read_json(index)
     family = _find_family(parts.get("_class_name"), model)
-    with loading(model, f"a {family.name} pipeline"):
+    with explain_load_errors(model, f"a {family.name} pipeline"):
         kind = getattr(diffusers, parts["scheduler"][1])
         return family, kind.from_pretrained(source, subfolder="scheduler", revision=revision or None)
 

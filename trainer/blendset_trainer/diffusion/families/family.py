@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from blendset.files import sha256_bytes
 from blendset_trainer.diffusion.noise import FlowAxis, NoiseAxis, Prediction, axis_from_scheduler
-from blendset_trainer.models.weights import revision_of
+from blendset_trainer.models.weights import compute_revision
 
 ATTENTION = "to_q", "to_k", "to_v", "to_out.0"
 """The projections of every attention in diffusers' models."""
@@ -203,4 +203,4 @@ class Family(ABC):
         """The commit of a model from the hub, else a hash over the files of these components."""
         if self.folder.parent.name == "snapshots":
             return self.folder.name
-        return sha256_bytes("".join(revision_of(self.folder / name) for name in components).encode())
+        return sha256_bytes("".join(compute_revision(self.folder / name) for name in components).encode())

@@ -11,9 +11,9 @@ from typing import Any, Protocol
 
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
-from blendset_trainer.models.memory import within_memory
+from blendset_trainer.models.memory import run_within_memory
 from blendset_trainer.stages.folder import StageFolder
-from blendset_trainer.stages.shards import BATCH_VIEWS, ViewItem, ViewShard, cut, read_view
+from blendset_trainer.stages.shards import BATCH_VIEWS, ViewItem, ViewShard, cut_shards, read_view
 from blendset_trainer.stages.stage import Stage, View
 
 DECODERS = 2
@@ -89,12 +89,12 @@ class StageTask:
                     items.append(item)
                     rows.append(row)
         if items:
-            StageFolder.of(self.dataset.root, self.stage).write_shard(self.stage, items, rows)
+            StageFolder.from_stage(self.dataset.root, self.stage).write_shard(self.stage, items, rows)
         return ShardResult(len(shard), unreadable, tuple(notes))
 
     def _compute_rows(self, views: Mapping[ViewItem, View], notes: list[str]) -> list[dict[str, Any] | BlendsetError]:
         """Return each view's row, or a BlendsetError that says why it has none; in halves where memory is too small."""
-        return within_memory(
+        return run_within_memory(
             lambda some: self.stage.compute_rows([view for _, view in some]),
             list(views.items()),
             lambda pair: pair[0].group if self.stage.whole_sets else pair[0].view_id,
@@ -106,7 +106,7 @@ class StageTask:
         """Yield the shard's views in batches; each is decoded while the one before is computed."""
         ahead: deque[list[Future[LoadedView]]] = deque()
         with ThreadPoolExecutor(DECODERS) as decoders:
-            for batch in cut(shard, BATCH_VIEWS, self.stage.whole_sets):
+            for batch in cut_shards(shard, BATCH_VIEWS, self.stage.whole_sets):
                 ahead.append([decoders.submit(self._load_view, item) for item in batch])
                 if len(ahead) > 1:
                     yield [future.result() for future in ahead.popleft()]

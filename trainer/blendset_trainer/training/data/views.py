@@ -18,7 +18,7 @@ from blendset.errors import BlendsetError
 from blendset_trainer.selection.files import read_chosen
 from blendset_trainer.selection.splits import HELD_OUT
 from blendset_trainer.stages.stage import INPUTS
-from blendset_trainer.stages.tables import captions, index_table
+from blendset_trainer.stages.tables import read_captions, read_index
 
 ROWS = pa.schema(
     {"id": pa.string(), "set": pa.string(), "group": pa.string(), "azimuth": pa.float64(), "picture": pa.string(),
@@ -54,7 +54,7 @@ def view_rows(root: Path, kind: str = "", selection: str = "") -> pa.Table:
     Raises BlendsetError where there are none, or where the selection does not fit the dataset.
     """
     dataset = Dataset(root)
-    views = _with_captions(dataset, index_table(dataset, sorted(NEEDED)))
+    views = _with_captions(dataset, read_index(dataset, sorted(NEEDED)))
     views = _chosen(dataset, views, selection) if selection else _all(views)
     rows = views.filter(pc.equal(views["source"], kind)) if kind else views
     if not rows.num_rows:
@@ -66,7 +66,7 @@ def view_rows(root: Path, kind: str = "", selection: str = "") -> pa.Table:
 
 def _with_captions(dataset: Dataset, index: pa.Table) -> pa.Table:
     """The index with a short and a dense caption, null where there is none; one that is foreign to us is dense."""
-    said = captions(dataset, index, FORMS)
+    said = read_captions(dataset, index, FORMS)
     said["dense"] = pc.coalesce(said["dense"], index[CAPTION])
     for form, texts in said.items():
         index = index.append_column(form, texts)

@@ -11,7 +11,7 @@ from blendset.errors import BlendsetError
 from blendset_trainer.stages.stage import View
 
 
-def set_places(views: Sequence[View]) -> list[list[int]]:
+def group_by_view_set(views: Sequence[View]) -> list[list[int]]:
     """The places in `views` of each view set, in the set's own order; a view of no set stands alone."""
     sets: dict[tuple[str, ...], list[int]] = {}
     for place, view in enumerate(views):
@@ -20,7 +20,7 @@ def set_places(views: Sequence[View]) -> list[list[int]]:
     return [sorted(places, key=lambda place: views[place].record.view_index) for places in sets.values()]
 
 
-def misfit(view: View) -> BlendsetError | None:
+def size_mismatch(view: View) -> BlendsetError | None:
     """Why the picture of a view cannot be held against its passes; None where it can, or where there are none."""
     if not view.has_passes or view.rgb.shape[:2] == view.ids.shape:
         return None
@@ -31,13 +31,13 @@ def misfit(view: View) -> BlendsetError | None:
     )
 
 
-def set_geometries(views: Sequence[View]) -> list[dict[int, ViewGeometry]]:
+def build_set_geometries(views: Sequence[View]) -> list[dict[int, ViewGeometry]]:
     """The geometry of each set's views by their places, of those that have passes which fit their picture."""
     return [
         {
             place: ViewGeometry(Camera.from_record(views[place].record.camera), views[place].passes)
             for place in places
-            if views[place].has_passes and misfit(views[place]) is None
+            if views[place].has_passes and size_mismatch(views[place]) is None
         }
-        for places in set_places(views)
+        for places in group_by_view_set(views)
     ]
