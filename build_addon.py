@@ -22,8 +22,8 @@ from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).resolve().parent
 ADDON = ROOT / "blender_addon"
-CARRIED = ROOT / "trainer" / "blendset_trainer" / "addon"
-"""Where the trainer's package carries the zip."""
+TRAINER_FOLDER = ROOT / "trainer" / "blendset_trainer" / "addon"
+"""The trainer's package carries the zip here."""
 BUILD = ROOT / "build"
 BUNDLED = ("attrs", "cattrs", "tomli-w", "typing-extensions")
 """What the core needs and not every Blender has; numpy is Blender's own."""
@@ -36,25 +36,25 @@ VALIDATOR = "scripts/addons_core/bl_pkg/cli/blender_ext.py"
 VALID_TAGS = "scripts/modules/_bpy_internal/extensions/tags.py"
 
 
-def build(folder: Path) -> Path:
+def build_addon(folder: Path) -> Path:
     """Builds blendset-<version>.zip in `folder` and returns its path."""
     BUILD.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=BUILD) as scratch:
-        core = core_wheel(Path(scratch))
+        core = build_core_wheel(Path(scratch))
         version = core.name.split("-")[1]
-        wheels = {f"wheels/{wheel.name}": wheel.read_bytes() for wheel in (core, *bundled_wheels(Path(scratch)))}
-    files = sources() | wheels | guide()
-    files["blender_manifest.toml"] = manifest(version, sorted(wheels)).encode()
+        wheels = {f"wheels/{wheel.name}": wheel.read_bytes() for wheel in (core, *fetch_wheels(Path(scratch)))}
+    files = read_sources() | wheels | build_guide()
+    files["blender_manifest.toml"] = fill_manifest(version, sorted(wheels)).encode()
     files["LICENSE"] = (ROOT / "LICENSES" / "GPL-3.0-or-later.txt").read_bytes()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"blendset-{version}.zip"
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    unfinished.write_bytes(archive(files))
+    unfinished.write_bytes(pack_zip(files))
     os.replace(unfinished, path)
     return path
 
 
-def core_wheel(folder: Path) -> Path:
+def build_core_wheel(folder: Path) -> Path:
     """Builds the wheel of shared/ in `folder`."""
     options = ["--wheel", "--python", sys.executable, "--build-constraints", str(ROOT / "constraints" / "trainer.txt")]
     command = [sys.executable, "-m", "uv", "build", "--quiet", *options, "--out-dir", str(folder), str(ROOT / "shared")]
@@ -62,8 +62,8 @@ def core_wheel(folder: Path) -> Path:
     return next(folder.glob("blendset-*.whl"))
 
 
-def bundled_wheels(scratch: Path) -> list[Path]:
-    """The wheels of BUNDLED at their pinned versions, downloaded once with the user's own index settings."""
+def fetch_wheels(scratch: Path) -> list[Path]:
+    """Paths of the wheels of BUNDLED at their pinned versions, downloaded once with the user's own index settings."""
     words = (ROOT / "constraints" / "blender.txt").read_text().split()
     pins = [word for word in words if word.split("==")[0] in BUNDLED]
     cache = BUILD / "wheels"
@@ -79,7 +79,7 @@ def bundled_wheels(scratch: Path) -> list[Path]:
     return wheels
 
 
-def sources() -> dict[str, bytes]:
+def read_sources() -> dict[str, bytes]:
     """The add-on's own files, by their names in the zip."""
     names = {path: path.relative_to(ADDON) for path in ADDON.rglob("*") if path.is_file()}
     return {
@@ -89,7 +89,7 @@ def sources() -> dict[str, bytes]:
     }
 
 
-def guide() -> dict[str, bytes]:
+def build_guide() -> dict[str, bytes]:
     """The artist's guide as a page, and its pictures."""
     source = ROOT / "docs" / "artist.md"
     body = MarkdownIt().render(source.read_text(encoding="utf-8"))
@@ -100,14 +100,14 @@ def guide() -> dict[str, bytes]:
     }
 
 
-def manifest(version: str, wheels: list[str]) -> str:
-    """The manifest with what only the build knows."""
+def fill_manifest(version: str, wheels: list[str]) -> str:
+    """The manifest's text with what only the build knows."""
     template = (ADDON / "blender_manifest.toml").read_text(encoding="utf-8")
     before, after = template.split(GENERATED)
     return f'{before}version = "{version}"\nwheels = {json.dumps(wheels, indent=2)}\n{after}'
 
 
-def archive(files: Mapping[str, bytes]) -> bytes:
+def pack_zip(files: Mapping[str, bytes]) -> bytes:
     """A zip of these files that depends on nothing else: sorted names, one time, one mode."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as target:
@@ -118,20 +118,25 @@ def archive(files: Mapping[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def validators() -> Iterator[Path]:
+def find_validators() -> Iterator[Path]:
     """The `scripts` parents of the Blenders at hand: environments made by `make`, and the one on PATH."""
-    places = [place for lib in ("lib/python*", "Lib") for place in ROOT.glob(f".venv-blender*/{lib}/site-packages/bpy")]
+    resources = [
+        path for lib in ("lib/python*", "Lib") for path in ROOT.glob(f".venv-blender*/{lib}/site-packages/bpy")
+    ]
     if installed := shutil.which("blender"):
         folder = Path(installed).resolve().parent
-        places += [folder, folder.parent / "Resources", folder.parent / "share" / "blender"]
-    for place in places:
-        yield from (folder for folder in sorted(place.glob("*.*")) if (folder / VALIDATOR).exists())
+        resources += [folder, folder.parent / "Resources", folder.parent / "share" / "blender"]
+    for folder in resources:
+        yield from (scripts for scripts in sorted(folder.glob("*.*")) if (scripts / VALIDATOR).exists())
 
 
-def validate(path: Path) -> list[str]:
-    """Runs the validator of each Blender at hand over the zip; returns their versions, and stops at a complaint."""
+def validate_addon(path: Path) -> list[str]:
+    """Runs the validator of each Blender at hand over the zip and returns their versions.
+
+    Raises SystemExit at a complaint.
+    """
     versions = set()
-    for blender in validators():
+    for blender in find_validators():
         command = [str(blender / VALIDATOR), "validate", "--valid-tags", str(blender / VALID_TAGS), str(path)]
         done = subprocess.run([sys.executable, *command], capture_output=True, text=True)
         if done.returncode != 0:
@@ -142,10 +147,10 @@ def validate(path: Path) -> list[str]:
 
 def main() -> None:
     """Builds the zip where the trainer carries it, without zips of other versions beside it."""
-    path = build(CARRIED)
-    for other in set(CARRIED.glob("blendset-*.zip")) - {path}:
+    path = build_addon(TRAINER_FOLDER)
+    for other in set(TRAINER_FOLDER.glob("blendset-*.zip")) - {path}:
         other.unlink()
-    versions = validate(path)
+    versions = validate_addon(path)
     verdict = f"validated by Blender {', '.join(versions)}" if versions else "not validated: no Blender at hand"
     print(f"{path.relative_to(ROOT)}  {path.stat().st_size / 1024:.0f} KiB  {verdict}")
 

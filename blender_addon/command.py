@@ -40,7 +40,7 @@ def unregister() -> None:
 
 def main(argv: Sequence[str]) -> int:
     """Run one command; returns the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
-    parser = _parser()
+    parser = _build_parser()
     try:
         arguments = parser.parse_args(list(argv))
     except SystemExit as stop:
@@ -56,7 +56,7 @@ def main(argv: Sequence[str]) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
+def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="blender -b SCENE.blend --command blendset", allow_abbrev=False)
     parser.add_argument("--debug", action="store_true", help="show where an error comes from")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         "--mix-settings", action="store_true", help="add to a dataset that was rendered with other settings"
     )
     add_arguments(render)
-    render.set_defaults(run=_render)
+    render.set_defaults(run=_render_open_file)
     for name, does in (("work", work), ("check", check)):
         served = commands.add_parser(name, help="for the supervisor")
         served.add_argument("--job", type=Path)
@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _render(arguments: argparse.Namespace) -> int:
+def _render_open_file(arguments: argparse.Namespace) -> int:
     config = config_from_arguments(arguments)
     if not bpy.data.filepath:
         raise BlendsetError(
@@ -83,7 +83,7 @@ def _render(arguments: argparse.Namespace) -> int:
         )
     source = Path(bpy.data.filepath)
     dataset = Dataset.for_run(arguments.out, config, [source], arguments.mix_settings)
-    with SceneRun(source, dataset, config, _narrator()) as run:
+    with SceneRun(source, dataset, config, _make_printer()) as run:
         plan = run.plan(previews=True)
         run.render(plan, [view.view_id for view in plan.views])
     dataset.rebuild_index()
@@ -92,11 +92,11 @@ def _render(arguments: argparse.Namespace) -> int:
     return 0 if plan.views else 1
 
 
-def _narrator() -> Callable[..., None]:
-    """Events as plain lines, progress at most every five seconds."""
+def _make_printer() -> Callable[..., None]:
+    """A function that prints events as plain lines, progress at most every five seconds."""
     last = 0.0
 
-    def tell(event: str, **fields: Any) -> None:
+    def print_event(event: str, **fields: Any) -> None:
         nonlocal last
         if event == "progress":
             if time.monotonic() - last < 5:
@@ -111,4 +111,4 @@ def _narrator() -> Callable[..., None]:
             for note in fields["notes"]:
                 print(f"blendset: {note}", flush=True)
 
-    return tell
+    return print_event

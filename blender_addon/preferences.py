@@ -19,7 +19,7 @@ class BLENDSET_AP_preferences(bpy.types.AddonPreferences):
     device: bpy.props.EnumProperty(
         name="Device",
         description="What renders, where a scene's own setting is 'auto'",
-        items=[(each, each, "") for each in DEVICES],
+        items=[(device, device, "") for device in DEVICES],
     )
     workers: bpy.props.IntProperty(
         name="Children", description="Blenders that render at once, where a scene asks for one", default=1, min=1

@@ -37,7 +37,7 @@ def _write_subjects(context: bpy.types.Context, plan: WindowPlan) -> None:
         for units in plan.result.subject_units
         if units[0][0].candidate.subject
     }
-    out = {each.object.name_full for each in get_settings(context.scene).left_out if each.object}
+    out = {pointer.object.name_full for pointer in get_settings(context.scene).left_out if pointer.object}
     for subject in sorted(
         plan.result.search.subjects, key=lambda subject: (-views[subject.id], -cameras.get(subject.id, 0))
     ):

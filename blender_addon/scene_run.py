@@ -23,7 +23,7 @@ from .render.session import RenderSession
 from .render.views import render_view
 from .scene.frame import at_frame
 from .scene.records import build_scene_record, name_scene
-from .scene.snapshot import rendered_layer
+from .scene.snapshot import find_rendered_layer
 
 
 class SceneRun:
@@ -38,7 +38,7 @@ class SceneRun:
         self._exit = ExitStack()
         scene = _find_scene(config.scene)
         self._exit.enter_context(at_frame(scene, config.frame))
-        layer = rendered_layer(scene)
+        layer = find_rendered_layer(scene)
         digest = digest or sha256_file(source)
         self.scene_id = name_scene(source.stem, scene, digest)
         started = time.perf_counter()
@@ -47,7 +47,7 @@ class SceneRun:
         self.session = RenderSession(scene, layer, self.reading.opened, config.render)
         self._exit.callback(self.session.close)
         self.planner = ScenePlanner(self.reading, self.scene_id, dataset, config, self.session, emit, timings)
-        structural = self.reading.found.structural
+        structural = self.reading.search.structural
         record = build_scene_record(source, digest, self.scene_id, scene, self.reading.opened, structural)
         write_json(dataset.scene_path(self.scene_id), record)
         snapshot = self.reading.opened.snapshot

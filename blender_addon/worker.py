@@ -146,7 +146,7 @@ def check(arguments: argparse.Namespace) -> int:
     """Render one small frame on every device and tell how it went."""
     events = EventWriter(arguments.events)
     bpy.ops.wm.read_factory_settings(use_empty=False)
-    for device in devices.available():
+    for device in devices.list_devices():
         started = time.perf_counter()
         error = _try_device(device)
         events.emit("device", type=device.kind, name=device.name, seconds=time.perf_counter() - started, error=error)
@@ -160,7 +160,7 @@ def _try_device(device: devices.Device) -> str | None:
     scene.render.resolution_x = scene.render.resolution_y = 64
     scene.cycles.samples, scene.cycles.use_denoising = 4, False
     try:
-        scene.cycles.device = devices.use([device])
+        scene.cycles.device = devices.enable_devices([device])
         bpy.ops.render.render()
     except (RuntimeError, BlendsetError) as error:
         return " ".join(str(error).split())

@@ -40,7 +40,7 @@ def compute_lit_share(previewer: Previewer, shots: Sequence[Shot]) -> float:
 
 def has_light(scene: bpy.types.Scene, opened: OpenScene) -> bool:
     """Whether anything in the scene could light it at all."""
-    lamps = any(each.type == "LIGHT" and not each.hide_render for each in scene.objects)
+    lamps = any(thing.type == "LIGHT" and not thing.hide_render for thing in scene.objects)
     return lamps or opened.emits or _world_shines(scene.world)
 
 

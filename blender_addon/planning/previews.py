@@ -53,7 +53,7 @@ class Previewer:
 
     def __init__(self, session: RenderSession, opened: OpenScene, scene: str, config: Config) -> None:
         self._session, self._geometry, self._scene, self._config = session, opened.geometry, scene, config
-        self._magenta = [each.id for each in opened.snapshot.objects if each.lacks_texture]
+        self._magenta = [thing.id for thing in opened.snapshot.objects if thing.lacks_texture]
         self._exposures = stops(config.render.exposure_ev)
         self._known: dict[str, Preview] = {}
         self._pixel_bytes: list[float] = []

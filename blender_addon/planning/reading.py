@@ -24,13 +24,13 @@ class SceneReading:
     cameras by name."""
 
     opened: OpenScene
-    found: Found
+    search: Found
     cameras: tuple[tuple[str, Camera], ...]
 
     @property
     def subjects(self) -> dict[str, Subject]:
         """The subjects by their ids."""
-        return {subject.id: subject for subject in self.found.subjects}
+        return {subject.id: subject for subject in self.search.subjects}
 
     @property
     def notes(self) -> list[str]:
@@ -49,4 +49,4 @@ def read_scene(scene: bpy.types.Scene, layer: str, config: Config) -> SceneReadi
 def plan_steps(reading: SceneReading, config: Config) -> Iterator[Step | PlanningResult]:
     """Yield progress often enough for a window to stay alive, and what planning found out last."""
     snapshot, geometry = reading.opened.snapshot, reading.opened.geometry
-    yield from core_plan_steps(snapshot, geometry, reading.found, config, reading.cameras)
+    yield from core_plan_steps(snapshot, geometry, reading.search, config, reading.cameras)

@@ -103,7 +103,7 @@ class ScenePlanner:
         if not previews:
             return [self._to_planned_view(view, None) for view in choose_views(result, self.config)], 0
         previewer = self.start_previewer()
-        self._light(previewer, choose_best_shots(self.scene_id, result, self.config.seed))
+        self._apply_lighting(previewer, choose_best_shots(self.scene_id, result, self.config.seed))
         chosen = select_by_preview(
             previewer,
             result,
@@ -146,7 +146,7 @@ class ScenePlanner:
         if not self.dataset.run_path(plan.run).exists():  # a window has written the plan, but not what a run finds out
             self._write_run(plan, rendered)
             write_plan(self.dataset.plan_path(plan.run), plan)
-        self._emit_planned(plan, {}, {"found": len(self.reading.found.subjects)}, rendered)
+        self._emit_planned(plan, {}, {"found": len(self.reading.search.subjects)}, rendered)
         return plan
 
     def _preview_plan(self, plan: CameraPlan) -> tuple[CameraPlan, int]:
@@ -154,7 +154,7 @@ class ScenePlanner:
         previewer = self.start_previewer()
         subjects = self.reading.subjects
         shots = [(view.view_id, view.camera, subjects.get(view.subject)) for view in plan.views]
-        self._light(
+        self._apply_lighting(
             previewer, list({view.subject: shot for view, shot in zip(plan.views, shots, strict=True)}.values())
         )
         previews = share_exposure_by_set(plan.views, [previewer.preview(*shot) for shot in shots])
@@ -178,7 +178,7 @@ class ScenePlanner:
         """Start the session, and preview through it."""
         return Previewer(self.session.start(), self.reading.opened, self.scene_id, self.config)
 
-    def _light(self, previewer: Previewer, shots: Sequence[Shot]) -> None:
+    def _apply_lighting(self, previewer: Previewer, shots: Sequence[Shot]) -> None:
         """Add light as the configuration says, and as these shots need it."""
         kind = choose_lighting(self.session.scene, self.reading.opened, self.config.render.lighting, previewer, shots)
         if kind != "scene":

@@ -19,7 +19,7 @@ from blendset.placement.planner import PlanningResult, Step
 from blendset.placement.subjects import Subject
 
 from ..scene.frame import at_frame
-from ..scene.snapshot import OpenScene, rendered_layer
+from ..scene.snapshot import OpenScene, find_rendered_layer
 from .choice import choose_views, name_run, renders_all
 from .reading import plan_steps, read_scene
 
@@ -43,7 +43,7 @@ class WindowPlan:
 
     def __post_init__(self) -> None:
         self.numbers = {id(verdict): number for number, verdict in enumerate(self.result.verdicts)}
-        self.objects = {each.instance_of or each.name for each in self.opened.snapshot.objects}
+        self.objects = {thing.instance_of or thing.name for thing in self.opened.snapshot.objects}
         self.choose_views()
 
     def choose_views(self) -> None:
@@ -99,12 +99,12 @@ class WindowPlan:
     def list_object_names(self, subject: Subject) -> list[str]:
         """The objects that make a subject, by name; instances stand for the object that scatters them."""
         objects = [self.opened.snapshot.objects[number - 1] for number in sorted(subject.objects)]
-        return list(dict.fromkeys(each.instance_of or each.name for each in objects))
+        return list(dict.fromkeys(thing.instance_of or thing.name for thing in objects))
 
     def find_objects(self, subject: Subject) -> list[bpy.types.Object]:
         """The objects that make a subject and are still there under their names."""
         names = set(self.list_object_names(subject))
-        return [each for each in bpy.data.objects if each.name_full in names]
+        return [thing for thing in bpy.data.objects if thing.name_full in names]
 
     def find_largest_object(self, subject: Subject) -> str:
         """The name of the object that a subject goes by: a table's top rather than one of its legs."""
@@ -121,6 +121,6 @@ def plan_window(scene: bpy.types.Scene, config: Config) -> Iterator[Step | Windo
     name = scene.name
     yield Step("reading the scene", 0, 1)
     with at_frame(scene, config.frame):
-        reading = read_scene(scene, rendered_layer(scene), config)
+        reading = read_scene(scene, find_rendered_layer(scene), config)
     for step in plan_steps(reading, config):
         yield step if isinstance(step, Step) else WindowPlan(name, config, reading.opened, step)

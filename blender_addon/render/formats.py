@@ -34,7 +34,7 @@ def saving_as(scene: bpy.types.Scene, settings: dict[str, Any]) -> Iterator[None
     """Set the scene's image format until the context ends. In order both ways: what a format allows depends on what
     was set before it."""
     image = scene.render.image_settings
-    before = {name: getattr(image, name) for name in {**PNG, **EXR} if _has(name)}
+    before = {name: getattr(image, name) for name in {**PNG, **EXR} if _is_available(name)}
     try:
         _apply(image, settings)
         yield
@@ -44,10 +44,10 @@ def saving_as(scene: bpy.types.Scene, settings: dict[str, Any]) -> Iterator[None
 
 def _apply(image: bpy.types.ImageFormatSettings, values: dict[str, Any]) -> None:
     for name, value in values.items():
-        if _has(name) and getattr(image, name) != value:
+        if _is_available(name) and getattr(image, name) != value:
             setattr(image, name, value)
 
 
-def _has(name: str) -> bool:
+def _is_available(name: str) -> bool:
     """Whether this Blender's image formats have that attribute."""
     return name not in IMAGE_FORMAT_SINCE or is_at_least(IMAGE_FORMAT_SINCE[name])

@@ -16,7 +16,7 @@ from blendset.cameras import Camera
 
 from ..scene.snapshot import OpenScene
 
-FEW = 64
+BOX_TEST_LIMIT = 64
 """Up to so many candidates the boxes are tried first."""
 
 
@@ -50,7 +50,7 @@ def _find_nearest_object(opened: OpenScene, candidates: list[int], points: NDArr
     """The id of what each point (N, 3) lies on, among `candidates` (all objects when there are none)."""
     snapshot = opened.snapshot
     chosen = np.zeros(len(points), dtype=np.int64)
-    if 0 < len(candidates) <= FEW:
+    if 0 < len(candidates) <= BOX_TEST_LIMIT:
         boxes = snapshot.bounds[[number - 1 for number in candidates]]
         slack = 1e-4 * np.linalg.norm(boxes[:, 1] - boxes[:, 0], axis=1, keepdims=True) + 1e-6 * np.abs(boxes).max()
         inside = ((points[:, None] >= boxes[:, 0] - slack) & (points[:, None] <= boxes[:, 1] + slack)).all(axis=2)

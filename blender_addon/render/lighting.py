@@ -20,28 +20,28 @@ from ..scene.snapshot import OpenScene
 
 def add_light(scene: bpy.types.Scene, opened: OpenScene, kind: str, overrides: Overrides) -> None:
     """Add "sky", "interior" or "studio" light until the overrides end; the scene's own light stays."""
-    builders = {"sky": _sky, "interior": _interior, "studio": _studio}
+    builders = {"sky": _add_sky, "interior": _add_interior, "studio": _add_studio}
     builders[kind](scene, opened, overrides)
 
 
-def _sky(scene: bpy.types.Scene, opened: OpenScene, overrides: Overrides) -> None:
-    _world(scene, (0.62, 0.75, 1.0), 0.8, overrides)
-    sun = _lamp(scene, "SUN", overrides)
+def _add_sky(scene: bpy.types.Scene, opened: OpenScene, overrides: Overrides) -> None:
+    _replace_world(scene, (0.62, 0.75, 1.0), 0.8, overrides)
+    sun = _add_lamp(scene, "SUN", overrides)
     sun.data.energy, sun.data.angle = 3.0, 0.1
     sun.rotation_euler = (0.75, 0.15, 0.6)
 
 
-def _studio(scene: bpy.types.Scene, opened: OpenScene, overrides: Overrides) -> None:
+def _add_studio(scene: bpy.types.Scene, opened: OpenScene, overrides: Overrides) -> None:
     """Key, fill and rim around the whole scene before a grey world."""
-    _world(scene, (1.0, 1.0, 1.0), 0.35, overrides)
+    _replace_world(scene, (1.0, 1.0, 1.0), 0.35, overrides)
     low, high = opened.snapshot.extent
     centre, reach = (low + high) / 2, opened.snapshot.diagonal
     for turn, height, strength in ((-0.8, 0.7, 1.0), (1.0, 0.4, 0.4), (2.8, 0.8, 0.6)):
-        place = centre + reach * np.array([np.sin(turn), -np.cos(turn), height])
-        _area(scene, place, centre, reach * 0.7, strength * 25 * reach**2, overrides)
+        position = centre + reach * np.array([np.sin(turn), -np.cos(turn), height])
+        _add_area_lamp(scene, position, centre, reach * 0.7, strength * 25 * reach**2, overrides)
 
 
-def _interior(scene: bpy.types.Scene, opened: OpenScene, overrides: Overrides) -> None:
+def _add_interior(scene: bpy.types.Scene, opened: OpenScene, overrides: Overrides) -> None:
     """Panels under the ceiling, some two room heights apart, where there is free space below them.
 
     Small and few: light from everywhere is light without shadows, and flat pictures fail their preview.
@@ -54,11 +54,13 @@ def _interior(scene: bpy.types.Scene, opened: OpenScene, overrides: Overrides) -
             middle = low + np.array([x, y, 0.6]) * (high - low)
             reach, _ = opened.geometry.cast(middle[None], np.array([[0.0, 0.0, 1.0]]))
             rise = 0.9 * min(float(reach[0]), 0.4 * height)
-            place = middle + np.array([0, 0, rise])
-            _area(scene, place, place - np.array([0, 0, 1]), 0.15 * height, 4 * height**2, overrides)
+            position = middle + np.array([0, 0, rise])
+            _add_area_lamp(scene, position, position - np.array([0, 0, 1]), 0.15 * height, 4 * height**2, overrides)
 
 
-def _world(scene: bpy.types.Scene, colour: tuple[float, float, float], strength: float, overrides: Overrides) -> None:
+def _replace_world(
+    scene: bpy.types.Scene, colour: tuple[float, float, float], strength: float, overrides: Overrides
+) -> None:
     world = bpy.data.worlds.new("Blendset light")
     overrides.on_exit(bpy.data.worlds.remove, world)
     enable_nodes(world)
@@ -68,7 +70,7 @@ def _world(scene: bpy.types.Scene, colour: tuple[float, float, float], strength:
     overrides.set(scene, "world", world)
 
 
-def _lamp(scene: bpy.types.Scene, kind: Literal["SUN", "AREA"], overrides: Overrides) -> bpy.types.Object:
+def _add_lamp(scene: bpy.types.Scene, kind: Literal["SUN", "AREA"], overrides: Overrides) -> bpy.types.Object:
     data = bpy.data.lights.new("Blendset light", kind)
     overrides.on_exit(bpy.data.lights.remove, data)
     lamp = bpy.data.objects.new("Blendset light", data)
@@ -78,10 +80,10 @@ def _lamp(scene: bpy.types.Scene, kind: Literal["SUN", "AREA"], overrides: Overr
     return lamp
 
 
-def _area(
-    scene: bpy.types.Scene, place: np.ndarray, target: np.ndarray, size: float, energy: float, overrides: Overrides
+def _add_area_lamp(
+    scene: bpy.types.Scene, position: np.ndarray, target: np.ndarray, size: float, energy: float, overrides: Overrides
 ) -> None:
-    lamp = _lamp(scene, "AREA", overrides)
+    lamp = _add_lamp(scene, "AREA", overrides)
     lamp.data.size, lamp.data.energy = size, energy
-    lamp.location = place
-    lamp.rotation_euler = Vector(target - place).to_track_quat("-Z", "Y").to_euler()
+    lamp.location = position
+    lamp.rotation_euler = Vector(target - position).to_track_quat("-Z", "Y").to_euler()

@@ -32,7 +32,7 @@ from ..scene.snapshot import OpenScene
 from .formats import EXR, PNG, saving_as
 from .instances import find_object_ids
 from .lighting import add_light
-from .view_transform import read_image, tabulate
+from .view_transform import read_image, tabulate_view_transform
 
 CLIP_NEAR, CLIP_FAR = 1e-4, 50.0
 """Clipping distances as shares of the scene's diagonal."""
@@ -79,7 +79,7 @@ class RenderSession:
             self._override_render_settings()
             self._override_passes()
             self._override_cycles()
-            self.transform: ViewTransform = tabulate(self.scene, self._folder)
+            self.transform: ViewTransform = tabulate_view_transform(self.scene, self._folder)
         except BaseException:
             self.close()
             raise
@@ -132,8 +132,8 @@ class RenderSession:
 
     def _override_cycles(self) -> None:
         cycles, override = self.scene.cycles, self._overrides.set
-        chosen = devices.choose(self._settings.device, devices.available())
-        override(cycles, "device", devices.use(chosen))
+        chosen = devices.choose_devices(self._settings.device, devices.list_devices())
+        override(cycles, "device", devices.enable_devices(chosen))
         self.device = f"{chosen[0].kind}: {', '.join(device.name for device in chosen)}"
         self._overrides.keep(cycles, "samples", "seed", "use_denoising")
         override(cycles, "use_animated_seed", False)
@@ -191,22 +191,22 @@ class RenderSession:
         self._camera.matrix_world = Matrix(camera.world_from_camera.tolist())
 
     def _sort_passes(self, camera: Camera, planes: dict[str, np.ndarray]) -> Pixels:
-        def plane(ending: str) -> np.ndarray:
+        def get_plane(ending: str) -> np.ndarray:
             return next(values for name, values in planes.items() if name.endswith(ending))
 
-        def vector(name: str, axes: str) -> np.ndarray:
-            return np.stack([plane(f".{name}.{axis}") for axis in axes], axis=-1).astype(np.float32)
+        def get_vector(name: str, axes: str) -> np.ndarray:
+            return np.stack([get_plane(f".{name}.{axis}") for axis in axes], axis=-1).astype(np.float32)
 
-        depth = plane(".Depth.Z").astype(np.float32)
-        slots = np.rint(plane(f".{OBJECT_INDEX_PASS}.X")).astype(np.int32)
-        nothing = depth >= 1e9
-        ids = find_object_ids(self._opened, camera, slots, np.where(nothing, 0, depth), ~nothing)
-        normal = vector("Normal", "XYZ")  # averaged over a pixel's samples: shorter than 1 at edges
+        depth = get_plane(".Depth.Z").astype(np.float32)
+        slots = np.rint(get_plane(f".{OBJECT_INDEX_PASS}.X")).astype(np.int32)
+        background = depth >= 1e9
+        ids = find_object_ids(self._opened, camera, slots, np.where(background, 0, depth), ~background)
+        normal = get_vector("Normal", "XYZ")  # averaged over a pixel's samples: shorter than 1 at edges
         length = np.linalg.norm(normal, axis=-1, keepdims=True)
         return Pixels(
-            colour=vector("Combined", "RGB"),
-            depth=np.where(nothing, np.float32(np.inf), depth),
-            normal=np.where(nothing[..., None], np.float32(0), normal / np.maximum(length, np.float32(1e-6))),
+            colour=get_vector("Combined", "RGB"),
+            depth=np.where(background, np.float32(np.inf), depth),
+            normal=np.where(background[..., None], np.float32(0), normal / np.maximum(length, np.float32(1e-6))),
             ids=ids,
         )
 

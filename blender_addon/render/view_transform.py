@@ -19,8 +19,8 @@ LOW, HIGH = -11.0, 5.0
 kink."""
 
 
-def tabulate(scene: bpy.types.Scene, folder: Path) -> ViewTransform:
-    """Send a lattice of linear colours through Blender's display path; `scene`'s exposure is part of the table."""
+def tabulate_view_transform(scene: bpy.types.Scene, folder: Path) -> ViewTransform:
+    """A table of what Blender's display path makes of linear colours; the scene's exposure is part of it."""
     shift = scene.view_settings.exposure
     stops = 2.0 ** (np.linspace(LOW, HIGH, STEPS) - shift)
     colours = np.stack(np.meshgrid(stops, stops, stops, indexing="ij"), axis=-1).reshape(-1, 3)

@@ -14,9 +14,9 @@ from blendset.cameras import SENSOR_MM, Camera, pose
 def read_cameras(scene: bpy.types.Scene) -> tuple[tuple[str, Camera], ...]:
     """Name and camera of every perspective camera of a scene, in the scene's image shape."""
     found = []
-    for each in sorted(scene.objects, key=lambda each: each.name_full):
-        if each.type == "CAMERA" and each.data.type == "PERSP":
-            found.append((each.name, _read_camera(scene, each)))
+    for thing in sorted(scene.objects, key=lambda thing: thing.name_full):
+        if thing.type == "CAMERA" and thing.data.type == "PERSP":
+            found.append((thing.name, _read_camera(scene, thing)))
     return tuple(found)
 
 

@@ -23,12 +23,12 @@ class Device:
     id: str = ""
 
 
-def choose(wanted: str, devices: Sequence[Device]) -> tuple[Device, ...]:
+def choose_devices(setting: str, devices: Sequence[Device]) -> tuple[Device, ...]:
     """The devices to render on: all of one kind. "auto" takes the best kind there is; a kind that is not there is an
     error, never the CPU."""
     kinds = {device.kind for device in devices}
     best = next((kind for kind in PREFERENCE if kind in kinds), "CPU")
-    kind = best if wanted == "auto" else wanted.upper()
+    kind = best if setting == "auto" else setting.upper()
     chosen = tuple(device for device in devices if device.kind == kind)
     if kind == "CPU":
         return chosen or (Device("CPU", "CPU"),)
@@ -41,31 +41,31 @@ def choose(wanted: str, devices: Sequence[Device]) -> tuple[Device, ...]:
     return chosen
 
 
-def available() -> list[Device]:
+def list_devices() -> list[Device]:
     """Every device that this Blender's Cycles sees."""
-    preferences = _cycles_preferences()
+    preferences = _get_cycles_preferences()
     found = {}
     for kind in PREFERENCE:
-        for device in _devices_of(preferences, kind):
+        for device in _list_devices_of_kind(preferences, kind):
             if device.type == kind:
                 found[device.id] = Device(kind, device.name, device.id)
     return [*found.values(), Device("CPU", "CPU")]
 
 
-def use(chosen: Sequence[Device]) -> str:
+def enable_devices(chosen: Sequence[Device]) -> str:
     """Switch Cycles to these devices; returns what a scene's `cycles.device` must be."""
     kind = chosen[0].kind
     if kind == "CPU":
         return "CPU"
-    preferences = _cycles_preferences()
+    preferences = _get_cycles_preferences()
     preferences.compute_device_type = kind
-    wanted = {device.id for device in chosen}
-    for device in _devices_of(preferences, kind):
-        device.use = device.id in wanted
+    ids = {device.id for device in chosen}
+    for device in _list_devices_of_kind(preferences, kind):
+        device.use = device.id in ids
     return "GPU"
 
 
-def _cycles_preferences() -> Any:
+def _get_cycles_preferences() -> Any:
     addon: Any = bpy.context.preferences.addons.get("cycles")
     if addon is None:
         raise DeviceError(
@@ -74,7 +74,7 @@ def _cycles_preferences() -> Any:
     return addon.preferences
 
 
-def _devices_of(preferences: Any, kind: str) -> list[Any]:
+def _list_devices_of_kind(preferences: Any, kind: str) -> list[Any]:
     """Devices of one compute type; a type that this build does not know has none."""
     try:
         return list(preferences.get_devices_for_type(kind) or [])

@@ -30,23 +30,24 @@ class Surface:
 
     @property
     def visible(self) -> bool:
+        """Whether the index pass shows it, and so a camera."""
         return self.alpha >= INDEX_PASS_ALPHA
 
 
-def describe(material: bpy.types.Material | None) -> Surface:
+def read_surface(material: bpy.types.Material | None) -> Surface:
     """Read a material's node tree from its output backwards; texture-driven values count as unknown."""
     if material is None:
         return Surface()
-    shader = _surface_shader(material)
+    shader = _find_surface_shader(material)
     if shader is None:
-        return Surface(material.name, albedo=_grey(material.diffuse_color))
+        return Surface(material.name, albedo=_compute_grey(material.diffuse_color))
     return Surface(
         name=material.name,
-        albedo=_albedo(shader),
-        alpha=_alpha(shader),
-        emits=_emits(shader),
-        textured=_textured(shader),
-        missing_images=tuple(sorted({image.name for image in _images(shader) if is_missing(image)})),
+        albedo=_estimate_albedo(shader),
+        alpha=_estimate_alpha(shader),
+        emits=_is_emissive(shader),
+        textured=_is_textured(shader),
+        missing_images=tuple(sorted({image.name for image in _iterate_images(shader) if is_missing(image)})),
     )
 
 
@@ -64,14 +65,14 @@ def is_missing(image: bpy.types.Image) -> bool:
     return not path.is_file()
 
 
-def _surface_shader(material: bpy.types.Material) -> bpy.types.Node | None:
+def _find_surface_shader(material: bpy.types.Material) -> bpy.types.Node | None:
     if not material.node_tree:
         return None
     output = material.node_tree.get_output_node("CYCLES") or material.node_tree.get_output_node("ALL")
-    return _source(output.inputs["Surface"]) if output else None
+    return _find_source(output.inputs["Surface"]) if output else None
 
 
-def _source(socket: bpy.types.NodeSocket) -> bpy.types.Node | None:
+def _find_source(socket: bpy.types.NodeSocket) -> bpy.types.Node | None:
     """The node behind a socket, through reroutes."""
     node = socket.links[0].from_node if socket.is_linked and socket.links else None
     while node is not None and node.type == "REROUTE":
@@ -79,26 +80,26 @@ def _source(socket: bpy.types.NodeSocket) -> bpy.types.Node | None:
     return node
 
 
-def _input(node: bpy.types.Node, name: str) -> Any:
+def _get_input(node: bpy.types.Node, name: str) -> Any:
     """The input of that name; None where the node has none."""
     return node.inputs.get(name)
 
 
-def _inner(group: bpy.types.Node) -> bpy.types.Node | None:
+def _find_group_shader(group: bpy.types.Node) -> bpy.types.Node | None:
     """The shader that a node group gives out."""
     tree = getattr(group, "node_tree", None)
     output = next((node for node in tree.nodes if node.type == "GROUP_OUTPUT"), None) if tree else None
-    socket = next((each for each in output.inputs if each.type == "SHADER"), None) if output else None
-    return _source(socket) if socket else None
+    socket = next((entry for entry in output.inputs if entry.type == "SHADER"), None) if output else None
+    return _find_source(socket) if socket else None
 
 
-def _mixed(node: bpy.types.Node) -> tuple[float, list[bpy.types.Node | None]]:
+def _read_mix(node: bpy.types.Node) -> tuple[float, list[bpy.types.Node | None]]:
     """Factor and the two shaders of a mix node; a driven factor counts as one half."""
     factor = 0.5 if node.inputs[0].is_linked else float(node.inputs[0].default_value)
-    return factor, [_source(node.inputs[1]), _source(node.inputs[2])]
+    return factor, [_find_source(node.inputs[1]), _find_source(node.inputs[2])]
 
 
-def _alpha(node: bpy.types.Node | None) -> float:
+def _estimate_alpha(node: bpy.types.Node | None) -> float:
     if node is None:
         return 1.0
     if node.type == "BSDF_TRANSPARENT":
@@ -106,75 +107,75 @@ def _alpha(node: bpy.types.Node | None) -> float:
     if node.type == "BSDF_PRINCIPLED" and not node.inputs["Alpha"].is_linked:
         return float(node.inputs["Alpha"].default_value)
     if node.type == "MIX_SHADER":
-        factor, (first, second) = _mixed(node)
+        factor, (first, second) = _read_mix(node)
         if node.inputs[0].is_linked:
-            return max(_alpha(first), _alpha(second))  # the index pass decides
-        return (1 - factor) * _alpha(first) + factor * _alpha(second)
+            return max(_estimate_alpha(first), _estimate_alpha(second))  # the index pass decides
+        return (1 - factor) * _estimate_alpha(first) + factor * _estimate_alpha(second)
     if node.type == "ADD_SHADER":
-        return max(_alpha(_source(node.inputs[0])), _alpha(_source(node.inputs[1])))
-    return _alpha(_inner(node)) if node.type == "GROUP" else 1.0
+        return max(_estimate_alpha(_find_source(node.inputs[0])), _estimate_alpha(_find_source(node.inputs[1])))
+    return _estimate_alpha(_find_group_shader(node)) if node.type == "GROUP" else 1.0
 
 
-def _emits(node: bpy.types.Node | None) -> bool:
+def _is_emissive(node: bpy.types.Node | None) -> bool:
     if node is None:
         return False
     if node.type == "EMISSION":
         return node.inputs["Strength"].is_linked or node.inputs["Strength"].default_value > 0
     if node.type == "BSDF_PRINCIPLED":
-        strength = _input(node, "Emission Strength")
-        colour = _input(node, "Emission Color")
-        lit = colour is not None and (colour.is_linked or _grey(colour.default_value) > 0)
+        strength = _get_input(node, "Emission Strength")
+        colour = _get_input(node, "Emission Color")
+        lit = colour is not None and (colour.is_linked or _compute_grey(colour.default_value) > 0)
         return bool(strength is not None and lit and (strength.is_linked or strength.default_value > 0))
     if node.type == "MIX_SHADER":
-        return any(_emits(each) for each in _mixed(node)[1])
+        return any(_is_emissive(shader) for shader in _read_mix(node)[1])
     if node.type == "ADD_SHADER":
-        return any(_emits(_source(each)) for each in node.inputs)
-    return _emits(_inner(node)) if node.type == "GROUP" else False
+        return any(_is_emissive(_find_source(socket)) for socket in node.inputs)
+    return _is_emissive(_find_group_shader(node)) if node.type == "GROUP" else False
 
 
-def _albedo(node: bpy.types.Node | None) -> float:
+def _estimate_albedo(node: bpy.types.Node | None) -> float:
     if node is None:
         return UNKNOWN_ALBEDO
     if node.type == "MIX_SHADER":
-        factor, (first, second) = _mixed(node)
-        return (1 - factor) * _albedo(first) + factor * _albedo(second)
+        factor, (first, second) = _read_mix(node)
+        return (1 - factor) * _estimate_albedo(first) + factor * _estimate_albedo(second)
     if node.type == "GROUP":
-        return _albedo(_inner(node))
-    socket = _input(node, "Base Color") or _input(node, "Color")
+        return _estimate_albedo(_find_group_shader(node))
+    socket = _get_input(node, "Base Color") or _get_input(node, "Color")
     if socket is None or socket.is_linked:
         return UNKNOWN_ALBEDO
-    return _grey(socket.default_value)
+    return _compute_grey(socket.default_value)
 
 
-def _textured(node: bpy.types.Node | None) -> bool:
+def _is_textured(node: bpy.types.Node | None) -> bool:
     """Whether something other than one value decides a shader's colour."""
     if node is None:
         return False
     if node.type in {"MIX_SHADER", "ADD_SHADER"}:
-        return any(_textured(_source(socket)) for socket in node.inputs if socket.type == "SHADER")
+        return any(_is_textured(_find_source(socket)) for socket in node.inputs if socket.type == "SHADER")
     if node.type == "GROUP":
         return True
-    socket = _input(node, "Base Color") or _input(node, "Color")
+    socket = _get_input(node, "Base Color") or _get_input(node, "Color")
     return socket is not None and socket.is_linked
 
 
-def _grey(colour: bpy.types.bpy_prop_array) -> float:
+def _compute_grey(colour: bpy.types.bpy_prop_array) -> float:
     """Luma of a linear colour, display-encoded, which is how contrast is seen."""
     linear = max(0.2126 * colour[0] + 0.7152 * colour[1] + 0.0722 * colour[2], 0.0)
     return float(min(linear, 1.0) ** (1 / 2.2))
 
 
-def _images(node: bpy.types.Node, seen: set[str] | None = None) -> Iterator[bpy.types.Image]:
+def _iterate_images(node: bpy.types.Node, visited: set[str] | None = None) -> Iterator[bpy.types.Image]:
     """Images that feed a shader, through links and groups."""
-    seen = set() if seen is None else seen
-    if (key := f"{node.id_data.name_full}/{node.name}") in seen or node.mute:
+    visited = set() if visited is None else visited
+    if (key := f"{node.id_data.name_full}/{node.name}") in visited or node.mute:
         return
-    seen.add(key)
+    visited.add(key)
     if getattr(node, "image", None) is not None:
         yield node.image
     if node.type == "GROUP" and node.node_tree:
         for inner in node.node_tree.nodes:
-            yield from _images(inner, seen)
+            yield from _iterate_images(inner, visited)
     for socket in node.inputs:
-        if (behind := _source(socket)) is not None:
-            yield from _images(behind, seen)
+        if (behind := _find_source(socket)) is not None:
+            yield from _iterate_images(behind, visited)

@@ -28,17 +28,17 @@ def build_scene_record(
     snapshot = opened.snapshot
     objects = tuple(
         SceneObjectRecord(
-            id=each.id,
-            name=each.name,
-            label=get_label(each),
-            collection=each.collection,
-            materials=each.materials,
+            id=thing.id,
+            name=thing.name,
+            label=get_label(thing),
+            collection=thing.collection,
+            materials=thing.materials,
             bounds_min=tuple(box[0].tolist()),
             bounds_max=tuple(box[1].tolist()),
-            structural=each.id in structural,
-            instance_of=each.instance_of,
+            structural=thing.id in structural,
+            instance_of=thing.instance_of,
         )
-        for each, box in zip(snapshot.objects, np.nan_to_num(snapshot.bounds), strict=True)
+        for thing, box in zip(snapshot.objects, np.nan_to_num(snapshot.bounds), strict=True)
     )
     return SceneRecord(
         scene=name,

@@ -18,38 +18,38 @@ Result = TypeVar("Result")
 
 
 class BlendsetSnapshotEngine(bpy.types.RenderEngine):
-    """Renders nothing; runs `question` on the render depsgraph."""
+    """Renders nothing; calls `function` with the render depsgraph."""
 
     bl_idname = "BLENDSET_SNAPSHOT"
     bl_label = "Blendset snapshot"
     bl_use_preview = False
-    question: Callable[[bpy.types.Depsgraph], object] | None = None
-    answer: list[object] = []
-    error: list[Exception] = []
+    function: Callable[[bpy.types.Depsgraph], object] | None = None
+    results: list[object] = []
+    errors: list[Exception] = []
 
     def render(self, depsgraph: bpy.types.Depsgraph) -> None:
         kind = type(self)
-        if kind.question is None:
+        if kind.function is None:
             return
         try:
-            kind.answer.append(kind.question(depsgraph))
+            kind.results.append(kind.function(depsgraph))
         except Exception as error:  # noqa: BLE001 - Blender would print it and go on
-            kind.error.append(error)
+            kind.errors.append(error)
 
 
-def ask_render_depsgraph(
-    scene: bpy.types.Scene, layer: str, question: Callable[[bpy.types.Depsgraph], Result]
+def call_with_render_depsgraph(
+    scene: bpy.types.Scene, layer: str, function: Callable[[bpy.types.Depsgraph], Result]
 ) -> Result:
-    """Run `question` on the render depsgraph of a view layer and return what it returns; it must keep no reference
+    """Call `function` with the render depsgraph of a view layer and return what it returns; it must keep no reference
     into Blender's data."""
     kind = BlendsetSnapshotEngine
-    kind.answer, kind.error, kind.question = [], [], staticmethod(question)
+    kind.results, kind.errors, kind.function = [], [], staticmethod(function)
     render = scene.render
-    shown: Any = bpy.data.images.get("Render Result")
+    last_render: Any = bpy.data.images.get("Render Result")
     try:
         with Overrides() as overrides:
-            if shown is not None:  # the picture that the user rendered last stays in its slot
-                overrides.set(shown.render_slots, "active_index", len(shown.render_slots) - 1)
+            if last_render is not None:  # the picture that the user rendered last stays in its slot
+                overrides.set(last_render.render_slots, "active_index", len(last_render.render_slots) - 1)
             overrides.set(render, "engine", kind.bl_idname)
             for name in ("use_compositing", "use_sequencer", "use_border", "use_multiview", "use_freestyle"):
                 overrides.set(render, name, False)
@@ -60,13 +60,13 @@ def ask_render_depsgraph(
             overrides.add_camera(scene)
             bpy.ops.render.render(scene=scene.name, layer=layer)
     finally:
-        kind.question = None
-    if kind.error:
-        raise kind.error[0]
-    if not kind.answer:
+        kind.function = None
+    if kind.errors:
+        raise kind.errors[0]
+    if not kind.results:
         raise RuntimeError("Blender evaluated no view layer for rendering")
-    answer: Any = kind.answer[0]
-    return answer  # type: ignore[no-any-return]
+    result: Any = kind.results[0]
+    return result  # type: ignore[no-any-return]
 
 
 CLASSES = (BlendsetSnapshotEngine,)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From the render depsgraph to the core's Snapshot: every object and instance, its triangles in world space, its
-place in the file.
+"""From the render depsgraph to the core's Snapshot: every object and instance, its triangles in world space, where it
+is in the file.
 
 Instances become objects of their own; ids follow names, not Blender's order, so that they are the same in every
 version.
@@ -20,11 +20,11 @@ from blendset.placement.scene import SceneObject, Snapshot
 
 from ..compat import GREASE_PENCIL_TYPES
 from .geometry import JoinedGeometry
-from .materials import Surface, describe
-from .render_depsgraph import ask_render_depsgraph
+from .materials import Surface, is_missing, read_surface
+from .render_depsgraph import call_with_render_depsgraph
 
-MESH_LIKE = {"MESH", "CURVE", "SURFACE", "FONT", "META"}
-DRAWN = MESH_LIKE | {"CURVES", "POINTCLOUD", "VOLUME"} | GREASE_PENCIL_TYPES
+MESH_LIKE_TYPES = {"MESH", "CURVE", "SURFACE", "FONT", "META"}
+RENDERED_TYPES = MESH_LIKE_TYPES | {"CURVES", "POINTCLOUD", "VOLUME"} | GREASE_PENCIL_TYPES
 TRIANGLE_LIMIT = 8_000_000
 """Above this many triangles in all, heavily instanced meshes are thinned for the rays; what is rendered stays whole."""
 MAX_PASS_INDEX = 32_767
@@ -32,8 +32,11 @@ MAX_PASS_INDEX = 32_767
 
 @dataclass(frozen=True, eq=False)
 class OpenScene:
-    """A snapshot and rays at it, with what ties it to Blender: which index-pass value each object renders with, and
-    what was noticed."""
+    """A snapshot and its geometry for rays, with what ties it to Blender.
+
+    `slots` (N + 1,) holds the index-pass value that each object renders with, by its id; `slot_of` the same by the full
+    name of the Blender object. `missing_files` and `notes` are for a person; `emits` says whether any surface shines.
+    """
 
     snapshot: Snapshot
     geometry: JoinedGeometry
@@ -55,7 +58,7 @@ class _Mesh:
 
 @dataclass(eq=False)
 class _Item:
-    """One object or instance as met in the depsgraph."""
+    """One object or instance of the depsgraph."""
 
     key: tuple[str, ...]
     original: str
@@ -79,23 +82,23 @@ class _Gathering:
     meshes: dict[tuple[str, int], _Mesh] = field(default_factory=dict)
     surfaces: dict[str, Surface] = field(default_factory=dict)
     collections: dict[str, bpy.types.Collection] = field(default_factory=dict)
-    aside: frozenset[str] = frozenset()
+    excluded: frozenset[str] = frozenset()
 
 
-def rendered_layer(scene: bpy.types.Scene) -> str:
+def find_rendered_layer(scene: bpy.types.Scene) -> str:
     """The first view layer that is switched on for rendering."""
     return next((layer.name for layer in scene.view_layers if layer.use), scene.view_layers[0].name)
 
 
 def open_scene(scene: bpy.types.Scene, layer: str) -> OpenScene:
     """Take the snapshot of one view layer as it renders now."""
-    aside = _never_subjects(scene, scene.view_layers[layer])
-    items = ask_render_depsgraph(scene, layer, lambda depsgraph: _gather(depsgraph, scene, aside))
+    excluded = _find_excluded_names(scene, scene.view_layers[layer])
+    items = call_with_render_depsgraph(scene, layer, lambda depsgraph: _gather_items(depsgraph, scene, excluded))
     items.sort(key=lambda item: item.key)
-    notes = _thin(items)
+    notes = _thin_meshes(items)
     originals = sorted({item.original for item in items})
     slot_of = {name: 1 + number % MAX_PASS_INDEX for number, name in enumerate(originals)}
-    snapshot = _joined(items, scene.unit_settings.scale_length)
+    snapshot = _join_items(items, scene.unit_settings.scale_length)
     if missing := sorted({image for item in items for surface in item.surfaces for image in surface.missing_images}):
         notes.append(f"textures missing: {', '.join(missing)}")
     return OpenScene(
@@ -103,112 +106,109 @@ def open_scene(scene: bpy.types.Scene, layer: str) -> OpenScene:
         geometry=JoinedGeometry(snapshot),
         slots=np.array([0] + [slot_of[item.original] for item in items], dtype=np.int32),
         slot_of=slot_of,
-        missing_files=tuple(missing_files()),
+        missing_files=tuple(list_missing_files()),
         notes=tuple(notes),
         emits=any(surface.emits for item in items for surface in item.surfaces),
     )
 
 
-def missing_files() -> list[str]:
+def list_missing_files() -> list[str]:
     """Paths of images and libraries that the file refers to and that are not there."""
-    from .materials import is_missing
-
     images = [image.filepath or image.name for image in bpy.data.images if image.users and is_missing(image)]
     libraries = [library.filepath for library in bpy.data.libraries if library.is_missing]
-    lost = [f"{each.name} (linked)" for each in bpy.data.objects if each.is_missing]
+    lost = [f"{thing.name} (linked)" for thing in bpy.data.objects if thing.is_missing]
     return sorted({*images, *libraries, *lost})
 
 
 # ---- gathering, inside the render call -------------------------------------------------------------------------------
 
 
-def _never_subjects(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> frozenset[str]:
+def _find_excluded_names(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> frozenset[str]:
     """Objects that may stand in a picture but are never what it is about: holdouts and the cutters of boolean
     modifiers."""
-    names = {each.name_full for each in scene.objects if each.is_holdout or each.holdout_get(view_layer=layer)}
-    for each in scene.objects:
-        for modifier in each.modifiers:
+    names = {thing.name_full for thing in scene.objects if thing.is_holdout or thing.holdout_get(view_layer=layer)}
+    for thing in scene.objects:
+        for modifier in thing.modifiers:
             cutter = modifier.object if modifier.type == "BOOLEAN" else None
             if cutter is not None and cutter.display_type in {"WIRE", "BOUNDS"}:
                 names.add(cutter.name_full)
     return frozenset(names)
 
 
-def _gather(depsgraph: bpy.types.Depsgraph, scene: bpy.types.Scene, aside: frozenset[str]) -> list[_Item]:
-    gathering = _Gathering(collections=_collection_of(scene), aside=aside)
+def _gather_items(depsgraph: bpy.types.Depsgraph, scene: bpy.types.Scene, excluded: frozenset[str]) -> list[_Item]:
+    gathering = _Gathering(collections=_map_collections(scene), excluded=excluded)
     for instance in depsgraph.object_instances:
-        shown = instance.object
-        if shown.type in DRAWN and instance.show_self and shown.visible_camera:
-            item = _item(gathering, instance)
+        evaluated = instance.object
+        if evaluated.type in RENDERED_TYPES and instance.show_self and evaluated.visible_camera:
+            item = _build_item(gathering, instance)
             if item is not None:
                 gathering.items.append(item)
-    return _without_doubles(gathering.items)
+    return _drop_doubles(gathering.items)
 
 
-def _without_doubles(items: list[_Item]) -> list[_Item]:
+def _drop_doubles(items: list[_Item]) -> list[_Item]:
     """Blender lists a curve, text or metaball twice, as itself and as the mesh that it makes: the mesh is what
     renders."""
     meshes = {(item.original, item.matrix.tobytes()) for item in items if item.kind == "MESH"}
     return [item for item in items if item.kind == "MESH" or (item.original, item.matrix.tobytes()) not in meshes]
 
 
-def _collection_of(scene: bpy.types.Scene) -> dict[str, bpy.types.Collection]:
+def _map_collections(scene: bpy.types.Scene) -> dict[str, bpy.types.Collection]:
     """The innermost collection of every object of the scene that is in one, by the object's full name."""
     inner = scene.collection.children_recursive
     return {member.name_full: collection for collection in inner for member in collection.objects}
 
 
-def _item(gathering: _Gathering, instance: bpy.types.DepsgraphObjectInstance) -> _Item | None:
-    shown = instance.object
-    original = shown.original
+def _build_item(gathering: _Gathering, instance: bpy.types.DepsgraphObjectInstance) -> _Item | None:
+    evaluated = instance.object
+    original = evaluated.original
     matrix = np.array(instance.matrix_world, dtype=np.float64)
     if not np.isfinite(matrix).all():
         return None
     parent = instance.parent.original if instance.is_instance and instance.parent else None
     collection = gathering.collections.get((parent or original).name_full)
-    mesh = _mesh(gathering, shown) if shown.type in MESH_LIKE else None
-    surfaces = [_surface(gathering, slot.material) for slot in shown.material_slots] or [Surface()]
-    corners = np.array(shown.bound_box) @ matrix[:3, :3].T + matrix[:3, 3]
+    mesh = _get_mesh(gathering, evaluated) if evaluated.type in MESH_LIKE_TYPES else None
+    surfaces = [_get_surface(gathering, slot.material) for slot in evaluated.material_slots] or [Surface()]
+    corners = np.array(evaluated.bound_box) @ matrix[:3, :3].T + matrix[:3, 3]
     identity = ".".join(str(number) for number in instance.persistent_id if number not in (0, 2**31 - 1, -(2**31)))
     return _Item(
         key=(original.name_full, parent.name_full if parent else "", identity.rjust(24, "0")),
         original=original.name_full,
-        label=_given_label(_holders(original, parent, collection)),
+        label=_find_label(_list_label_holders(original, parent, collection)),
         collection=collection.name if collection else "",
-        unit=_unit(original, parent, identity),
+        unit=_name_unit(original, parent, identity),
         instance_of=parent.name_full if parent else "",
-        kind=shown.type,
+        kind=evaluated.type,
         matrix=matrix,
         mesh=mesh,
         surfaces=surfaces,
-        photographable=_photographable(gathering, shown, surfaces),
+        photographable=_is_photographable(gathering, evaluated, surfaces),
         box=np.stack([corners.min(axis=0), corners.max(axis=0)]),
     )
 
 
-def _photographable(gathering: _Gathering, shown: bpy.types.Object, surfaces: list[Surface]) -> bool:
+def _is_photographable(gathering: _Gathering, evaluated: bpy.types.Object, surfaces: list[Surface]) -> bool:
     """Whether an object may be a subject; a thing that only shines is a lamp's light, not a lamp."""
-    if shown.is_holdout or shown.is_shadow_catcher or shown.original.name_full in gathering.aside:
+    if evaluated.is_holdout or evaluated.is_shadow_catcher or evaluated.original.name_full in gathering.excluded:
         return False
     return not all(surface.emits for surface in surfaces)
 
 
-def _given_label(holders: list[bpy.types.ID]) -> str:
-    """The label that a person gave: as our custom property, else by marking something as an asset."""
+def _find_label(holders: list[bpy.types.ID]) -> str:
+    """The label that a person set: our custom property, else the name of something marked as an asset."""
     for holder in holders:
-        if isinstance(given := holder.get("blendset_label"), str) and given.strip():
-            return given.strip()
+        if isinstance(label := holder.get("blendset_label"), str) and label.strip():
+            return label.strip()
     for holder in holders:
         if holder.asset_data is not None:
             return label_from_name(holder.name) or holder.name
     return ""
 
 
-def _holders(
+def _list_label_holders(
     original: bpy.types.Object, parent: bpy.types.Object | None, collection: bpy.types.Collection | None
 ) -> list[bpy.types.ID]:
-    """What may carry a label for an object, the most telling first: instancer, the object and what is above it,
-    collection."""
+    """What may carry a label for an object, the first counts: instancer, the object and its parents, collection."""
     holders: list[bpy.types.ID] = []
     if parent is not None:
         holders += [parent, *([parent.instance_collection] if parent.instance_collection else [])]
@@ -219,7 +219,7 @@ def _holders(
     return [*holders, *([collection] if collection else [])]
 
 
-def _unit(original: bpy.types.Object, parent: bpy.types.Object | None, identity: str) -> str:
+def _name_unit(original: bpy.types.Object, parent: bpy.types.Object | None, identity: str) -> str:
     """The asset that an object belongs to: its collection instance, its own instance, or the root that it is
     parented to."""
     if parent is not None:
@@ -230,28 +230,28 @@ def _unit(original: bpy.types.Object, parent: bpy.types.Object | None, identity:
     return root.name_full
 
 
-def _surface(gathering: _Gathering, material: bpy.types.Material | None) -> Surface:
+def _get_surface(gathering: _Gathering, material: bpy.types.Material | None) -> Surface:
     name = material.name_full if material else ""
     if name not in gathering.surfaces:
-        gathering.surfaces[name] = describe(material.original if material else None)
+        gathering.surfaces[name] = read_surface(material.original if material else None)
     return gathering.surfaces[name]
 
 
-def _mesh(gathering: _Gathering, shown: bpy.types.Object) -> _Mesh | None:
+def _get_mesh(gathering: _Gathering, evaluated: bpy.types.Object) -> _Mesh | None:
     """Triangles of an evaluated object, read once per evaluated mesh."""
-    own = shown.type == "MESH" and shown.mode != "EDIT"  # under edit its mesh is elsewhere until it is asked for
-    key = (shown.original.name_full, shown.data.as_pointer() if own and shown.data else 0)
+    direct = evaluated.type == "MESH" and evaluated.mode != "EDIT"  # a mesh under edit is elsewhere until asked for
+    key = (evaluated.original.name_full, evaluated.data.as_pointer() if direct and evaluated.data else 0)
     if key not in gathering.meshes:
-        mesh: Any = shown.data if own else shown.to_mesh()
+        mesh: Any = evaluated.data if direct else evaluated.to_mesh()
         if mesh is None:
             return None
-        gathering.meshes[key] = _read(mesh)
-        if not own:
-            shown.to_mesh_clear()
+        gathering.meshes[key] = _copy_mesh(mesh)
+        if not direct:
+            evaluated.to_mesh_clear()
     return gathering.meshes[key]
 
 
-def _read(mesh: bpy.types.Mesh) -> _Mesh:
+def _copy_mesh(mesh: bpy.types.Mesh) -> _Mesh:
     mesh.calc_loop_triangles()
     count = len(mesh.loop_triangles)
     vertices = np.empty(len(mesh.vertices) * 3, dtype=np.float32)
@@ -266,7 +266,7 @@ def _read(mesh: bpy.types.Mesh) -> _Mesh:
 # ---- joining ---------------------------------------------------------------------------------------------------------
 
 
-def _thin(items: list[_Item]) -> list[str]:
+def _thin_meshes(items: list[_Item]) -> list[str]:
     """Keep the joined geometry within memory; returns a note when it had to."""
     total = sum(len(item.mesh.triangles) for item in items if item.mesh)
     if total <= TRIANGLE_LIMIT:
@@ -275,39 +275,40 @@ def _thin(items: list[_Item]) -> list[str]:
     thinned: dict[int, _Mesh] = {}
     for item in items:
         if item.mesh and len(item.mesh.triangles) > 64:
-            item.mesh = thinned.setdefault(id(item.mesh), clustered(item.mesh, share))
+            item.mesh = thinned.setdefault(id(item.mesh), cluster_vertices(item.mesh, share))
     return [f"{total:,} triangles are more than rays can hold; screening uses a coarser shape of them"]
 
 
-def clustered(mesh: _Mesh, share: float) -> _Mesh:
-    """About `share` of the triangles, by merging vertices within the cells of a grid (Rossignac and Borrel 1993)."""
+def cluster_vertices(mesh: _Mesh, share: float) -> _Mesh:
+    """A mesh of about `share` of the triangles: vertices within a cell of a grid are merged (Rossignac and Borrel
+    1993)."""
     low = mesh.vertices.min(axis=0)
     size = np.maximum(mesh.vertices.max(axis=0) - low, 1e-9)
     cells = max(2.0, (len(mesh.triangles) * share / 2) ** 0.5)
     grid = np.floor((mesh.vertices - low) / (size.max() / cells)).astype(np.int64)
     _, first, cluster = np.unique(grid @ [1, 2**20, 2**40], return_index=True, return_inverse=True)
     merged = cluster.reshape(-1)[mesh.triangles]
-    kept = (merged[:, 0] != merged[:, 1]) & (merged[:, 1] != merged[:, 2]) & (merged[:, 0] != merged[:, 2])
-    _, unique = np.unique(np.sort(merged[kept], axis=1), axis=0, return_index=True)
-    return _Mesh(mesh.vertices[first], merged[kept][unique].astype(np.int32), mesh.slots[kept][unique])
+    valid = (merged[:, 0] != merged[:, 1]) & (merged[:, 1] != merged[:, 2]) & (merged[:, 0] != merged[:, 2])
+    _, unique = np.unique(np.sort(merged[valid], axis=1), axis=0, return_index=True)
+    return _Mesh(mesh.vertices[first], merged[valid][unique].astype(np.int32), mesh.slots[valid][unique])
 
 
-def _joined(items: list[_Item], metres_per_unit: float) -> Snapshot:
+def _join_items(items: list[_Item], metres_per_unit: float) -> Snapshot:
     vertices: list[NDArray[np.float64]] = []
     triangles: list[NDArray[np.int32]] = []
     albedo: list[NDArray[np.float32]] = []
     objects: list[SceneObject] = []
     corner = start = 0
     for number, item in enumerate(items, 1):
-        kept = _visible(item)
-        if item.mesh is not None and kept is not None:
+        visible = _find_visible_triangles(item)
+        if item.mesh is not None and visible is not None:
             vertices.append(item.mesh.vertices @ item.matrix[:3, :3].T + item.matrix[:3, 3])
-            triangles.append(_outward(item, item.mesh.triangles[kept]) + corner)
+            triangles.append(_turn_outward(item, item.mesh.triangles[visible]) + corner)
             greys = np.array([surface.albedo for surface in item.surfaces], dtype=np.float32)
-            albedo.append(greys[np.clip(item.mesh.slots[kept], 0, len(greys) - 1)])
+            albedo.append(greys[np.clip(item.mesh.slots[visible], 0, len(greys) - 1)])
             corner += len(item.mesh.vertices)
-        count = len(triangles[-1]) if item.mesh is not None and kept is not None else 0
-        objects.append(_object(number, item, (start, start + count)))
+        count = len(triangles[-1]) if item.mesh is not None and visible is not None else 0
+        objects.append(_build_object(number, item, (start, start + count)))
         start += count
     return Snapshot(
         tuple(objects),
@@ -318,20 +319,20 @@ def _joined(items: list[_Item], metres_per_unit: float) -> Snapshot:
     )
 
 
-def _visible(item: _Item) -> NDArray[np.bool_] | None:
-    """Which triangles have a surface that the camera can see."""
+def _find_visible_triangles(item: _Item) -> NDArray[np.bool_] | None:
+    """Which triangles (T,) have a surface that a camera can see; None where there is no mesh."""
     if item.mesh is None:
         return None
     visible = np.array([surface.visible for surface in item.surfaces])
     return np.asarray(visible[np.clip(item.mesh.slots, 0, len(visible) - 1)])
 
 
-def _outward(item: _Item, triangles: NDArray[np.int32]) -> NDArray[np.int32]:
-    """A mirrored object would turn its faces inside out."""
+def _turn_outward(item: _Item, triangles: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Turn the triangles of a mirrored object, whose faces would be inside out."""
     return triangles[:, ::-1] if np.linalg.det(item.matrix[:3, :3]) < 0 else triangles
 
 
-def _object(number: int, item: _Item, triangles: tuple[int, int]) -> SceneObject:
+def _build_object(number: int, item: _Item, triangles: tuple[int, int]) -> SceneObject:
     low, high = (tuple(float(value) for value in corner) for corner in item.box)
     return SceneObject(
         id=number,

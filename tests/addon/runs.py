@@ -26,20 +26,20 @@ SMALL = Config(
 )
 
 
-def installed(module: str) -> Any:
+def import_addon(module: str) -> Any:
     """A module of the add-on, as Blender has installed it."""
     return import_module(f"bl_ext.user_default.blendset.{module}")
 
 
-def varied(config: Config, section: str, **changes: Any) -> Config:
+def with_options(config: Config, section: str, **changes: Any) -> Config:
     """The configuration with other options in one section."""
     nested: dict[str, Any] = {section: dataclasses.replace(getattr(config, section), **changes)}
     return dataclasses.replace(config, **nested)
 
 
-def picture(path: Path) -> np.ndarray:
+def read_picture(path: Path) -> np.ndarray:
     """The values 0..255 of a picture file, (H, W, 3)."""
-    return np.asarray(np.rint(255 * installed("render.view_transform").read_image(path)))
+    return np.asarray(np.rint(255 * import_addon("render.view_transform").read_image(path)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Outcome:
     subjects: dict[str, Any]
     notes: tuple[str, ...]
 
-    def names(self, subject: str) -> set[str]:
+    def list_names(self, subject: str) -> set[str]:
         """Names of the objects and of the instancers that make up a subject."""
         members = [self.scene.objects[number - 1] for number in self.subjects[subject].objects]
         return {name for each in members for name in (each.name, each.instance_of) if name}
@@ -61,34 +61,36 @@ class Outcome:
     @property
     def photographable(self) -> set[str]:
         """Names of everything that is a subject or a part of one."""
-        return {name for subject in self.subjects for name in self.names(subject)}
+        return {name for subject in self.subjects for name in self.list_names(subject)}
 
-    def ids_of(self, name: str) -> list[int]:
+    def find_ids(self, name: str) -> list[int]:
         """Ids in passes.exr of an object and its instances, or of everything that an instancer shows."""
         return [each.id for each in self.scene.objects if name in (each.name, each.instance_of)]
 
-    def passes(self, view: ViewRecord) -> Passes:
+    def read_passes(self, view: ViewRecord) -> Passes:
         """The passes of a view."""
         return self.dataset.passes(view)
 
-    def picture(self, view: ViewRecord) -> np.ndarray:
+    def read_picture(self, view: ViewRecord) -> np.ndarray:
         """The picture of a view, (H, W, 3) in 0..255."""
-        return picture(self.dataset.rgb_path(view))
+        return read_picture(self.dataset.rgb_path(view))
 
 
 @contextmanager
-def opened(path: Path, root: Path, config: Config = SMALL) -> Iterator[tuple[Any, list[tuple[str, dict[str, Any]]]]]:
+def open_run(path: Path, root: Path, config: Config = SMALL) -> Iterator[tuple[Any, list[tuple[str, dict[str, Any]]]]]:
     """A SceneRun of a file that was opened as a worker opens it, and the list that its events go to."""
-    installed("worker").open_file(path)
+    import_addon("worker").open_file(path)
     events: list[tuple[str, dict[str, Any]]] = []
     dataset = Dataset.for_run(root, config, [path])
-    with installed("scene_run").SceneRun(path, dataset, config, lambda event, **of: events.append((event, of))) as run:
+    with import_addon("scene_run").SceneRun(
+        path, dataset, config, lambda event, **of: events.append((event, of))
+    ) as run:
         yield run, events
 
 
-def rendered(path: Path, root: Path, config: Config = SMALL) -> Outcome:
+def render_dataset(path: Path, root: Path, config: Config = SMALL) -> Outcome:
     """Plan, preview and render one file into a dataset, and index it."""
-    with opened(path, root, config) as (run, events):
+    with open_run(path, root, config) as (run, events):
         plan = run.plan(previews=True)
         run.render(plan, [view.view_id for view in plan.views])
     run.dataset.rebuild_index()
@@ -97,12 +99,12 @@ def rendered(path: Path, root: Path, config: Config = SMALL) -> Outcome:
         plan=plan,
         scene=run.dataset.scene(run.scene_id),
         views=tuple(view for view in run.dataset.views() if view.run == plan.run),
-        subjects={each.id: each for each in run.reading.found.subjects},
+        subjects={each.id: each for each in run.reading.search.subjects},
         notes=tuple(note for event, of in events if event == "planned" for note in of["notes"]),
     )
 
 
-def settings_of(scene: bpy.types.Scene) -> dict[str, Any]:
+def read_scene_state(scene: bpy.types.Scene) -> dict[str, Any]:
     """Everything that a run could have left changed in a file, by name."""
     owners: dict[str, Any] = {
         "scene": scene,
@@ -114,7 +116,7 @@ def settings_of(scene: bpy.types.Scene) -> dict[str, Any]:
     }
     for layer in scene.view_layers:
         owners |= {f"layer {layer.name}": layer, f"cycles of layer {layer.name}": layer.cycles}
-    found = {f"{owner}.{name}": value for owner, of in owners.items() for name, value in _values(of)}
+    found = {f"{owner}.{name}": value for owner, of in owners.items() for name, value in _iterate_values(of)}
     for each in bpy.data.objects:
         found[f"object {each.name}"] = (each.pass_index, each.hide_render, [tuple(row) for row in each.matrix_world])
     for kind in ("objects", "cameras", "lights", "worlds", "images", "meshes", "collections", "materials", "scenes"):
@@ -122,7 +124,7 @@ def settings_of(scene: bpy.types.Scene) -> dict[str, Any]:
     return found
 
 
-def _values(owner: Any) -> Iterator[tuple[str, Any]]:
+def _iterate_values(owner: Any) -> Iterator[tuple[str, Any]]:
     """The plain values and the references of a Blender struct."""
     for each in owner.bl_rna.properties:
         value = getattr(owner, each.identifier, None)
@@ -149,7 +151,7 @@ COMPUTED = (
 MANY = 40
 
 
-def everything_in(path: Path) -> dict[str, str]:
+def describe_file(path: Path) -> dict[str, str]:
     """All that a saved file holds, property by property of every datablock but the window's own (of long lists, the
     beginning)."""
     bpy.ops.wm.open_mainfile(filepath=str(path))
@@ -174,17 +176,17 @@ def _describe(owner: Any, name: str, found: dict[str, str]) -> None:
         path = f"{name}.{each.identifier}"
         if each.type == "COLLECTION":
             found[f"{path}.length"] = str(len(value))
-            for place, member in enumerate(value[:MANY]):
-                _member(member, f"{path}[{place}]", found)
+            for index, member in enumerate(value[:MANY]):
+                _describe_member(member, f"{path}[{index}]", found)
         elif each.type == "POINTER":
-            _member(value, path, found)
+            _describe_member(value, path, found)
         else:
             found[path] = repr(
                 tuple(value) if getattr(each, "is_array", False) else value
             )  # never into Blender's memory
 
 
-def _member(value: Any, path: str, found: dict[str, str]) -> None:
+def _describe_member(value: Any, path: str, found: dict[str, str]) -> None:
     if isinstance(value, bpy.types.ID) and not value.is_embedded_data:
         found[path] = value.name_full
     elif isinstance(value, bpy.types.bpy_struct) and path.count(".") < 7:

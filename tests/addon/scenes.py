@@ -34,51 +34,51 @@ STAGE: dict[str, tuple[Point, str, Point]] = {
 
 def tidy(path: Path) -> Facts:
     """Three things on a floor with a sun and a camera: the scene that nothing is wrong with."""
-    return _saved(path, _stage())
+    return _save(path, _build_stage())
 
 
 def no_camera(path: Path) -> Facts:
-    return _saved(path, _stage(camera=False))
+    return _save(path, _build_stage(camera=False))
 
 
 def no_light(path: Path) -> Facts:
     """Neither a lamp nor a world, so that every picture would be black."""
-    return _saved(path, _stage(light=False))
+    return _save(path, _build_stage(light=False))
 
 
 def no_mesh(path: Path) -> Facts:
     """A camera, a sun and an empty, and nothing to look at."""
-    _empty_file()
-    _camera()
-    _sun()
-    _linked(bpy.data.objects.new("Empty", None))
-    return _saved(path, {"subjects": {}})
+    _open_empty_file()
+    _add_camera()
+    _add_sun()
+    _link(bpy.data.objects.new("Empty", None))
+    return _save(path, {"subjects": {}})
 
 
 def missing_library(path: Path) -> Facts:
     """A box linked from a library that is no longer there, beside the stage."""
     library = path.with_name("library that went away.blend")
-    _empty_file()
-    _thing("Linked Box", "box", (0.0, -2.0, 0.5), (0.5, 0.5, 0.5))
-    _saved(library, {})
-    facts = _stage()
+    _open_empty_file()
+    _add_thing("Linked Box", "box", (0.0, -2.0, 0.5), (0.5, 0.5, 0.5))
+    _save(library, {})
+    facts = _build_stage()
     bpy.ops.wm.link(filename="Linked Box", directory=str(library / "Object") + os.sep, instance_collections=False)
-    _saved(path, facts)
+    _save(path, facts)
     library.unlink()
     return facts | {"missing_files": [library.name], "missing_objects": ["Linked Box"]}
 
 
 def missing_textures(path: Path) -> Facts:
     """The red box's image is missing; the ball's is packed in the file and the cone's is generated."""
-    facts = _stage()
+    facts = _build_stage()
     lost = bpy.data.images.new("Lost", 8, 8)
     packed = bpy.data.images.new("Packed", 8, 8)
     packed.pixels[0] = 1.0  # an untouched image has nothing to pack
     packed.pack()
     lost.source, lost.filepath = "FILE", str(path.parent / "textures" / "not there.png")
     for name, image in (("Red Box", lost), ("Green Ball", packed), ("Blue Cone", bpy.data.images.new("Made", 8, 8))):
-        _textured(bpy.data.objects[name], image)
-    return _saved(path, facts | {"missing_files": ["not there.png"], "subjects_without_their_image": ["Red Box"]})
+        _add_texture(bpy.data.objects[name], image)
+    return _save(path, facts | {"missing_files": ["not there.png"], "subjects_without_their_image": ["Red Box"]})
 
 
 # What is in the file but not, or not fully, in the picture.
@@ -86,29 +86,29 @@ def missing_textures(path: Path) -> Facts:
 
 def hidden_things(path: Path) -> Facts:
     """Every way to hide an object. Cycles renders what only the viewport hides, so such things are subjects."""
-    facts = _stage()
+    facts = _build_stage()
     near = {"Not Rendered": -3.0, "No Camera Ray": -1.0, "Monitor Off": 1.0, "Eye Shut": 3.0}
-    things = {name: _thing(name, "box", (x, -2.0, 0.5), (0.5, 0.5, 0.5)) for name, x in near.items()}
+    things = {name: _add_thing(name, "box", (x, -2.0, 0.5), (0.5, 0.5, 0.5)) for name, x in near.items()}
     things["Not Rendered"].hide_render = True
     things["No Camera Ray"].visible_camera = False
     things["Monitor Off"].hide_viewport = True
     things["Eye Shut"].hide_set(True)
     for name, x in {"Excluded": -3.0, "Switched Off": -1.0}.items():
-        _thing(name, "box", (x, -4.0, 0.5), (0.5, 0.5, 0.5), _collection(f"{name} Collection"))
+        _add_thing(name, "box", (x, -4.0, 0.5), (0.5, 0.5, 0.5), _add_collection(f"{name} Collection"))
     bpy.context.view_layer.layer_collection.children["Excluded Collection"].exclude = True
     bpy.data.collections["Switched Off Collection"].hide_render = True
     facts["subjects"] |= {name: (near[name], -2.0, 0.5) for name in ("Monitor Off", "Eye Shut")}
-    return _saved(path, facts | {"not_subjects": ["Not Rendered", "No Camera Ray", "Excluded", "Switched Off"]})
+    return _save(path, facts | {"not_subjects": ["Not Rendered", "No Camera Ray", "Excluded", "Switched Off"]})
 
 
 def holdouts(path: Path) -> Facts:
     """A holdout object, a holdout collection and a shadow catcher: they cut holes or shade, and are no subjects."""
-    facts = _stage()
-    _thing("Holdout", "box", (-2.0, -2.0, 0.5), (0.5, 0.5, 0.5)).is_holdout = True
-    _thing("Shadow Catcher", "box", (0.0, -2.0, 0.5), (0.5, 0.5, 0.5)).is_shadow_catcher = True
-    _thing("In Holdout Collection", "box", (2.0, -2.0, 0.5), (0.5, 0.5, 0.5), _collection("Holdouts"))
+    facts = _build_stage()
+    _add_thing("Holdout", "box", (-2.0, -2.0, 0.5), (0.5, 0.5, 0.5)).is_holdout = True
+    _add_thing("Shadow Catcher", "box", (0.0, -2.0, 0.5), (0.5, 0.5, 0.5)).is_shadow_catcher = True
+    _add_thing("In Holdout Collection", "box", (2.0, -2.0, 0.5), (0.5, 0.5, 0.5), _add_collection("Holdouts"))
     bpy.context.view_layer.layer_collection.children["Holdouts"].holdout = True
-    return _saved(path, facts | {"not_subjects": ["Holdout", "Shadow Catcher", "In Holdout Collection"]})
+    return _save(path, facts | {"not_subjects": ["Holdout", "Shadow Catcher", "In Holdout Collection"]})
 
 
 # Geometry that is no plain mesh.
@@ -116,90 +116,90 @@ def holdouts(path: Path) -> Facts:
 
 def other_kinds(path: Path) -> Facts:
     """A curve with thickness, a curve without, a text, a metaball and a volume, which the index pass never shows."""
-    facts = _stage()
+    facts = _build_stage()
     facts["subjects"] |= {
-        "Thick Curve": _placed(_curve("Thick Curve", 0.1), (-3.0, -2.0, 0.5)),
-        "Text": _placed(_text("Text", "Blendset"), (-1.0, -2.0, 0.2)),
-        "Metaball": _placed(_metaball("Metaball"), (1.5, -2.0, 0.8)),
+        "Thick Curve": _link_at(_make_curve("Thick Curve", 0.1), (-3.0, -2.0, 0.5)),
+        "Text": _link_at(_make_text("Text", "Blendset"), (-1.0, -2.0, 0.2)),
+        "Metaball": _link_at(_make_metaball("Metaball"), (1.5, -2.0, 0.8)),
     }
     facts["subjects"]["Text"] = (-0.5, -2.0, 0.3)  # it begins at its origin
-    _linked(_volume("Volume", (3.5, -2.0, 0.6)))
-    _placed(_curve("Bare Curve", 0.0), (0.0, -4.0, 0.5))
-    return _saved(path, facts | {"not_subjects": ["Bare Curve"], "volumes": {"Volume": (3.5, -2.0, 0.6)}})
+    _link(_make_volume("Volume", (3.5, -2.0, 0.6)))
+    _link_at(_make_curve("Bare Curve", 0.0), (0.0, -4.0, 0.5))
+    return _save(path, facts | {"not_subjects": ["Bare Curve"], "volumes": {"Volume": (3.5, -2.0, 0.6)}})
 
 
 def hair_curves(path: Path) -> Facts:
     """A bald ball in a coat of 400 hair curves."""
-    facts = _stage()
+    facts = _build_stage()
     coat = bpy.data.hair_curves.new("Coat")
     coat.add_curves([5] * 400)
     positions = [
-        value for root in _sphere_points(400) for step in range(5) for value in _scaled(root, 0.6 + 0.1 * step)
+        value for root in _iterate_sphere_points(400) for step in range(5) for value in _scale(root, 0.6 + 0.1 * step)
     ]
     coat.attributes["position"].data.foreach_set("vector", positions)
     coat.attributes.new("radius", "FLOAT", "POINT").data.foreach_set("value", [0.004] * 2000)
-    coat.materials.append(_material("Hair", (0.3, 0.15, 0.05)))
-    hair = _linked(bpy.data.objects.new("Coat", coat))
+    coat.materials.append(_make_material("Hair", (0.3, 0.15, 0.05)))
+    hair = _link(bpy.data.objects.new("Coat", coat))
     hair.location = STAGE["Green Ball"][0]
-    return _saved(path, facts | {"hair_of": {"Coat": "Green Ball"}})
+    return _save(path, facts | {"hair_of": {"Coat": "Green Ball"}})
 
 
 def particles(path: Path) -> Facts:
     """Particle hair on the ball, and an emitter whose ten particles are instances of one pebble."""
-    facts = _stage()
-    hair = _particle_system("Green Ball", "Particle Hair", type="HAIR", count=300, hair_length=0.4)
+    facts = _build_stage()
+    hair = _add_particle_system("Green Ball", "Particle Hair", type="HAIR", count=300, hair_length=0.4)
     hair.settings.root_radius = 0.5
-    pebble = _thing("Pebble", "ball", (5.0, 5.0, 0.2), (0.4, 0.4, 0.4))
+    pebble = _add_thing("Pebble", "ball", (5.0, 5.0, 0.2), (0.4, 0.4, 0.4))
     pebble.scale = (0.2, 0.2, 0.2)
-    ground = _thing("Emitter", "box", (0.0, -3.0, 0.2), (0.2, 0.2, 0.2))
+    ground = _add_thing("Emitter", "box", (0.0, -3.0, 0.2), (0.2, 0.2, 0.2))
     ground.scale = (4.0, 1.0, 0.4)
-    emitted = _particle_system("Emitter", "Pebbles", count=10, frame_start=1, frame_end=1, lifetime=500)
+    emitted = _add_particle_system("Emitter", "Pebbles", count=10, frame_start=1, frame_end=1, lifetime=500)
     emitted.settings.physics_type, emitted.settings.render_type = "NO", "OBJECT"
     emitted.settings.instance_object, emitted.settings.particle_size = pebble, 1.0
-    return _saved(path, facts | {"emitted": {"Pebble": 10}, "hair_of": {"Particle Hair": "Green Ball"}})
+    return _save(path, facts | {"emitted": {"Pebble": 10}, "hair_of": {"Particle Hair": "Green Ball"}})
 
 
 def modifiers(path: Path) -> Facts:
     """An array, a mirror, and two boolean cuts: one cutter is shown as wire, which still renders, one is hidden."""
-    facts = _stage()
-    _row(_thing("Array", "box", (-4.0, -2.0, 0.25), (0.8, 0.6, 0.1), size=0.5), count=3, step=1.0)
-    half = _thing("Mirror", "box", (1.0, -2.0, 0.25), (0.1, 0.6, 0.6), size=0.5)
+    facts = _build_stage()
+    _add_array(_add_thing("Array", "box", (-4.0, -2.0, 0.25), (0.8, 0.6, 0.1), size=0.5), count=3, step=1.0)
+    half = _add_thing("Mirror", "box", (1.0, -2.0, 0.25), (0.1, 0.6, 0.6), size=0.5)
     half.data.transform(Matrix.Translation((0.6, 0.0, 0.0)))
     half.modifiers.new("Mirror", "MIRROR")
     for name, x in (("Cut By Wire", 3.0), ("Cut By Hidden", 5.0)):
-        cutter = _thing(f"{name} Cutter", "box", (x + 0.4, -2.0, 0.9), (1.0, 0.0, 1.0))
+        cutter = _add_thing(f"{name} Cutter", "box", (x + 0.4, -2.0, 0.9), (1.0, 0.0, 1.0))
         cutter.display_type, cutter.hide_render = "WIRE", "Hidden" in name
-        _cut(_thing(name, "box", (x, -2.0, 0.5), (0.4, 0.3, 0.7)), cutter)
+        _add_boolean(_add_thing(name, "box", (x, -2.0, 0.5), (0.4, 0.3, 0.7)), cutter)
     bounds = {"Array": ((-4.25, -2.25, 0.0), (-1.75, -1.75, 0.5)), "Mirror": ((0.15, -2.25, 0.0), (1.85, -1.75, 0.5))}
     facts["subjects"] |= {"Array": (-4.0, -2.0, 0.25), "Mirror": (1.0, -2.0, 0.25)}
     facts["subjects"] |= {"Cut By Wire": (3.0, -2.0, 0.5), "Cut By Hidden": (5.0, -2.0, 0.5)}
-    return _saved(path, facts | {"bounds": bounds, "not_subjects": ["Cut By Wire Cutter", "Cut By Hidden Cutter"]})
+    return _save(path, facts | {"bounds": bounds, "not_subjects": ["Cut By Wire Cutter", "Cut By Hidden Cutter"]})
 
 
 def collection_instances(path: Path) -> Facts:
     """A chair of two parts in a collection outside the scene, standing in it twice."""
-    facts = _stage()
+    facts = _build_stage()
     chair = bpy.data.collections.new("Chair")
     chair["blendset_label"] = "chair"
-    _thing("Seat", "box", (0.0, 0.0, 0.5), (0.6, 0.4, 0.2), chair, size=0.5)
-    _thing("Back", "box", (0.0, 0.25, 1.0), (0.6, 0.4, 0.2), chair, size=0.5)
-    places: dict[str, Point] = {"Chair Left": (-2.0, -3.0, 0.0), "Chair Right": (2.0, -3.0, 0.0)}
-    for name, place in places.items():
-        instance = _linked(bpy.data.objects.new(name, None))
-        instance.instance_type, instance.instance_collection, instance.location = "COLLECTION", chair, place
-    facts["subjects"] |= {name: (x, y, 0.6) for name, (x, y, _) in places.items()}
-    return _saved(path, facts | {"instances": list(places), "label": "chair"})
+    _add_thing("Seat", "box", (0.0, 0.0, 0.5), (0.6, 0.4, 0.2), chair, size=0.5)
+    _add_thing("Back", "box", (0.0, 0.25, 1.0), (0.6, 0.4, 0.2), chair, size=0.5)
+    positions: dict[str, Point] = {"Chair Left": (-2.0, -3.0, 0.0), "Chair Right": (2.0, -3.0, 0.0)}
+    for name, position in positions.items():
+        instance = _link(bpy.data.objects.new(name, None))
+        instance.instance_type, instance.instance_collection, instance.location = "COLLECTION", chair, position
+    facts["subjects"] |= {name: (x, y, 0.6) for name, (x, y, _) in positions.items()}
+    return _save(path, facts | {"instances": list(positions), "label": "chair"})
 
 
 def geometry_nodes_instances(path: Path) -> Facts:
     """Three instances of an object and three of a mesh that exists only inside the node tree."""
-    facts = _stage()
-    original = _thing("Bollard", "cone", (0.0, 8.0, 0.6), (0.8, 0.7, 0.1))
+    facts = _build_stage()
+    original = _add_thing("Bollard", "cone", (0.0, 8.0, 0.6), (0.8, 0.7, 0.1))
     original.hide_render = True
-    _scatter("Object Scatter", -2.0, original)
-    _scatter("Mesh Scatter", -4.0, None)
+    _add_scatter("Object Scatter", -2.0, original)
+    _add_scatter("Mesh Scatter", -4.0, None)
     where = [(x, y, 0.6) for y in (-2.0, -4.0) for x in (-2.0, 0.0, 2.0)]
-    return _saved(path, facts | {"instances_at": where, "instanced_object": "Bollard"})
+    return _save(path, facts | {"instances_at": where, "instanced_object": "Bollard"})
 
 
 # Numbers out of the ordinary.
@@ -207,37 +207,37 @@ def geometry_nodes_instances(path: Path) -> Facts:
 
 def negative_and_zero_scale(path: Path) -> Facts:
     """A mirrored box, which is a subject, and things flattened to a plane, which renders, a line and a point."""
-    facts = _stage()
-    _thing("Mirrored", "box", (-2.0, -2.0, 0.5), (0.8, 0.4, 0.1)).scale = (-1.0, 1.0, 1.0)
-    _thing("Inside Out", "ball", (0.0, -2.0, 0.6), (0.8, 0.4, 0.1)).scale = (-1.0, -1.0, -1.0)
-    _thing("Plane", "box", (2.0, -2.0, 0.5), (0.8, 0.4, 0.1)).scale = (1.0, 0.0, 1.0)
-    _thing("Line", "box", (3.0, -2.0, 0.5), (0.8, 0.4, 0.1)).scale = (0.0, 0.0, 1.0)
-    _thing("Point", "box", (4.0, -2.0, 0.5), (0.8, 0.4, 0.1)).scale = (0.0, 0.0, 0.0)
+    facts = _build_stage()
+    _add_thing("Mirrored", "box", (-2.0, -2.0, 0.5), (0.8, 0.4, 0.1)).scale = (-1.0, 1.0, 1.0)
+    _add_thing("Inside Out", "ball", (0.0, -2.0, 0.6), (0.8, 0.4, 0.1)).scale = (-1.0, -1.0, -1.0)
+    _add_thing("Plane", "box", (2.0, -2.0, 0.5), (0.8, 0.4, 0.1)).scale = (1.0, 0.0, 1.0)
+    _add_thing("Line", "box", (3.0, -2.0, 0.5), (0.8, 0.4, 0.1)).scale = (0.0, 0.0, 1.0)
+    _add_thing("Point", "box", (4.0, -2.0, 0.5), (0.8, 0.4, 0.1)).scale = (0.0, 0.0, 0.0)
     facts["subjects"] |= {"Mirrored": (-2.0, -2.0, 0.5), "Inside Out": (0.0, -2.0, 0.6)}
-    return _saved(path, facts | {"not_subjects": ["Line", "Point"]})
+    return _save(path, facts | {"not_subjects": ["Line", "Point"]})
 
 
 def unit_scale(path: Path) -> Facts:
     """Modelled ten times too large, with a unit scale that says so."""
-    facts = _stage()
+    facts = _build_stage()
     settings = bpy.context.scene.unit_settings
     settings.system, settings.scale_length = "METRIC", 0.1
-    return _saved(path, facts | {"metres_per_unit": 0.1})
+    return _save(path, facts | {"metres_per_unit": 0.1})
 
 
 def a_kilometre_away(path: Path) -> Facts:
     """The whole stage, camera and all, 1,000 units from the origin on each ground axis."""
-    facts = _stage()
+    facts = _build_stage()
     for thing in bpy.context.scene.objects:
         thing.location.x += 1000.0
         thing.location.y += 1000.0
     facts["subjects"] = {name: (x + 1000, y + 1000, z) for name, (x, y, z) in facts["subjects"].items()}
-    return _saved(path, facts)
+    return _save(path, facts)
 
 
 def one_mesh(path: Path) -> Facts:
     """A room with its table, cupboard and ball in a single mesh object: a scan or an imported model."""
-    _empty_file()
+    _open_empty_file()
     form = bmesh.new()
     for size, at in (
         ((8, 6, 0.1), (0, 0, -0.05)),
@@ -252,19 +252,19 @@ def one_mesh(path: Path) -> Facts:
     mesh = bpy.data.meshes.new("Everything")
     form.to_mesh(mesh)
     form.free()
-    mesh.materials.append(_material("Room", (0.6, 0.5, 0.4)))
-    mesh.materials.append(_material("Furniture", (0.25, 0.03, 0.02)))
+    mesh.materials.append(_make_material("Room", (0.6, 0.5, 0.4)))
+    mesh.materials.append(_make_material("Furniture", (0.25, 0.03, 0.02)))
     for face in mesh.polygons:
         face.material_index = int(face.center.z > 0 and abs(face.center.x) < 3 and face.center.y < 2.9)
-    _linked(bpy.data.objects.new("Everything", mesh))
-    _sun()
-    _camera()
-    return _saved(path, {"subjects": {"Everything": (0.0, 0.0, 0.0)}})
+    _link(bpy.data.objects.new("Everything", mesh))
+    _add_sun()
+    _add_camera()
+    return _save(path, {"subjects": {"Everything": (0.0, 0.0, 0.0)}})
 
 
 def many_objects(path: Path, count: int = 40_000) -> Facts:
     """A square field of linked duplicates: more objects than the 32,767 that an object index can tell apart."""
-    facts = _stage()
+    facts = _build_stage()
     mesh = bpy.data.objects["Red Box"].data
     side = math.ceil(math.sqrt(count))
     field = bpy.data.collections.new("Field")  # filled before it is in the scene: linking would resync every time
@@ -273,7 +273,7 @@ def many_objects(path: Path, count: int = 40_000) -> Facts:
         thing.location = (2.0 * (index % side) - side, -6.0 - 2.0 * (index // side), 0.5)
         field.objects.link(thing)
     bpy.context.scene.collection.children.link(field)
-    return _saved(path, facts | {"objects": count, "first": "Stone 00000", "last": f"Stone {count - 1:05d}"})
+    return _save(path, facts | {"objects": count, "first": "Stone 00000", "last": f"Stone {count - 1:05d}"})
 
 
 # Settings that would spoil the pictures.
@@ -281,24 +281,24 @@ def many_objects(path: Path, count: int = 40_000) -> Facts:
 
 def several_scenes(path: Path) -> Facts:
     """Two scenes; the active one, "Main", has a view layer that leaves the cone out and is the active layer."""
-    facts = _stage()
+    facts = _build_stage()
     main = bpy.context.scene
     main.name = "Main"
     cone = bpy.data.objects["Blue Cone"]
     main.collection.objects.unlink(cone)
-    _linked(cone, _collection("Left Out"))
+    _link(cone, _add_collection("Left Out"))
     layer = main.view_layers.new("No Cone")
     layer.layer_collection.children["Left Out"].exclude = True
     other = bpy.data.scenes.new("Other")
-    _thing("Elsewhere", "ball", (0.0, 0.0, 0.5), (0.8, 0.1, 0.8), other.collection)
+    _add_thing("Elsewhere", "ball", (0.0, 0.0, 0.5), (0.8, 0.1, 0.8), other.collection)
     bpy.context.window.view_layer = layer
     contents = {"Main": sorted(facts["subjects"]), "Other": ["Elsewhere"]}
-    return _saved(path, facts | {"scenes": contents, "view_layers": [layer.name for layer in main.view_layers]})
+    return _save(path, facts | {"scenes": contents, "view_layers": [layer.name for layer in main.view_layers]})
 
 
 def render_traps(path: Path, elsewhere: Path) -> Facts:
     """Every render setting that changes size, content or place of the output; `elsewhere` must stay empty."""
-    facts = _stage()
+    facts = _build_stage()
     scene, render = bpy.context.scene, bpy.context.scene.render
     render.use_border = render.use_crop_to_border = True
     render.border_min_x, render.border_max_x, render.border_min_y, render.border_max_y = 0.1, 0.4, 0.2, 0.6
@@ -310,17 +310,17 @@ def render_traps(path: Path, elsewhere: Path) -> Facts:
     scene.camera.data.dof.focus_distance = 0.5
     for lines in bpy.context.view_layer.freestyle_settings.linesets:
         lines.linestyle = bpy.data.linestyles.new("Outline")
-    _moving(bpy.data.objects["Green Ball"])
-    _compositor(scene, elsewhere)
-    _sequencer(scene)
-    return _saved(path, facts | {"elsewhere": elsewhere})
+    _animate(bpy.data.objects["Green Ball"])
+    _set_compositor(scene, elsewhere)
+    _set_sequencer(scene)
+    return _save(path, facts | {"elsewhere": elsewhere})
 
 
 def eevee(path: Path) -> Facts:
     """A file set to EEVEE, under the name that this Blender has for it."""
-    facts = _stage()
+    facts = _build_stage()
     bpy.context.scene.render.engine = "BLENDER_EEVEE" if FIVE else "BLENDER_EEVEE_NEXT"
-    return _saved(path, facts)
+    return _save(path, facts)
 
 
 # Files that attack, and files that cannot be read.
@@ -328,14 +328,14 @@ def eevee(path: Path) -> Facts:
 
 def scripts(path: Path, marker: Path) -> Facts:
     """A scripted driver and a text set to run on load; each writes `marker` if it is ever run."""
-    facts = _stage()
+    facts = _build_stage()
     harm = f"__import__('pathlib').Path({str(marker)!r}).write_text('ran')"
     text = bpy.data.texts.new("register.py")
     text.write(harm)
     text.use_module = True
     driver = bpy.data.objects["Red Box"].driver_add("location", 2).driver
     driver.type, driver.expression = "SCRIPTED", f"{harm} and 0.5"
-    _saved(path, facts)
+    _save(path, facts)
     marker.unlink(missing_ok=True)  # the Blender that builds the file may have run its own driver
     return facts | {"marker": marker}
 
@@ -390,20 +390,20 @@ def unknown_format(path: Path) -> Facts:
 # The stage and its props.
 
 
-def _stage(camera: bool = True, light: bool = True) -> Facts:
-    _empty_file()
-    floor = _thing("Floor", "box", (0.0, 0.0, -0.05), (0.5, 0.48, 0.45), size=1.0)
+def _build_stage(camera: bool = True, light: bool = True) -> Facts:
+    _open_empty_file()
+    floor = _add_thing("Floor", "box", (0.0, 0.0, -0.05), (0.5, 0.48, 0.45), size=1.0)
     floor.scale = (14.0, 14.0, 0.1)
     for name, (at, shape, colour) in STAGE.items():
-        _thing(name, shape, at, colour)
+        _add_thing(name, shape, at, colour)
     if light:
-        _sun()
+        _add_sun()
     if camera:
-        _camera()
+        _add_camera()
     return {"subjects": {name: at for name, (at, _, _) in STAGE.items()}}
 
 
-def _empty_file() -> None:
+def _open_empty_file() -> None:
     """An empty scene rendered by Cycles; unlike `read_factory_settings` this leaves enabled add-ons enabled."""
     bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
     scene = bpy.context.scene
@@ -411,29 +411,29 @@ def _empty_file() -> None:
     scene.render.resolution_x = scene.render.resolution_y = 128
 
 
-def _saved(path: Path, facts: Facts) -> Facts:
+def _save(path: Path, facts: Facts) -> Facts:
     path.parent.mkdir(parents=True, exist_ok=True)
     bpy.ops.wm.save_as_mainfile(filepath=str(path), check_existing=False, compress=False, relative_remap=False)
     return facts
 
 
-def _linked(thing: bpy.types.Object, collection: bpy.types.Collection | None = None) -> bpy.types.Object:
+def _link(thing: bpy.types.Object, collection: bpy.types.Collection | None = None) -> bpy.types.Object:
     (collection or bpy.context.scene.collection).objects.link(thing)
     return thing
 
 
-def _placed(thing: bpy.types.Object, at: Point) -> Point:
-    _linked(thing).location = at
+def _link_at(thing: bpy.types.Object, at: Point) -> Point:
+    _link(thing).location = at
     return at
 
 
-def _collection(name: str) -> bpy.types.Collection:
+def _add_collection(name: str) -> bpy.types.Collection:
     made = bpy.data.collections.new(name)
     bpy.context.scene.collection.children.link(made)
     return made
 
 
-def _thing(
+def _add_thing(
     name: str, shape: str, at: Point, colour: Point, collection: bpy.types.Collection | None = None, size: float = 1.0
 ) -> bpy.types.Object:
     """A box, ball or cone about `size` across, centred on `at`."""
@@ -449,13 +449,13 @@ def _thing(
     mesh = bpy.data.meshes.new(name)
     form.to_mesh(mesh)
     form.free()
-    mesh.materials.append(_material(name, colour))
-    thing = _linked(bpy.data.objects.new(name, mesh), collection)
+    mesh.materials.append(_make_material(name, colour))
+    thing = _link(bpy.data.objects.new(name, mesh), collection)
     thing.location = at
     return thing
 
 
-def _material(name: str, colour: Point) -> bpy.types.Material:
+def _make_material(name: str, colour: Point) -> bpy.types.Material:
     made = bpy.data.materials.new(name)
     if not FIVE:  # always on from 5.0, where setting it warns
         made.use_nodes = True
@@ -463,17 +463,17 @@ def _material(name: str, colour: Point) -> bpy.types.Material:
     return made
 
 
-def _textured(thing: bpy.types.Object, image: bpy.types.Image) -> None:
+def _add_texture(thing: bpy.types.Object, image: bpy.types.Image) -> None:
     tree = thing.data.materials[0].node_tree
     texture = tree.nodes.new("ShaderNodeTexImage")
     texture.image = image
     tree.links.new(texture.outputs["Color"], tree.nodes["Principled BSDF"].inputs["Base Color"])
 
 
-def _sun() -> None:
+def _add_sun() -> None:
     sun = bpy.data.lights.new("Sun", "SUN")
     sun.energy = 4.0
-    _linked(bpy.data.objects.new("Sun", sun)).rotation_euler = (0.6, 0.2, 0.4)
+    _link(bpy.data.objects.new("Sun", sun)).rotation_euler = (0.6, 0.2, 0.4)
     world = bpy.data.worlds.new("World")
     if not FIVE:
         world.use_nodes = True
@@ -481,46 +481,46 @@ def _sun() -> None:
     bpy.context.scene.world = world
 
 
-def _camera() -> None:
-    camera = _linked(bpy.data.objects.new("Camera", bpy.data.cameras.new("Camera")))
+def _add_camera() -> None:
+    camera = _link(bpy.data.objects.new("Camera", bpy.data.cameras.new("Camera")))
     camera.data.lens = 28.0
     camera.location, camera.rotation_euler = (0.0, -9.0, 4.0), (math.radians(68), 0.0, 0.0)
     bpy.context.scene.camera = camera
 
 
-def _curve(name: str, thickness: float) -> bpy.types.Object:
+def _make_curve(name: str, thickness: float) -> bpy.types.Object:
     curve = bpy.data.curves.new(name, "CURVE")
     curve.dimensions, curve.bevel_depth = "3D", thickness
     spline = curve.splines.new("BEZIER")
     spline.bezier_points.add(2)
     for point, at in zip(spline.bezier_points, ((-0.6, 0, -0.3), (0, 0, 0.4), (0.6, 0, -0.3)), strict=True):
         point.co, point.handle_left_type, point.handle_right_type = at, "AUTO", "AUTO"
-    curve.materials.append(_material(name, (0.8, 0.5, 0.1)))
+    curve.materials.append(_make_material(name, (0.8, 0.5, 0.1)))
     return bpy.data.objects.new(name, curve)
 
 
-def _text(name: str, words: str) -> bpy.types.Object:
+def _make_text(name: str, words: str) -> bpy.types.Object:
     text = bpy.data.curves.new(name, "FONT")
     text.body, text.extrude, text.size = words, 0.05, 0.6
-    text.materials.append(_material(name, (0.1, 0.1, 0.6)))
+    text.materials.append(_make_material(name, (0.1, 0.1, 0.6)))
     thing = bpy.data.objects.new(name, text)
     thing.rotation_euler.x = math.radians(90)
     return thing
 
 
-def _metaball(name: str) -> bpy.types.Object:
+def _make_metaball(name: str) -> bpy.types.Object:
     data = bpy.data.metaballs.new(name)
     data.resolution = data.render_resolution = 0.15
     for x in (-0.35, 0.35):
         ball = data.elements.new()
         ball.co, ball.radius = (x, 0.0, 0.0), 0.8
-    data.materials.append(_material(name, (0.7, 0.1, 0.5)))
+    data.materials.append(_make_material(name, (0.7, 0.1, 0.5)))
     return bpy.data.objects.new(name, data)
 
 
-def _volume(name: str, at: Point) -> bpy.types.Object:
+def _make_volume(name: str, at: Point) -> bpy.types.Object:
     """A ball of fog, by a mesh-to-volume modifier over a ball that does not render, so that no file is needed."""
-    shape = _thing(f"{name} Shape", "ball", at, (0.5, 0.5, 0.5))
+    shape = _add_thing(f"{name} Shape", "ball", at, (0.5, 0.5, 0.5))
     shape.hide_render = True
     fog = bpy.data.materials.new(name)
     if not FIVE:
@@ -535,7 +535,7 @@ def _volume(name: str, at: Point) -> bpy.types.Object:
     return thing
 
 
-def _particle_system(owner: str, name: str, **settings: Any) -> bpy.types.ParticleSystem:
+def _add_particle_system(owner: str, name: str, **settings: Any) -> bpy.types.ParticleSystem:
     thing = bpy.data.objects[owner]
     thing.modifiers.new(name, "PARTICLE_SYSTEM")
     system = thing.particle_systems[-1]
@@ -545,44 +545,44 @@ def _particle_system(owner: str, name: str, **settings: Any) -> bpy.types.Partic
     return system
 
 
-def _row(thing: bpy.types.Object, count: int, step: float) -> None:
+def _add_array(thing: bpy.types.Object, count: int, step: float) -> None:
     row = thing.modifiers.new("Array", "ARRAY")
     row.use_relative_offset, row.use_constant_offset, row.count = False, True, count
     row.constant_offset_displace = (step, 0.0, 0.0)
 
 
-def _cut(thing: bpy.types.Object, cutter: bpy.types.Object) -> None:
+def _add_boolean(thing: bpy.types.Object, cutter: bpy.types.Object) -> None:
     cut = thing.modifiers.new("Boolean", "BOOLEAN")
     cut.operation, cut.object = "DIFFERENCE", cutter
 
 
-def _scatter(name: str, y: float, instanced: bpy.types.Object | None) -> None:
+def _add_scatter(name: str, y: float, instanced: bpy.types.Object | None) -> None:
     """A carrier whose node tree puts three instances in a row: of the object, or of a cube made in the tree."""
     tree: Any = bpy.data.node_groups.new(name, "GeometryNodeTree")
     tree.interface.new_socket("Geometry", in_out="OUTPUT", socket_type="NodeSocketGeometry")
-    line, place = (tree.nodes.new(f"GeometryNode{kind}") for kind in ("MeshLine", "InstanceOnPoints"))
+    line, instancer = (tree.nodes.new(f"GeometryNode{kind}") for kind in ("MeshLine", "InstanceOnPoints"))
     line.inputs["Count"].default_value = 3
     line.inputs["Start Location"].default_value, line.inputs["Offset"].default_value = (-2, y, 0.6), (2, 0, 0)
     source = tree.nodes.new("GeometryNodeObjectInfo" if instanced else "GeometryNodeMeshCube")
     if instanced:
         source.inputs["Object"].default_value, source.inputs["As Instance"].default_value = instanced, True
-    tree.links.new(line.outputs["Mesh"], place.inputs["Points"])
-    tree.links.new(source.outputs["Geometry" if instanced else "Mesh"], place.inputs["Instance"])
-    tree.links.new(place.outputs["Instances"], tree.nodes.new("NodeGroupOutput").inputs["Geometry"])
-    carrier = _linked(bpy.data.objects.new(name, bpy.data.meshes.new(name)))
+    tree.links.new(line.outputs["Mesh"], instancer.inputs["Points"])
+    tree.links.new(source.outputs["Geometry" if instanced else "Mesh"], instancer.inputs["Instance"])
+    tree.links.new(instancer.outputs["Instances"], tree.nodes.new("NodeGroupOutput").inputs["Geometry"])
+    carrier = _link(bpy.data.objects.new(name, bpy.data.meshes.new(name)))
     carrier.modifiers.new("Scatter", "NODES").node_group = tree
 
 
-def _moving(thing: bpy.types.Object) -> None:
+def _animate(thing: bpy.types.Object) -> None:
     for frame, z in ((1, 0.6), (2, 5.0)):
         thing.location.z = z
         thing.keyframe_insert("location", index=2, frame=frame)
     bpy.context.scene.frame_set(1)
 
 
-def _compositor(scene: bpy.types.Scene, elsewhere: Path) -> None:
+def _set_compositor(scene: bpy.types.Scene, elsewhere: Path) -> None:
     """Turns every picture upside down in colour and writes a file of its own."""
-    tree = _compositor_tree(scene)
+    tree = _make_compositor_tree(scene)
     layers, invert = tree.nodes.new("CompositorNodeRLayers"), tree.nodes.new("CompositorNodeInvert")
     tree.links.new(layers.outputs["Image"], invert.inputs["Color"])
     end = tree.nodes.new("NodeGroupOutput" if FIVE else "CompositorNodeComposite")
@@ -596,7 +596,7 @@ def _compositor(scene: bpy.types.Scene, elsewhere: Path) -> None:
     tree.links.new(invert.outputs["Color"], file.inputs[0])
 
 
-def _compositor_tree(scene: bpy.types.Scene) -> Any:
+def _make_compositor_tree(scene: bpy.types.Scene) -> Any:
     if not FIVE:
         scene.use_nodes = True
         scene.node_tree.nodes.clear()
@@ -607,7 +607,7 @@ def _compositor_tree(scene: bpy.types.Scene) -> Any:
     return tree
 
 
-def _sequencer(scene: bpy.types.Scene) -> None:
+def _set_sequencer(scene: bpy.types.Scene) -> None:
     """A strip of plain green that hides whatever is rendered."""
     scene.render.use_sequencer = scene.render.use_compositing = True
     editor = scene.sequence_editor_create()
@@ -617,7 +617,7 @@ def _sequencer(scene: bpy.types.Scene) -> None:
     strip.color = (0.0, 1.0, 0.0)
 
 
-def _sphere_points(count: int) -> Iterable[Sequence[float]]:
+def _iterate_sphere_points(count: int) -> Iterable[Sequence[float]]:
     """Evenly spread unit vectors (a Fibonacci sphere)."""
     for index in range(count):
         z = 1 - (2 * index + 1) / count
@@ -625,5 +625,5 @@ def _sphere_points(count: int) -> Iterable[Sequence[float]]:
         yield ring * math.cos(around), ring * math.sin(around), z
 
 
-def _scaled(vector: Sequence[float], factor: float) -> list[float]:
+def _scale(vector: Sequence[float], factor: float) -> list[float]:
     return [factor * value for value in vector]

@@ -8,15 +8,15 @@ from typing import Any
 import bpy
 import pytest
 
-from tests.addon.runs import installed
+from tests.addon.runs import import_addon
 
-compat = installed("compat")
+compat = import_addon("compat")
 NEXT = (bpy.app.version[0] + 1, 0, 0)
 
 
 def overrides() -> Any:
     """Overrides, to be used as a context manager."""
-    return installed("scene.overrides").Overrides()
+    return import_addon("scene.overrides").Overrides()
 
 
 def test_an_attribute_that_no_blender_has_is_an_error() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from blendset.records import ViewRecord
 from tests.addon import scenes
-from tests.addon.runs import SMALL, Outcome, rendered
+from tests.addon.runs import SMALL, Outcome, render_dataset
 
 
 @pytest.fixture(scope="module")
@@ -26,13 +26,13 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def twice(scene: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcome, Outcome]:
     """Two runs of the same, with another scene's run between them."""
     folder = tmp_path_factory.mktemp("runs")
-    first = rendered(scene, folder / "first")
+    first = render_dataset(scene, folder / "first")
     scenes.render_traps(folder / "other.blend", folder / "elsewhere")
-    rendered(folder / "other.blend", folder / "between")
-    return first, rendered(scene, folder / "second")
+    render_dataset(folder / "other.blend", folder / "between")
+    return first, render_dataset(scene, folder / "second")
 
 
-def untimed(view: ViewRecord) -> ViewRecord:
+def drop_timings(view: ViewRecord) -> ViewRecord:
     return dataclasses.replace(view, timings={})
 
 
@@ -51,12 +51,12 @@ def test_two_runs_leave_the_same_files(twice: tuple[Outcome, Outcome]) -> None:
 
 
 def test_two_runs_give_the_same_records(twice: tuple[Outcome, Outcome]) -> None:
-    first, second = ([untimed(view) for view in outcome.views] for outcome in twice)
+    first, second = ([drop_timings(view) for view in outcome.views] for outcome in twice)
     assert first == second
 
 
 def test_another_seed_gives_other_cameras(scene: Path, twice: tuple[Outcome, Outcome], tmp_path: Path) -> None:
-    other = rendered(scene, tmp_path / "dataset", dataclasses.replace(SMALL, seed=1))
+    other = render_dataset(scene, tmp_path / "dataset", dataclasses.replace(SMALL, seed=1))
     assert set(other.subjects) == set(twice[0].subjects)
     ours = [view.camera.world_from_camera for view in twice[0].views if view.subject]
     theirs = [view.camera.world_from_camera for view in other.views if view.subject]

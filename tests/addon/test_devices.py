@@ -8,9 +8,9 @@ import pytest
 
 from blendset.config import DEVICES
 from blendset.errors import BlendsetError
-from tests.addon.runs import installed
+from tests.addon.runs import import_addon
 
-devices = installed("scene.devices")
+devices = import_addon("scene.devices")
 CPU = devices.Device("CPU", "AMD EPYC")
 RTX = [devices.Device(kind, "NVIDIA RTX 4090", f"{kind}_{n}") for n in (0, 1) for kind in ("OPTIX", "CUDA")]
 GTX = devices.Device("CUDA", "NVIDIA GTX 1080", "CUDA_0")
@@ -33,34 +33,34 @@ MACHINES = {
 @pytest.mark.parametrize("machine", MACHINES)
 def test_auto_takes_all_devices_of_the_best_kind(machine: str) -> None:
     there, kind, expected = MACHINES[machine]
-    chosen = devices.choose("auto", there)
+    chosen = devices.choose_devices("auto", there)
     assert {each.kind for each in chosen} == {kind}
     assert [each.id or each.name for each in chosen] == expected
 
 
-@pytest.mark.parametrize("wanted", ["optix", "cuda", "hip", "oneapi", "metal"])
-def test_a_kind_that_is_not_there_is_one_sentence_and_never_the_processor(wanted: str) -> None:
-    others = [each for each in (*RTX, RADEON, ARC, APPLE, CPU) if each.kind != wanted.upper()]
+@pytest.mark.parametrize("setting", ["optix", "cuda", "hip", "oneapi", "metal"])
+def test_a_kind_that_is_not_there_is_one_sentence_and_never_the_processor(setting: str) -> None:
+    others = [each for each in (*RTX, RADEON, ARC, APPLE, CPU) if each.kind != setting.upper()]
     for there in ([CPU], others):
         with pytest.raises(BlendsetError) as refusal:
-            devices.choose(wanted, there)
+            devices.choose_devices(setting, there)
         text = str(refusal.value)
-        assert wanted.upper() in text and "--device" in text and text.endswith(".") and ". " not in text
+        assert setting.upper() in text and "--device" in text and text.endswith(".") and ". " not in text
     assert "HIP" in text or "OPTIX" in text  # it says what is there
 
 
-@pytest.mark.parametrize("wanted", [each for each in DEVICES if each not in ("auto", "cpu")])
-def test_a_kind_that_is_there_is_taken_whatever_else_is(wanted: str) -> None:
-    chosen = devices.choose(wanted, [CPU, *RTX, RADEON, ARC, APPLE])
-    assert chosen and {each.kind for each in chosen} == {wanted.upper()}
+@pytest.mark.parametrize("setting", [each for each in DEVICES if each not in ("auto", "cpu")])
+def test_a_kind_that_is_there_is_taken_whatever_else_is(setting: str) -> None:
+    chosen = devices.choose_devices(setting, [CPU, *RTX, RADEON, ARC, APPLE])
+    assert chosen and {each.kind for each in chosen} == {setting.upper()}
 
 
 def test_the_processor_is_taken_when_asked_for() -> None:
-    assert devices.choose("cpu", [*RTX, CPU]) == (CPU,)
+    assert devices.choose_devices("cpu", [*RTX, CPU]) == (CPU,)
 
 
 def test_this_machine_lists_each_device_once_and_its_processor_last() -> None:
-    there = devices.available()
+    there = devices.list_devices()
     assert there[-1].kind == "CPU" and [each.kind for each in there].count("CPU") == 1
     gpus = [each.id for each in there[:-1]]
     assert len(set(gpus)) == len(gpus) and all(gpus)
@@ -68,8 +68,8 @@ def test_this_machine_lists_each_device_once_and_its_processor_last() -> None:
 
 
 def test_what_was_chosen_is_what_cycles_is_switched_to() -> None:
-    chosen = devices.choose("auto", devices.available())
-    assert devices.use(chosen) == ("CPU" if chosen[0].kind == "CPU" else "GPU")
+    chosen = devices.choose_devices("auto", devices.list_devices())
+    assert devices.enable_devices(chosen) == ("CPU" if chosen[0].kind == "CPU" else "GPU")
     if chosen[0].kind != "CPU":
         preferences = bpy.context.preferences.addons["cycles"].preferences
         assert {each.id for each in preferences.devices if each.use} == {each.id for each in chosen}
@@ -79,7 +79,7 @@ def test_without_cycles_one_sentence_says_so() -> None:
     bpy.ops.preferences.addon_disable(module="cycles")
     try:
         with pytest.raises(BlendsetError) as refusal:
-            devices.available()
+            devices.list_devices()
     finally:
         bpy.ops.preferences.addon_enable(module="cycles")
     assert "Cycles is switched off" in str(refusal.value) and "enable" in str(refusal.value)

@@ -15,7 +15,7 @@ from mathutils import Vector
 from blendset.cameras import Array, Camera
 from blendset.records import ViewRecord
 from tests.addon import scenes
-from tests.addon.runs import SMALL, Outcome, rendered, varied
+from tests.addon.runs import SMALL, Outcome, render_dataset, with_options
 
 RADIUS = 0.22
 MARKS = {f"Mark {n}": (x, y, z) for n, (x, y, z) in enumerate([
@@ -31,8 +31,8 @@ LENSES: dict[str, dict[str, object]] = {
 }
 SHAPES = {"square": (96, 96, 1.0, 1.0), "wide": (160, 90, 1.0, 1.0), "upright": (90, 160, 1.0, 1.0),
           "wide by its pixels": (80, 90, 2.0, 1.0), "upright by its pixels": (90, 80, 1.0, 2.0)}  # fmt: skip
-OWN = varied(
-    varied(SMALL, "cameras", preset="scene-cameras", views=len(LENSES), scene_views=0.0),
+OWN = with_options(
+    with_options(SMALL, "cameras", preset="scene-cameras", views=len(LENSES), scene_views=0.0),
     "render",
     resolution=160,
     samples=1,
@@ -41,34 +41,34 @@ OWN = varied(
 )
 
 
-def balls(path: Path, shape: tuple[int, int, float, float] = (96, 96, 1.0, 1.0)) -> dict[str, Array]:
+def build_balls(path: Path, shape: tuple[int, int, float, float] = (96, 96, 1.0, 1.0)) -> dict[str, Array]:
     """A file with six balls at known places before the stage, and a camera for each lens; returns where Blender says
     that each camera sees them, in shares of the picture from its lower left corner."""
     scenes.tidy(path)
     for name in scenes.STAGE:
         bpy.data.objects[name].location.y += 2.0
     for name, at in MARKS.items():
-        scenes._thing(name, "ball", at, (0.8, 0.7, 0.2), size=RADIUS / 0.6)
+        scenes._add_thing(name, "ball", at, (0.8, 0.7, 0.2), size=RADIUS / 0.6)
     scene, render = bpy.context.scene, bpy.context.scene.render
     render.resolution_x, render.resolution_y, render.pixel_aspect_x, render.pixel_aspect_y = shape
     bpy.data.objects.remove(scene.camera)
     for turn, (name, settings) in enumerate(LENSES.items()):
-        camera = scenes._linked(bpy.data.objects.new(name, bpy.data.cameras.new(name)))
+        camera = scenes._link(bpy.data.objects.new(name, bpy.data.cameras.new(name)))
         camera.location, camera.scale = (2.0 * turn - 5.0, -9.0, 2.5), (1.5, 1.5, 1.5)
         camera.rotation_euler = (Vector((0.0, 0.5, 1.2)) - camera.location).to_track_quat("-Z", "Y").to_euler()
         camera.rotation_euler.rotate_axis("Z", 0.05 * turn)
         for setting, value in ({"lens": 40.0} | settings).items():
             setattr(camera.data, setting, value)
     bpy.context.view_layer.update()
-    seen = {
+    image_positions = {
         name: np.array([world_to_camera_view(scene, bpy.data.objects[name], Vector(at)) for at in MARKS.values()])
         for name in LENSES
     }
-    scenes._saved(path, {})
-    return seen
+    scenes._save(path, {})
+    return image_positions
 
 
-def projected(view: ViewRecord, points: Array) -> Array:
+def project(view: ViewRecord, points: Array) -> Array:
     """Pixels (N, 2) of world points, by the textbook from the numbers of the record."""
     record = view.camera
     camera_from_world = np.linalg.inv(np.reshape(record.world_from_camera, (4, 4)))
@@ -76,62 +76,62 @@ def projected(view: ViewRecord, points: Array) -> Array:
     return np.stack([record.cx + record.fx * x / -z, record.cy - record.fy * y / -z], axis=1)
 
 
-def found(outcome: Outcome, view: ViewRecord, name: str) -> Array | None:
+def find_middle(outcome: Outcome, view: ViewRecord, name: str) -> Array | None:
     """The middle of a ball in the id pass, in pixels; None where it is not seen whole, or so near that perspective
     moves its outline's middle away from its centre."""
-    mine = np.isin(outcome.passes(view).id, outcome.ids_of(name))
+    mine = np.isin(outcome.read_passes(view).id, outcome.find_ids(name))
     rows, columns = np.nonzero(mine)
-    area = np.pi * (view.camera.fx * RADIUS) ** 2 / np.linalg.norm(position(view) - MARKS[name]) ** 2
+    area = np.pi * (view.camera.fx * RADIUS) ** 2 / np.linalg.norm(get_position(view) - MARKS[name]) ** 2
     edge = mine[0].any() or mine[-1].any() or mine[:, 0].any() or mine[:, -1].any()
     return None if edge or not 0.93 * area < len(rows) < 250 else np.array([columns.mean() + 0.5, rows.mean() + 0.5])
 
 
-def positions(outcome: Outcome, view: ViewRecord) -> Array:
+def compute_positions(outcome: Outcome, view: ViewRecord) -> Array:
     """What depth and camera give: the place (H, W, 3) that each pixel shows; the camera's where there is nothing."""
-    depth = outcome.passes(view).depth
+    depth = outcome.read_passes(view).depth
     return Camera.from_record(view.camera).unproject(np.where(np.isfinite(depth), depth, 0.0))
 
 
-def position(view: ViewRecord) -> Array:
+def get_position(view: ViewRecord) -> Array:
     """Where the camera stood."""
     return np.reshape(view.camera.world_from_camera, (4, 4))[:3, 3]
 
 
-def sightings(outcome: Outcome) -> Iterator[tuple[ViewRecord, int, Array]]:
+def iterate_sightings(outcome: Outcome) -> Iterator[tuple[ViewRecord, int, Array]]:
     """Every ball that a view shows whole: the view, the ball's number and where it is found."""
     for view in outcome.views:
         for number, name in enumerate(MARKS):
-            if (place := found(outcome, view, name)) is not None:
-                yield view, number, place
+            if (middle := find_middle(outcome, view, name)) is not None:
+                yield view, number, middle
 
 
 @pytest.fixture(scope="module")
 def placed(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """Views of the balls from Blendset's own cameras."""
     folder = tmp_path_factory.mktemp("placed")
-    balls(folder / "balls.blend")
-    return rendered(
+    build_balls(folder / "balls.blend")
+    return render_dataset(
         folder / "balls.blend",
         folder / "dataset",
-        varied(varied(SMALL, "render", resolution=128), "cameras", views=8, scene_views=0.3),
+        with_options(with_options(SMALL, "render", resolution=128), "cameras", views=8, scene_views=0.3),
     )
 
 
 def test_known_points_are_found_where_placed_cameras_say(placed: Outcome) -> None:
-    seen = list(sightings(placed))
-    assert len(seen) >= 4
-    for view, number, place in seen:
-        assert np.linalg.norm(place - projected(view, np.array(list(MARKS.values())))[number]) < 0.5
+    sightings = list(iterate_sightings(placed))
+    assert len(sightings) >= 4
+    for view, number, middle in sightings:
+        assert np.linalg.norm(middle - project(view, np.array(list(MARKS.values())))[number]) < 0.5
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_artists_cameras_are_kept_with_their_framing(tmp_path: Path, shape: str) -> None:
     """The id pass, the record and Blender's own projection of the artist's camera agree on every ball."""
     path = tmp_path / "balls.blend"
-    blender_says = balls(path, SHAPES[shape])
-    outcome = rendered(path, tmp_path / "dataset", OWN)
+    blender_says = build_balls(path, SHAPES[shape])
+    outcome = render_dataset(path, tmp_path / "dataset", OWN)
     assert len(outcome.views) == len(LENSES)
-    cameras = {tuple(position(view).round(3)): view for view in outcome.views}
+    cameras = {tuple(get_position(view).round(3)): view for view in outcome.views}
     points = np.array(list(MARKS.values()))
     width, height, across, along = SHAPES[shape]
     for turn, name in enumerate(LENSES):
@@ -139,30 +139,30 @@ def test_the_artists_cameras_are_kept_with_their_framing(tmp_path: Path, shape: 
         size = (view.camera.width, view.camera.height)
         assert max(size) == 160 and size[0] / size[1] == pytest.approx(width * across / (height * along), rel=0.01)
         stated = blender_says[name][:, :2] * (1, -1) * size + (0, size[1])
-        assert np.abs(projected(view, points) - stated).max() < 0.5
-    seen = list(sightings(outcome))
-    assert len(seen) >= 3 * len(LENSES)
-    for view, number, place in seen:
-        assert np.linalg.norm(place - projected(view, points)[number]) < 0.5
+        assert np.abs(project(view, points) - stated).max() < 0.5
+    sightings = list(iterate_sightings(outcome))
+    assert len(sightings) >= 3 * len(LENSES)
+    for view, number, middle in sightings:
+        assert np.linalg.norm(middle - project(view, points)[number]) < 0.5
 
 
 def test_depth_and_camera_give_back_the_scene(placed: Outcome) -> None:
     """To a thousandth of its size: every pixel of a ball lies on the ball, every pixel of the floor on the floor."""
     tolerance = 1e-3 * np.linalg.norm(np.ptp(list(MARKS.values()), axis=0))
     for view in placed.views:
-        passes = placed.passes(view)
-        points = positions(placed, view)
-        floor = np.isin(passes.id, placed.ids_of("Floor"))
+        passes = placed.read_passes(view)
+        points = compute_positions(placed, view)
+        floor = np.isin(passes.id, placed.find_ids("Floor"))
         assert np.abs(points[floor][:, 2]).max(initial=0.0) < tolerance
         for name, at in MARKS.items():
-            mine = points[np.isin(passes.id, placed.ids_of(name))]
+            mine = points[np.isin(passes.id, placed.find_ids(name))]
             away = np.linalg.norm(mine - at, axis=1) - RADIUS
             assert np.abs(away).max(initial=0.0) < tolerance + 0.006 * RADIUS  # an icosphere's faces lie within
 
 
 def test_nothing_is_infinitely_far_and_has_no_id(placed: Outcome) -> None:
     for view in placed.views:
-        passes = placed.passes(view)
+        passes = placed.read_passes(view)
         assert np.array_equal(np.isinf(passes.depth), passes.id == 0)
         assert not passes.normal[passes.id == 0].any()
 
@@ -172,15 +172,15 @@ def turned(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """Views of things that are mirrored and turned inside out."""
     folder = tmp_path_factory.mktemp("turned")
     scenes.negative_and_zero_scale(folder / "turned.blend")
-    return rendered(folder / "turned.blend", folder / "dataset", varied(SMALL, "cameras", views=6))
+    return render_dataset(folder / "turned.blend", folder / "dataset", with_options(SMALL, "cameras", views=6))
 
 
 @pytest.mark.parametrize("which", ["placed", "turned"])
 def test_normals_face_the_camera(which: str, request: pytest.FixtureRequest) -> None:
     outcome: Outcome = request.getfixturevalue(which)
     for view in outcome.views:
-        passes = outcome.passes(view)
-        towards = position(view) - positions(outcome, view)
+        passes = outcome.read_passes(view)
+        towards = get_position(view) - compute_positions(outcome, view)
         hit = passes.id > 0
         assert (np.einsum("nk,nk->n", passes.normal[hit], towards[hit]) > 0).mean() > 0.995
 
@@ -189,18 +189,18 @@ def test_normals_are_the_surfaces_own(placed: Outcome) -> None:
     """Up on the floor; on a ball along its radius, as far as its flat faces allow. At edges Cycles averages them."""
     on_balls = []
     for view in placed.views:
-        passes = placed.passes(view)
-        top = np.abs(positions(placed, view)[..., 2]) < 1e-3
-        floor = inner(np.isin(passes.id, placed.ids_of("Floor")) & top)
+        passes = placed.read_passes(view)
+        top = np.abs(compute_positions(placed, view)[..., 2]) < 1e-3
+        floor = erode(np.isin(passes.id, placed.find_ids("Floor")) & top)
         assert np.isclose(passes.normal[floor], (0, 0, 1), atol=1e-3).all(axis=1).mean() > 0.99
         for name, at in MARKS.items():
-            mine = inner(np.isin(passes.id, placed.ids_of(name)))
-            radial = (positions(placed, view)[mine] - at) / RADIUS
+            mine = erode(np.isin(passes.id, placed.find_ids(name)))
+            radial = (compute_positions(placed, view)[mine] - at) / RADIUS
             on_balls.append(np.einsum("nk,nk->n", passes.normal[mine], radial))
     assert (np.concatenate(on_balls) > 0.97).mean() > 0.99
 
 
-def inner(mask: np.ndarray) -> np.ndarray:
+def erode(mask: np.ndarray) -> np.ndarray:
     """The pixels of a mask whose eight neighbours are in it too."""
     wide = np.pad(mask, 1)
     height, width = mask.shape
@@ -212,21 +212,21 @@ def test_instances_have_their_ids_where_they_stand(tmp_path: Path) -> None:
     for name in ("collection_instances", "geometry_nodes_instances"):
         path = tmp_path / f"{name}.blend"
         facts = getattr(scenes, name)(path)
-        places = facts.get("instances_at") or [facts["subjects"][each] for each in facts["instances"]]
-        config = varied(varied(SMALL, "cameras", preset="scene-cameras", views=1), "render", resolution=160)
-        outcome = rendered(path, tmp_path / name, config)
+        positions = facts.get("instances_at") or [facts["subjects"][each] for each in facts["instances"]]
+        config = with_options(with_options(SMALL, "cameras", preset="scene-cameras", views=1), "render", resolution=160)
+        outcome = render_dataset(path, tmp_path / name, config)
         (view,) = outcome.views
-        passes = outcome.passes(view)
-        points = positions(outcome, view)
+        passes = outcome.read_passes(view)
+        points = compute_positions(outcome, view)
         standing = [each for each in outcome.scene.objects if each.instance_of]
-        assert len({each.id for each in standing}) == len(standing) >= len(places)
-        for place in places:
-            near = (np.abs(points[..., :2] - place[:2]) < 0.2).all(axis=-1) & (points[..., 2] > 0.05)
+        assert len({each.id for each in standing}) == len(standing) >= len(positions)
+        for position in positions:
+            near = (np.abs(points[..., :2] - position[:2]) < 0.2).all(axis=-1) & (points[..., 2] > 0.05)
             ids = set(np.unique(passes.id[near]).tolist())
-            there = {each.id for each in standing if holds(each.bounds_min, each.bounds_max, place)}
+            there = {each.id for each in standing if is_over(each.bounds_min, each.bounds_max, position)}
             assert near.sum() > 10 and ids and ids <= there
 
 
-def holds(low: tuple[float, ...], high: tuple[float, ...], place: tuple[float, ...]) -> bool:
-    """Whether a place lies over the ground that a box covers, give or take a seat's back."""
-    return all(low[axis] - 0.3 <= place[axis] <= high[axis] + 0.3 for axis in range(2))
+def is_over(low: tuple[float, ...], high: tuple[float, ...], position: tuple[float, ...]) -> bool:
+    """Whether a position lies over the ground that a box covers, give or take a seat's back."""
+    return all(low[axis] - 0.3 <= position[axis] <= high[axis] + 0.3 for axis in range(2))

@@ -11,7 +11,7 @@ import pytest
 
 from blendset.dataset import Dataset
 from tests.addon import scenes
-from tests.addon.runs import installed, settings_of
+from tests.addon.runs import import_addon, read_scene_state
 
 CONFIG = """
 [cameras]
@@ -31,55 +31,55 @@ def options(tmp_path: Path) -> list[str]:
     return ["render", "--out", str(tmp_path / "dataset"), "--config", str(tmp_path / "small.toml"), *sizes]
 
 
-def said(capfd: pytest.CaptureFixture[str]) -> tuple[list[str], list[str]]:
+def read_lines(capfd: pytest.CaptureFixture[str]) -> tuple[list[str], list[str]]:
     """Our own lines on the two streams, without what Blender itself says."""
     streams = capfd.readouterr()
     own = [[line for line in text.splitlines() if line.startswith("blendset: ")] for text in streams]
     return own[0], own[1]
 
 
-def main(arguments: list[str]) -> int:
-    return int(installed("command").main(arguments))
+def run_command(arguments: list[str]) -> int:
+    return int(import_addon("command").main(arguments))
 
 
 def test_the_open_file_becomes_a_dataset(options: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    before = settings_of(bpy.context.scene)
-    assert main(options) == 0
+    before = read_scene_state(bpy.context.scene)
+    assert run_command(options) == 0
     dataset = Dataset(tmp_path / "dataset")
     report = dataset.verify()
     assert report.views == 3 and not report.problems
     assert len((dataset.root / "metadata.jsonl").read_text(encoding="utf-8").splitlines()) == 3
-    lines, errors = said(capfd)
+    lines, errors = read_lines(capfd)
     assert not errors and "3 views of tidy-" in lines[-1] and str(dataset.root) in lines[-1]
     assert sum("/view" in line or "views/" in line for line in lines) >= 3
-    after = settings_of(bpy.context.scene)
+    after = read_scene_state(bpy.context.scene)
     assert [name for name in before if after[name] != before[name]] == []
 
 
 def test_the_same_command_again_renders_nothing_twice(
     options: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(options) == 0
+    assert run_command(options) == 0
     files = {
         path: (path.stat().st_mtime_ns, path.read_bytes()) for path in (tmp_path / "dataset" / "views").rglob("*.*")
     }
-    said(capfd)
-    assert main(options) == 0
+    read_lines(capfd)
+    assert run_command(options) == 0
     again = {
         path: (path.stat().st_mtime_ns, path.read_bytes()) for path in (tmp_path / "dataset" / "views").rglob("*.*")
     }
     assert len(files) == 9 and again == files
-    assert not [line for line in said(capfd)[0] if " s " in line]
+    assert not [line for line in read_lines(capfd)[0] if " s " in line]
 
 
 def test_a_damaged_view_is_rendered_again_and_is_what_it_was(options: list[str], tmp_path: Path) -> None:
-    assert main(options) == 0
+    assert run_command(options) == 0
     victims = sorted((tmp_path / "dataset" / "views").rglob("*.*"))
     whole = {path: path.read_bytes() for path in victims if path.name != "view.json"}
     damaged = [next(path for path in victims if path.name == name) for name in ("rgb.png", "passes.exr")]
     for path in damaged:
         path.write_bytes(path.read_bytes()[:-100])
-    assert main(options) == 0
+    assert run_command(options) == 0
     assert {path: path.read_bytes() for path in whole} == whole
     assert not Dataset(tmp_path / "dataset").verify().problems
 
@@ -87,13 +87,13 @@ def test_a_damaged_view_is_rendered_again_and_is_what_it_was(options: list[str],
 def test_other_settings_are_refused_until_asked_for(
     options: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(options) == 0
-    said(capfd)
+    assert run_command(options) == 0
+    read_lines(capfd)
     other = [*options, "--samples", "3"]
-    assert main(other) == 1
-    lines, (error,) = said(capfd)
+    assert run_command(other) == 1
+    lines, (error,) = read_lines(capfd)
     assert "samples" in error and error.endswith(".") and not [line for line in lines if "views/" in line]
-    assert main([*other, "--mix-settings"]) == 0
+    assert run_command([*other, "--mix-settings"]) == 0
 
 
 @pytest.mark.parametrize(
@@ -110,12 +110,12 @@ def test_other_settings_are_refused_until_asked_for(
 )
 def test_a_wrong_option_is_usage(wrong: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(wrong) == 2
+    assert run_command(wrong) == 2
     assert not list(tmp_path.iterdir())
 
 
 def test_help_is_no_failure(capfd: pytest.CaptureFixture[str]) -> None:
-    assert main(["render", "--help"]) == 0
+    assert run_command(["render", "--help"]) == 0
     assert "--resolution" in capfd.readouterr().out
 
 
@@ -132,15 +132,15 @@ def test_help_is_no_failure(capfd: pytest.CaptureFixture[str]) -> None:
 def test_a_wrong_value_is_one_sentence(
     options: list[str], more: list[str], about: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([*options, *more]) == 1
-    _, (error,) = said(capfd)
+    assert run_command([*options, *more]) == 1
+    _, (error,) = read_lines(capfd)
     assert about in error and error.endswith(".") and ". " not in error
     assert not list((tmp_path / "dataset").rglob("rgb.png"))
 
 
 def test_with_no_scene_open_one_sentence_says_so(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert main(["render", "--out", str(tmp_path / "dataset")]) == 1
-    _, (error,) = said(capfd)
+    assert run_command(["render", "--out", str(tmp_path / "dataset")]) == 1
+    _, (error,) = read_lines(capfd)
     assert "No scene is open" in error and "blender -b" in error and error.endswith(".")
     assert not (tmp_path / "dataset").exists()
 
@@ -150,8 +150,8 @@ def test_an_output_that_is_no_folder_is_one_sentence(
 ) -> None:
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     for out in (tmp_path / "file", tmp_path / "file" / "dataset"):
-        assert main([*options, "--out", str(out)]) == 1
-        _, (error,) = said(capfd)
+        assert run_command([*options, "--out", str(out)]) == 1
+        _, (error,) = read_lines(capfd)
         assert str(out) in error and error.endswith(".")
     assert (tmp_path / "file").read_text(encoding="utf-8") == "in the way"
 
@@ -162,18 +162,18 @@ def test_a_folder_with_other_things_in_it_is_left_alone(
     holiday = tmp_path / "holiday"
     holiday.mkdir()
     (holiday / "beach.jpg").touch()
-    assert main([*options, "--out", str(holiday)]) == 1
-    _, (error,) = said(capfd)
+    assert run_command([*options, "--out", str(holiday)]) == 1
+    _, (error,) = read_lines(capfd)
     assert "holiday" in error and [path.name for path in holiday.iterdir()] == ["beach.jpg"]
 
 
 def test_debug_tells_where_an_error_comes_from(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert main(["--debug", "render", "--out", str(tmp_path / "dataset")]) == 1
+    assert run_command(["--debug", "render", "--out", str(tmp_path / "dataset")]) == 1
     assert "Traceback" in capfd.readouterr().err
 
 
 def test_the_run_tells_what_it_was_made_of(options: list[str], tmp_path: Path) -> None:
-    assert main(options) == 0
+    assert run_command(options) == 0
     (path,) = (tmp_path / "dataset" / "runs").glob("*.json")
     run = json.loads(path.read_text(encoding="utf-8"))
     assert run["blender"] == bpy.app.version_string and run["device"].startswith("CPU") and run["lighting"] == "scene"

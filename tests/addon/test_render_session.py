@@ -16,7 +16,7 @@ from blendset.cameras import Camera, facing, pose
 from blendset.config import Config
 from blendset.errors import BlendsetError
 from tests.addon import scenes
-from tests.addon.runs import SMALL, installed, opened, settings_of, varied
+from tests.addon.runs import SMALL, import_addon, open_run, read_scene_state, with_options
 
 FORMATS: dict[str, dict[str, Any]] = {
     "PNG": {"color_mode": "RGBA", "color_depth": "16", "compression": 77},
@@ -33,21 +33,21 @@ FORMATS: dict[str, dict[str, Any]] = {
 MEDIA = {"OPEN_EXR_MULTILAYER": "MULTI_LAYER_IMAGE", "FFMPEG": "VIDEO"}
 
 
-def front(size: int = 64) -> Camera:
+def make_front_camera(size: int = 64) -> Camera:
     """A camera before the stage."""
-    place = np.array([3.0, -6.0, 3.0])
-    return Camera(pose(facing(place - np.array([0.0, 0.5, 0.5])), place), size, size, 50.0)
+    position = np.array([3.0, -6.0, 3.0])
+    return Camera(pose(facing(position - np.array([0.0, 0.5, 0.5])), position), size, size, 50.0)
 
 
 @contextmanager
-def session_of(path: Path, build: Any = scenes.tidy, config: Config = SMALL) -> Iterator[tuple[Any, Any]]:
+def start_session(path: Path, build: Any = scenes.tidy, config: Config = SMALL) -> Iterator[tuple[Any, Any]]:
     """The run and the session of a scene made on the spot."""
     build(path)
-    with opened(path, path.parent / "dataset", config) as (run, _):
+    with open_run(path, path.parent / "dataset", config) as (run, _):
         yield run, run.session.start()
 
 
-def differences(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+def find_differences(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
     return {key: (before.get(key), after.get(key)) for key in before | after if before.get(key) != after.get(key)}
 
 
@@ -56,36 +56,36 @@ def differences(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]
 
 def test_everything_is_restored_when_something_fails_inside(tmp_path: Path) -> None:
     scenes.render_traps(tmp_path / "traps.blend", tmp_path / "elsewhere")
-    installed("worker").open_file(tmp_path / "traps.blend")
-    before = settings_of(bpy.context.scene)
-    with pytest.raises(ZeroDivisionError), opened(tmp_path / "traps.blend", tmp_path / "dataset") as (run, _):
+    import_addon("worker").open_file(tmp_path / "traps.blend")
+    before = read_scene_state(bpy.context.scene)
+    with pytest.raises(ZeroDivisionError), open_run(tmp_path / "traps.blend", tmp_path / "dataset") as (run, _):
         session = run.session.start()
         session.add_light("interior")
-        session.render(front(), 1, 1, False)
+        session.render(make_front_camera(), 1, 1, False)
         session.encode_png(2.0)
-        assert differences(before, settings_of(bpy.context.scene))
+        assert find_differences(before, read_scene_state(bpy.context.scene))
         raise ZeroDivisionError
-    assert differences(before, settings_of(bpy.context.scene)) == {}
+    assert find_differences(before, read_scene_state(bpy.context.scene)) == {}
 
 
 def test_a_session_that_cannot_begin_leaves_no_trace_either(tmp_path: Path) -> None:
     scenes.tidy(tmp_path / "tidy.blend")
-    installed("worker").open_file(tmp_path / "tidy.blend")
-    before = settings_of(bpy.context.scene)
-    kinds = {each.kind.lower() for each in installed("scene.devices").available()}
+    import_addon("worker").open_file(tmp_path / "tidy.blend")
+    before = read_scene_state(bpy.context.scene)
+    kinds = {each.kind.lower() for each in import_addon("scene.devices").list_devices()}
     lacking = next(kind for kind in ("metal", "oneapi", "hip", "cuda") if kind not in kinds)
-    config = varied(SMALL, "render", device=lacking)
-    with opened(tmp_path / "tidy.blend", tmp_path / "dataset", config) as (run, _), pytest.raises(BlendsetError):
+    config = with_options(SMALL, "render", device=lacking)
+    with open_run(tmp_path / "tidy.blend", tmp_path / "dataset", config) as (run, _), pytest.raises(BlendsetError):
         run.session.start()
-    assert differences(before, settings_of(bpy.context.scene)) == {}
+    assert find_differences(before, read_scene_state(bpy.context.scene)) == {}
 
 
 def test_added_light_goes_with_the_session(tmp_path: Path) -> None:
     for kind in ("sky", "interior", "studio"):
-        with session_of(tmp_path / f"{kind}.blend", scenes.no_light) as (_, session):
-            black = session.render(front(), 2, 1, False).colour
+        with start_session(tmp_path / f"{kind}.blend", scenes.no_light) as (_, session):
+            black = session.render(make_front_camera(), 2, 1, False).colour
             session.add_light(kind)
-            lit = session.render(front(), 2, 1, False).colour
+            lit = session.render(make_front_camera(), 2, 1, False).colour
         assert not black.any() and lit.mean() > 0.01
         assert not len(bpy.data.lights) and bpy.context.scene.world is None
 
@@ -93,17 +93,17 @@ def test_added_light_goes_with_the_session(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", FORMATS)
 def test_the_artists_image_format_is_restored(kind: str) -> None:
     image = bpy.context.scene.render.image_settings
-    _choose(image, kind)
-    before = _format(image)
+    _choose_format(image, kind)
+    before = _read_format(image)
     assert before["file_format"] == kind
-    formats = installed("render.formats")
+    formats = import_addon("render.formats")
     for ours in (formats.PNG, formats.EXR):
         with formats.saving_as(bpy.context.scene, ours):
             assert image.file_format == ours["file_format"] and image.color_depth == ours["color_depth"]
-        assert differences(before, _format(image)) == {}
+        assert find_differences(before, _read_format(image)) == {}
 
 
-def _choose(image: Any, kind: str) -> None:
+def _choose_format(image: Any, kind: str) -> None:
     if hasattr(image, "media_type"):
         image.media_type = MEDIA.get(kind, "IMAGE")
     image.file_format = kind
@@ -113,7 +113,7 @@ def _choose(image: Any, kind: str) -> None:
         image.color_management = "OVERRIDE"
 
 
-def _format(image: Any) -> dict[str, Any]:
+def _read_format(image: Any) -> dict[str, Any]:
     """What an artist sees of a format: only the settings that it has."""
     names = ("file_format", "media_type", "color_mode", "color_depth", "color_management", "use_preview")
     own = {"PNG": ("compression",), "JPEG": ("quality",), "WEBP": ("quality",), "TIFF": ("tiff_codec",)}
@@ -133,9 +133,9 @@ def test_the_view_transforms_table_is_blenders_own_picture(tmp_path: Path, trans
     view = bpy.context.scene.view_settings
     view.view_transform, view.exposure, view.gamma = transform, 0.5, 1.1
     bpy.ops.wm.save_mainfile()
-    with opened(path, tmp_path / "dataset") as (run, _):
+    with open_run(path, tmp_path / "dataset") as (run, _):
         session = run.session.start()
-        pixels = session.render(front(), 16, 1, False)
+        pixels = session.render(make_front_camera(), 16, 1, False)
         _, values = session.encode_png(exposure)
         table = session.transform(pixels.colour, exposure)
         assert bpy.context.scene.view_settings.exposure == 0.5
@@ -145,18 +145,18 @@ def test_the_view_transforms_table_is_blenders_own_picture(tmp_path: Path, trans
 
 
 def test_exposure_is_in_stops(tmp_path: Path) -> None:
-    with session_of(tmp_path / "tidy.blend") as (_, session):
+    with start_session(tmp_path / "tidy.blend") as (_, session):
         bpy.context.scene.view_settings.view_transform = "Standard"
-        session.render(front(), 8, 1, False)
+        session.render(make_front_camera(), 8, 1, False)
         darker, own, brighter = (session.encode_png(ev)[1].mean() for ev in (-1.0, 0.0, 1.0))
     assert darker < own - 10 and brighter > own + 10
 
 
 def test_pictures_are_the_same_whatever_was_rendered_before(tmp_path: Path) -> None:
-    with session_of(tmp_path / "tidy.blend") as (_, session):
-        first = session.render(front(), 4, 1, True)
-        other = session.render(front(32), 4, 2, False)
-        again = session.render(front(), 4, 1, True)
+    with start_session(tmp_path / "tidy.blend") as (_, session):
+        first = session.render(make_front_camera(), 4, 1, True)
+        other = session.render(make_front_camera(32), 4, 2, False)
+        again = session.render(make_front_camera(), 4, 1, True)
     assert other.ids.shape == (32, 32)
     for name in ("colour", "depth", "normal", "ids"):
         assert np.array_equal(getattr(first, name), getattr(again, name))
@@ -165,9 +165,9 @@ def test_pictures_are_the_same_whatever_was_rendered_before(tmp_path: Path) -> N
 # ---- previews without a denoiser -------------------------------------------------------------------------------------
 
 
-def previews(path: Path, build: Any, denoise: bool, samples: int = 4) -> Any:
+def preview_best_views(path: Path, build: Any, denoise: bool, samples: int = 4) -> Any:
     """What previews say of the best view of each subject, with or without a denoiser."""
-    with session_of(path, build, varied(SMALL, "preview", samples=samples)) as (run, session):
+    with start_session(path, build, with_options(SMALL, "preview", samples=samples)) as (run, session):
         session.can_denoise = denoise and session.can_denoise
         previewer = run.planner.start_previewer()
         planned = run.planner.plan_cameras()
@@ -176,15 +176,15 @@ def previews(path: Path, build: Any, denoise: bool, samples: int = 4) -> Any:
 
 
 def test_without_a_denoiser_good_views_are_accepted_at_the_same_exposure(tmp_path: Path) -> None:
-    with_it = previews(tmp_path / "with.blend", scenes.tidy, True)
-    without = previews(tmp_path / "without.blend", scenes.tidy, False)
+    with_it = preview_best_views(tmp_path / "with.blend", scenes.tidy, True)
+    without = preview_best_views(tmp_path / "without.blend", scenes.tidy, False)
     assert with_it.keys() == without.keys() and len(without) == 3
     for subject, answer in without.items():
         assert answer.faults == () and abs(answer.exposure_ev - with_it[subject].exposure_ev) <= 0.5
 
 
 def test_without_a_denoiser_black_views_are_rejected_as_dark(tmp_path: Path) -> None:
-    without = previews(tmp_path / "dark.blend", scenes.no_light, False)
+    without = preview_best_views(tmp_path / "dark.blend", scenes.no_light, False)
     assert without and all("dark" in answer.faults for answer in without.values())
 
 
@@ -200,8 +200,8 @@ def test_noise_is_not_taken_for_contrast(tmp_path: Path) -> None:
         bpy.data.lights["Sun"].energy = 0.0
         bpy.ops.wm.save_mainfile()
 
-    with_it = previews(tmp_path / "with.blend", dull, True, samples=64)
-    without = previews(tmp_path / "without.blend", dull, False, samples=1)
+    with_it = preview_best_views(tmp_path / "with.blend", dull, True, samples=64)
+    without = preview_best_views(tmp_path / "without.blend", dull, False, samples=1)
     assert with_it
     for subject, answer in without.items():
         assert answer.metrics["variance"] == pytest.approx(with_it[subject].metrics["variance"], rel=0.6)
@@ -217,15 +217,15 @@ def test_the_views_of_a_set_have_one_exposure(tmp_path: Path) -> None:
     bpy.data.objects["Sun"].rotation_euler = (1.3, 0.0, 0.0)
     bpy.data.worlds["World"].node_tree.nodes["Background"].inputs["Strength"].default_value = 0.08
     bpy.ops.wm.save_mainfile()
-    config = varied(SMALL, "cameras", preset="orbit-4", views=8, focal_length_mm=(28.0,), fill=(0.3, 0.5))
-    with opened(path, tmp_path / "auditioned", config) as (run, _):
+    config = with_options(SMALL, "cameras", preset="orbit-4", views=8, focal_length_mm=(28.0,), fill=(0.3, 0.5))
+    with open_run(path, tmp_path / "auditioned", config) as (run, _):
         auditioned = run.plan(previews=True).views
         previewer = run.planner.start_previewer()
         alone = {
             view.view_id: previewer.preview(view.view_id, view.camera, run.reading.subjects[view.subject]).exposure_ev
             for view in auditioned
         }
-    with opened(path, tmp_path / "adopted", config) as (run, _):
+    with open_run(path, tmp_path / "adopted", config) as (run, _):
         adopted = run.adopt(run.plan(previews=False)).views
     for views in (auditioned, adopted):
         sets: dict[str, set[float]] = {}

@@ -16,7 +16,7 @@ import pytest
 from blendset.cameras import Camera, facing, pose
 from blendset.errors import BlendsetError
 from tests.addon import scenes
-from tests.addon.runs import SMALL, Outcome, installed, opened, rendered, settings_of, varied
+from tests.addon.runs import SMALL, Outcome, import_addon, open_run, read_scene_state, render_dataset, with_options
 
 RENDERED = (
     "tidy no_camera no_light missing_library missing_textures hidden_things holdouts other_kinds hair_curves particles "
@@ -28,7 +28,7 @@ STAGE = set(scenes.STAGE)
 Show = Callable[[str], tuple[Outcome, scenes.Facts]]
 
 
-def built(name: str, folder: Path) -> tuple[Path, scenes.Facts]:
+def build_scene(name: str, folder: Path) -> tuple[Path, scenes.Facts]:
     """The file of a scene and what is true of it; what must not appear would be "elsewhere" in the folder."""
     build = getattr(scenes, name)
     path = folder / f"{name}.blend"
@@ -43,16 +43,16 @@ def show(tmp_path_factory: pytest.TempPathFactory) -> Show:
     """Renders a scene the first time that a test asks for it."""
     known: dict[str, tuple[Outcome, scenes.Facts]] = {}
 
-    def look(name: str) -> tuple[Outcome, scenes.Facts]:
+    def render_scene(name: str) -> tuple[Outcome, scenes.Facts]:
         if name not in known:
-            path, facts = built(name, tmp_path_factory.mktemp(name))
-            known[name] = rendered(path, path.parent / "dataset"), facts
+            path, facts = build_scene(name, tmp_path_factory.mktemp(name))
+            known[name] = render_dataset(path, path.parent / "dataset"), facts
         return known[name]
 
-    return look
+    return render_scene
 
 
-def one_sentence(error: BaseException, *about: str) -> None:
+def assert_one_sentence(error: BaseException, *about: str) -> None:
     """Assert that a message is one sentence that names these things."""
     text = str(error)
     assert text.endswith(".") and ". " not in text and "\n" not in text, text
@@ -69,12 +69,12 @@ def test_every_scene_gives_whole_views_of_the_size_asked_for(show: Show, name: s
     report = outcome.dataset.verify()
     assert not report.problems and report.views == len(outcome.views) == len(outcome.plan.views) >= 1
     for view in outcome.views:
-        passes = outcome.passes(view)
+        passes = outcome.read_passes(view)
         assert (view.camera.width, view.camera.height) == (64, 64)
-        assert outcome.picture(view).shape == (64, 64, 3) and passes.id.shape == (64, 64)
-        seen, counts = np.unique(passes.id[passes.id > 0], return_counts=True)
+        assert outcome.read_picture(view).shape == (64, 64, 3) and passes.id.shape == (64, 64)
+        ids, counts = np.unique(passes.id[passes.id > 0], return_counts=True)
         assert {each.id: each.pixels for each in view.visible_objects} == dict(
-            zip(seen.tolist(), counts.tolist(), strict=True)
+            zip(ids.tolist(), counts.tolist(), strict=True)
         )
 
 
@@ -83,7 +83,7 @@ def test_views_are_not_spoiled(show: Show, name: str) -> None:
     outcome, _ = show(name)
     assert sum(not view.failed_checks for view in outcome.views) >= 0.75 * len(outcome.views)
     for view in outcome.views:
-        assert outcome.picture(view).mean() > 25
+        assert outcome.read_picture(view).mean() > 25
 
 
 @pytest.mark.parametrize("name", RENDERED)
@@ -91,16 +91,18 @@ def test_the_subjects_are_what_a_person_would_photograph(show: Show, name: str) 
     outcome, facts = show(name)
     assert set(facts["subjects"]) <= outcome.photographable
     assert not outcome.photographable & set(facts.get("not_subjects", ()))
-    for thing, place in facts["subjects"].items():
-        subject = next(each for each in outcome.subjects if thing in outcome.names(each))
+    for thing, position in facts["subjects"].items():
+        subject = next(each for each in outcome.subjects if thing in outcome.list_names(each))
         low, high = outcome.subjects[subject].bounds
-        assert (low - 1e-3 <= place).all() and (place <= high + 1e-3).all()
+        assert (low - 1e-3 <= position).all() and (position <= high + 1e-3).all()
 
 
 @pytest.mark.parametrize("name", [each for each in RENDERED if each not in ("one_mesh", "particles")])
 def test_things_that_stand_apart_are_subjects_of_their_own(show: Show, name: str) -> None:
     outcome, facts = show(name)
-    owners = [next(each for each in outcome.subjects if thing in outcome.names(each)) for thing in facts["subjects"]]
+    owners = [
+        next(each for each in outcome.subjects if thing in outcome.list_names(each)) for thing in facts["subjects"]
+    ]
     assert len(set(owners)) == len(owners)
 
 
@@ -114,10 +116,10 @@ def test_light_is_added_only_where_there_is_none(show: Show) -> None:
 
 
 def test_without_light_the_user_may_refuse_any(tmp_path: Path) -> None:
-    path, _ = built("no_light", tmp_path)
+    path, _ = build_scene("no_light", tmp_path)
     with pytest.raises(BlendsetError) as refusal:
-        rendered(path, tmp_path / "dataset", varied(SMALL, "render", lighting="scene"))
-    one_sentence(refusal.value, "no-light", "dark", "--lighting")
+        render_dataset(path, tmp_path / "dataset", with_options(SMALL, "render", lighting="scene"))
+    assert_one_sentence(refusal.value, "no-light", "dark", "--lighting")
 
 
 def test_the_same_things_are_seen_without_a_camera(show: Show) -> None:
@@ -125,17 +127,17 @@ def test_the_same_things_are_seen_without_a_camera(show: Show) -> None:
 
 
 def test_a_scene_without_camera_has_none_of_its_own_to_render(tmp_path: Path) -> None:
-    path, _ = built("no_camera", tmp_path)
+    path, _ = build_scene("no_camera", tmp_path)
     with pytest.raises(BlendsetError) as refusal:
-        rendered(path, tmp_path / "dataset", varied(SMALL, "cameras", preset="scene-cameras"))
-    one_sentence(refusal.value, "no-camera", "add one")
+        render_dataset(path, tmp_path / "dataset", with_options(SMALL, "cameras", preset="scene-cameras"))
+    assert_one_sentence(refusal.value, "no-camera", "add one")
 
 
 def test_a_scene_without_a_mesh_ends_in_one_sentence(tmp_path: Path) -> None:
-    path, _ = built("no_mesh", tmp_path)
+    path, _ = build_scene("no_mesh", tmp_path)
     with pytest.raises(BlendsetError) as refusal:
-        rendered(path, tmp_path / "dataset")
-    one_sentence(refusal.value, "no-mesh", "nothing in it can be photographed", "check")
+        render_dataset(path, tmp_path / "dataset")
+    assert_one_sentence(refusal.value, "no-mesh", "nothing in it can be photographed", "check")
 
 
 def test_missing_libraries_are_named(show: Show) -> None:
@@ -149,7 +151,7 @@ def test_missing_textures_are_named_and_never_photographed(show: Show) -> None:
     outcome, facts = show("missing_textures")
     assert any("not there.png" in each for each in outcome.scene.missing_files)
     assert any("not there.png" in note for note in outcome.notes)
-    of_whom = set().union(*(outcome.names(view.subject) for view in outcome.views if view.subject))
+    of_whom = set().union(*(outcome.list_names(view.subject) for view in outcome.views if view.subject))
     assert of_whom == STAGE - set(facts["subjects_without_their_image"])
     assert not any("Packed" in each or "Made" in each for each in outcome.scene.missing_files)
 
@@ -184,24 +186,24 @@ def test_curves_texts_and_metaballs_are_photographed_with_ids_of_their_own(tmp_p
     scenes.other_kinds(path)
     bpy.data.objects.remove(bpy.data.objects["Volume"])  # it takes its time, and other tests see it
     bpy.ops.wm.save_mainfile()
-    wanted = ("Thick Curve", "Text", "Metaball")
-    config = dataclasses.replace(SMALL, subjects=dataclasses.replace(SMALL.subjects, include=wanted))
-    outcome = rendered(path, tmp_path / "dataset", varied(config, "cameras", views=6, scene_views=0.0))
-    assert set(outcome.photographable) == set(wanted)
-    assert {name for view in outcome.views for name in outcome.names(view.subject)} == set(wanted)
+    names = ("Thick Curve", "Text", "Metaball")
+    config = dataclasses.replace(SMALL, subjects=dataclasses.replace(SMALL.subjects, include=names))
+    outcome = render_dataset(path, tmp_path / "dataset", with_options(config, "cameras", views=6, scene_views=0.0))
+    assert set(outcome.photographable) == set(names)
+    assert {name for view in outcome.views for name in outcome.list_names(view.subject)} == set(names)
     for view in outcome.views:
-        (name,) = outcome.names(view.subject)
-        share = np.isin(outcome.passes(view).id, outcome.ids_of(name)).mean()
+        (name,) = outcome.list_names(view.subject)
+        share = np.isin(outcome.read_passes(view).id, outcome.find_ids(name)).mean()
         assert share > 0.04 and view.subject_share == pytest.approx(share, abs=1e-3)
 
 
 @pytest.mark.parametrize(("name", "coat"), [("hair_curves", "Coat"), ("particles", "Green Ball")])
 def test_hair_covers_its_owner_in_the_picture(tmp_path: Path, name: str, coat: str) -> None:
     """A ball in its coat fills more of the picture than it does bare: hair has its owner's id, or its own."""
-    path, _ = built(name, tmp_path)
-    with opened(path, tmp_path / "dataset") as (run, _):
+    path, _ = build_scene(name, tmp_path)
+    with open_run(path, tmp_path / "dataset") as (run, _):
         session = run.session.start()
-        pixels = session.render(looking_at((0.0, 1.0, 0.6), (0.0, -4.0, 1.6)), 4, 1, False)
+        pixels = session.render(make_camera((0.0, 1.0, 0.6), (0.0, -4.0, 1.6)), 4, 1, False)
         numbers = [each.id for each in run.reading.opened.snapshot.objects if each.name in (coat, "Green Ball")]
     bare = np.pi * (0.6 * 50 / 36) ** 2 / (5**2 + 1**2 - 0.6**2)  # a sphere's silhouette
     assert np.isin(pixels.ids, numbers).mean() > 1.05 * bare
@@ -219,25 +221,29 @@ def test_emitted_particles_have_ids_of_their_own(show: Show) -> None:
 def test_two_instances_of_a_collection_are_two_subjects_under_its_label(show: Show) -> None:
     outcome, facts = show("collection_instances")
     chairs = [each for each in outcome.subjects.values() if each.label == facts["label"]]
-    assert [outcome.names(each.id) - {"Seat", "Back"} for each in chairs] == [{name} for name in facts["instances"]]
+    assert [outcome.list_names(each.id) - {"Seat", "Back"} for each in chairs] == [
+        {name} for name in facts["instances"]
+    ]
     assert not chairs[0].objects & chairs[1].objects
 
 
 def test_two_instances_are_two_ids_in_one_picture(tmp_path: Path) -> None:
-    path, facts = built("collection_instances", tmp_path)
-    outcome = rendered(path, tmp_path / "dataset", varied(SMALL, "cameras", preset="scene-cameras", views=1))
+    path, facts = build_scene("collection_instances", tmp_path)
+    outcome = render_dataset(
+        path, tmp_path / "dataset", with_options(SMALL, "cameras", preset="scene-cameras", views=1)
+    )
     (view,) = outcome.views
     for name in facts["instances"]:
-        assert len(outcome.ids_of(name)) == 2
-        assert np.isin(outcome.ids_of(name), outcome.passes(view).id).all()
+        assert len(outcome.find_ids(name)) == 2
+        assert np.isin(outcome.find_ids(name), outcome.read_passes(view).id).all()
     assert [each.label for each in view.visible_objects].count("chair") == 4
 
 
 def test_instances_by_geometry_nodes_are_subjects_where_they_stand(show: Show) -> None:
     outcome, facts = show("geometry_nodes_instances")
     centres = np.array([each.centre for each in outcome.subjects.values()])
-    for place in facts["instances_at"]:
-        assert (np.linalg.norm(centres - place, axis=1) < 1e-3).sum() == 1
+    for position in facts["instances_at"]:
+        assert (np.linalg.norm(centres - position, axis=1) < 1e-3).sum() == 1
     assert not any(np.allclose(centre, (0.0, 8.0, 0.6)) for centre in centres)  # the original, which does not render
 
 
@@ -271,44 +277,44 @@ def test_one_mesh_that_is_the_whole_scene_gives_a_view(show: Show) -> None:
 def test_the_active_scene_and_its_first_rendered_layer_are_taken(tmp_path: Path, show: Show) -> None:
     outcome, facts = show("several_scenes")
     assert outcome.photographable == set(facts["scenes"]["Main"]) and outcome.scene.blender_scene == "Main"
-    path, _ = built("several_scenes", tmp_path)
+    path, _ = build_scene("several_scenes", tmp_path)
     bpy.ops.wm.open_mainfile(filepath=str(path))
     bpy.data.scenes["Main"].view_layers["ViewLayer"].use = False
     bpy.ops.wm.save_mainfile()
-    assert rendered(path, tmp_path / "dataset").photographable == set(facts["scenes"]["Main"]) - {"Blue Cone"}
+    assert render_dataset(path, tmp_path / "dataset").photographable == set(facts["scenes"]["Main"]) - {"Blue Cone"}
 
 
 def test_another_scene_of_the_file_can_be_asked_for(tmp_path: Path) -> None:
-    path, facts = built("several_scenes", tmp_path)
+    path, facts = build_scene("several_scenes", tmp_path)
     asked = dataclasses.replace(SMALL, scene="Other")
-    with opened(path, tmp_path / "dataset", asked) as (run, _):
+    with open_run(path, tmp_path / "dataset", asked) as (run, _):
         plan = run.plan(previews=False)
         names = {
             run.reading.opened.snapshot.objects[number - 1].name
-            for each in run.reading.found.subjects
+            for each in run.reading.search.subjects
             for number in each.objects
         }
     assert names == set(facts["scenes"]["Other"]) and plan.scene.startswith("several-scenes-other-")
     with (
         pytest.raises(BlendsetError) as refusal,
-        opened(path, tmp_path / "none", dataclasses.replace(SMALL, scene="X")),
+        open_run(path, tmp_path / "none", dataclasses.replace(SMALL, scene="X")),
     ):
         pass
-    one_sentence(refusal.value, "'X'", "Main", "Other")
+    assert_one_sentence(refusal.value, "'X'", "Main", "Other")
 
 
 # ---- settings that would spoil the pictures --------------------------------------------------------------------------
 
 
-def looking_at(target: tuple[float, float, float], position: tuple[float, float, float], size: int = 64) -> Camera:
+def make_camera(target: tuple[float, float, float], position: tuple[float, float, float], size: int = 64) -> Camera:
     """An upright camera of 50 mm."""
-    place = np.array(position)
-    return Camera(pose(facing(place - np.array(target)), place), size, size, 50.0)
+    at = np.array(position)
+    return Camera(pose(facing(at - np.array(target)), at), size, size, 50.0)
 
 
-def photographed(path: Path, folder: Path, camera: Camera) -> Any:
+def render_picture(path: Path, folder: Path, camera: Camera) -> Any:
     """The picture that a session takes of a file."""
-    with opened(path, folder / "dataset") as (run, _):
+    with open_run(path, folder / "dataset") as (run, _):
         session = run.session.start()
         pixels = session.render(camera, 16, 7, False)
         return session.encode_png(0.0)[1], pixels
@@ -317,11 +323,11 @@ def photographed(path: Path, folder: Path, camera: Camera) -> Any:
 def test_render_traps_change_no_pixel(tmp_path: Path) -> None:
     """Border, percentage, pixel aspect, stereo, motion blur, depth of field, Freestyle, film transparency, stamp,
     compositor and sequencer: the picture is the tidy scene's."""
-    camera = looking_at((0.0, 0.5, 0.5), (3.0, -6.0, 3.0))
+    camera = make_camera((0.0, 0.5, 0.5), (3.0, -6.0, 3.0))
     pictures = []
     for name in ("tidy", "render_traps"):
         folder = tmp_path / name
-        pictures.append(photographed(built(name, folder)[0], folder, camera))
+        pictures.append(render_picture(build_scene(name, folder)[0], folder, camera))
     (plain, plain_pixels), (trapped, trapped_pixels) = pictures
     assert plain.std() > 20
     assert np.abs(plain - trapped).max() <= 1
@@ -337,21 +343,21 @@ def test_nothing_is_written_elsewhere(show: Show) -> None:
 def test_an_eevee_file_is_path_traced_with_all_its_passes(show: Show) -> None:
     outcome, _ = show("eevee")
     for view in outcome.views:
-        assert len(view.visible_objects) >= 2 and np.isfinite(outcome.passes(view).depth).any()
+        assert len(view.visible_objects) >= 2 and np.isfinite(outcome.read_passes(view).depth).any()
 
 
 @pytest.mark.parametrize("name", ["tidy", "no_light", "render_traps", "eevee", "missing_textures", "several_scenes"])
 def test_after_a_run_the_scene_is_as_it_was(tmp_path: Path, name: str) -> None:
-    path, _ = built(name, tmp_path)
+    path, _ = build_scene(name, tmp_path)
     asked = dataclasses.replace(SMALL, frame=5)
-    installed("worker").open_file(path)
-    before = settings_of(bpy.context.scene)
-    dataset = installed("scene_run").Dataset.for_run(tmp_path / "dataset", asked, [path])
-    with installed("scene_run").SceneRun(path, dataset, asked, lambda *_, **__: None) as run:
+    import_addon("worker").open_file(path)
+    before = read_scene_state(bpy.context.scene)
+    dataset = import_addon("scene_run").Dataset.for_run(tmp_path / "dataset", asked, [path])
+    with import_addon("scene_run").SceneRun(path, dataset, asked, lambda *_, **__: None) as run:
         plan = run.plan(previews=True)
         run.render(plan, [view.view_id for view in plan.views][:1])
-        assert settings_of(bpy.context.scene) != before
-    after = settings_of(bpy.context.scene)
+        assert read_scene_state(bpy.context.scene) != before
+    after = read_scene_state(bpy.context.scene)
     assert {key: (before.get(key), after.get(key)) for key in before | after if before.get(key) != after.get(key)} == {}
 
 
@@ -361,12 +367,12 @@ def test_after_a_run_the_scene_is_as_it_was(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("allowed", [False, True], ids=["preferences forbid", "preferences allow"])
 def test_scripts_and_drivers_do_not_run(tmp_path: Path, allowed: bool) -> None:
     """Not even where the user's preferences would let them."""
-    path, facts = built("scripts", tmp_path)
+    path, facts = build_scene("scripts", tmp_path)
     preferences = bpy.context.preferences.filepaths
     before = preferences.use_scripts_auto_execute
     preferences.use_scripts_auto_execute = allowed
     try:
-        outcome = rendered(path, tmp_path / "dataset")
+        outcome = render_dataset(path, tmp_path / "dataset")
     finally:
         preferences.use_scripts_auto_execute = before
     assert len(outcome.views) >= 1 and not facts["marker"].exists()
@@ -378,17 +384,17 @@ def test_any_name_will_do(tmp_path: Path, name: str) -> None:
     folder = tmp_path / Path(name).stem
     path = folder / name
     scenes.tidy(path)
-    outcome = rendered(path, folder / f"dataset of {Path(name).stem}", varied(SMALL, "cameras", views=1))
+    outcome = render_dataset(path, folder / f"dataset of {Path(name).stem}", with_options(SMALL, "cameras", views=1))
     assert not outcome.dataset.verify().problems and outcome.scene.blend_name == name
     assert [each.name for each in folder.iterdir() if each != path and each != outcome.dataset.root] == []
 
 
 @pytest.mark.parametrize("name", UNREADABLE)
 def test_a_file_that_cannot_be_read_ends_in_one_sentence(tmp_path: Path, name: str) -> None:
-    path, _ = built(name, tmp_path)
+    path, _ = build_scene(name, tmp_path)
     with pytest.raises(BlendsetError) as refusal:
-        installed("worker").open_file(path)
-    one_sentence(refusal.value, str(path))
+        import_addon("worker").open_file(path)
+    assert_one_sentence(refusal.value, str(path))
 
 
 @pytest.mark.parametrize("share", [0.0001, 0.01, 0.1, 0.9, 0.99, 0.9999])
@@ -396,31 +402,31 @@ def test_a_broken_download_ends_in_one_sentence(tmp_path: Path, share: float) ->
     path = tmp_path / "truncated.blend"
     scenes.truncated(path, share)
     with pytest.raises(BlendsetError) as refusal:
-        installed("worker").open_file(path)
-    one_sentence(refusal.value, str(path))
+        import_addon("worker").open_file(path)
+    assert_one_sentence(refusal.value, str(path))
 
 
 def test_a_newer_file_names_the_version_it_needs(tmp_path: Path) -> None:
-    path, facts = built("from_the_future", tmp_path)
+    path, facts = build_scene("from_the_future", tmp_path)
     with pytest.raises(BlendsetError) as refusal:
-        installed("worker").open_file(path)
-    one_sentence(refusal.value, ".".join(map(str, facts["claimed_version"])), "--blender")
+        import_addon("worker").open_file(path)
+    assert_one_sentence(refusal.value, ".".join(map(str, facts["claimed_version"])), "--blender")
 
 
 def test_what_is_no_file_ends_in_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "empty.blend").touch()
     for path in (tmp_path, tmp_path / "nowhere.blend", tmp_path / "empty.blend"):
         with pytest.raises(BlendsetError) as refusal:
-            installed("worker").open_file(path)
-        one_sentence(refusal.value, str(path))
+            import_addon("worker").open_file(path)
+        assert_one_sentence(refusal.value, str(path))
 
 
 def test_after_a_file_that_cannot_be_read_the_next_one_is(tmp_path: Path) -> None:
     for name in UNREADABLE:
         with pytest.raises(BlendsetError):
-            installed("worker").open_file(built(name, tmp_path)[0])
-    path, _ = built("tidy", tmp_path)
-    assert rendered(path, tmp_path / "dataset", varied(SMALL, "cameras", views=1)).views
+            import_addon("worker").open_file(build_scene(name, tmp_path)[0])
+    path, _ = build_scene("tidy", tmp_path)
+    assert render_dataset(path, tmp_path / "dataset", with_options(SMALL, "cameras", views=1)).views
 
 
 # ---- very many objects -----------------------------------------------------------------------------------------------
@@ -430,18 +436,18 @@ def test_more_objects_than_the_index_pass_can_count_have_ids_of_their_own(tmp_pa
     count = 33_500
     path = tmp_path / "field.blend"
     scenes.many_objects(path, count)
-    with opened(path, tmp_path / "dataset") as (run, _):
+    with open_run(path, tmp_path / "dataset") as (run, _):
         numbers = {each.name: each.id for each in run.reading.opened.snapshot.objects}
-        places = run.reading.opened.snapshot.bounds.mean(axis=1)
+        centres = run.reading.opened.snapshot.bounds.mean(axis=1)
         session = run.session.start()
         for first in (0, count - 40):
             name = f"Stone {first + 20:05d}"
-            place = places[numbers[name] - 1]
-            camera = looking_at(tuple(place), tuple(place + np.array([0.0, -4.0, 7.0])))
+            centre = centres[numbers[name] - 1]
+            camera = make_camera(tuple(centre), tuple(centre + np.array([0.0, -4.0, 7.0])))
             ids = session.render(camera, 1, 1, False).ids
             assert ids[32, 32] == numbers[name]
             for number in np.unique(ids[ids > 0]).tolist():
-                pixels, _ = camera.project(places[[number - 1]])
+                pixels, _ = camera.project(centres[[number - 1]])
                 assert (
                     run.reading.opened.snapshot.objects[number - 1].name == "Floor" or (np.abs(pixels - 32) < 60).all()
                 )

@@ -18,18 +18,18 @@ from blendset.dataset import Dataset
 from blendset.files import sha256_file
 from blendset.placement.camera_plan import make_planned_view
 from tests.addon import scenes
-from tests.addon.runs import SMALL, everything_in, installed, opened, picture, settings_of, varied
+from tests.addon.runs import SMALL, describe_file, import_addon, open_run, read_picture, read_scene_state, with_options
 
 OPS: Any = bpy.ops.blendset
 CHANGED = "The scene has changed since"
 
 
-def shown() -> Any:
+def get_lists() -> Any:
     """What the lists hold."""
     return bpy.context.window_manager.blendset
 
 
-def settings() -> Any:
+def get_settings() -> Any:
     return bpy.context.scene.blendset
 
 
@@ -38,14 +38,14 @@ def open_tidy(folder: Path) -> Path:
     path = folder / "tidy.blend"
     scenes.tidy(path)
     bpy.ops.wm.open_mainfile(filepath=str(path))
-    installed("properties").from_config(bpy.context.scene, SMALL)
-    settings().out = str(folder / "dataset")
+    import_addon("properties").from_config(bpy.context.scene, SMALL)
+    get_settings().out = str(folder / "dataset")
     return path
 
 
-def plan() -> Any:
+def plan_scene() -> Any:
     assert OPS.plan() == {"FINISHED"}
-    return installed("state").get_plan(bpy.context.scene)
+    return import_addon("state").get_plan(bpy.context.scene)
 
 
 # ---- settings --------------------------------------------------------------------------------------------------------
@@ -53,7 +53,7 @@ def plan() -> Any:
 
 def test_the_settings_are_the_configuration() -> None:
     """Untouched they are the defaults, to the last digit; and every option goes there and back."""
-    properties = installed("properties")
+    properties = import_addon("properties")
     assert properties.to_config(bpy.context.scene) == Config()
     other = replace(
         SMALL,
@@ -68,24 +68,24 @@ def test_the_settings_are_the_configuration() -> None:
 
 def test_settings_as_toml_are_what_the_command_line_reads(tmp_path: Path) -> None:
     file = tmp_path / "settings.toml"
-    settings().cameras.fill, settings().subjects.exclude = "0.5, 0.25", "Wall*, lamp"
+    get_settings().cameras.fill, get_settings().subjects.exclude = "0.5, 0.25", "Wall*, lamp"
     assert OPS.settings_export(filepath=str(file)) == {"FINISHED"}
     config = load_config(file)
     assert config.cameras.fill == (0.5, 0.25) and config.subjects.exclude == ("Wall*", "lamp")
     file.write_text(config_to_toml(SMALL), encoding="utf-8")
     assert OPS.settings_import(filepath=str(file)) == {"FINISHED"}
-    assert installed("properties").to_config(bpy.context.scene) == SMALL
+    assert import_addon("properties").to_config(bpy.context.scene) == SMALL
 
 
 def test_a_list_that_is_no_list_is_one_sentence(tmp_path: Path) -> None:
-    settings().cameras.focal_length_mm = "fifty"
+    get_settings().cameras.focal_length_mm = "fifty"
     with pytest.raises(RuntimeError, match="Focal length mm is 'fifty'; give numbers with commas between them"):
         OPS.settings_export(filepath=str(tmp_path / "settings.toml"))
     assert not (tmp_path / "settings.toml").exists()
 
 
 def test_the_machine_decides_where_the_scene_does_not() -> None:
-    preferences = installed("preferences")
+    preferences = import_addon("preferences")
     chosen = preferences.get_preferences()
     chosen.device, chosen.workers = "cpu", 2
     try:
@@ -105,19 +105,21 @@ def test_the_machine_decides_where_the_scene_does_not() -> None:
     "config",
     [
         SMALL,
-        varied(SMALL, "cameras", preset="orbit-4", views=8, focal_length_mm=(28.0,), fill=(0.3, 0.5)),
-        varied(varied(SMALL, "gates", visible_fraction=0.7, clearance=0.02), "subjects", exclude=("red*",), copies=2),
-        replace(varied(SMALL, "cameras", elevation_deg=(10.0, 30.0), per_subject=2), seed=5, frame=3),
+        with_options(SMALL, "cameras", preset="orbit-4", views=8, focal_length_mm=(28.0,), fill=(0.3, 0.5)),
+        with_options(
+            with_options(SMALL, "gates", visible_fraction=0.7, clearance=0.02), "subjects", exclude=("red*",), copies=2
+        ),
+        replace(with_options(SMALL, "cameras", elevation_deg=(10.0, 30.0), per_subject=2), seed=5, frame=3),
     ],
     ids=["default", "view sets", "gates and subjects", "seed, frame and angles"],
 )
 def test_the_window_plans_what_the_command_line_plans(config: Config, tmp_path: Path) -> None:
     """With its settings as TOML."""
     path = open_tidy(tmp_path)
-    installed("properties").from_config(bpy.context.scene, config)
+    import_addon("properties").from_config(bpy.context.scene, config)
     OPS.settings_export(filepath=str(tmp_path / "settings.toml"))
-    views = plan().views
-    with opened(path, tmp_path / "headless", load_config(tmp_path / "settings.toml")) as (run, _):
+    views = plan_scene().views
+    with open_run(path, tmp_path / "headless", load_config(tmp_path / "settings.toml")) as (run, _):
         headless = run.plan(previews=False)
         ours = [make_planned_view(run.scene_id, view, config.seed) for view in views]
     assert len(ours) > 1
@@ -129,86 +131,86 @@ def test_the_window_plans_what_the_command_line_plans(config: Config, tmp_path: 
 
 def test_the_lists_tell_what_the_plan_found(tmp_path: Path) -> None:
     open_tidy(tmp_path)
-    made = plan()
-    assert {row.name for row in shown().subjects} == {each.id for each in made.result.search.subjects}
-    views = [row.views for row in shown().subjects]
+    made = plan_scene()
+    assert {row.name for row in get_lists().subjects} == {each.id for each in made.result.search.subjects}
+    views = [row.views for row in get_lists().subjects]
     assert views == sorted(views, reverse=True)  # what one looks for stands on top
-    assert sum(row.views for row in shown().subjects) == sum(made.count_views().values()) > 0
-    assert sum(row.count for row in shown().reasons) == shown().candidates == len(made.result.verdicts)
-    assert [row.number for row in shown().views] == made.chosen and not shown().doing
+    assert sum(row.views for row in get_lists().subjects) == sum(made.count_views().values()) > 0
+    assert sum(row.count for row in get_lists().reasons) == get_lists().candidates == len(made.result.verdicts)
+    assert [row.number for row in get_lists().views] == made.chosen and not get_lists().doing
 
 
 def test_what_is_left_out_stays_out_under_another_name(tmp_path: Path) -> None:
     open_tidy(tmp_path)
-    first = plan().result.search.subjects[0]
-    names = [each.name for each in plan().find_objects(first)]
-    shown().subject = shown().subjects.find(first.id)
-    assert OPS.subject_leave_out() == {"FINISHED"} and shown().subjects[shown().subject].left_out
+    first = plan_scene().result.search.subjects[0]
+    names = [each.name for each in plan_scene().find_objects(first)]
+    get_lists().subject = get_lists().subjects.find(first.id)
+    assert OPS.subject_leave_out() == {"FINISHED"} and get_lists().subjects[get_lists().subject].left_out
     bpy.data.objects[names[0]].name = "Another [name]*"
-    assert first.id not in {each.id for each in plan().result.search.subjects}
-    assert len(settings().left_out) == len(names)
+    assert first.id not in {each.id for each in plan_scene().result.search.subjects}
+    assert len(get_settings().left_out) == len(names)
     for _ in names:
         assert OPS.object_take_in(place=0) == {"FINISHED"}
-    assert "another-name" in {each.id for each in plan().result.search.subjects}
+    assert "another-name" in {each.id for each in plan_scene().result.search.subjects}
 
 
 def test_a_label_goes_to_the_object(tmp_path: Path) -> None:
     open_tidy(tmp_path)
-    made = plan()
+    made = plan_scene()
     [holder, *_] = made.find_objects(made.result.search.subjects[0])
-    shown().subject = shown().subjects.find(made.result.search.subjects[0].id)
+    get_lists().subject = get_lists().subjects.find(made.result.search.subjects[0].id)
     assert OPS.subject_label(label="reading chair") == {"FINISHED"}
     assert holder["blendset_label"] == "reading chair"
-    assert "reading-chair" in {each.id for each in plan().result.search.subjects}
+    assert "reading-chair" in {each.id for each in plan_scene().result.search.subjects}
     bpy.context.view_layer.objects.active = holder
-    assert OPS.subject_pick() == {"FINISHED"} and shown().subjects[shown().subject].name == "reading-chair"
+    assert OPS.subject_pick() == {"FINISHED"} and get_lists().subjects[get_lists().subject].name == "reading-chair"
     assert OPS.subject_frame() == {"FINISHED"} and holder.select_get()
 
 
 def test_views_are_turned_down_and_added_by_hand(tmp_path: Path) -> None:
     open_tidy(tmp_path)
-    made = plan()
+    made = plan_scene()
     chosen = list(made.chosen)
-    shown().view = 1
+    get_lists().view = 1
     assert OPS.view_turn_down() == {"FINISHED"}
     assert chosen[1] not in made.chosen and len(made.chosen) == len(chosen)
-    shown().view = next(place for place, row in enumerate(shown().views) if row.turned_down)
+    get_lists().view = next(index for index, row in enumerate(get_lists().views) if row.turned_down)
     assert OPS.view_turn_down() == {"FINISHED"} and made.chosen == chosen
-    shown().reason = next(place for place, row in enumerate(shown().reasons) if row.name != "accepted")
+    get_lists().reason = next(index for index, row in enumerate(get_lists().reasons) if row.name != "accepted")
     assert OPS.view_keep_rejected() == {"FINISHED"} and len(made.views) == len(chosen) + 1
     bpy.context.scene.camera = bpy.data.objects.new("Own", bpy.data.cameras.new("Own"))
     bpy.context.scene.collection.objects.link(bpy.context.scene.camera)
     assert OPS.view_add(source="CAMERA") == {"FINISHED"} and made.views[-1].candidate.name == "Own"
-    assert len(shown().views) == len(made.views)
+    assert len(get_lists().views) == len(made.views)
 
 
 def test_a_plan_is_forgotten_with_its_file(tmp_path: Path) -> None:
     open_tidy(tmp_path)
-    plan()
+    plan_scene()
     bpy.ops.wm.read_homefile(use_empty=True)
-    assert installed("state").get_plan(bpy.context.scene) is None
+    assert import_addon("state").get_plan(bpy.context.scene) is None
     with pytest.raises(RuntimeError, match="poll"):
         OPS.view_turn_down()
 
 
 def test_a_plan_knows_that_its_scene_has_changed(tmp_path: Path) -> None:
     open_tidy(tmp_path)
-    made = plan()
+    made = plan_scene()
     bpy.context.view_layer.update()
-    assert not made.stale and CHANGED not in drawn().said
+    assert not made.stale and CHANGED not in draw_panels().texts
     made.find_objects(made.result.search.subjects[0])[0].location.x += 0.5
     bpy.context.view_layer.update()
-    assert made.stale and CHANGED in drawn().said
-    assert not plan().stale
+    assert made.stale and CHANGED in draw_panels().texts
+    assert not plan_scene().stale
 
 
 def test_another_scene_of_the_file_has_no_plan_yet(tmp_path: Path) -> None:
     path = open_tidy(tmp_path)
     first = bpy.context.scene
-    plan()
+    plan_scene()
     bpy.ops.scene.new(type="FULL_COPY")
-    assert "Plan first" in drawn().said and not len(installed("ui.overlay").build_lines(bpy.context)[0])
-    plan()
+    assert "Plan first" in draw_panels().texts and not len(import_addon("ui.overlay").build_lines(bpy.context)[0])
+    plan_scene()
     bpy.ops.wm.save_mainfile()
     assert OPS.render() == {"FINISHED"}
     assert wait_for_job().ended.status == "done"
@@ -218,9 +220,9 @@ def test_another_scene_of_the_file_has_no_plan_yet(tmp_path: Path) -> None:
 
 def test_planning_leaves_the_scene_as_it_was(tmp_path: Path) -> None:
     open_tidy(tmp_path)
-    before = settings_of(bpy.context.scene)
-    plan()
-    assert settings_of(bpy.context.scene) == before
+    before = read_scene_state(bpy.context.scene)
+    plan_scene()
+    assert read_scene_state(bpy.context.scene) == before
 
 
 def test_the_picture_that_was_rendered_last_stays(tmp_path: Path) -> None:
@@ -229,26 +231,26 @@ def test_the_picture_that_was_rendered_last_stays(tmp_path: Path) -> None:
     bpy.ops.render.render()
     pictures = [tmp_path / name for name in ("before.png", "after.png")]
     bpy.data.images["Render Result"].save_render(str(pictures[0]))
-    plan()
+    plan_scene()
     bpy.data.images["Render Result"].save_render(str(pictures[1]))
-    before, after = (picture(each) for each in pictures)
+    before, after = (read_picture(each) for each in pictures)
     assert before.shape == (16, 16, 3) and (before == after).all()
 
 
 def test_the_saved_file_differs_in_our_settings_and_labels_only(tmp_path: Path) -> None:
     path = open_tidy(tmp_path)
     bpy.ops.wm.save_mainfile()
-    before = everything_in(path)
-    plan()
+    before = describe_file(path)
+    plan_scene()
     OPS.subject_label(label="reading chair")
     OPS.subject_leave_out()
     OPS.view_turn_down()
-    plan()
+    plan_scene()
     bpy.ops.wm.save_mainfile()
     assert OPS.render() == {"FINISHED"}
     assert wait_for_job().ended.status == "done"
     bpy.ops.wm.save_mainfile()
-    after = everything_in(path)
+    after = describe_file(path)
     assert len(before) > 300
     different = {key for key in {*before, *after} if before.get(key) != after.get(key)}
     assert different and all("blendset" in key for key in different), different
@@ -258,7 +260,7 @@ def test_a_file_that_may_not_be_written_can_be_rendered(tmp_path: Path) -> None:
     path = open_tidy(tmp_path)
     bpy.ops.wm.save_mainfile()
     path.chmod(0o444)
-    plan()
+    plan_scene()
     assert OPS.render() == {"FINISHED"}
     assert wait_for_job().ended.status == "done"
 
@@ -272,7 +274,7 @@ def test_planning_in_odd_moments_is_no_traceback(kind: str, tmp_path: Path) -> N
     if kind == "no active object":
         bpy.context.view_layer.objects.active = None
     assert OPS.plan() == {"FINISHED"}
-    assert bool(shown().views) == (kind != "empty")
+    assert bool(get_lists().views) == (kind != "empty")
     if kind == "no active object":
         with pytest.raises(RuntimeError, match="No object is active"):
             OPS.subject_pick()
@@ -285,7 +287,7 @@ def test_planning_in_odd_moments_is_no_traceback(kind: str, tmp_path: Path) -> N
 
 def wait_for_job(seconds: float = 240) -> Any:
     """Pump the job as Blender's timer would."""
-    jobs, state = installed("jobs"), installed("state")
+    jobs, state = import_addon("jobs"), import_addon("state")
     until = time.monotonic() + seconds
     while jobs.pump() is not None:
         assert time.monotonic() < until, state.get_job().message
@@ -295,7 +297,7 @@ def wait_for_job(seconds: float = 240) -> Any:
 
 def until_planned(seconds: float = 240) -> str:
     """Pump the job until its previews are made; what it then says of the disk."""
-    jobs, state = installed("jobs"), installed("state")
+    jobs, state = import_addon("jobs"), import_addon("state")
     until = time.monotonic() + seconds
     while not state.get_job().disk:
         assert jobs.pump() is not None and time.monotonic() < until, state.get_job().message
@@ -304,14 +306,14 @@ def until_planned(seconds: float = 240) -> str:
     return str(state.get_job().disk)
 
 
-def megabytes(text: str) -> float:
+def read_megabytes(text: str) -> float:
     """The number that a line about the disk begins with."""
     return float(text.split(" MB")[0].replace(",", ""))
 
 
 def test_a_job_renders_the_plan_with_what_was_changed_by_hand(tmp_path: Path) -> None:
     path = open_tidy(tmp_path)
-    made = plan()
+    made = plan_scene()
     OPS.view_turn_down()
     bpy.ops.wm.save_mainfile()
     before = path.read_bytes()
@@ -319,11 +321,11 @@ def test_a_job_renders_the_plan_with_what_was_changed_by_hand(tmp_path: Path) ->
     expected = until_planned()
     job = wait_for_job()
     assert job.ended.status == "done", job.ended
-    assert 0.4 < megabytes(expected) / megabytes(job.disk) < 2.5
+    assert 0.4 < read_megabytes(expected) / read_megabytes(job.disk) < 2.5
     views = list(Dataset(tmp_path / "dataset").views())
     assert 0 < len(views) <= len(made.views) and Path(job.picture).exists()
-    wanted = {make_planned_view(views[0].scene, view, SMALL.seed).view_id for view in made.views}
-    assert {view.view_id for view in views} <= wanted
+    expected_ids = {make_planned_view(views[0].scene, view, SMALL.seed).view_id for view in made.views}
+    assert {view.view_id for view in views} <= expected_ids
     assert path.read_bytes() == before
     assert views[0].scene == f"tidy-{sha256_file(path)[:6]}"  # not of the copy that the child opened
     assert OPS.verify() == {"FINISHED"}
@@ -340,23 +342,23 @@ def test_a_job_renders_the_plan_with_what_was_changed_by_hand(tmp_path: Path) ->
 
 def test_a_cancelled_job_goes_on_where_it_was_also_after_reopening(tmp_path: Path) -> None:
     path = open_tidy(tmp_path)
-    plan()
+    plan_scene()
     bpy.ops.wm.save_mainfile()
     OPS.render()
-    job = installed("state").get_job()
+    job = import_addon("state").get_job()
     assert OPS.job_pause() == {"FINISHED"} and job.supervisor.paused
     assert OPS.job_pause() == {"FINISHED"} and not job.supervisor.paused
     while not job.picture:
-        installed("jobs").pump()
+        import_addon("jobs").pump()
         time.sleep(0.02)
     OPS.job_cancel()
     assert wait_for_job().ended.reason == "cancelled"
-    assert shown().unfinished and "views of 1 scene" in shown().there
+    assert get_lists().unfinished and "views of 1 scene" in get_lists().there
     bpy.ops.wm.open_mainfile(filepath=str(path))
-    assert shown().unfinished and not shown().views
+    assert get_lists().unfinished and not get_lists().views
     assert OPS.resume() == {"FINISHED"}
     assert wait_for_job().ended.status == "done"
-    assert not shown().unfinished
+    assert not get_lists().unfinished
     assert not Dataset(tmp_path / "dataset").verify().problems
 
 
@@ -367,7 +369,7 @@ class Layout:
     """Stands for Blender's layout, which is not to be had without a window: takes what it would take, and notes it."""
 
     def __init__(self) -> None:
-        self.said: list[str] = []
+        self.texts: list[str] = []
         self.pressed: list[str] = []
         self.step = self.source = None
 
@@ -377,7 +379,7 @@ class Layout:
     row = column = box = split = _itself
 
     def label(self, text: str = "", **_: object) -> None:
-        self.said.append(text)
+        self.texts.append(text)
 
     progress = label
 
@@ -392,16 +394,16 @@ class Layout:
     def template_list(self, kind: str, _: str, owner: Any, name: str, active: Any, index: str, **__: object) -> None:
         assert index in active.bl_rna.properties
         for item in getattr(owner, name):
-            getattr(installed("ui.panels"), kind).draw_item(None, bpy.context, self, owner, item, 0, active, index)
+            getattr(import_addon("ui.panels"), kind).draw_item(None, bpy.context, self, owner, item, 0, active, index)
 
     def template_icon(self, icon_value: int, **_: object) -> None:
         assert icon_value
 
 
-def drawn() -> Layout:
+def draw_panels() -> Layout:
     """All panels, one after the other."""
     layout = Layout()
-    panels = [each for each in installed("ui.panels").CLASSES if issubclass(each, bpy.types.Panel)]
+    panels = [each for each in import_addon("ui.panels").CLASSES if issubclass(each, bpy.types.Panel)]
     for panel in panels:
         panel.draw(SimpleNamespace(layout=layout), bpy.context)
     assert len(panels) >= 8
@@ -409,24 +411,24 @@ def drawn() -> Layout:
 
 
 def test_all_panels_draw_with_a_plan_and_without(tmp_path: Path) -> None:
-    assert "Plan first" in drawn().said
+    assert "Plan first" in draw_panels().texts
     open_tidy(tmp_path)
-    made = plan()
-    full = drawn()
-    assert "Plan first" not in full.said
-    assert {each.label or each.id for each in made.result.search.subjects} <= set(full.said)
-    assert f"{len(made.result.verdicts):,} candidates" in full.said
+    made = plan_scene()
+    full = draw_panels()
+    assert "Plan first" not in full.texts
+    assert {each.label or each.id for each in made.result.search.subjects} <= set(full.texts)
+    assert f"{len(made.result.verdicts):,} candidates" in full.texts
 
 
 def test_a_preset_keeps_all_settings() -> None:
-    properties = installed("properties")
+    properties = import_addon("properties")
     before = len(list(properties.list_option_paths()))
     properties.from_config(bpy.context.scene, SMALL)
     assert OPS.preset_add(name="Small") == {"FINISHED"}
     properties.from_config(bpy.context.scene, Config())
     [file] = [each for path in bpy.utils.preset_paths("blendset") for each in Path(path).glob("[Ss]mall.py")]
     assert file.read_text().count("settings.") == before
-    kind = installed("ui.presets").BLENDSET_PT_presets.__name__
+    kind = import_addon("ui.presets").BLENDSET_PT_presets.__name__
     assert bpy.ops.script.execute_preset(filepath=str(file), menu_idname=kind) == {"FINISHED"}
     assert properties.to_config(bpy.context.scene) == SMALL
 
@@ -444,7 +446,7 @@ def test_f1_opens_the_guide_on_every_button() -> None:
     known: Any = bpy.utils.manual_map
     where = [each for each in known() if "blendset" in str(each[1])]
     assert {pattern for _, patterns in where for pattern, _ in patterns} == {"bpy.ops.blendset*", "bpy.types.blendset*"}
-    guide = installed("manual").GUIDE
+    guide = import_addon("manual").GUIDE
     assert where[0][0] + guide.name == guide.as_uri()
     page = guide.read_text(encoding="utf-8")
     assert "Plan Cameras" in page
@@ -452,19 +454,19 @@ def test_f1_opens_the_guide_on_every_button() -> None:
 
 
 def test_every_panel_and_button_has_a_german_name() -> None:
-    german = installed("translations").GERMAN
-    panels = [each for each in installed("ui.panels").CLASSES if issubclass(each, bpy.types.Panel)]
-    buttons = [getattr(OPS, name.removeprefix("blendset.")).get_rna_type() for name in set(drawn().pressed)]
+    german = import_addon("translations").GERMAN
+    panels = [each for each in import_addon("ui.panels").CLASSES if issubclass(each, bpy.types.Panel)]
+    buttons = [getattr(OPS, name.removeprefix("blendset.")).get_rna_type() for name in set(draw_panels().pressed)]
     titles = {each.bl_label for each in panels} | {each.name for each in buttons}
     assert titles - set(german) == {"Render"}  # Blender's own word
 
 
 def test_scripts_are_reloaded_in_between(tmp_path: Path) -> None:
     open_tidy(tmp_path)
-    plan()
+    plan_scene()
     bpy.ops.script.reload()
-    drawn()
-    assert plan().views and "Plan first" not in drawn().said
+    draw_panels()
+    assert plan_scene().views and "Plan first" not in draw_panels().texts
 
 
 def test_it_leaves_nothing_behind_and_comes_back() -> None:
@@ -474,5 +476,5 @@ def test_it_leaves_nothing_behind_and_comes_back() -> None:
         assert not [each for each in dir(bpy.types) if each.startswith("BLENDSET_")]
         assert not hasattr(bpy.types.Scene, "blendset") and not hasattr(bpy.types.WindowManager, "blendset")
         bpy.ops.preferences.addon_enable(module=name)
-    assert installed("properties").to_config(bpy.context.scene) == Config()
-    assert RenderSettings().resolution == settings().render.resolution
+    assert import_addon("properties").to_config(bpy.context.scene) == Config()
+    assert RenderSettings().resolution == get_settings().render.resolution

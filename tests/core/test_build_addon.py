@@ -28,7 +28,7 @@ UV = [sys.executable, "-m", "uv"]
 @pytest.fixture(scope="module")
 def addon(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The add-on's zip, built now."""
-    return build_addon.build(tmp_path_factory.mktemp("addon"))
+    return build_addon.build_addon(tmp_path_factory.mktemp("addon"))
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def installed(folder: Path, *wheels: Path) -> Path:
 
 
 def test_the_same_sources_give_the_same_bytes(addon: Path, tmp_path: Path) -> None:
-    assert build_addon.build(tmp_path).read_bytes() == addon.read_bytes()
+    assert build_addon.build_addon(tmp_path).read_bytes() == addon.read_bytes()
 
 
 def test_the_zip_holds_the_wheels_that_its_manifest_lists(addon: Path) -> None:
@@ -92,22 +92,22 @@ def test_the_bundled_wheels_bring_all_that_the_core_needs_but_numpy(addon: Path,
 
 
 def test_blenders_own_validator_accepts_the_zip(addon: Path) -> None:
-    if not list(build_addon.validators()):
+    if not list(build_addon.find_validators()):
         assert os.environ.get("BLENDSET_REQUIRE_BLENDERS") != "1"
         pytest.skip("no Blender at hand")
-    assert build_addon.validate(addon)
+    assert build_addon.validate_addon(addon)
 
 
 def test_a_zip_that_blender_refuses_is_an_error(addon: Path, tmp_path: Path) -> None:
-    if not list(build_addon.validators()):
+    if not list(build_addon.find_validators()):
         pytest.skip("no Blender at hand")
     refused = tmp_path / addon.name
     with zipfile.ZipFile(addon) as zipped:
         files = {name: zipped.read(name) for name in zipped.namelist()}
     files["blender_manifest.toml"] = files["blender_manifest.toml"].replace(b'"Render"', b'"Rendering"')
-    refused.write_bytes(build_addon.archive(files))
+    refused.write_bytes(build_addon.pack_zip(files))
     with pytest.raises(SystemExit, match="Rendering"):
-        build_addon.validate(refused)
+        build_addon.validate_addon(refused)
 
 
 def test_the_core_installs_alone(distributions: Path, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def require_window() -> None:
         pytest.skip(why)
 
 
-def headless(home: Path, *arguments: str | Path) -> str:
+def run_headless(home: Path, *arguments: str | Path) -> str:
     """Run this Blender without its window, to its end."""
     command = [SCRIPT, "run", home, "blender", "-b", "--python-exit-code", "1", *arguments]
     ended = subprocess.run(list(map(str, command)), capture_output=True, text=True)
@@ -69,10 +69,10 @@ class Desktop:
         assert self._shell.stdin is not None and self._shell.stdout is not None
         self._shell.stdin.write(f"{command}\necho; echo __done\n")
         self._shell.stdin.flush()
-        said: list[str] = []
+        lines: list[str] = []
         while (line := self._shell.stdout.readline()) and line != "__done\n":
-            said.append(line)
-        return "".join(said).strip()
+            lines.append(line)
+        return "".join(lines).strip()
 
     def start_blender(self) -> None:
         """Give it a window that fills the screen, and wait until it is drawn."""
@@ -111,23 +111,24 @@ class Desktop:
         self.run("kill -9 $BLENDER; wait $BLENDER")
 
     def move(self, x: int, y: int) -> None:
+        """Move the mouse there."""
         self.run(f"xdotool mousemove {x} {y}; sleep 0.4")
 
-    def click(self, place: tuple[int, int]) -> None:
+    def click(self, position: tuple[int, int]) -> None:
         """Press the left button somewhere, and take the mouse away again."""
-        x, y = place
+        x, y = position
         self.run(f"xdotool mousemove {x - 4} {y - 3}; sleep 0.5; xdotool mousemove {x} {y}; sleep 0.5")
         self.run("xdotool mousedown 1; sleep 0.2; xdotool mouseup 1; sleep 1")
         self.move(500, 1200)
 
-    def choose(self, *places: tuple[int, int]) -> None:
+    def choose(self, *positions: tuple[int, int]) -> None:
         """Go through a menu, which would close if the mouse left it, or press buttons of another window."""
-        for x, y in places:
+        for x, y in positions:
             self.run(f"xdotool mousemove {x} {y}; sleep 1; xdotool click 1; sleep 2")
 
-    def type(self, place: tuple[int, int], text: str) -> None:
+    def type(self, position: tuple[int, int], text: str) -> None:
         """Write into a field."""
-        x, y = place
+        x, y = position
         self.run(f"xdotool mousemove {x} {y}; sleep 1; xdotool click 1; sleep 1; xdotool key ctrl+a")
         self.run(f"xdotool type --delay 80 {text}; sleep 1; xdotool key Return; sleep 2")
 
@@ -137,7 +138,7 @@ class Desktop:
 
     def press(
         self,
-        place: tuple[int, int],
+        position: tuple[int, int],
         until: Callable[[dict[str, Any]], object],
         seconds: float = 10,
         again: tuple[int, int] | None = None,
@@ -150,15 +151,16 @@ class Desktop:
             if attempt and again:
                 self.key("Escape")
                 self.click(again)
-            self.click(place)
+            self.click(position)
             end = time.monotonic() + seconds
             while time.monotonic() < end:
                 if until(state := self.state):
                     return state
                 time.sleep(0.2)
-        raise AssertionError(f"nothing happens at {place}: {self.state}")
+        raise AssertionError(f"nothing happens at {position}: {self.state}")
 
     def key(self, *keys: str) -> None:
+        """Press these keys, one after the other."""
         self.run(f"xdotool key {' '.join(keys)}; sleep 0.5")
 
     @property

@@ -18,6 +18,7 @@ WIDTH = 900
 
 
 def main() -> None:
+    """Cuts every picture of PICTURES out of its screenshot."""
     shots, docs = map(Path, sys.argv[1:])
     for name, (shot, box) in PICTURES.items():
         with Image.open(shots / f"{shot}.png") as screen:

@@ -12,11 +12,11 @@ import bpy
 PATH = sys.argv[-1]
 
 
-def state() -> dict[str, object]:
+def read_state() -> dict[str, object]:
     manager: Any = bpy.context.window_manager
     if not hasattr(manager, "blendset"):
         return {"file": bpy.data.filepath, "installed": False}
-    shown = manager.blendset
+    lists = manager.blendset
     job = import_module("bl_ext.user_default.blendset.state").get_job()
     area = next((each for each in manager.windows[0].screen.areas if each.type == "VIEW_3D"), None)
     if area is None:  # the file browser fills the window
@@ -25,15 +25,15 @@ def state() -> dict[str, object]:
     return {
         "file": bpy.data.filepath,
         "installed": True,
-        "doing": shown.doing,
-        "subjects": [(row.name, row.views, row.left_out) for row in shown.subjects],
-        "views": [(row.name, row.number, row.turned_down) for row in shown.views],
-        "reasons": {row.name: row.count for row in shown.reasons},
-        "unfinished": shown.unfinished,
-        "subject": shown.subject,
-        "view": shown.view,
-        "reason_shown": shown.reason,
-        "show_rejected": shown.show_rejected,
+        "doing": lists.doing,
+        "subjects": [(row.name, row.views, row.left_out) for row in lists.subjects],
+        "views": [(row.name, row.number, row.turned_down) for row in lists.views],
+        "reasons": {row.name: row.count for row in lists.reasons},
+        "unfinished": lists.unfinished,
+        "subject": lists.subject,
+        "view": lists.view,
+        "reason_shown": lists.reason,
+        "show_rejected": lists.show_rejected,
         "category": getattr(sidebar, "active_panel_category", ""),
         "sidebar": sidebar.width,
         "eye": [round(each, 3) for row in area.spaces.active.region_3d.view_matrix for each in row],
@@ -46,12 +46,12 @@ def state() -> dict[str, object]:
     }
 
 
-def tell() -> float:
+def write_state() -> float:
     unfinished = PATH + ".tmp"
     with open(unfinished, "w", encoding="utf-8") as file:
-        json.dump(state(), file)
+        json.dump(read_state(), file)
     os.replace(unfinished, PATH)
     return 0.2
 
 
-bpy.app.timers.register(tell, first_interval=0.5, persistent=True)
+bpy.app.timers.register(write_state, first_interval=0.5, persistent=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from blendset.dataset import Dataset
-from tests.ui.desktop import ROOT, Desktop, headless, require_window
+from tests.ui.desktop import ROOT, Desktop, require_window, run_headless
 
 # Where things are on the screen, in the demo room with nothing selected; from the funnel on, with something left out.
 TAB, PLAN = (1309, 210), (1174, 183)
@@ -47,7 +47,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A user's folder: the add-on's zip in it, and a scene. Blender has just been installed."""
     require_window()
     folder = tmp_path_factory.mktemp("artist")
-    headless(folder, "--python", ROOT / "demo" / "room.py", "--", folder / "room.blend")  # readable by this Blender
+    run_headless(folder, "--python", ROOT / "demo" / "room.py", "--", folder / "room.blend")  # readable by this Blender
     [addon] = (ROOT / "trainer" / "blendset_trainer" / "addon").glob("blendset-*.zip")
     shutil.copy(addon, folder / "blendset.zip")
     run_script(folder, WITHOUT_SPLASH)
@@ -58,7 +58,7 @@ def run_script(home: Path, text: str) -> None:
     """Have Blender run some lines without its window."""
     script = home / "script.py"
     script.write_text(text, encoding="utf-8")
-    headless(home, "--python", script)
+    run_headless(home, "--python", script)
     script.unlink()
 
 
