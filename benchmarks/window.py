@@ -17,7 +17,7 @@ from typing import Any
 
 from report import ROOT, addon_zip, keep, scenes, table
 
-from tests.ui.desktop import Desktop, headless
+from tests.ui.desktop import Desktop, run_headless
 
 HEAD = (
     "scene", "candidates", "reading s", "longest step ms",
@@ -67,7 +67,7 @@ def measured(scene: Path, home: Path) -> dict[str, Any]:
     copy, out, prepare = home / scene.name, home / "measured.json", home / "prepare.py"
     shutil.copy(scene, copy)
     prepare.write_text(PREPARE.format(addon=str(addon_zip()), scene=str(copy)))
-    headless(home, "--python", prepare)
+    run_headless(home, "--python", prepare)
     with Desktop(home, home / "shots") as desktop:
         script = f"--python {ROOT / 'benchmarks' / 'in_window.py'} -- {out}"
         desktop.run(f"blender --window-geometry 0 0 1600 1200 {copy} {script} > {home / 'log'} 2>&1 & BLENDER=$!")

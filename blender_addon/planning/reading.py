@@ -12,7 +12,7 @@ from blendset.cameras import Camera
 from blendset.config import Config
 from blendset.placement.planner import PlanningResult, Step
 from blendset.placement.planner import plan_steps as core_plan_steps
-from blendset.placement.subjects import Found, Subject, find_subjects
+from blendset.placement.subjects import Subject, SubjectSearch, find_subjects
 
 from ..scene.cameras import read_cameras
 from ..scene.snapshot import OpenScene, open_scene
@@ -24,7 +24,7 @@ class SceneReading:
     cameras by name."""
 
     opened: OpenScene
-    search: Found
+    search: SubjectSearch
     cameras: tuple[tuple[str, Camera], ...]
 
     @property
@@ -42,8 +42,8 @@ class SceneReading:
 def read_scene(scene: bpy.types.Scene, layer: str, config: Config) -> SceneReading:
     """Read one view layer of a scene as it renders at the current frame."""
     opened = open_scene(scene, layer)
-    found = find_subjects(opened.snapshot, config.subjects, config.seed)
-    return SceneReading(opened, found, read_cameras(scene))
+    search = find_subjects(opened.snapshot, config.subjects, config.seed)
+    return SceneReading(opened, search, read_cameras(scene))
 
 
 def plan_steps(reading: SceneReading, config: Config) -> Iterator[Step | PlanningResult]:
