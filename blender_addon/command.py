@@ -21,7 +21,7 @@ from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 
 from .scene_run import SceneRun
-from .worker import check, work
+from .worker import check_devices, run_worker
 
 COMMAND = "blendset"
 _handles: list[object] = []
@@ -67,11 +67,11 @@ def _build_parser() -> argparse.ArgumentParser:
     )
     add_arguments(render)
     render.set_defaults(run=_render_open_file)
-    for name, does in (("work", work), ("check", check)):
+    for name, function in (("work", run_worker), ("check", check_devices)):
         served = commands.add_parser(name, help="for the supervisor")
         served.add_argument("--job", type=Path)
         served.add_argument("--events", type=Path, required=True)
-        served.set_defaults(run=does)
+        served.set_defaults(run=function)
     return parser
 
 

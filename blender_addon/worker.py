@@ -26,26 +26,30 @@ from blendset.placement.camera_plan import CameraPlan, read_plan
 from .scene import devices
 from .scene_run import SceneRun
 
+REPORT_INTERVAL_S = 10.0
+"""A long render is reported this often."""
 
-def work(arguments: argparse.Namespace) -> int:
-    """Serve until told to quit; a failure is an event with its kind, then the end."""
+
+def run_worker(arguments: argparse.Namespace) -> int:
+    """Execute the supervisor's commands until it quits; a failure is an event with its kind, then the end. Returns the
+    exit code."""
     events = EventWriter(arguments.events)
     commands = watch_stdin()
     events.emit("ready", protocol=PROTOCOL_VERSION, blender=bpy.app.version_string, pid=os.getpid())
     try:
         job = read_job(arguments.job)
-        with _opened(job, events) as run, _signs_of_life(events):
-            plan = _given_plan(job, run)
+        with _open_scene_run(job, events) as run, _report_long_renders(events):
+            plan = _read_requested_plan(job, run)
             while (command := commands.get())["do"] != "quit":
-                plan = _obey(command, run, plan)
+                plan = _execute(command, run, plan)
                 events.emit("idle")
     except Exception as error:  # noqa: BLE001 - the supervisor hears of everything
-        events.emit("failed", **_failure(error))
+        events.emit("failed", **_describe_failure(error))
         return 1
     return 0
 
 
-def _opened(job: Message, events: EventWriter) -> SceneRun:
+def _open_scene_run(job: Message, events: EventWriter) -> SceneRun:
     config = config_from_dict(job["config"])
     path = Path(job["scene_path"])
     events.emit("progress", what="opening", done=0, total=1, text=path.name)
@@ -54,24 +58,21 @@ def _opened(job: Message, events: EventWriter) -> SceneRun:
 
 
 @contextmanager
-def _signs_of_life(events: EventWriter) -> Iterator[None]:
-    """Say now and then that a long render goes on, or the supervisor takes it for dead."""
+def _report_long_renders(events: EventWriter) -> Iterator[None]:
+    """Report now and then that a long render goes on, or the supervisor takes this process for dead."""
     last = time.monotonic()
 
-    def tell(*_: object) -> None:
+    def report(*_: object) -> None:
         nonlocal last
-        if time.monotonic() - last > SIGN_OF_LIFE_S:
+        if time.monotonic() - last > REPORT_INTERVAL_S:
             last = time.monotonic()
             events.emit("progress", what="rendering", done=0, total=0, text="")
 
-    bpy.app.handlers.render_stats.append(tell)
+    bpy.app.handlers.render_stats.append(report)
     try:
         yield
     finally:
-        bpy.app.handlers.render_stats.remove(tell)
-
-
-SIGN_OF_LIFE_S = 10.0
+        bpy.app.handlers.render_stats.remove(report)
 
 
 def open_file(path: Path) -> None:
@@ -86,7 +87,9 @@ def open_file(path: Path) -> None:
     try:
         result = bpy.ops.wm.open_mainfile(filepath=str(path), load_ui=False, use_scripts=False)
     except RuntimeError as error:
-        raise BlendsetError(f"{path} cannot be opened ({_plain(error)}); {_cure(str(error))}") from error
+        raise BlendsetError(
+            f"{path} cannot be opened ({_clean_message(error)}); {_suggest_remedy(str(error))}"
+        ) from error
     if "FINISHED" not in result or not bpy.data.filepath:
         raise BlendsetError(
             f"{path} cannot be opened; it may be damaged: open and save it in the Blender that made it."
@@ -99,18 +102,18 @@ def open_file(path: Path) -> None:
         )
 
 
-def _plain(error: RuntimeError) -> str:
+def _clean_message(error: RuntimeError) -> str:
     return " ".join(str(error).removeprefix("Error: ").split()).rstrip(".")
 
 
-def _cure(text: str) -> str:
+def _suggest_remedy(text: str) -> str:
     if "newer" in text.lower() or "version" in text.lower():
         return "use --blender with the version that saved it."
     return "it may be damaged: open and save it in the Blender that made it."
 
 
-def _given_plan(job: Message, run: SceneRun) -> CameraPlan | None:
-    """The plan that a user named or that another worker made; None when this worker is to make it."""
+def _read_requested_plan(job: Message, run: SceneRun) -> CameraPlan | None:
+    """The plan that a user named or that another worker made; None where this worker has to make it."""
     if job.get("run"):
         return run.read_plan(job["run"])
     if job.get("plan"):
@@ -121,7 +124,7 @@ def _given_plan(job: Message, run: SceneRun) -> CameraPlan | None:
     return None
 
 
-def _obey(command: Message, run: SceneRun, plan: CameraPlan | None) -> CameraPlan | None:
+def _execute(command: Message, run: SceneRun, plan: CameraPlan | None) -> CameraPlan | None:
     if command["do"] == "plan":
         return run.plan(command["previews"]) if plan is None else run.adopt(plan)
     if command["do"] == "render" and plan is not None:
@@ -130,8 +133,8 @@ def _obey(command: Message, run: SceneRun, plan: CameraPlan | None) -> CameraPla
     raise RuntimeError(f"unknown command {command['do']!r}")
 
 
-def _failure(error: Exception) -> Message:
-    """An error as the "failed" event tells it: what a user can mend is one sentence, a bug keeps its traceback."""
+def _describe_failure(error: Exception) -> Message:
+    """An error as the fields of a "failed" event: what a user can mend is one sentence, a bug keeps its traceback."""
     if isinstance(error, MemoryError):
         error = MemoryShortage("The machine ran out of memory; use --workers 1 or a smaller scene.")
     if isinstance(error, BlendsetError):
@@ -142,8 +145,8 @@ def _failure(error: Exception) -> Message:
 # ---- check -----------------------------------------------------------------------------------------------------------
 
 
-def check(arguments: argparse.Namespace) -> int:
-    """Render one small frame on every device and tell how it went."""
+def check_devices(arguments: argparse.Namespace) -> int:
+    """Render one small frame on every device and report how it went; returns the exit code."""
     events = EventWriter(arguments.events)
     bpy.ops.wm.read_factory_settings(use_empty=False)
     for device in devices.list_devices():

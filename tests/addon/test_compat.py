@@ -14,7 +14,7 @@ compat = import_addon("compat")
 NEXT = (bpy.app.version[0] + 1, 0, 0)
 
 
-def overrides() -> Any:
+def make_overrides() -> Any:
     """Overrides, to be used as a context manager."""
     return import_addon("scene.overrides").Overrides()
 
@@ -23,7 +23,7 @@ def test_an_attribute_that_no_blender_has_is_an_error() -> None:
     """A misspelled name would else be passed over, and the picture spoiled; what was set before is taken back."""
     render = bpy.context.scene.render
     before = render.resolution_percentage
-    with pytest.raises(AttributeError, match="use_motion_blurr"), overrides() as changes:
+    with pytest.raises(AttributeError, match="use_motion_blurr"), make_overrides() as changes:
         changes.set(render, "resolution_percentage", 37)
         assert render.resolution_percentage == 37
         changes.set(render, "use_motion_blurr", False)
@@ -32,20 +32,20 @@ def test_an_attribute_that_no_blender_has_is_an_error() -> None:
 
 def test_an_attribute_of_a_later_blender_is_passed_over() -> None:
     render = bpy.context.scene.render
-    with overrides() as changes:
+    with make_overrides() as changes:
         changes.set(render, "use_telepathy", True, since=NEXT)
         assert not hasattr(render, "use_telepathy")
 
 
 def test_an_attribute_that_this_blender_ought_to_have_is_an_error() -> None:
-    with pytest.raises(AttributeError, match="use_telepathy"), overrides() as changes:
+    with pytest.raises(AttributeError, match="use_telepathy"), make_overrides() as changes:
         changes.set(bpy.context.scene.render, "use_telepathy", True, since=(4, 2, 0))
 
 
 def test_an_attribute_that_came_with_a_version_is_set_and_restored() -> None:
     render = bpy.context.scene.render
     before = render.use_motion_blur
-    with overrides() as changes:
+    with make_overrides() as changes:
         changes.set(render, "use_motion_blur", not before, since=bpy.app.version)
         assert render.use_motion_blur != before
     assert render.use_motion_blur == before

@@ -33,6 +33,7 @@ def twice(scene: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Outcom
 
 
 def drop_timings(view: ViewRecord) -> ViewRecord:
+    """A record without what differs between runs."""
     return dataclasses.replace(view, timings={})
 
 

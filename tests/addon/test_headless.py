@@ -39,6 +39,7 @@ def read_lines(capfd: pytest.CaptureFixture[str]) -> tuple[list[str], list[str]]
 
 
 def run_command(arguments: list[str]) -> int:
+    """The exit code of `--command blendset` with these arguments."""
     return int(import_addon("command").main(arguments))
 
 

@@ -48,6 +48,7 @@ def start_session(path: Path, build: Any = scenes.tidy, config: Config = SMALL) 
 
 
 def find_differences(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    """What two states of a scene differ in: the value before and after, by name."""
     return {key: (before.get(key), after.get(key)) for key in before | after if before.get(key) != after.get(key)}
 
 
@@ -191,7 +192,7 @@ def test_without_a_denoiser_black_views_are_rejected_as_dark(tmp_path: Path) -> 
 def test_noise_is_not_taken_for_contrast(tmp_path: Path) -> None:
     """Grey things in poor light, at one sample, whose noise would pass for texture: the figures are the smooth ones."""
 
-    def dull(path: Path) -> None:
+    def build_dull_scene(path: Path) -> None:
         scenes.tidy(path)
         for each in bpy.data.materials:
             inputs = each.node_tree.nodes["Principled BSDF"].inputs
@@ -200,8 +201,8 @@ def test_noise_is_not_taken_for_contrast(tmp_path: Path) -> None:
         bpy.data.lights["Sun"].energy = 0.0
         bpy.ops.wm.save_mainfile()
 
-    with_it = preview_best_views(tmp_path / "with.blend", dull, True, samples=64)
-    without = preview_best_views(tmp_path / "without.blend", dull, False, samples=1)
+    with_it = preview_best_views(tmp_path / "with.blend", build_dull_scene, True, samples=64)
+    without = preview_best_views(tmp_path / "without.blend", build_dull_scene, False, samples=1)
     assert with_it
     for subject, answer in without.items():
         assert answer.metrics["variance"] == pytest.approx(with_it[subject].metrics["variance"], rel=0.6)

@@ -30,6 +30,7 @@ def get_lists() -> Any:
 
 
 def get_settings() -> Any:
+    """The settings of the scene that is open."""
     return bpy.context.scene.blendset
 
 
@@ -44,6 +45,7 @@ def open_tidy(folder: Path) -> Path:
 
 
 def plan_scene() -> Any:
+    """Press the button, and return the plan."""
     assert OPS.plan() == {"FINISHED"}
     return import_addon("state").get_plan(bpy.context.scene)
 

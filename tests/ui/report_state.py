@@ -13,6 +13,7 @@ PATH = sys.argv[-1]
 
 
 def read_state() -> dict[str, object]:
+    """What the window shows and where it stands."""
     manager: Any = bpy.context.window_manager
     if not hasattr(manager, "blendset"):
         return {"file": bpy.data.filepath, "installed": False}
@@ -47,6 +48,7 @@ def read_state() -> dict[str, object]:
 
 
 def write_state() -> float:
+    """Called by Blender's timer; the seconds until the next call."""
     unfinished = PATH + ".tmp"
     with open(unfinished, "w", encoding="utf-8") as file:
         json.dump(read_state(), file)
