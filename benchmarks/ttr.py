@@ -31,9 +31,9 @@ from blendset.dataset import Dataset
 from blendset.options import REQUIRED, option, read_toml, structure
 from blendset_trainer.diffusion.densities import UNIFORM, make_base_density
 from blendset_trainer.diffusion.noise import axis_from_name
-from blendset_trainer.training.data.sampler import permutation
-from blendset_trainer.training.draws import generator
-from blendset_trainer.training.timesteps.plan import Band, SourcePolicy, TimestepPlan, timestep_plan
+from blendset_trainer.diffusion.randomness import make_generator
+from blendset_trainer.training.data.sampler import make_permutation
+from blendset_trainer.training.timesteps.plan import Band, SourcePolicy, TimestepPlan, make_timestep_plan
 
 RENDER, SYNTHETIC, HELD_OUT = "render", "synthetic", "held out"
 TTR, CONTROL = "TTR", "control"
@@ -123,7 +123,7 @@ def patches_of(datasets: Sequence[Path], data: Data) -> dict[str, Array]:
         views = sorted(dataset.views(), key=lambda view: view.view_id)
         held_out = round(data.held_out * len(views))
         sharp = held_out + round(data.sharp * (len(views) - held_out))
-        for rank, place in enumerate(permutation(len(views), 0, "views").tolist()):
+        for rank, place in enumerate(make_permutation(len(views), 0, "views").tolist()):
             part = HELD_OUT if rank < held_out else RENDER if rank < sharp else SYNTHETIC
             with Image.open(dataset.rgb_path(views[place])) as image:
                 small = image.convert("L").resize((data.pixels, data.pixels), Image.Resampling.BOX)
@@ -146,31 +146,33 @@ def cut(picture: Array, data: Data, part: str) -> Array:
 # ---- the two arms ----------------------------------------------------------------------------------------------------
 
 
-def plan_of(settings: Plan, arm: str) -> TimestepPlan:
+def make_plan(settings: Plan, arm: str) -> TimestepPlan:
     """Blurred copies from the boundary on; or, as the control, both sources everywhere, in the same shares."""
     base = make_base_density(UNIFORM, axis_from_name(settings.schedule))
     boundary = float(base.axis.log_snr(torch.tensor(settings.boundary)))
     blurred = Band(cleanest=boundary, weight=settings.blurred_weight)
-    plan = timestep_plan([SourcePolicy(RENDER, (Band(),)), SourcePolicy(SYNTHETIC, (blurred,))], base)
+    plan = make_timestep_plan([SourcePolicy(RENDER, (Band(),)), SourcePolicy(SYNTHETIC, (blurred,))], base)
     if arm == TTR:
         return plan
-    return timestep_plan([SourcePolicy(each, (Band(),)) for each in plan.sources], base, shares=plan.shares())
+    return make_timestep_plan(
+        [SourcePolicy(each, (Band(),)) for each in plan.sources], base, shares=plan.compute_shares()
+    )
 
 
 def closed_form(patches: Mapping[str, Array], settings: Settings) -> dict[str, Array]:
     """The power (side, side) that the best linear model of each arm would draw."""
     powers = {name: torch.from_numpy(power(patches[name]).mean(axis=0)) for name in TRAINED}
-    return {arm: predicted(plan_of(settings.plan, arm), powers, settings.sampling.steps).numpy() for arm in ARMS}
+    return {arm: predicted(make_plan(settings.plan, arm), powers, settings.sampling.steps).numpy() for arm in ARMS}
 
 
 def samples(patches: Mapping[str, Array], settings: Settings, arm: str, seed: int) -> Array:
     """Train one model on one core, and draw patches (N, side, side) from it."""
     torch.set_num_threads(1)
     images = {name: torch.from_numpy(patches[name])[:, None] for name in TRAINED}
-    plan, begun = plan_of(settings.plan, arm), time.perf_counter()
+    plan, begun = make_plan(settings.plan, arm), time.perf_counter()
     model = trained(images, plan, settings.model, seed)
     shape = (settings.sampling.images, 1, settings.data.patch, settings.data.patch)
-    noise = torch.randn(shape, generator=generator(seed, "sampling"))
+    noise = torch.randn(shape, generator=make_generator(seed, "sampling"))
     axis = plan.base.axis
     with torch.no_grad():
         drawn = ddim(
@@ -216,7 +218,7 @@ def told(
 
 def shuffled(patches: Array) -> Array:
     """The patches in an order in which those of one view are apart."""
-    return patches[permutation(len(patches), 0, "shown")]
+    return patches[make_permutation(len(patches), 0, "shown")]
 
 
 def shown(means: Array, low: Array | None = None, high: Array | None = None) -> list[str]:

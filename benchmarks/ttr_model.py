@@ -15,8 +15,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from blendset.options import REQUIRED, option
 from blendset_trainer.diffusion.noise import NoiseAxis, add_noise
-from blendset_trainer.training.data.sampler import Draw, Order
-from blendset_trainer.training.draws import generator
+from blendset_trainer.diffusion.randomness import make_generator
+from blendset_trainer.training.data.sampler import Sampler, SampleRef
 from blendset_trainer.training.timesteps.plan import TimestepPlan
 
 
@@ -75,20 +75,22 @@ def batches(
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Images (B, 1, side, side), noise and levels (B,); of these the plan decides the levels only."""
     buckets = {name: np.zeros(len(images[name]), np.int64) for name in plan.sources}
-    for draws in Order(buckets, plan.shares(), micro_batch=size, seed=seed).micro_batches():
+    for draws in Sampler(buckets, plan.compute_shares(), micro_batch=size, seed=seed).iterate_micro_batches():
         names = [plan.sources[draw.source] for draw in draws]
-        randoms = [generator(seed, name, draw.sample, draw.visit) for name, draw in zip(names, draws, strict=True)]
+        randoms = [
+            make_generator(seed, name, draw.sample, draw.repeat) for name, draw in zip(names, draws, strict=True)
+        ]
         clean = torch.stack([images[name][draw.sample] for name, draw in zip(names, draws, strict=True)])
         u = torch.stack([torch.rand((), generator=random) for random in randoms])
         noise = torch.stack([torch.randn(clean.shape[1:], generator=random) for random in randoms])
-        yield clean, noise, levels_of(plan, draws, u)
+        yield clean, noise, sample_levels(plan, draws, u)
 
 
-def levels_of(plan: TimestepPlan, draws: Sequence[Draw], u: Tensor) -> Tensor:
+def sample_levels(plan: TimestepPlan, draws: Sequence[SampleRef], u: Tensor) -> Tensor:
     source = torch.tensor([draw.source for draw in draws])
     level = torch.empty(len(draws), dtype=torch.int64)
     for number, name in enumerate(plan.sources):
-        level[source == number] = plan.level(name, u[source == number])
+        level[source == number] = plan.sample_levels(name, u[source == number])
     return level
 
 

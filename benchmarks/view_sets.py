@@ -31,11 +31,11 @@ from blendset.cameras import Array
 from blendset.correspondence import ViewGeometry
 from blendset.options import REQUIRED, option, read_toml, structure
 from blendset_trainer.diffusion.families.flux import pack_latents
+from blendset_trainer.diffusion.randomness import make_generator
 from blendset_trainer.diffusion.shared_attention import ViewSets, shared_attention
 from blendset_trainer.diffusion.shared_attention.view_sets import Mode
 from blendset_trainer.synthesis.steering import Steering, Warping
 from blendset_trainer.synthesis.warp import plan_warps
-from blendset_trainer.training.draws import generator
 
 VIEWS = 3
 APART = "apart"
@@ -159,7 +159,7 @@ def draw(
     grid = side // 2, side // 2
     warps = plan_warps(views, grid, list(reversed(range(len(views)))))
     steering = Steering(pipeline.scheduler, grid, warps, way.warp)
-    random = generator(seed, "drawing", number)
+    random = make_generator(seed, "drawing", number)
     noise = torch.randn(len(views), 3, side, side, generator=random)
     sets = ViewSets(ids_seen(views, way), grid, way.share or "foreground")
     with shared_attention(pipeline.transformer, sets) if way.share else nullcontext():

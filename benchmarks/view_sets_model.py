@@ -23,9 +23,9 @@ from blendset.correspondence import ViewGeometry
 from blendset.options import REQUIRED, option
 from blendset_trainer.diffusion.families.flux import pack_latents
 from blendset_trainer.diffusion.noise import FlowAxis, add_noise, compute_target
+from blendset_trainer.diffusion.randomness import make_generator
 from blendset_trainer.diffusion.shared_attention import rotary_positions
 from blendset_trainer.synthesis.view_sets import disparity
-from blendset_trainer.training.draws import generator
 
 OBJECTS = 4
 SKY = 0.9
@@ -122,7 +122,7 @@ def trained(model: Model, seed: int) -> FluxControlPipeline:
     optimizer = torch.optim.AdamW(pipeline.transformer.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, model.learning_rate, model.steps)
     for step, (clean, depth) in enumerate(islice(batches(views, model.batch, random), model.steps)):
-        loss = flow_loss(pipeline, clean / deviation, depth / deviation, generator(seed, "training", step))
+        loss = flow_loss(pipeline, clean / deviation, depth / deviation, make_generator(seed, "training", step))
         loss.backward()
         nn.utils.clip_grad_norm_(pipeline.transformer.parameters(), 1.0)
         optimizer.step()

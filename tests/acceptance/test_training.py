@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from blendset_trainer.training import loop, losses
-from blendset_trainer.training.checkpoints import newest_checkpoint
+from blendset_trainer.training.checkpoints import find_newest_checkpoint
 from blendset_trainer.training.data.loader import Batch
 from blendset_trainer.training.settings import TrainConfig
 from blendset_trainer.training.timesteps.plan import TimestepPlan
@@ -61,7 +61,7 @@ def in_a_process(config: TrainConfig, watch: Watch = lambda batch, levels: None,
     def work() -> None:
         torch.set_num_threads(1)
         os.environ.update(environment)
-        drawn = losses.levels_of
+        drawn = losses.sample_levels
 
         def watched(plan: TimestepPlan, batch: Batch, seed: int) -> torch.Tensor:
             levels = drawn(plan, batch, seed)
@@ -69,7 +69,7 @@ def in_a_process(config: TrainConfig, watch: Watch = lambda batch, levels: None,
             return levels
 
         setattr(loop, "levels_of", watched)  # noqa: B010 - a name that the loop imports, not one that it offers
-        loop.train(prepared(config))
+        loop.train(*prepared(config))
 
     process = FORKED.Process(target=work)
     process.start()
@@ -77,9 +77,11 @@ def in_a_process(config: TrainConfig, watch: Watch = lambda batch, levels: None,
 
 
 def finished(folder: Path, out: str) -> dict[str, torch.Tensor]:
-    found = newest_checkpoint(folder / out / "checkpoints")
+    found = find_newest_checkpoint(folder / out / "checkpoints")
     assert found is not None and found.step == STEPS
-    return {f"{part}/{name}": value for part in ("weights", "averaged") for name, value in found.tensors(part).items()}
+    return {
+        f"{part}/{name}": value for part in ("weights", "averaged") for name, value in found.load_tensors(part).items()
+    }
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])
@@ -125,7 +127,7 @@ def test_two_processes_see_what_one_sees(tmp_path: Path) -> None:
 
 
 def shared(folder: Path, out: str, processes: int) -> tuple[dict[str, torch.Tensor], list[Any]]:
-    """The weights of a run that processes shared, and what they saw: number, samples, visits, levels."""
+    """The weights of a run that processes shared, and what they saw: number, samples, repeats, levels."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": str(processes)}
@@ -134,7 +136,7 @@ def shared(folder: Path, out: str, processes: int) -> tuple[dict[str, torch.Tens
     def watching(path: Path) -> Watch:
         def note(batch: Batch, levels: torch.Tensor) -> None:
             with path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps([batch.number, batch.ids, batch.visits, levels.tolist()]) + "\n")
+                file.write(json.dumps([batch.number, batch.ids, batch.repeats, levels.tolist()]) + "\n")
 
         return note
 

@@ -20,9 +20,9 @@ from PIL import Image
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset_trainer.cli import main as cli
-from blendset_trainer.training.data.cache_filling import cached_latents, fill_latents, fill_texts
-from blendset_trainer.training.data.feature_cache import Entry, FeatureCache, latent_key, text_key
-from blendset_trainer.training.data.loader import Feed
+from blendset_trainer.training.data.cache_filling import fill_latents, fill_texts, make_latents_reader
+from blendset_trainer.training.data.feature_cache import Entry, FeatureCache, make_latent_key, make_text_key
+from blendset_trainer.training.data.loader import Loader
 from blendset_trainer.training.data.sources import CaptionSettings, Source, SourceSettings, load_source
 from tests.trainer.tiny_datasets import add_view, thirty_views
 
@@ -82,14 +82,14 @@ def shards(folder: Path) -> dict[str, bytes]:
 def test_a_feed_reads_the_latents_of_its_pictures(photos: Path) -> None:
     source = source_of(photos)
     assert fill(photos) == (12, {})
-    cached = cached_latents({"photos": FeatureCache(photos)}, "vae-1", torch.bfloat16)
+    cached = make_latents_reader({"photos": FeatureCache(photos)}, "vae-1", torch.bfloat16)
     common: dict[str, Any] = {"micro_batch": 2, "seed": 5}
     with (
-        Feed([source], {"photos": 1.0}, BUCKETS, cached=cached, **common) as kept,
-        Feed([source], {"photos": 1.0}, BUCKETS, **common) as fresh,
+        Loader([source], {"photos": 1.0}, BUCKETS, cached=cached, **common) as kept,
+        Loader([source], {"photos": 1.0}, BUCKETS, **common) as fresh,
     ):
         for _, with_latents, with_pixels in zip(range(20), kept, fresh, strict=False):
-            assert with_latents.ids == with_pixels.ids and with_latents.texts == with_pixels.texts
+            assert with_latents.ids == with_pixels.ids and with_latents.captions == with_pixels.captions
             assert with_pixels.pixels is not None and with_latents.latents is not None
             assert torch.equal(with_latents.latents, TinyVae()(with_pixels.pixels).bfloat16())
 
@@ -112,8 +112,8 @@ def test_everything_that_decides_on_an_entry_is_in_its_key(photos: Path) -> None
     fill_latents(FeatureCache(photos), source_of(photos, layout="tiled"), BUCKETS, vae, **KIND)  # type: ignore[arg-type]
     fill_latents(FeatureCache(photos), source_of(photos), ((64, 64),), vae, **KIND)  # type: ignore[arg-type]
     assert vae.seen == 24 and len(FeatureCache(photos)) == 60
-    assert latent_key("a", "b", torch.float16) != latent_key("ab", "", torch.float16)
-    assert text_key("a", "b") != text_key("b", "a")
+    assert make_latent_key("a", "b", torch.float16) != make_latent_key("ab", "", torch.float16)
+    assert make_text_key("a", "b") != make_text_key("b", "a")
 
 
 def test_the_same_picture_twice_is_one_entry(photos: Path) -> None:
@@ -142,9 +142,9 @@ def test_all_words_that_can_be_said_are_kept_once(photos: Path) -> None:
         fill_texts(FeatureCache(photos), source, encode, revision="t5", made_by="texts of T5")
     assert sorted(encode.asked) == sorted({"", *(f"A photo: photo number {number}" for number in range(12))})
     cache = FeatureCache(photos)
-    said = {source.text(sample, 0, visit) for sample in source for visit in range(30)}
+    said = {source.choose_caption(sample, 0, repeat) for sample in source for repeat in range(30)}
     for text in said:
-        assert torch.equal(cache.get(text_key(text, "t5"))["features"], TinyEncoder()([text])["features"][0])
+        assert torch.equal(cache.get(make_text_key(text, "t5"))["features"], TinyEncoder()([text])["features"][0])
 
 
 def test_a_missing_entry_is_one_sentence(photos: Path) -> None:
@@ -186,7 +186,7 @@ def test_a_killed_writer_leaves_whole_shards_only(tmp_path: Path) -> None:
     cache = FeatureCache(tmp_path)
     assert len(cache) == 1 and "done" in cache and not cache.damaged
     debris = [name for name in shards(tmp_path) if name.endswith(".tmp")]
-    assert len(debris) == 1 and cache.debris() == []
+    assert len(debris) == 1 and cache.list_debris() == []
     os.utime(cache.root / debris[0], (0, 0))
     cache.remove([])
     assert [Path(name).suffix for name in shards(tmp_path)] == [".safetensors"]
@@ -254,7 +254,7 @@ def test_gc_shows_what_it_would_remove_and_removes_it_only_when_told(
     assert shards(photos) == before
     run(capsys, "gc", str(photos), "--yes")
     cache = FeatureCache(photos)
-    assert len(cache) == 23 and not cache.debris()
+    assert len(cache) == 23 and not cache.list_debris()
     assert fill(photos)[0] == 1
     assert "0 of 24 entries" in run(capsys, "gc", str(photos))
 

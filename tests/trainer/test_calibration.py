@@ -13,14 +13,14 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from blendset_trainer.cli.commands.calibrate import latents_of
+from blendset_trainer.cli.commands.calibrate import load_vae_encoder
 from blendset_trainer.cli.main import main
 from blendset_trainer.training.timesteps.calibration import (
-    MOST_RINGS,
-    boundary,
-    covering_noise,
-    luminance,
-    spectrum,
+    MAX_RINGS,
+    compute_covering_noise,
+    compute_spectrum,
+    encode_luminance,
+    find_boundary,
 )
 from tests.trainer.tiny_datasets import add_picture, add_scene, make_dataset
 
@@ -41,10 +41,10 @@ def kernel(radius: Array, blur: float) -> Array:
 
 
 def rings(power: Array) -> Array:
-    """Means over rings of a power at every frequency, (MOST_RINGS,)."""
-    ring = (RADIUS * 2 * MOST_RINGS).astype(int)
-    ring[0, 0] = MOST_RINGS
-    return np.array([power[ring == each].mean() for each in range(MOST_RINGS)])
+    """Means over rings of a power at every frequency, (MAX_RINGS,)."""
+    ring = (RADIUS * 2 * MAX_RINGS).astype(int)
+    ring[0, 0] = MAX_RINGS
+    return np.array([power[ring == each].mean() for each in range(MAX_RINGS)])
 
 
 def fields(count: int, seed: int, blur: float = 0.0) -> list[Array]:
@@ -55,7 +55,7 @@ def fields(count: int, seed: int, blur: float = 0.0) -> list[Array]:
 
 
 def spectra(pictures: list[Array]) -> Array:
-    return np.stack([spectrum(each) for each in pictures])
+    return np.stack([compute_spectrum(each) for each in pictures])
 
 
 def test_noise_of_deviation_1_has_power_1_at_every_frequency() -> None:
@@ -71,13 +71,13 @@ def test_a_spectrum_is_the_power_of_the_field() -> None:
 
 def test_luminance_counts_the_noise_of_all_channels() -> None:
     noise = np.random.default_rng(0).normal(127.5, 20, (200, 200, 3)).round().clip(0, 255).astype(np.uint8)
-    assert luminance(noise).std() == pytest.approx(20 / 127.5, rel=0.02)
+    assert encode_luminance(noise).std() == pytest.approx(20 / 127.5, rel=0.02)
 
 
 @pytest.mark.parametrize("tolerance", [0.05, 0.1, 0.3])
 def test_covering_noise_is_where_wiener_filters_begin_to_agree(tolerance: float) -> None:
     clean, source = np.array([5.0, 1.0, 0.1, 2.0]), np.array([0.5, 2.0, 1e-6, 2.05])
-    noise = covering_noise(clean, source, tolerance)
+    noise = compute_covering_noise(clean, source, tolerance)
 
     def differ(v: Array) -> Array:
         return np.abs(clean / (clean + v) - source / (source + v))
@@ -93,8 +93,8 @@ def test_covering_noise_is_where_wiener_filters_begin_to_agree(tolerance: float)
 def test_a_known_blur_gives_the_analytic_boundary(tolerance: float) -> None:
     """Other pictures on each side, as in life; the truth follows from the kernel, at the frequencies told apart."""
     power, blurred = rings(fall(RADIUS)), rings(fall(RADIUS) * kernel(RADIUS, BLUR) ** 2)
-    truth = -math.log(covering_noise(power, blurred, tolerance).max())
-    found = boundary(spectra(fields(40, 1)), spectra(fields(40, 2, BLUR)), tolerance)
+    truth = -math.log(compute_covering_noise(power, blurred, tolerance).max())
+    found = find_boundary(spectra(fields(40, 1)), spectra(fields(40, 2, BLUR)), tolerance)
     assert found.log_snr == pytest.approx(truth, abs=0.2)
     assert found.interval[0] < truth < found.interval[1]
     assert found.interval[1] - found.interval[0] < 1.5
@@ -102,25 +102,25 @@ def test_a_known_blur_gives_the_analytic_boundary(tolerance: float) -> None:
 
 def test_a_stronger_blur_is_covered_by_more_noise() -> None:
     clean = spectra(fields(20, 1))
-    found = [boundary(clean, spectra(fields(20, 2, blur))).log_snr for blur in (0.6, 1.2, 2.4)]
+    found = [find_boundary(clean, spectra(fields(20, 2, blur))).log_snr for blur in (0.6, 1.2, 2.4)]
     assert found == sorted(found, reverse=True)
 
 
 def test_pictures_of_one_kind_have_no_boundary() -> None:
-    found = boundary(spectra(fields(40, 1)), spectra(fields(40, 2)))
+    found = find_boundary(spectra(fields(40, 1)), spectra(fields(40, 2)))
     assert found.log_snr == math.inf
     assert found.interval[1] == math.inf
 
 
 def test_contrast_is_no_blur() -> None:
-    found = boundary(spectra(fields(20, 1)), spectra([0.4 * each for each in fields(20, 2)]))
+    found = find_boundary(spectra(fields(20, 1)), spectra([0.4 * each for each in fields(20, 2)]))
     assert found.log_snr == math.inf
 
 
 def test_few_pictures_say_less() -> None:
     widths = []
     for count in (8, 64):
-        low, high = boundary(spectra(fields(count, 1)), spectra(fields(count, 2, BLUR))).interval
+        low, high = find_boundary(spectra(fields(count, 1)), spectra(fields(count, 2, BLUR))).interval
         widths.append(high - low)
     assert widths[0] > 1.5 * widths[1]
 
@@ -193,10 +193,10 @@ def test_latents_are_those_that_a_denoiser_sees(tmp_path: Path) -> None:
     )  # fmt: skip
     vae.save_pretrained(tmp_path / "pipeline" / "vae")
     shown = picture(fields(1, 3)[0])
-    encoded = latents_of(str(tmp_path / "pipeline"))(shown)
+    encoded = load_vae_encoder(str(tmp_path / "pipeline"))(shown)
     pixels = torch.from_numpy(shown).permute(2, 0, 1)[None] / 127.5 - 1
     with torch.no_grad():
         mean = vae.eval().encode(pixels).latent_dist.mean[0]
     np.testing.assert_allclose(encoded, (mean.numpy() - 0.25) * 0.5, atol=1e-5)
-    assert spectrum(encoded).shape == (48 // 3,)
-    np.testing.assert_array_equal(latents_of(str(tmp_path / "pipeline" / "vae"))(shown), encoded)
+    assert compute_spectrum(encoded).shape == (48 // 3,)
+    np.testing.assert_array_equal(load_vae_encoder(str(tmp_path / "pipeline" / "vae"))(shown), encoded)

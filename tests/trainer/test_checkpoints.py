@@ -15,10 +15,10 @@ import torch
 
 from blendset.errors import BlendsetError
 from blendset_trainer.training.checkpoints import (
-    load_optimizer,
-    newest_checkpoint,
-    optimizer_parts,
+    find_newest_checkpoint,
+    load_optimizer_state,
     save_checkpoint,
+    split_optimizer_state,
 )
 from tests.disks import mounted
 
@@ -28,12 +28,12 @@ def saved(folder: Path, step: int, size: int = 1000, keep: int = 9) -> Path:
 
 
 def test_the_newest_is_found_with_its_facts_and_old_ones_go(tmp_path: Path) -> None:
-    assert newest_checkpoint(tmp_path) is None
+    assert find_newest_checkpoint(tmp_path) is None
     for step in (5, 10, 9_999_999, 123_456_789):
         saved(tmp_path, step, keep=2)
-    found = newest_checkpoint(tmp_path)
+    found = find_newest_checkpoint(tmp_path)
     assert found is not None and found.step == 123_456_789 and found.facts == {"seed": 7}
-    assert found.tensors("weights")["w"][0] == 123_456_789
+    assert found.load_tensors("weights")["w"][0] == 123_456_789
     assert len(list(tmp_path.iterdir())) == 2
 
 
@@ -50,10 +50,10 @@ def test_a_damaged_one_is_never_picked(tmp_path: Path, damage: str) -> None:
         manifest.unlink()
     else:
         manifest.write_text(manifest.read_text()[:40])
-    found = newest_checkpoint(tmp_path)
+    found = find_newest_checkpoint(tmp_path)
     assert found is not None and found.step == 1
     saved(tmp_path, 2)  # the run comes by there again
-    found = newest_checkpoint(tmp_path)
+    found = find_newest_checkpoint(tmp_path)
     assert found is not None and found.step == 2
 
 
@@ -81,9 +81,9 @@ def test_killed_writers_leave_whole_ones(tmp_path: Path) -> None:
         while told.poll():
             said = told.recv()
         interrupted += any(path.name.endswith(".unfinished") for path in folder.iterdir())
-        found = newest_checkpoint(folder)
+        found = find_newest_checkpoint(folder)
         assert found is not None and found.step >= said
-        assert bool((found.tensors("weights")["w"] == found.step).all())
+        assert bool((found.load_tensors("weights")["w"] == found.step).all())
         assert not any(path.name.endswith(".unfinished") for path in folder.iterdir())
     assert interrupted, "no kill fell into a write: the test proves nothing"
 
@@ -93,7 +93,7 @@ def test_a_full_disk_leaves_the_one_before(tmp_path: Path) -> None:
         saved(disk, 1, size=400_000)
         with pytest.raises(BlendsetError, match=r"step-00000002 could not be written \(No space left.*\); free space"):
             saved(disk, 2, size=400_000)
-        found = newest_checkpoint(disk)
+        found = find_newest_checkpoint(disk)
         assert found is not None and found.step == 1 and len(list(disk.iterdir())) == 1
 
 
@@ -114,13 +114,13 @@ def test_an_optimizer_goes_on_as_if_nothing_had_been(tmp_path: Path, kind: Any) 
     for number in range(4):
         step(whole, its_optimizer, number)
         step(half, half_optimizer, number)
-    tensors, rest = optimizer_parts(half_optimizer)
+    tensors, rest = split_optimizer_state(half_optimizer)
     save_checkpoint(tmp_path, 4, {"weights": half.state_dict(), "optimizer": tensors}, {"optimizer": rest}, keep=1)
-    found = newest_checkpoint(tmp_path)
+    found = find_newest_checkpoint(tmp_path)
     assert found is not None
     again, again_optimizer = fresh()
-    again.load_state_dict(found.tensors("weights"))
-    load_optimizer(again_optimizer, found.tensors("optimizer"), found.facts["optimizer"])
+    again.load_state_dict(found.load_tensors("weights"))
+    load_optimizer_state(again_optimizer, found.load_tensors("optimizer"), found.facts["optimizer"])
     for number in range(4, 9):
         step(whole, its_optimizer, number)
         step(again, again_optimizer, number)

@@ -54,7 +54,7 @@ def losses(model: Path, dataset: Dataset, method: str, out: Path) -> list[float]
         plan={"loss_weighting": "min-snr"},
         source=[{"dataset": str(dataset.root), **captions, **each} for each in (whole, coarse)],
     )  # fmt: skip
-    return [row["loss"] for row in read_log(run_of(config).folder / "log.jsonl") if "loss" in row]
+    return [row["loss"] for row in read_log(run_of(config).state.folder / "log.jsonl") if "loss" in row]
 
 
 def write() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from huggingface_hub import ModelCard
 from PIL import Image
 
-from blendset_trainer.training.card import CARD, CURVES, CardData, TrainedOn, card, curves_png, write_card
+from blendset_trainer.training.card import CARD, CURVES, CardData, TrainedOn, format_card, plot_curves, write_card
 
 SOURCE = TrainedOn(
     name="renders", kind="render", dataset="kitchen", selection="sharp", selection_sha256="ab12" * 16, samples=120,
@@ -32,24 +32,24 @@ def rows(text: str) -> list[list[str]]:
 
 
 def test_the_hub_reads_its_head() -> None:
-    assert ModelCard(card(DATA)).data.to_dict() == {
+    assert ModelCard(format_card(DATA)).data.to_dict() == {
         "library_name": "diffusers", "pipeline_tag": "text-to-image", "base_model": "owner/base: 1",
         "tags": ["blendset", "text-to-image", "lora"],
     }  # fmt: skip
-    assert ModelCard(card(replace(DATA, method="full"))).data.to_dict()["tags"] == ["blendset", "text-to-image"]
+    assert ModelCard(format_card(replace(DATA, method="full"))).data.to_dict()["tags"] == ["blendset", "text-to-image"]
 
 
 def test_lineage_and_plan_stand_in_tables() -> None:
-    table = rows(card(DATA))
+    table = rows(format_card(DATA))
     assert ["renders", "render", "kitchen", "sharp", f"`{'ab12' * 16}`", "120", "attic, cellar", "CC-BY-4.0"] in table
     assert ["blurred / soft", "0.2500", "log-SNR above 0.647"] in table
     assert ["renders, fine", "0.5000", "0.1250", "4000"] in table
     assert not any("never drawn" in row for row in table)
-    assert "2. a lamp in a room" in card(DATA)
+    assert "2. a lamp in a room" in format_card(DATA)
 
 
 def test_what_was_not_made_is_not_spoken_of() -> None:
-    text = card(replace(DATA, curves={}, samples="", prompts=(), loads=""))
+    text = format_card(replace(DATA, curves={}, samples="", prompts=(), loads=""))
     assert "## Noise levels" in text
     assert not any(word in text for word in ("## Loss", "## Samples", "```", CURVES))
 
@@ -57,13 +57,13 @@ def test_what_was_not_made_is_not_spoken_of() -> None:
 def test_the_card_and_its_curves_are_written_the_same_twice(tmp_path: Path) -> None:
     for folder in (tmp_path / "first", tmp_path / "second"):
         write_card(folder, DATA)
-    assert (tmp_path / "first" / CARD).read_text(encoding="utf-8") == card(DATA)
+    assert (tmp_path / "first" / CARD).read_text(encoding="utf-8") == format_card(DATA)
     assert (tmp_path / "first" / CURVES).read_bytes() == (tmp_path / "second" / CURVES).read_bytes()
 
 
 def test_each_curve_is_drawn() -> None:
     def colours(**curves: list[tuple[int, float]]) -> int:
-        return len(Image.open(io.BytesIO(curves_png(curves))).convert("RGB").getcolors(1 << 20) or ())
+        return len(Image.open(io.BytesIO(plot_curves(curves))).convert("RGB").getcolors(1 << 20) or ())
 
     fine, coarse = [(0, 1.0), (9, 0.5)], [(0, 0.2), (9, 0.1)]
     assert colours(fine=fine) < colours(fine=fine, coarse=coarse)

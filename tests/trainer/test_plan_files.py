@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from blendset_trainer.cli.console import print_table
 from blendset_trainer.diffusion.noise import axis_from_name
 from blendset_trainer.style import SERIES_COLOURS
 from blendset_trainer.training.timesteps.plan import TimestepPlan
-from blendset_trainer.training.timesteps.report import print_plan, write_plan
+from blendset_trainer.training.timesteps.report import PLAN_COLUMNS, format_plan_rows, write_plan
 from blendset_trainer.training.timesteps.settings import (
     BandSettings,
     PlanSettings,
@@ -34,7 +35,7 @@ def plan() -> TimestepPlan:
 
 
 def test_the_table_says_what_each_source_trains(plan: TimestepPlan, capsys: pytest.CaptureFixture[str]) -> None:
-    print_plan(plan, SAMPLES, DRAWS)
+    print_table(PLAN_COLUMNS, format_plan_rows(plan, SAMPLES, DRAWS))
     head, *rows = ([cell.strip() for cell in line.split("  ") if cell] for line in capsys.readouterr().out.splitlines())
     assert head[:5] == ["source", "samples", "share", "epochs", "levels"]
     assert rows[0][:7] == ["render", "1,200", "40.88%", "34.1", "t 0-260", "above 0.65", "0.000 to 0.420"]

@@ -18,20 +18,19 @@ from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset_trainer.cli.main import main
 from blendset_trainer.diffusion.families import Conditions, Family
-from blendset_trainer.diffusion.guidance import normalised_guidance
+from blendset_trainer.diffusion.guidance import normalise_guidance
 from blendset_trainer.diffusion.reference_attention import reference_attention
-from blendset_trainer.diffusion.references import denoised
-from blendset_trainer.training.data.loader import Batch, Feed
-from blendset_trainer.training.data.references import ReferenceSettings, dropped
+from blendset_trainer.diffusion.references import denoise
+from blendset_trainer.training.data.loader import Batch, Loader
+from blendset_trainer.training.data.references import ReferenceSettings, draw_dropout
 from blendset_trainer.training.data.sources import CaptionSettings, Source, SourceSettings, load_source
 from blendset_trainer.training.finishing import finish
-from blendset_trainer.training.losses import levels_of, sample_losses
-from blendset_trainer.training.setup import references_for
-from blendset_trainer.training.state import Run
+from blendset_trainer.training.losses import compute_losses, sample_levels
+from blendset_trainer.training.setup import resolve_references
 from blendset_trainer.training_runs import read_log
 from tests.trainer.tiny_datasets import add_picture, add_scene, make_dataset
 from tests.trainer.tiny_pipelines import PIXELS, Make, maker
-from tests.trainer.tiny_runs import config_of, prepared, run_of, weights_of
+from tests.trainer.tiny_runs import Run, config_of, prepared, run_of, weights_of
 from tests.trainer.tiny_training import load
 
 KINDS = ["stable_diffusion_xl", "flux"]
@@ -75,7 +74,7 @@ def source_of(dataset: Dataset, **settings: Any) -> Source:
 def batches_of(source: Source, many: int, **settings: Any) -> list[Batch]:
     given: dict[str, Any] = {"count": 2, "noise": "same"} | UNDROPPED | settings
     references = ReferenceSettings(**given)
-    feed = Feed([source], {"render": 1.0}, ((PIXELS, PIXELS),), micro_batch=2, seed=0, references=references)
+    feed = Loader([source], {"render": 1.0}, ((PIXELS, PIXELS),), micro_batch=2, seed=0, references=references)
     with feed:
         return list(islice(feed, many))
 
@@ -93,7 +92,7 @@ def test_references_are_other_views_of_the_set_or_else_of_the_subject(dataset: D
     source = source_of(dataset)
     assert source.left_out == {"no other view of its set or subject": 1}
     groups = {
-        source[number].id: {source[other].id for other in source.siblings(number)} for number in range(len(source))
+        source[number].id: {source[other].id for other in source.find_siblings(number)} for number in range(len(source))
     }
     assert groups["chair-0001"] == {"chair-0000", "chair-0002", "chair-0003"}
     assert groups["sofa-0002"] == {"sofa-0000", "sofa-0001"}
@@ -118,24 +117,24 @@ def test_they_are_others_each_time_and_the_same_on_every_run(dataset: Dataset) -
 def test_only_the_subject_is_seen_unless_asked_otherwise(dataset: Dataset) -> None:
     source = source_of(dataset)
     for masked in (True, False):
-        seen = batches_of(source, 1, masked=masked)[0].seen
+        seen = batches_of(source, 1, masked=masked)[0].visibility
         assert seen is not None
         assert seen[..., : PIXELS // 2].all() and bool(seen[..., PIXELS // 2 :].any()) is not masked
 
 
 def test_where_there_are_too_few_the_rest_is_unseen(dataset: Dataset) -> None:
     for batch in batches_of(source_of(dataset), 6, count=3):
-        assert batch.seen is not None
-        shown = batch.seen.flatten(2).any(dim=2).sum(dim=1).tolist()
+        assert batch.visibility is not None
+        shown = batch.visibility.flatten(2).any(dim=2).sum(dim=1).tolist()
         assert shown == [2 if name.startswith("sofa") else 3 for name in batch.ids]
 
 
 def test_captions_and_references_are_dropped_as_often_as_asked() -> None:
     settings = ReferenceSettings(count=1, drop_text=0.1, drop_images=0.2, drop_both=0.3)
-    draws = [dropped(settings, 0, f"view-{number}", visit) for number in range(500) for visit in range(8)]
+    draws = [draw_dropout(settings, 0, f"view-{number}", repeat) for number in range(500) for repeat in range(8)]
     shares = [draws.count(each) / len(draws) for each in ((True, False), (False, True), (True, True))]
     assert shares == pytest.approx([0.1, 0.2, 0.3], abs=0.03)
-    assert draws[:8] == [dropped(settings, 0, "view-0", visit) for visit in range(8)]
+    assert draws[:8] == [draw_dropout(settings, 0, "view-0", repeat) for repeat in range(8)]
 
 
 def test_a_dropped_caption_is_no_caption_and_dropped_references_are_unseen(dataset: Dataset) -> None:
@@ -145,10 +144,10 @@ def test_a_dropped_caption_is_no_caption_and_dropped_references_are_unseen(datas
     worded = replace(source, rows=words, settings=settings)
     for drops in ({"drop_text": 1.0}, {"drop_images": 1.0}, {"drop_both": 1.0}, {}):
         (batch,) = batches_of(worded, 1, **drops)
-        assert batch.seen is not None
-        assert set(batch.texts) == ({""} if drops.keys() & {"drop_text", "drop_both"} else {"a chair"})
-        assert bool(batch.seen.any()) is not bool(drops.keys() & {"drop_images", "drop_both"})
-    assert set(worded.texts(worded[0])) == {"", "a chair"}, "references are encoded without words"
+        assert batch.visibility is not None
+        assert set(batch.captions) == ({""} if drops.keys() & {"drop_text", "drop_both"} else {"a chair"})
+        assert bool(batch.visibility.any()) is not bool(drops.keys() & {"drop_images", "drop_both"})
+    assert set(worded.list_captions(worded[0])) == {"", "a chair"}, "references are encoded without words"
 
 
 # ---- training --------------------------------------------------------------------------------------------------------
@@ -156,18 +155,18 @@ def test_a_dropped_caption_is_no_caption_and_dropped_references_are_unseen(datas
 
 def losses_of(run: Run, batch: Batch) -> Tensor:
     torch.manual_seed(0)
-    levels = levels_of(run.plan, batch, seed=0)
-    with torch.no_grad(), reference_attention(run.family, batch.seen):
-        return sample_losses(run.family, run.texts, batch, levels, seed=0)
+    levels = sample_levels(run.data.plan, batch, seed=0)
+    with torch.no_grad(), reference_attention(run.model, batch.visibility):
+        return compute_losses(run.model, run.data.encode_prompts, batch, levels, seed=0)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_unseen_is_as_if_not_there(pipeline: Make, dataset: Dataset, kind: str, tmp_path: Path) -> None:
     run = prepared(configured(pipeline, dataset, kind, tmp_path))
-    batch = batches_of(run.sources[0], 1)[0]
+    batch = batches_of(run.data.sources[0], 1)[0]
     assert batch.references
     alone = losses_of(run, replace(batch, references=None))
-    blind = replace(batch.references, seen=torch.zeros_like(batch.references.seen))
+    blind = replace(batch.references, visibility=torch.zeros_like(batch.references.visibility))
     torch.testing.assert_close(losses_of(run, replace(batch, references=blind)), alone, atol=1e-5, rtol=1e-5)
     assert batch.references.pixels is not None
     other = replace(blind, pixels=255 - batch.references.pixels)
@@ -183,13 +182,13 @@ def test_references_have_the_noise_that_their_family_gives_them(
 ) -> None:
     run = prepared(configured(pipeline, dataset, kind, tmp_path))
     times: list[Tensor] = []
-    run.family.module.register_forward_pre_hook(
+    run.model.module.register_forward_pre_hook(
         lambda module, given, options: times.append(options["timestep"].unflatten(0, (-1, 3))), with_kwargs=True
     )
-    settings = references_for(run.family, ReferenceSettings(count=2))
+    settings = resolve_references(run.model, ReferenceSettings(count=2))
     assert settings.noise == shown
     for noise in ("same", "clean"):
-        losses_of(run, batches_of(run.sources[0], 1, noise=noise)[0])
+        losses_of(run, batches_of(run.data.sources[0], 1, noise=noise)[0])
     same, clean = times
     assert torch.equal(same, same[:, :1].expand(-1, 3))
     assert (clean[:, 0] > 0).all() and not clean[:, 1:].any()
@@ -213,7 +212,9 @@ def test_a_run_learns_beside_references_and_an_interrupted_one_is_the_same(
     before, after = weights_of(prepared(configured(pipeline, dataset, kind, tmp_path / "new"))), weights_of(whole)
     assert any(not torch.equal(before[name], after[name]) for name in after)
     assert all(torch.equal(after[name], each) for name, each in weights_of(again).items())
-    logs = [[row["loss"] for row in read_log(each.folder / "log.jsonl") if "loss" in row] for each in (whole, again)]
+    logs = [
+        [row["loss"] for row in read_log(each.state.folder / "log.jsonl") if "loss" in row] for each in (whole, again)
+    ]
     assert logs[0] == logs[1]
 
 
@@ -248,7 +249,7 @@ def test_guidance_is_the_published_formula() -> None:
     unconditional = torch.tensor([[[0.0, 0.0]]])
     image = torch.tensor([[[3.0, 4.0]]])  # 5 away
     full = torch.tensor([[[3.0, 14.0]]])  # 10 further
-    guided = normalised_guidance(unconditional, image, full, image_scale=2.0, text_scale=3.0, dims=(1, 2))
+    guided = normalise_guidance(unconditional, image, full, image_scale=2.0, text_scale=3.0, dims=(1, 2))
     torch.testing.assert_close(guided, torch.tensor([[[3.0 + 2 * 3, 4.0 + 2 * 4 + 3 * 5]]]))
 
 
@@ -256,13 +257,13 @@ def test_guidance_takes_each_picture_by_itself_and_bears_equal_predictions() -> 
     generator = torch.Generator().manual_seed(0)
     one, two, three = torch.randn(3, 4, 2, 8, 8, generator=generator)
     dims = (1, 2, 3)
-    together = normalised_guidance(one, two, three, 8.0, 7.5, dims)
+    together = normalise_guidance(one, two, three, 8.0, 7.5, dims)
     for row in range(4):
         part = slice(row, row + 1)
-        torch.testing.assert_close(together[part], normalised_guidance(one[part], two[part], three[part], 8, 7.5, dims))
-    assert torch.equal(normalised_guidance(one, one, one, 8.0, 7.5, dims), one)
-    assert torch.equal(normalised_guidance(one, one, three, 8.0, 7.5, dims), one)
-    assert torch.equal(normalised_guidance(one, two, two, 8.0, 7.5, dims), two)
+        torch.testing.assert_close(together[part], normalise_guidance(one[part], two[part], three[part], 8, 7.5, dims))
+    assert torch.equal(normalise_guidance(one, one, one, 8.0, 7.5, dims), one)
+    assert torch.equal(normalise_guidance(one, one, three, 8.0, 7.5, dims), one)
+    assert torch.equal(normalise_guidance(one, two, two, 8.0, 7.5, dims), two)
 
 
 # ---- sampling --------------------------------------------------------------------------------------------------------
@@ -280,7 +281,7 @@ def test_our_loop_denoises_as_the_pipeline_does(pipeline: Make, kind: str) -> No
         def predict(noisy: Tensor, level: Tensor) -> Tensor:
             return family.predict(noisy, level, texts, conditions)
 
-        ours = denoised(family, predict, noise.to(family.module.device), 4, torch.Generator())
+        ours = denoise(family, predict, noise.to(family.module.device), 4, torch.Generator())
     options: dict[str, Any] = {"guidance_scale": 3.5 if kind.startswith("flux") else 1.0}
     options |= family.build_sampling_options(None) | {"num_inference_steps": 4, "height": PIXELS, "width": PIXELS}
     stock = family.pipeline("a red chair", latents=start(family, noise), output_type="latent", **options).images
@@ -297,7 +298,7 @@ def start(family: Family, noise: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_trained_model_draws_by_references(pipeline: Make, dataset: Dataset, kind: str, tmp_path: Path) -> None:
-    lora = finish(run_of(configured(pipeline, dataset, kind, tmp_path / "run", train={"samples": 4})))
+    lora = finish(*run_of(configured(pipeline, dataset, kind, tmp_path / "run", train={"samples": 4})))
     pictures = {
         "red": Image.new("RGB", (40, 60), (255, 0, 0)),
         "blue": Image.new("RGB", (60, 40), (0, 0, 255)),

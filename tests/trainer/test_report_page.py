@@ -90,7 +90,7 @@ def trained(dataset: Dataset, folder: Path) -> Path:
     config = config_of(
         stable_diffusion(folder / "model"), dataset.root, folder / "run", source=sources, validation=validation
     )
-    return run_of(config).folder
+    return run_of(config).state.folder
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from blendset.errors import BlendsetError
 from blendset.options import structure
 from blendset_trainer.diffusion.densities import make_base_density
 from blendset_trainer.diffusion.noise import Prediction, axis_from_name
-from blendset_trainer.training.timesteps.calibration import covering_noise
-from blendset_trainer.training.timesteps.plan import TimestepPlan, min_snr
+from blendset_trainer.training.timesteps.calibration import compute_covering_noise
+from blendset_trainer.training.timesteps.plan import TimestepPlan, make_min_snr_weighting
 from blendset_trainer.training.timesteps.settings import (
     BandSettings,
     PlanSettings,
@@ -71,7 +71,7 @@ def draws(count: int, seed: int = 0) -> torch.Tensor:
 
 def test_the_papers_ratios_and_uniform_marginal() -> None:
     plan = plan_from_settings(PAPER, bootstrap3d(0.0), PIXART, "epsilon")
-    share = plan.shares()
+    share = plan.compute_shares()
     assert share["render"] / share["synthetic"] == pytest.approx(0.1875, abs=1e-12)
     assert share["photo"] / (share["synthetic"] + share["render"]) == pytest.approx(0.05263, abs=5e-6)
     torch.testing.assert_close(plan.marginal(), torch.full((1000,), 1 / 1000, dtype=torch.float64))
@@ -79,7 +79,7 @@ def test_the_papers_ratios_and_uniform_marginal() -> None:
 
 def test_the_papers_shares_with_a_quarter_of_renders_everywhere() -> None:
     plan = plan_from_settings(PAPER, bootstrap3d(0.25), PIXART, "epsilon")
-    assert plan.shares() == pytest.approx({"render": 0.3625, "synthetic": 0.6, "photo": 0.0375})
+    assert plan.compute_shares() == pytest.approx({"render": 0.3625, "synthetic": 0.6, "photo": 0.0375})
     assert plan.band_names == ("t 0-49", "t 50-199", "t 200-999")
 
 
@@ -93,14 +93,16 @@ def test_a_floor_gives_rare_bands_their_share_from_the_others() -> None:
         plan_on("flow, shift 3"),
         plan_on("flow, shift 3", PlanSettings(reference="pixart-linear", floor=0.05)),
     )
-    assert plain.by_band(plain.marginal()).tolist() == pytest.approx([0.0023, 0.0752, 0.9225], abs=1e-4)
-    masses = floored.by_band(floored.marginal())
+    assert plain.sum_by_band(plain.marginal()).tolist() == pytest.approx([0.0023, 0.0752, 0.9225], abs=1e-4)
+    masses = floored.sum_by_band(floored.marginal())
     assert float(masses[0]) == pytest.approx(0.05)
     assert float(masses[1] / masses[2]) == pytest.approx(0.0752 / 0.9225, rel=1e-3)
     assert float(masses.sum()) == pytest.approx(1)
-    assert [said.split(" is")[0] for said in floored.warnings()] == ["sigma below 0.15"]
+    assert [said.split(" is")[0] for said in floored.list_warnings()] == ["sigma below 0.15"]
     rises = plan_on("flow, shift 3", PlanSettings(reference="pixart-linear", floor=0.075))
-    assert float(rises.by_band(rises.marginal()).min()) == pytest.approx(0.075), "the second band fell below by giving"
+    assert float(rises.sum_by_band(rises.marginal()).min()) == pytest.approx(0.075), (
+        "the second band fell below by giving"
+    )
 
 
 # --- every schedule ---
@@ -111,8 +113,8 @@ def test_a_floor_gives_rare_bands_their_share_from_the_others() -> None:
 def test_the_marginal_is_the_models_own_density(what: str, soft_edge: float) -> None:
     plan = plan_on(what, soft_edge=soft_edge)
     torch.testing.assert_close(plan.marginal(), plan.edges.diff(), atol=1e-15, rtol=1e-12)
-    assert sum(plan.shares().values()) == pytest.approx(1)
-    assert list(plan.warnings()) == []
+    assert sum(plan.compute_shares().values()) == pytest.approx(1)
+    assert list(plan.list_warnings()) == []
 
 
 @pytest.mark.parametrize("what", AXES)
@@ -121,9 +123,9 @@ def test_draws_follow_the_plan(what: str) -> None:
     plan, count = plan_on(what), 40_000
     together = []
     for row, source in enumerate(plan.sources):
-        level = plan.level(source, draws(count, row))
+        level = plan.sample_levels(source, draws(count, row))
         assert _chi_square(plan, level, plan.pdf(source)) > 1e-4
-        together.append(level[: round(count * plan.shares()[source])])
+        together.append(level[: round(count * plan.compute_shares()[source])])
     assert _chi_square(plan, torch.cat(together), plan.edges.diff()) > 1e-4
 
 
@@ -144,7 +146,7 @@ def test_no_draw_lies_outside_its_band(what: str) -> None:
     plan = plan_on(what)
     ends = torch.tensor([0.0, 1e-300, 0.5, 1 - 2**-53], dtype=torch.float64)
     for source, cleanest, noisiest in (("photo", 0, 50), ("synthetic", 200, 1000)):
-        level = plan.level(source, torch.cat([draws(200_000), ends]))
+        level = plan.sample_levels(source, torch.cat([draws(200_000), ends]))
         low, high = (_on_axis(plan, each) for each in (cleanest, noisiest))
         if plan.base.axis.discrete:
             assert (int(level.min()), int(level.max())) == (low, high - 1)
@@ -165,11 +167,11 @@ def _on_axis(plan: TimestepPlan, timestep: int) -> float:
 def test_any_split_of_the_samples_draws_the_same_levels(what: str) -> None:
     plan, u = plan_on(what), draws(4099)
     bound = torch.full_like(u, 2.0)
-    whole = plan.level("render", u, highest=bound)
+    whole = plan.sample_levels("render", u, highest=bound)
     for ranks in (2, 3, 8):
-        parts = [plan.level("render", u[rank::ranks], highest=bound[rank::ranks]) for rank in range(ranks)]
+        parts = [plan.sample_levels("render", u[rank::ranks], highest=bound[rank::ranks]) for rank in range(ranks)]
         assert all(torch.equal(part, whole[rank::ranks]) for rank, part in enumerate(parts))
-    one_by_one = torch.cat([plan.level("render", each[None], highest=bound[:1]) for each in u[:50]])
+    one_by_one = torch.cat([plan.sample_levels("render", each[None], highest=bound[:1]) for each in u[:50]])
     assert torch.equal(one_by_one, whole[:50])
 
 
@@ -181,7 +183,7 @@ def test_a_samples_own_bounds_narrow_its_band(what: str) -> None:
     plan, count = plan_on(what), 5000
     highest = torch.tensor([0.0, -1.0, math.nan]).repeat_interleave(count)
     lowest = torch.tensor([-2.0, math.nan, math.nan]).repeat_interleave(count)
-    drawn = plan.base.axis.log_snr(plan.level("synthetic", draws(3 * count), lowest, highest)).reshape(3, count)
+    drawn = plan.base.axis.log_snr(plan.sample_levels("synthetic", draws(3 * count), lowest, highest)).reshape(3, count)
     step = 0.05 if plan.base.axis.discrete else 1e-9  # half of one between timesteps
     assert -2 - step <= float(drawn[0].min()) < -1.8
     assert -0.2 < float(drawn[0].max()) <= step
@@ -193,7 +195,7 @@ def test_a_samples_own_bounds_narrow_its_band(what: str) -> None:
 
 def test_bounds_that_leave_nothing_are_one_sentence() -> None:
     with pytest.raises(BlendsetError, match=r"A sample of source 'synthetic' may train log-SNR above 2 only, where"):
-        plan_on("flow").level("synthetic", draws(2), lowest=torch.tensor([-1.0, 2.0]))
+        plan_on("flow").sample_levels("synthetic", draws(2), lowest=torch.tensor([-1.0, 2.0]))
 
 
 # --- other ways ---
@@ -204,10 +206,10 @@ def test_free_shares_are_kept_and_what_comes_of_them_is_said() -> None:
         mode="free", reference="pixart-linear", sources={"render": SourceInPlan(1.0), "synthetic": SourceInPlan(9.0)}
     )
     plan = plan_from_settings(settings, two(BandSettings(0, 50), BandSettings(200, 1000)), PIXART, "epsilon")
-    assert plan.shares() == pytest.approx({"render": 0.1, "synthetic": 0.9})
-    assert list(plan.warnings()) == ["t 50-199 is never trained."]
+    assert plan.compute_shares() == pytest.approx({"render": 0.1, "synthetic": 0.9})
+    assert list(plan.list_warnings()) == ["t 50-199 is never trained."]
     thin = plan_from_settings(settings, two(BandSettings(0, 1000), BandSettings(200, 1000)), PIXART, "epsilon")
-    assert list(thin.warnings()) == ["t 0-199 is trained 0.1 times as often as the model's own density would."]
+    assert list(thin.list_warnings()) == ["t 0-199 is trained 0.1 times as often as the model's own density would."]
 
 
 @pytest.mark.parametrize("what", ["flow", "logit-normal timesteps"])
@@ -234,7 +236,7 @@ def test_a_soft_edge_fades_around_its_boundary() -> None:
     render = plan.responsibility()[0]
     at = {each: float(render[(plan.log_snr - each).abs().argmin()]) for each in (-1.5, -0.5, 0.0, 0.5, 1.5)}
     assert at == pytest.approx({-1.5: 0, -0.5: 0.25, 0.0: 0.5, 0.5: 0.75, 1.5: 1}, abs=0.02)
-    assert float(plan.base.axis.log_snr(plan.level("render", draws(100_000))).min()) >= -1 - 1e-9
+    assert float(plan.base.axis.log_snr(plan.sample_levels("render", draws(100_000))).min()) >= -1 - 1e-9
 
 
 @pytest.mark.parametrize(
@@ -257,14 +259,21 @@ def test_boundaries_move_with_the_resolution() -> None:
 
 def test_without_bands_every_source_trains_everything() -> None:
     plan = plan_from_settings(PlanSettings(), {"render": (), "synthetic": ()}, SD, "epsilon")
-    assert plan.shares() == pytest.approx({"render": 0.5, "synthetic": 0.5})
+    assert plan.compute_shares() == pytest.approx({"render": 0.5, "synthetic": 0.5})
     assert plan.band_names == ("t 0-249", "t 250-499", "t 500-749", "t 750-999")
 
 
 def test_levels_know_their_band() -> None:
     plan = plan_on("DDPM linear")
-    assert plan.band_of(torch.tensor([0, 49, 50, 199, 200, 999])).tolist() == [0, 0, 1, 1, 2, 2]
-    assert plan_on("flow").band_of(torch.tensor([0.01, 0.149, 0.15, 0.41, 0.42, 0.99])).tolist() == [0, 0, 1, 1, 2, 2]
+    assert plan.find_bands(torch.tensor([0, 49, 50, 199, 200, 999])).tolist() == [0, 0, 1, 1, 2, 2]
+    assert plan_on("flow").find_bands(torch.tensor([0.01, 0.149, 0.15, 0.41, 0.42, 0.99])).tolist() == [
+        0,
+        0,
+        1,
+        1,
+        2,
+        2,
+    ]
 
 
 # --- weights of the loss ---
@@ -277,7 +286,7 @@ def test_min_snr_would_nearly_delete_the_low_noise_band() -> None:
         "v_prediction": (0.054, 0.589, 0.126),
     }
     for prediction, means in published.items():
-        weight = min_snr(prediction, 5.0)(PIXART.log_snr(torch.arange(1000)))
+        weight = make_min_snr_weighting(prediction, 5.0)(PIXART.log_snr(torch.arange(1000)))
         assert [float(weight[low:high].mean()) for low, high in ((0, 50), (50, 200), (200, 1000))] == pytest.approx(
             means, abs=1e-3
         )
@@ -287,14 +296,16 @@ def test_min_snr_would_nearly_delete_the_low_noise_band() -> None:
 def test_weights_have_mean_1_within_each_source(what: str) -> None:
     plan = plan_on(what, PlanSettings(reference="pixart-linear", loss_weighting="min-snr"))
     for source in plan.sources:
-        weight = plan.loss_weight(source, plan.level(source, (torch.arange(200_000).double() + 0.5) / 200_000))
+        weight = plan.compute_loss_weights(
+            source, plan.sample_levels(source, (torch.arange(200_000).double() + 0.5) / 200_000)
+        )
         assert float(weight.mean()) == pytest.approx(1, abs=2e-3)
-    assert float(plan.loss_weight("render", plan.level("render", draws(1000))).std()) > 0.1
-    assert plan.effective_mass().sum(1).tolist() == pytest.approx(list(plan.shares().values()))
+    assert float(plan.compute_loss_weights("render", plan.sample_levels("render", draws(1000))).std()) > 0.1
+    assert plan.compute_effective_mass().sum(1).tolist() == pytest.approx(list(plan.compute_shares().values()))
 
 
 def test_without_weighting_all_weights_are_1() -> None:
-    assert plan_on("flow").loss_weight("photo", torch.tensor([0.1, 0.01])).tolist() == [1, 1]
+    assert plan_on("flow").compute_loss_weights("photo", torch.tensor([0.1, 0.01])).tolist() == [1, 1]
 
 
 # --- what cannot be meant ---
@@ -338,7 +349,7 @@ def test_unknown_units_and_schedules_are_one_sentence() -> None:
     with pytest.raises(BlendsetError, match="reference is 'pixart'; did you mean 'pixart-linear'"):
         structure(PlanSettings, {"reference": "pixart"}, "train.toml")
     with pytest.raises(BlendsetError, match="There is no source 'synth'; did you mean 'synthetic'"):
-        plan_on("flow").level("synth", draws(1))
+        plan_on("flow").sample_levels("synth", draws(1))
     with pytest.raises(BlendsetError, match="is in t, and flow has no timesteps"):
         plan_from_settings(PlanSettings(reference="model"), two(BandSettings(0, 200), BandSettings()), FLOW, "flow")
 
@@ -384,7 +395,7 @@ def test_the_reschedule_restores_what_blurred_copies_take() -> None:
 
 def test_calibration_finds_where_the_copies_do_no_harm() -> None:
     """With its usual tolerance, what the copies take is a few per cent."""
-    log_snr = -math.log(covering_noise(POWER, BLURRED, 0.1).max())
+    log_snr = -math.log(compute_covering_noise(POWER, BLURRED, 0.1).max())
     assert 150 < int(PIXART.level(torch.tensor(log_snr))) < 200
     assert sharpness(two(BandSettings(), BandSettings(None, log_snr, "log_snr", weight=5.0))) > 0.93
 

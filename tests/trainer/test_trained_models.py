@@ -13,7 +13,7 @@ from peft import PeftModel
 from safetensors.torch import load as load_bytes
 
 from blendset.errors import BlendsetError
-from blendset_trainer.diffusion.export import COMFYUI_NAME, lora_files, replaced_folder, save_full, save_lora
+from blendset_trainer.diffusion.export import COMFYUI_NAME, make_lora_files, replace_folder, save_full, save_lora
 from blendset_trainer.diffusion.families import Family
 from blendset_trainer.diffusion.lora import add_lora, load_lora
 from tests.trainer.tiny_pipelines import KINDS, Make, maker
@@ -74,7 +74,7 @@ def test_lora_keys_are_what_comfyui_looks_for(pipeline: Make, kind: str) -> None
     family = load(pipeline(kind))
     add_lora(family, rank=2, alpha=4)
     layers = [name for name, module in family.module.named_modules() if hasattr(module, "lora_A")]
-    files = lora_files(family)
+    files = make_lora_files(family)
     if family.denoiser_name == "unet":
         keys = {f"lora_unet_{name.replace('.', '_')}.{end}" for name in layers for end in KOHYA}
         assert load_bytes(files[COMFYUI_NAME]).keys() == keys
@@ -109,7 +109,7 @@ def test_a_lora_starts_from_its_seed(pipeline: Make) -> None:
     def start(seed: int) -> bytes:
         family = load(pipeline("stable_diffusion"))
         add_lora(family, 2, 2, seed=seed)
-        return lora_files(family)[COMFYUI_NAME]
+        return make_lora_files(family)[COMFYUI_NAME]
 
     torch.manual_seed(5)
     state = torch.get_rng_state()
@@ -121,7 +121,7 @@ def test_a_save_that_fails_leaves_the_model_before(pipeline: Make, tmp_path: Pat
     family = load(pipeline("stable_diffusion"))
     save_full(family, tmp_path / "model")
     before = sorted(path for path in tmp_path.rglob("*") if path.is_file())
-    with pytest.raises(KeyboardInterrupt), replaced_folder(tmp_path / "model") as staged:
+    with pytest.raises(KeyboardInterrupt), replace_folder(tmp_path / "model") as staged:
         (staged / "half").write_text("written")
         raise KeyboardInterrupt
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == before

@@ -18,10 +18,10 @@ from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset.options import read_toml
 from blendset_trainer.cli.main import main
-from blendset_trainer.training.checkpoints import newest_checkpoint
+from blendset_trainer.training.checkpoints import find_newest_checkpoint
 from blendset_trainer.training.log import StepReport
 from blendset_trainer.training.loop import learning_rate_factor, train
-from blendset_trainer.training.settings import OptimizerSettings, explained, load_train_config
+from blendset_trainer.training.settings import OptimizerSettings, explain_config, load_train_config
 from blendset_trainer.training_runs import read_log
 from tests.trainer.tiny_datasets import choose, thirty_views
 from tests.trainer.tiny_pipelines import stable_diffusion
@@ -57,11 +57,11 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 def test_a_run_learns_and_says_how(configured: Any) -> None:
     config = configured(train={"samples": 128}, optimizer={"learning_rate": 3e-3})
     run = run_of(config)
-    rows = [row for row in read_log(run.folder / "log.jsonl") if "loss" in row]
+    rows = [row for row in read_log(run.state.folder / "log.jsonl") if "loss" in row]
     assert [row["samples"] for row in rows] == list(range(4, 132, 4))
     losses = [row["loss"] for row in rows]
     assert sum(losses[-8:]) < 0.8 * sum(losses[:8])
-    assert set(rows[-1]["loss_by"]) <= {f"render/{band}" for band in run.plan.band_names}
+    assert set(rows[-1]["loss_by"]) <= {f"render/{band}" for band in run.data.plan.band_names}
 
 
 def test_validation_looks_at_what_is_held_out_and_at_prompts(configured: Any, dataset: Dataset) -> None:
@@ -70,11 +70,11 @@ def test_validation_looks_at_what_is_held_out_and_at_prompts(configured: Any, da
     choose(dataset, "most", [{"view_id": view.view_id, "split": split} for view, split in views])
     source = {"name": "render", "dataset": str(dataset.root), "selection": "most", **UNCAPTIONED}
     run = run_of(configured(source=[source], validation={"prompts": ["a chair", "a lamp"], "every": 16, "steps": 2}))
-    rows = [row for row in read_log(run.folder / "log.jsonl") if "held_out" in row]
+    rows = [row for row in read_log(run.state.folder / "log.jsonl") if "held_out" in row]
     assert [row["samples"] for row in rows] == [16, 32]
-    assert set(rows[0]["held_out"]) == {f"render/{band}" for band in run.plan.band_names}
+    assert set(rows[0]["held_out"]) == {f"render/{band}" for band in run.data.plan.band_names}
     assert rows[0]["held_out"] != rows[1]["held_out"]
-    pictures = sorted(path.name for path in (run.folder / "validation").iterdir())
+    pictures = sorted(path.name for path in (run.state.folder / "validation").iterdir())
     assert pictures == ["step-00000004.png", "step-00000008.png"]
 
 
@@ -84,29 +84,32 @@ def test_an_interrupted_run_is_the_same_run(configured: Any, cache: bool) -> Non
     run_of(configured("parts", train={"cache": cache, "ema": 0.9, "samples": 12}))
     again = run_of(configured("parts", train={"cache": cache, "ema": 0.9}))
     assert same(weights_of(whole), weights_of(again))
-    found = newest_checkpoint(whole.folder / "checkpoints"), newest_checkpoint(again.folder / "checkpoints")
+    found = (
+        find_newest_checkpoint(whole.state.folder / "checkpoints"),
+        find_newest_checkpoint(again.state.folder / "checkpoints"),
+    )
     assert found[0] and found[1]
-    assert same(found[0].tensors("averaged"), found[1].tensors("averaged"))
-    logs = [[row.get("loss") for row in read_log(run.folder / "log.jsonl")] for run in (whole, again)]
+    assert same(found[0].load_tensors("averaged"), found[1].load_tensors("averaged"))
+    logs = [[row.get("loss") for row in read_log(run.state.folder / "log.jsonl")] for run in (whole, again)]
     assert [each for each in logs[0] if each] == [each for each in logs[1] if each]
 
 
 def test_stopped_politely_it_saves_and_goes_on(configured: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = run_of(configured("whole"))
     run = prepared(configured("parts"))
-    add = run.log.add
+    add = run.state.log.add
 
     def add_and_interrupt(report: StepReport) -> None:
         add(report)
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(run.log, "add", add_and_interrupt)
+    monkeypatch.setattr(run.state.log, "add", add_and_interrupt)
     with pytest.raises(KeyboardInterrupt):
-        train(run)
-    assert run.step == 1
+        train(*run)
+    assert run.state.step == 1
     again = prepared(configured("parts"))
-    assert again.step == 1
-    train(again)
+    assert again.state.step == 1
+    train(*again)
     assert same(weights_of(whole), weights_of(again))
 
 
@@ -114,12 +117,12 @@ def test_a_loss_that_is_no_number_ends_it_before_the_weights_and_names_the_pictu
     run = prepared(configured())
     before = weights_of(run)
     with torch.no_grad():
-        run.parameters[0].fill_(torch.nan)
+        run.state.parameters[0].fill_(torch.nan)
     before = weights_of(run)
     with pytest.raises(BlendsetError, match=r"The loss is not finite for .*; look at those pictures"):
-        train(run)
+        train(*run)
     assert all(torch.equal(before[name].nan_to_num(), now.nan_to_num()) for name, now in weights_of(run).items())
-    assert newest_checkpoint(run.folder / "checkpoints") is None
+    assert find_newest_checkpoint(run.state.folder / "checkpoints") is None
 
 
 @pytest.mark.parametrize(
@@ -157,7 +160,8 @@ def test_the_configurations_to_begin_with_are_read_as_written(path: Path) -> Non
     config = load_train_config(path, ["train.batch=16", "model.path=elsewhere"])
     assert config.train.batch == 16 and config.model.path == "elsewhere"
     told = {
-        name: (value, origin) for name, value, origin in explained(config, read_toml(path), "file", ["train.batch=16"])
+        name: (value, origin)
+        for name, value, origin in explain_config(config, read_toml(path), "file", ["train.batch=16"])
     }
     assert told["train.batch"] == ("16", "command line")
     assert told["source[1].bands[0].lo"] == ("200.0", "file")

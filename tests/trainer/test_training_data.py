@@ -24,11 +24,17 @@ from blendset.errors import BlendsetError
 from blendset_trainer.stages.executors.local import LocalExecutor
 from blendset_trainer.stages.run import run_stage
 from blendset_trainer.stages.stage import Column, View
-from blendset_trainer.training.data.loader import Batch, Feed
-from blendset_trainer.training.data.prefetch import ahead
+from blendset_trainer.training.data.loader import Batch, Loader
+from blendset_trainer.training.data.prefetch import prefetch
 from blendset_trainer.training.data.sources import CaptionSettings, Source, SourceSettings, load_source
-from blendset_trainer.training.data.transforms import aspect_buckets, loss_weights, nearest_buckets, pixels, placed
-from blendset_trainer.training.data.views import noise_band
+from blendset_trainer.training.data.transforms import (
+    cover_bucket,
+    find_nearest_buckets,
+    load_loss_mask,
+    load_pixels,
+    make_aspect_buckets,
+)
+from blendset_trainer.training.data.views import parse_noise_band
 from tests.trainer.tiny_datasets import add_picture, add_scene, add_view, choose, make_dataset, thirty_views
 from tests.trainer.tiny_stages import Redness
 
@@ -49,13 +55,13 @@ def source_of(made: Dataset, /, **settings: Any) -> Source:
     return load_source(settings_of(made, **settings))
 
 
-def feed_of(sources: list[Source], **changes: Any) -> Feed:
+def feed_of(sources: list[Source], **changes: Any) -> Loader:
     shares = {source.name: 1 / len(sources) for source in sources}
     options: dict[str, Any] = {"buckets": ((32, 32),), "micro_batch": 4, "seed": 0, "threads": 2}
-    return Feed(sources, shares, **options | changes)
+    return Loader(sources, shares, **options | changes)
 
 
-def first_batches(feed: Feed, count: int) -> list[Batch]:
+def first_batches(feed: Loader, count: int) -> list[Batch]:
     with feed:
         return list(islice(feed, count))
 
@@ -137,7 +143,7 @@ def test_a_selection_says_which_views_what_they_count_and_what_noise_they_train(
     ],
 )
 def test_noise_bands(text: str, bounds: tuple[float, float]) -> None:
-    assert noise_band(text) == bounds
+    assert parse_noise_band(text) == bounds
 
 
 def test_a_noise_band_that_says_nothing_is_refused(thirty: Dataset) -> None:
@@ -151,11 +157,11 @@ def test_captions_are_short_and_dense_and_none_as_often_as_asked(tmp_path: Path)
     dataset.rebuild_index({view.view_id: f"the dense words of {view.view_id}" for view in dataset.views()})
     only_dense = source_of(dataset, captions=CaptionSettings(), prefix="A render: ")
     sample = only_dense[0]
-    said = [only_dense.text(sample, 0, visit) for visit in range(2000)]
-    assert set(said) == {"", f"A render: the dense words of {sample.id}"} == set(only_dense.texts(sample))
+    said = [only_dense.choose_caption(sample, 0, repeat) for repeat in range(2000)]
+    assert set(said) == {"", f"A render: the dense words of {sample.id}"} == set(only_dense.list_captions(sample))
     assert abs(said.count("") / 2000 - 0.1) < 0.03
-    assert said == [only_dense.text(sample, 0, visit) for visit in range(2000)]
-    assert said != [only_dense.text(sample, 1, visit) for visit in range(2000)]
+    assert said == [only_dense.choose_caption(sample, 0, repeat) for repeat in range(2000)]
+    assert said != [only_dense.choose_caption(sample, 1, repeat) for repeat in range(2000)]
 
 
 @dataclass(frozen=True)
@@ -177,8 +183,8 @@ def test_captions_come_from_the_rows_of_the_captioner_that_ran_last(tmp_path: Pa
     source = source_of(dataset, captions=CaptionSettings())
     sample = source[4]
     assert sample.captions == {"short": f"then {sample.id}", "dense": f"then {sample.id} at length"}
-    said = [source.text(sample, 0, visit) for visit in range(500)]
-    assert set(said) == {*sample.captions.values(), ""} == set(source.texts(sample))
+    said = [source.choose_caption(sample, 0, repeat) for repeat in range(500)]
+    assert set(said) == {*sample.captions.values(), ""} == set(source.list_captions(sample))
     assert abs(said.count(sample.captions["short"]) - 225) < 60
 
 
@@ -263,7 +269,7 @@ def test_grids_go_round_by_azimuth(orbits: Dataset) -> None:
     assert source.left_out == {"no four views around": 4}
     assert [sample.id for sample in source] == ["attic/four", "attic/many"]
     assert [path.parent.name for path in source[1].pictures] == ["vase-0000", "vase-0005", "vase-0010", "vase-0016"]
-    shown = pixels(source[0], "grid", (64, 64))
+    shown = load_pixels(source[0], "grid", (64, 64))
     assert shown.shape == (64, 64, 3)
     corners = [tuple(shown[row, column].tolist()) for row in (5, 60) for column in (5, 60)]
     assert corners == [RED, GREEN, BLUE, GREY]
@@ -271,36 +277,36 @@ def test_grids_go_round_by_azimuth(orbits: Dataset) -> None:
 
 def test_tiles_are_one_picture_four_times(orbits: Dataset) -> None:
     source = source_of(orbits, layout="tiled")
-    shown = pixels(source[0], "tiled", (48, 64))
-    quarter = pixels(source[0], "single", (24, 32))
+    shown = load_pixels(source[0], "tiled", (48, 64))
+    quarter = load_pixels(source[0], "single", (24, 32))
     assert shown.shape == (64, 48, 3)
     assert all((part == quarter).all() for half in np.split(shown, 2) for part in np.split(half, 2, axis=1))
 
 
 def test_masks_weigh_what_is_not_the_subject(orbits: Dataset) -> None:
     grid, lone = source_of(orbits, layout="grid")[0], source_of(orbits)[0]
-    weights = loss_weights(grid, "grid", (64, 64), 0.25)
+    weights = load_loss_mask(grid, "grid", (64, 64), 0.25)
     assert (weights[:, :16] == 0.25).all() and (weights[:, 16:32] == 1).all() and (weights[:, 48:] == 1).all()
-    assert lone.id == "lamp-0000" and loss_weights(lone, "single", (32, 32), 0.0).mean() == 0.5
+    assert lone.id == "lamp-0000" and load_loss_mask(lone, "single", (32, 32), 0.0).mean() == 0.5
     without_passes = source_of(orbits)[len(source_of(orbits)) - 1]
-    assert (loss_weights(without_passes, "single", (32, 32), 0.0) == 1).all()
+    assert (load_loss_mask(without_passes, "single", (32, 32), 0.0) == 1).all()
 
 
 def test_buckets_have_the_pixels_of_the_square_and_every_picture_has_one() -> None:
-    buckets = aspect_buckets(512, 64)
+    buckets = make_aspect_buckets(512, 64)
     assert buckets[0] == (512, 512) and (704, 320) not in buckets and (640, 384) in buckets
     assert all(0.75 * 512**2 < width * height <= 512**2 for width, height in buckets)
     assert all(width % 64 == height % 64 == 0 and 0.5 <= width / height <= 2 for width, height in buckets)
     sizes = np.array([[1000, 1000], [3000, 1000], [600, 1000]])
-    chosen = [buckets[place] for place in nearest_buckets(sizes, buckets)]
+    chosen = [buckets[place] for place in find_nearest_buckets(sizes, buckets)]
     assert chosen[0] == (512, 512) and chosen[1][0] / chosen[1][1] > 1.6 and chosen[2] == (384, 640)
 
 
 def test_a_crop_keeps_the_middle_and_says_what_it_cut() -> None:
-    place = placed((400, 200), (100, 100))
+    place = cover_bucket((400, 200), (100, 100))
     assert place.box == (100, 0, 300, 200)
     assert place.conditions == (200, 400, 0, 50, 100, 100)
-    assert placed((400, 200), (100, 100), at=(1, 0)).box == (200, 0, 400, 200)
+    assert cover_bucket((400, 200), (100, 100), at=(1, 0)).box == (200, 0, 400, 200)
 
 
 def test_what_one_can_see_through_is_white_behind(tmp_path: Path) -> None:
@@ -308,7 +314,7 @@ def test_what_one_can_see_through_is_white_behind(tmp_path: Path) -> None:
     glass[:, :16] = (255, 0, 0, 255)
     Image.fromarray(glass).save(tmp_path / "glass.png")
     source = load_source(SourceSettings(name="p", folder=str(tmp_path), captions=WORDLESS))
-    shown = pixels(source[0], "single", (32, 32))
+    shown = load_pixels(source[0], "single", (32, 32))
     assert tuple(shown[0, 0]) == RED and tuple(shown[0, 31]) == (255, 255, 255)
 
 
@@ -316,17 +322,17 @@ def test_what_one_can_see_through_is_white_behind(tmp_path: Path) -> None:
 
 
 def everything(batches: list[Batch]) -> list[tuple[Any, ...]]:
-    return [(each.number, each.draws, each.ids, each.texts, each.pixels.sum().item()) for each in batches]  # type: ignore[union-attr]
+    return [(each.number, each.refs, each.ids, each.captions, each.pixels.sum().item()) for each in batches]  # type: ignore[union-attr]
 
 
 def test_batches_hold_what_their_draws_say(thirty: Dataset) -> None:
     source = source_of(thirty)
     for batch in first_batches(feed_of([source]), 5):
         assert batch.pixels is not None and batch.pixels.shape == (4, 3, 32, 32) and batch.pixels.dtype == torch.uint8
-        for place, draw in enumerate(batch.draws):
+        for place, draw in enumerate(batch.refs):
             sample = source[draw.sample]
-            assert (batch.ids[place], batch.sources[place], batch.visits[place]) == (sample.id, "renders", draw.visit)
-            expected = pixels(sample, "single", (32, 32)).transpose(2, 0, 1)
+            assert (batch.ids[place], batch.sources[place], batch.repeats[place]) == (sample.id, "renders", draw.repeat)
+            expected = load_pixels(sample, "single", (32, 32)).transpose(2, 0, 1)
             assert (batch.pixels[place].numpy() == expected).all()
         assert batch.mask is None and batch.latents is None and batch.conditions[0].tolist() == [8, 8, 0, 0, 32, 32]
 
@@ -345,7 +351,7 @@ def test_processes_together_see_what_one_sees_from_any_start(thirty: Dataset, pr
 
 def test_sources_mix_by_their_shares_with_buckets_and_masks(thirty: Dataset, orbits: Dataset) -> None:
     sources = [source_of(orbits, layout="grid", background=0.5), source_of(thirty, name="tiles", layout="tiled")]
-    feed = Feed(sources, {"renders": 0.25, "tiles": 0.75}, ((32, 32), (48, 24)), micro_batch=2, seed=0)
+    feed = Loader(sources, {"renders": 0.25, "tiles": 0.75}, ((32, 32), (48, 24)), micro_batch=2, seed=0)
     batches = first_batches(feed, 100)
     assert [name for batch in batches for name in batch.sources].count("renders") == 50
     masks = [batch.mask for batch in batches if batch.mask is not None]
@@ -364,9 +370,9 @@ def test_a_picture_that_cannot_be_read_is_replaced_within_its_source_and_reporte
     assert list(feed.failures) == [source[3].id]
     assert "is not the picture that it was" in feed.failures[source[3].id]
     for before, after in zip(sound, batches, strict=True):
-        assert before.sources == after.sources and before.visits == after.visits
-        wanted = [draw._replace(sample=4) if draw.sample == 3 else draw for draw in before.draws]
-        assert list(after.draws) == wanted
+        assert before.sources == after.sources and before.repeats == after.repeats
+        wanted = [draw._replace(sample=4) if draw.sample == 3 else draw for draw in before.refs]
+        assert list(after.refs) == wanted
     assert everything(batches) == everything(first_batches(feed_of([source, other]), 30))
 
 
@@ -414,7 +420,7 @@ def test_no_thread_outlives_the_feed_and_errors_come_through(thirty: Dataset) ->
             raise ValueError("three")
         return number
 
-    results = ahead(work, range(10**9), 2)
+    results = prefetch(work, range(10**9), 2)
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(ValueError, match="three"):
         next(results)

@@ -21,8 +21,8 @@ from ttr import (
     Sampling,
     Settings,
     load,
+    make_plan,
     patches_of,
-    plan_of,
     samples,
 )
 from ttr_measures import Array, Comparison, kernels, mmd2, over_images, over_seeds, power, spectra
@@ -30,7 +30,7 @@ from ttr_model import Model, batches, predicted
 
 from blendset_trainer.diffusion.densities import UNIFORM, make_base_density
 from blendset_trainer.diffusion.noise import axis_from_name
-from blendset_trainer.training.timesteps.plan import Band, SourcePolicy, timestep_plan
+from blendset_trainer.training.timesteps.plan import Band, SourcePolicy, make_timestep_plan
 from tests.trainer.tiny_datasets import add_picture, make_dataset
 
 COMMITTED = Path(__file__).parents[2] / "benchmarks" / "ttr.toml"
@@ -102,8 +102,8 @@ def test_no_view_is_in_two_parts_and_only_synthetic_ones_are_blurred(tmp_path: P
 
 
 def test_the_control_sees_the_same_images_and_noise_at_uniform_timesteps() -> None:
-    ttr, control = (plan_of(PLAN, arm) for arm in ARMS)
-    assert control.shares() == pytest.approx(ttr.shares())
+    ttr, control = (make_plan(PLAN, arm) for arm in ARMS)
+    assert control.compute_shares() == pytest.approx(ttr.compute_shares())
     for source in (RENDER, SYNTHETIC):
         assert control.pdf(source) == pytest.approx(np.full(1000, 1 / 1000))
     assert ttr.marginal() == pytest.approx(control.marginal())
@@ -127,7 +127,7 @@ def test_the_closed_form_gives_the_figures_of_the_notes(boundary: int | None, en
     blurred = clean * torch.exp(-((torch.pi * frequency / 64 * 1.1) ** 2))
     cleanest = torch.inf if boundary is None else float(base.axis.log_snr(torch.tensor(boundary)))
     policies = [SourcePolicy(RENDER, (Band(),)), SourcePolicy(SYNTHETIC, (Band(cleanest=cleanest, weight=5),))]
-    drawn = predicted(timestep_plan(policies, base), {RENDER: clean, SYNTHETIC: blurred}, steps=1000)
+    drawn = predicted(make_timestep_plan(policies, base), {RENDER: clean, SYNTHETIC: blurred}, steps=1000)
     assert float(drawn[32:].sum() / clean[32:].sum()) == pytest.approx(energy, abs=0.06)
 
 

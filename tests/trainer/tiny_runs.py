@@ -4,27 +4,37 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
 
+from blendset_trainer.diffusion.families import Family
+from blendset_trainer.training.data.train_data import TrainData
 from blendset_trainer.training.loop import train
-from blendset_trainer.training.settings import TrainConfig, train_config
+from blendset_trainer.training.settings import TrainConfig, make_train_config
 from blendset_trainer.training.setup import prepare
-from blendset_trainer.training.state import Run
+from blendset_trainer.training.state import TrainState
+
+
+class Run(NamedTuple):
+    """The three parts of a training run."""
+
+    model: Family
+    data: TrainData
+    state: TrainState
 
 
 def run_of(config: TrainConfig) -> Run:
     """A run, trained to its end."""
     run = prepared(config)
-    train(run)
+    train(*run)
     return run
 
 
 def prepared(config: TrainConfig) -> Run:
     """A run, ready for its next step."""
-    return prepare(config, Accelerator(cpu=True), tell=print, progress=lambda what, done, total: None)
+    return Run(*prepare(config, Accelerator(cpu=True), report=print, on_progress=lambda what, done, total: None))
 
 
 def config_of(model: Path, dataset: Path, out: Path, /, **changes: Any) -> TrainConfig:
@@ -37,8 +47,8 @@ def config_of(model: Path, dataset: Path, out: Path, /, **changes: Any) -> Train
     }
     for name, change in changes.items():
         sections[name] = sections.get(name, {}) | change if isinstance(change, dict) else change
-    return train_config(sections, "run.toml")
+    return make_train_config(sections, "run.toml")
 
 
 def weights_of(run: Run) -> dict[str, torch.Tensor]:
-    return {name: each.detach().clone() for name, each in run.named.items()}
+    return {name: each.detach().clone() for name, each in run.state.named_parameters.items()}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 
-def normalised_guidance(
+def normalise_guidance(
     unconditional: Tensor,
     image: Tensor,
     full: Tensor,

@@ -20,9 +20,9 @@ from blendset_trainer.diffusion.families import Family
 from blendset_trainer.models.weights import LIBRARY_ERRORS, find_file
 
 ADAPTER = "default"
-DOWN = "lora_A.weight", "lora_down.weight", "lora.down.weight"
+DOWN_SUFFIXES = "lora_A.weight", "lora_down.weight", "lora.down.weight"
 """How the first of a layer's two matrices is called: by peft, by kohya, by older diffusers."""
-ENCODERS = "lora_te", "text_encoder"
+ENCODER_PREFIXES = "lora_te", "text_encoder"
 """How the names of what is for text encoders begin."""
 
 
@@ -47,7 +47,7 @@ def diffusers_loads_lora(family: Family) -> bool:
     return isinstance(family.pipeline, LoraBaseMixin)
 
 
-def lora_tensors(family: Family) -> dict[str, Tensor]:
+def extract_lora_tensors(family: Family) -> dict[str, Tensor]:
     """The adapters' weights by layer, scaled so that alpha equals the rank, which is what readers take it for."""
     config = family.module.peft_config[ADAPTER]
     scale = config.lora_alpha / config.r
@@ -63,22 +63,23 @@ def load_lora(family: Family, name: str) -> None:
 
     Raises BlendsetError for one that was trained on another model.
     """
-    file = _weights_file(find_file(name))
+    file = _find_weights_file(find_file(name))
     try:
         with safe_open(file, "pt") as weights:
-            given = [key for key in weights.keys() if key.endswith(DOWN) and not key.startswith(ENCODERS)]  # noqa: SIM118
+            names = list(weights.keys())
+        keys = [name for name in names if name.endswith(DOWN_SUFFIXES) and not name.startswith(ENCODER_PREFIXES)]
         if diffusers_loads_lora(family):
             family.pipeline.load_lora_weights(str(file), use_safetensors=True)
         else:
             PeftModel.from_pretrained(family.module, str(file.parent))
     except (*LIBRARY_ERRORS, SafetensorError) as error:
-        raise _foreign(family, name) from error
-    taken = [layer for layer in family.module.modules() if isinstance(layer, LoraLayer)]
-    if not given or len(taken) < len(given):  # what fits nowhere is passed over in silence
-        raise _foreign(family, name)
+        raise _foreign_lora_error(family, name) from error
+    adapted = [layer for layer in family.module.modules() if isinstance(layer, LoraLayer)]
+    if not keys or len(adapted) < len(keys):  # what fits nowhere is passed over in silence
+        raise _foreign_lora_error(family, name)
 
 
-def _weights_file(path: Path) -> Path:
+def _find_weights_file(path: Path) -> Path:
     """The file itself, or the one that diffusers or peft would read in a folder."""
     inside = [path / name for name in (LORA_WEIGHT_NAME_SAFE, SAFETENSORS_WEIGHTS_NAME) if (path / name).is_file()]
     if path.is_dir() and not inside:
@@ -86,7 +87,7 @@ def _weights_file(path: Path) -> Path:
     return inside[0] if inside else path
 
 
-def _foreign(family: Family, name: str) -> BlendsetError:
+def _foreign_lora_error(family: Family, name: str) -> BlendsetError:
     return BlendsetError(
         f"{name} is no LoRA for {family.model}, a {family.name} model; give one that was trained on that family."
     )
@@ -96,12 +97,12 @@ def _check_targets(family: Family, targets: Sequence[str]) -> None:
     layers = [name for name, layer in family.module.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
     for target in targets:
         if not any(f".{name}".endswith(f".{target}") for name in layers):
-            near = nearest(target, sorted({ending for name in layers for ending in _endings(name)}))
+            near = nearest(target, sorted({ending for name in layers for ending in _list_endings(name)}))
             cure = f"did you mean '{near}'?" if near else f"its own are {', '.join(family.lora_targets)}."
             raise BlendsetError(f"{family.name} has no layer '{target}' to put a LoRA on; {cure}")
 
 
-def _endings(name: str) -> list[str]:
+def _list_endings(name: str) -> list[str]:
     """The last parts of a layer's name, one and two of them: `attn1.to_q` and `to_q`."""
     words = name.split(".")
     return [".".join(words[-count:]) for count in (1, 2)]

@@ -20,11 +20,11 @@ from blendset.errors import BlendsetError
 from blendset_trainer.diffusion.densities import shift_from_scheduler
 from blendset_trainer.diffusion.families import Conditions, Family
 from blendset_trainer.diffusion.families.family import ReferenceDefaults
-from blendset_trainer.diffusion.guidance import normalised_guidance
+from blendset_trainer.diffusion.guidance import normalise_guidance
 from blendset_trainer.diffusion.noise import FlowAxis, add_noise
 from blendset_trainer.diffusion.reference_attention import NoisyReferences, predict_with_references, reference_attention
-from blendset_trainer.diffusion.sampling import SamplingSettings, picture_of, size_of
-from blendset_trainer.training.data.transforms import given
+from blendset_trainer.diffusion.sampling import SamplingSettings, choose_size, to_image
+from blendset_trainer.training.data.transforms import load_reference_picture
 
 STEPS = 30
 """Where none are asked for."""
@@ -44,16 +44,16 @@ class ReferenceGuidance:
 
 
 @torch.no_grad()
-def sample_beside(
+def sample_with_references(
     family: Family, prompts: Sequence[str], settings: SamplingSettings, guidance: ReferenceGuidance
 ) -> Iterator[Image.Image]:
     """One picture of each prompt, one at a time, so that it does not depend on the others; the n-th has seed + n.
 
     Raises BlendsetError for a family without references, one that cannot be read, sides that the family cannot make.
     """
-    how = followed(family, guidance)
-    size = size_of(family, settings)
-    shown = [given(Path(path), (size["width"], size["height"])) for path in guidance.references]
+    how = resolve_scales(family, guidance)
+    size = choose_size(family, settings)
+    shown = [load_reference_picture(Path(path), (size["width"], size["height"])) for path in guidance.references]
     pixels = torch.from_numpy(np.stack([picture for picture, _ in shown]).transpose(0, 3, 1, 2) / np.float32(127.5) - 1)
     moments = family.encode_images(pixels)
     references = family.sample_latents(moments, torch.zeros_like(moments.float().chunk(2, dim=1)[0]))
@@ -65,11 +65,11 @@ def sample_beside(
         texts = family.encode_prompts(["", "", prompt])
         predict = GuidedPrediction(family, how, references, torch.stack(others), texts, family.encode_prompts([""]))
         with reference_attention(family, seen):
-            latents = denoised(family, predict, noise[None], settings.steps or STEPS, generator)
-        yield picture_of(family.decode_latents(latents)[0])
+            latents = denoise(family, predict, noise[None], settings.steps or STEPS, generator)
+        yield to_image(family.decode_latents(latents)[0])
 
 
-def followed(family: Family, guidance: ReferenceGuidance) -> ReferenceDefaults:
+def resolve_scales(family: Family, guidance: ReferenceGuidance) -> ReferenceDefaults:
     """The family's way with references, with the scales that are asked for."""
     if family.references is None:
         raise BlendsetError(
@@ -107,11 +107,11 @@ class GuidedPrediction:
             Conditions(sizes.repeat(GUIDED, 1), how.guidance),
             NoisyReferences(shown, theirs, self.wordless, sizes.expand(GUIDED, len(self.references), -1)),
         )
-        guided = normalised_guidance(neither, image, full, how.image_scale, how.text_scale, dims=(-1, -2, -3))
+        guided = normalise_guidance(neither, image, full, how.image_scale, how.text_scale, dims=(-1, -2, -3))
         return guided[None]
 
 
-def denoised(
+def denoise(
     family: Family,
     predict: Callable[[Tensor, Tensor], Tensor],
     noise: Tensor,

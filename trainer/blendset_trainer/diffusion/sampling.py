@@ -34,7 +34,7 @@ def sample(family: Family, prompts: Sequence[str], settings: SamplingSettings) -
     Noise is drawn on the CPU, so that every device starts from the same. Raises BlendsetError for sides that the
     family cannot make.
     """
-    size = size_of(family, settings)
+    size = choose_size(family, settings)
     options = family.build_sampling_options(settings.cfg_scale) | size
     if settings.steps:
         options["num_inference_steps"] = settings.steps
@@ -43,14 +43,14 @@ def sample(family: Family, prompts: Sequence[str], settings: SamplingSettings) -
     try:
         for number, prompt in enumerate(prompts):
             generator = torch.Generator().manual_seed(settings.seed + number)
-            with _one_format(family):
+            with _autocast(family):
                 latents = family.pipeline(prompt, generator=generator, output_type="latent", **options).images
-            yield picture_of(family.decode_latents(family.unpack_latents(latents, **size))[0])
+            yield to_image(family.decode_latents(family.unpack_latents(latents, **size))[0])
     finally:
         family.module.train(training)
 
 
-def grid(pictures: Sequence[Image.Image]) -> Image.Image:
+def make_grid(pictures: Sequence[Image.Image]) -> Image.Image:
     """Pictures of one size side by side, as nearly square as they fit, in rows."""
     columns = math.ceil(math.sqrt(len(pictures)))
     width, height = pictures[0].size
@@ -60,17 +60,17 @@ def grid(pictures: Sequence[Image.Image]) -> Image.Image:
     return sheet
 
 
-def png_of(picture: Image.Image) -> bytes:
+def encode_png(picture: Image.Image) -> bytes:
     """The bytes of a PNG file."""
     file = io.BytesIO()
     picture.save(file, "PNG")
     return file.getvalue()
 
 
-def size_of(family: Family, settings: SamplingSettings) -> dict[str, int]:
-    """Height and width as asked for, or the family's own; BlendsetError for what it cannot make."""
-    own = family.default_size
-    size = {"height": settings.height or own, "width": settings.width or own}
+def choose_size(family: Family, settings: SamplingSettings) -> dict[str, int]:
+    """Height and width as asked for, or the family's default; BlendsetError for what it cannot make."""
+    default = family.default_size
+    size = {"height": settings.height or default, "width": settings.width or default}
     for side, pixels in size.items():
         if pixels % family.size_divisor:
             raise BlendsetError(
@@ -79,13 +79,13 @@ def size_of(family: Family, settings: SamplingSettings) -> dict[str, int]:
     return size
 
 
-def _one_format(family: Family) -> AbstractContextManager[object]:
+def _autocast(family: Family) -> AbstractContextManager[object]:
     """Where the denoiser is trained in float32 and the encoders are not, autocast lets the pipeline run."""
     dtype = family.pipeline.text_encoder.dtype
     return nullcontext() if dtype == family.dtype else torch.autocast(family.module.device.type, dtype)
 
 
-def picture_of(pixels: torch.Tensor) -> Image.Image:
+def to_image(pixels: torch.Tensor) -> Image.Image:
     """sRGB of pixels (3, H, W) in -1..1."""
     levels = ((pixels.permute(1, 2, 0) + 1) * 127.5).round().to("cpu", torch.uint8)
     return Image.fromarray(levels.numpy())

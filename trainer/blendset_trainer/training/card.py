@@ -116,21 +116,21 @@ The base model's licence holds for this model too; those of the data stand below
 {% endif %}"""
 
 
-def card(data: CardData) -> str:
+def format_card(data: CardData) -> str:
     """The card's Markdown, with the head that the Hugging Face Hub reads."""
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
-    environment.filters |= {"cell": _cell, "yaml": json.dumps}
+    environment.filters |= {"cell": _escape_cell, "yaml": json.dumps}
     return environment.from_string(_TEMPLATE).render(data=data, curves_file=CURVES).rstrip() + "\n"
 
 
 def write_card(folder: Path, data: CardData) -> None:
     """Write the card, and the curves that it shows, into the model's folder."""
     if data.curves:
-        atomic_write(folder / CURVES, curves_png(data.curves))
-    atomic_write(folder / CARD, card(data).encode())
+        atomic_write(folder / CURVES, plot_curves(data.curves))
+    atomic_write(folder / CARD, format_card(data).encode())
 
 
-def curves_png(curves: Mapping[str, Curve]) -> bytes:
+def plot_curves(curves: Mapping[str, Curve]) -> bytes:
     """A PNG of loss by samples seen, a line to a curve; the same bytes for the same curves."""
     figure = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
     axes = figure.add_subplot(xlabel="samples seen", ylabel="loss")
@@ -143,6 +143,6 @@ def curves_png(curves: Mapping[str, Curve]) -> bytes:
     return file.getvalue()
 
 
-def _cell(value: object) -> str:
+def _escape_cell(value: object) -> str:
     """Text that stays inside a cell of a Markdown table."""
     return " ".join(str(value).replace("|", "\\|").split())

@@ -35,7 +35,7 @@ class Checkpoint:
     step: int
     facts: dict[str, Any]
 
-    def tensors(self, name: str) -> dict[str, Tensor]:
+    def load_tensors(self, name: str) -> dict[str, Tensor]:
         """The tensors that were saved under that name."""
         return load_file(self.path / f"{name}.safetensors")
 
@@ -53,54 +53,56 @@ def save_checkpoint(
         shutil.rmtree(unfinished, ignore_errors=True)
         try:
             unfinished.mkdir(parents=True)
-            _write(unfinished, step, parts, facts)
-            shutil.rmtree(path, ignore_errors=True)  # a damaged one of that step, or newest_checkpoint had found it
+            _write_files(unfinished, step, parts, facts)
+            shutil.rmtree(
+                path, ignore_errors=True
+            )  # a damaged one of that step, or find_newest_checkpoint had found it
             unfinished.rename(path)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
         sync_directory(folder)
-    for old in _all(folder)[:-keep]:
+    for old in _list_checkpoints(folder)[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
     return path
 
 
-def newest_checkpoint(folder: Path) -> Checkpoint | None:
+def find_newest_checkpoint(folder: Path) -> Checkpoint | None:
     """The newest checkpoint that is whole; None where there is none. What an interrupted writer left is removed."""
     for debris in folder.glob(f"*{_UNFINISHED}"):
         shutil.rmtree(debris, ignore_errors=True)
-    return next((found for path in reversed(_all(folder)) if (found := _read(path))), None)
+    return next((found for path in reversed(_list_checkpoints(folder)) if (found := _read_checkpoint(path))), None)
 
 
-def _all(folder: Path) -> list[Path]:
+def _list_checkpoints(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("step-*") if not path.name.endswith(_UNFINISHED))
 
 
-def _write(folder: Path, step: int, parts: Mapping[str, Mapping[str, Tensor]], facts: Mapping[str, Any]) -> None:
+def _write_files(folder: Path, step: int, parts: Mapping[str, Mapping[str, Tensor]], facts: Mapping[str, Any]) -> None:
     for name, tensors in parts.items():
         try:
-            save_file({key: value.detach().contiguous() for key, value in tensors.items()}, _file(folder, name))
+            save_file({key: value.detach().contiguous() for key, value in tensors.items()}, _tensor_path(folder, name))
         except SafetensorError as error:  # how it reports a full disk
             code = re.search(r"os error (\d+)", str(error))
             number = int(code[1]) if code else 0
             raise OSError(number, os.strerror(number) if code else str(error)) from error
-        _sync(_file(folder, name))
+        _fsync(_tensor_path(folder, name))
     sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
     manifest = folder / MANIFEST
     manifest.write_text(json.dumps({"step": step, "bytes": sizes, "facts": facts}, indent=1), encoding="utf-8")
-    _sync(manifest)
+    _fsync(manifest)
 
 
-def _file(folder: Path, name: str) -> Path:
+def _tensor_path(folder: Path, name: str) -> Path:
     return folder / f"{name}.safetensors"
 
 
-def _sync(path: Path) -> None:
+def _fsync(path: Path) -> None:
     """Have a file survive a power cut."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 
 
-def _read(path: Path) -> Checkpoint | None:
+def _read_checkpoint(path: Path) -> Checkpoint | None:
     """A checkpoint whose manifest is there and whose files are as long as it says."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
@@ -112,33 +114,33 @@ def _read(path: Path) -> Checkpoint | None:
 # --- optimizers -------------------------------------------------------------------------------------------------------
 
 
-def optimizer_parts(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def split_optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """An optimizer's state as tensors by name, and the rest as plain data."""
     state = optimizer.state_dict()
     tables = {f"state/{index}": values for index, values in state["state"].items()}
     tables |= {f"group/{index}": values for index, values in enumerate(state["param_groups"])}
     tensors: dict[str, Tensor] = {}
     rest: dict[str, Any] = {}
-    for place, values in tables.items():
-        tensors |= {f"{place}/{name}": value for name, value in values.items() if isinstance(value, Tensor)}
-        rest[place] = {name: value for name, value in values.items() if not isinstance(value, Tensor)}
+    for group, values in tables.items():
+        tensors |= {f"{group}/{name}": value for name, value in values.items() if isinstance(value, Tensor)}
+        rest[group] = {name: value for name, value in values.items() if not isinstance(value, Tensor)}
     return tensors, rest
 
 
-def load_optimizer(
+def load_optimizer_state(
     optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], rest: Mapping[str, Mapping[str, Any]]
 ) -> None:
-    """Give an optimizer of the same kind back what `optimizer_parts` took."""
-    tables: dict[str, dict[str, Any]] = {place: dict(values) for place, values in rest.items()}
+    """Give an optimizer of the same kind back what `split_optimizer_state` took."""
+    tables: dict[str, dict[str, Any]] = {group: dict(values) for group, values in rest.items()}
     for name, tensor in tensors.items():
-        place, _, key = name.rpartition("/")
-        tables[place][key] = tensor
-    groups = [_as_given(tables.pop(f"group/{index}")) for index in range(len(optimizer.param_groups))]
-    state = {int(place.removeprefix("state/")): values for place, values in tables.items()}
+        group, _, key = name.rpartition("/")
+        tables[group][key] = tensor
+    groups = [_restore_tuples(tables.pop(f"group/{index}")) for index in range(len(optimizer.param_groups))]
+    state = {int(group.removeprefix("state/")): values for group, values in tables.items()}
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
-def _as_given(group: Mapping[str, Any]) -> dict[str, Any]:
+def _restore_tuples(group: Mapping[str, Any]) -> dict[str, Any]:
     """JSON knows no tuples; optimizers have them (betas)."""
     return {
         name: tuple(value) if isinstance(value, list) and name != "params" else value for name, value in group.items()

@@ -41,7 +41,7 @@ class TrainLog:
         self, folder: Path, accelerator: Accelerator, plan: TimestepPlan, step: int, batch: int, every: int
     ) -> None:
         self._accelerator, self._plan, self._batch, self._every = accelerator, plan, batch, every
-        self._sources = list(plan.shares())
+        self._sources = list(plan.compute_shares())
         self._path = folder / LOG
         self._reports: list[tuple[Tensor, float, float]] = []
         self._writer: SummaryWriter | None = None
@@ -53,29 +53,29 @@ class TrainLog:
     def add(self, report: StepReport) -> None:
         """Take a step in; every so many, write a line."""
         sources = [self._sources.index(name) for batch in report.batches for name in batch.sources]
-        bands = self._plan.band_of(report.levels)
+        bands = self._plan.find_bands(report.levels)
         rows = torch.stack([torch.tensor(sources), bands.cpu(), report.losses.double().cpu()], dim=1)
         gathered = self._accelerator.gather(rows.to(self._accelerator.device)).cpu()
         self._reports.append((gathered, report.seconds, report.waited_s))
         if len(self._reports) == self._every:
-            self._write(report)
+            self._write_means(report)
 
-    def validated(self, step: int, held_out: Mapping[str, float]) -> None:
+    def add_validation(self, step: int, held_out: Mapping[str, float]) -> None:
         """Write what the held-out samples lose, by source and band."""
-        self._line(step, {"held_out": dict(held_out)})
+        self._write_line(step, {"held_out": dict(held_out)})
 
     def close(self) -> None:
         """Flush what TensorBoard has not written."""
         if self._writer:
             self._writer.close()
 
-    def _write(self, report: StepReport) -> None:
+    def _write_means(self, report: StepReport) -> None:
         gathered, seconds, waited = zip(*self._reports, strict=True)
         self._reports = []
         rows, groups = torch.cat(gathered), defaultdict(list)
         for source, band, loss in rows.tolist():
             groups[f"{self._sources[int(source)]}/{self._plan.band_names[int(band)]}"].append(loss)
-        self._line(
+        self._write_line(
             report.step,
             {
                 "loss": rows[:, 2].mean().item(),
@@ -86,12 +86,12 @@ class TrainLog:
             },
         )
 
-    def _line(self, step: int, figures: Mapping[str, Any]) -> None:
+    def _write_line(self, step: int, values: Mapping[str, Any]) -> None:
         if self._writer is None:
             return
         samples = step * self._batch
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, "samples": samples} | dict(figures)) + "\n")
-        for name, value in figures.items():
+            file.write(json.dumps({"step": step, "samples": samples} | dict(values)) + "\n")
+        for name, value in values.items():
             for inner, number in value.items() if isinstance(value, dict) else [("", value)]:
                 self._writer.add_scalar(f"{name}/{inner}".rstrip("/"), number, samples)

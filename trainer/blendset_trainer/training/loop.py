@@ -1,8 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The training loop: one page for every family, source, precision and number of processes.
 
-What is random in a step follows from the seed and the samples that it sees, never from what ran before: a run that goes
-on from a checkpoint is the run that was never interrupted.
+Train, or go on where the run in the configuration's `out` was interrupted:
+
+    blendset train kitchen.toml
+
+On several accelerators, and from Python:
+
+    accelerate launch -m blendset_trainer.cli train kitchen.toml
+    model, data, state = prepare(config, accelerator, report, on_progress); train(model, data, state)
+
+Everything random in a step follows from the seed and the samples of the step, never from what ran before: a run that is
+resumed from a checkpoint is bit for bit the run that was never interrupted.
 """
 
 from __future__ import annotations
@@ -16,61 +25,75 @@ from accelerate.utils import gather_object
 from torch import Tensor
 
 from blendset.errors import BlendsetError
+from blendset_trainer.diffusion.families import Family
 from blendset_trainer.diffusion.reference_attention import reference_attention
 from blendset_trainer.training.data.loader import Batch
+from blendset_trainer.training.data.train_data import TrainData
 from blendset_trainer.training.log import StepReport
-from blendset_trainer.training.losses import levels_of, loss_weights, sample_losses
+from blendset_trainer.training.losses import compute_loss_weights, compute_losses, sample_levels
 from blendset_trainer.training.settings import OptimizerSettings
-from blendset_trainer.training.state import Run
-from blendset_trainer.training.stopping import stopping_between_steps
+from blendset_trainer.training.state import TrainState
+from blendset_trainer.training.stopping import catch_stop_signals
 from blendset_trainer.training.validation import validate
 
 
-def train(run: Run, on_step: Callable[[int, int], None] = lambda seen, wanted: None) -> None:
-    """Take the optimizer steps that are left of a run, saving, logging and validating on the way.
+def train(
+    model: Family,
+    data: TrainData,
+    state: TrainState,
+    on_step: Callable[[int, int], None] = lambda samples, total: None,
+) -> None:
+    """Take the optimizer steps that are left of a run; save, log and validate on the way.
 
-    `on_step` hears how many pictures of how many were seen. Raises KeyboardInterrupt once a step that was asked to be
-    the last is saved, and BlendsetError where a loss is not finite, before it reaches the weights.
+    `on_step` is called with the samples seen, and of how many. A stop signal ends the run after a step: its checkpoint
+    is written, then KeyboardInterrupt is raised. Raises BlendsetError where a loss is not finite, before it reaches the
+    weights.
     """
-    config = run.config
-    with run.feed as feed, stopping_between_steps() as asked:
-        while run.step < config.steps:
+    config = state.config
+    with state.loader as loader, catch_stop_signals() as stop_requested:
+        while state.step < config.steps:
             started = time.perf_counter()
-            batches = [next(feed) for _ in range(run.micro_batches)]
+            batches = [next(loader) for _ in range(state.micro_batches)]
             waited = time.perf_counter() - started
-            set_learning_rate(run.optimizer, config.optimizer, run.step, config.steps)
-            passes = [_forward_and_backward(run, batch, last=batch is batches[-1]) for batch in batches]
-            losses, levels = (torch.cat(each) for each in zip(*passes, strict=True))
-            _refuse_what_is_not_finite(losses, batches)
-            norm = run.accelerator.clip_grad_norm_(run.parameters, config.optimizer.clip or math.inf)
-            run.optimizer.step()
-            run.optimizer.zero_grad(set_to_none=True)
-            run.average()
-            run.step += 1
-            run.log.add(StepReport(run.step, batches, losses, levels, norm, time.perf_counter() - started, waited))
-            on_step(run.step * config.train.batch, config.steps * config.train.batch)
-            stop = run.anywhere(asked())
-            if stop or run.due(config.train.checkpoint_every):
-                run.save()
+            set_learning_rate(state.optimizer, config.optimizer, state.step, config.steps)
+            passes = [_forward_and_backward(model, data, state, batch, batch is batches[-1]) for batch in batches]
+            losses, levels = (torch.cat(values) for values in zip(*passes, strict=True))
+            _refuse_infinite_losses(losses, batches)
+            norm = state.accelerator.clip_grad_norm_(state.parameters, config.optimizer.clip or math.inf)
+            state.optimizer.step()
+            state.optimizer.zero_grad(set_to_none=True)
+            state.update_ema()
+            state.step += 1
+            state.log.add(StepReport(state.step, batches, losses, levels, norm, time.perf_counter() - started, waited))
+            on_step(state.samples_seen, config.steps * config.train.batch)
+            stop = state.any_rank(stop_requested())
+            if stop or state.is_due(config.train.checkpoint_every):
+                state.save()
             if stop:
                 raise KeyboardInterrupt
-            if run.due(config.validation.every):
-                validate(run)
+            if state.is_due(config.validation.every):
+                validate(model, data, state)
 
 
-def _forward_and_backward(run: Run, batch: Batch, last: bool) -> tuple[Tensor, Tensor]:
-    """Add a micro-batch's gradients; its losses and noise levels, (B,) each. Processes meet in the step's last one."""
-    levels = levels_of(run.plan, batch, run.config.seed)
-    with run.meeting(last), run.accelerator.autocast(), reference_attention(run.family, batch.seen):
-        losses = sample_losses(run.family, run.texts, batch, levels, run.config.seed)
-        weights = loss_weights(run.plan, batch, levels)
-        share = run.accelerator.num_processes / run.config.train.batch  # processes' gradients are averaged
-        run.accelerator.backward((losses * weights.to(losses)).sum() * share)
+def _forward_and_backward(
+    model: Family, data: TrainData, state: TrainState, batch: Batch, last: bool
+) -> tuple[Tensor, Tensor]:
+    """Add the gradients of a micro-batch, and return its losses and noise levels, (B,) each.
+
+    Processes exchange gradients in the `last` micro-batch of a step only.
+    """
+    seed, accelerator = state.config.seed, state.accelerator
+    levels = sample_levels(data.plan, batch, seed)
+    with state.gradient_sync(model, last), accelerator.autocast(), reference_attention(model, batch.visibility):
+        losses = compute_losses(model, data.encode_prompts, batch, levels, seed)
+        weights = compute_loss_weights(data.plan, batch, levels)
+        scale = accelerator.num_processes / state.config.train.batch  # the gradients of processes are averaged
+        accelerator.backward((losses * weights.to(losses)).sum() * scale)
     return losses.detach(), levels
 
 
-def _refuse_what_is_not_finite(losses: Tensor, batches: Sequence[Batch]) -> None:
-    """Stop every process where one has a loss that is no number."""
+def _refuse_infinite_losses(losses: Tensor, batches: Sequence[Batch]) -> None:
+    """Raise BlendsetError in every process where any has a loss that is not finite."""
     ids = [name for batch in batches for name in batch.ids]
     bad = gather_object([name for name, finite in zip(ids, losses.isfinite().tolist(), strict=True) if not finite])
     if bad:
@@ -81,13 +104,13 @@ def _refuse_what_is_not_finite(losses: Tensor, batches: Sequence[Batch]) -> None
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, settings: OptimizerSettings, step: int, steps: int) -> None:
-    """Give all groups the learning rate of an optimizer step, counted from 0 of `steps`."""
+    """Give every parameter group the learning rate of optimizer step `step` (from 0) of `steps`."""
     for group in optimizer.param_groups:
         group["lr"] = settings.learning_rate * learning_rate_factor(settings, step, steps)
 
 
 def learning_rate_factor(settings: OptimizerSettings, step: int, steps: int) -> float:
-    """The share of the highest learning rate that a step has: a linear warm-up, then constant or half a cosine."""
+    """The learning rate of a step over the highest: a linear warm-up, then constant or half a cosine."""
     if step < settings.warmup_steps:
         return (step + 1) / settings.warmup_steps
     if settings.schedule == "constant":

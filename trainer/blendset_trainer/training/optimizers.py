@@ -25,7 +25,7 @@ EXTRAS = {
 
 def make_optimizer(parameters: Sequence[nn.Parameter], settings: OptimizerSettings) -> torch.optim.Optimizer:
     """The optimizer that the settings name; BlendsetError where its package is missing."""
-    kind: Any = FUSED_ADAMW if settings.name == "adamw" else _extra(settings.name)
+    kind: Any = FUSED_ADAMW if settings.name == "adamw" else _import_extra(settings.name)
     return kind(  # type: ignore[no-any-return]
         list(parameters),
         lr=settings.learning_rate,
@@ -35,7 +35,7 @@ def make_optimizer(parameters: Sequence[nn.Parameter], settings: OptimizerSettin
     )
 
 
-def _extra(name: str) -> Any:
+def _import_extra(name: str) -> Any:
     package, module, kind = EXTRAS[name]
     try:
         return getattr(import_module(module), kind)

@@ -91,10 +91,10 @@ class TrainConfig:
 
 def load_train_config(path: Path, changes: Sequence[str] = ()) -> TrainConfig:
     """Read a run's TOML, with `section.key=value` changes on top; BlendsetError names what cannot be meant."""
-    return train_config(with_changes(read_toml(path), changes), str(path))
+    return make_train_config(apply_changes(read_toml(path), changes), str(path))
 
 
-def train_config(values: Mapping[str, Any], where: str) -> TrainConfig:
+def make_train_config(values: Mapping[str, Any], where: str) -> TrainConfig:
     """Build a run's configuration from nested tables."""
     config = structure(TrainConfig, values, where)
     if config.train.batch % config.train.micro_batch:
@@ -110,12 +110,12 @@ def train_config(values: Mapping[str, Any], where: str) -> TrainConfig:
     return config
 
 
-def with_changes(values: Mapping[str, Any], changes: Sequence[str]) -> dict[str, Any]:
+def apply_changes(values: Mapping[str, Any], changes: Sequence[str]) -> dict[str, Any]:
     """A table with `section.key=value` changes; a value is written as in TOML, or is plain text."""
     changed = {**values}
     for change in changes:
-        place, equals, text = change.partition("=")
-        *sections, key = place.split(".")
+        name, equals, text = change.partition("=")
+        *sections, key = name.split(".")
         if not equals or not all((*sections, key)):
             raise BlendsetError(f"'{change}' is no change; write section.key=value.")
         inner = changed
@@ -124,37 +124,37 @@ def with_changes(values: Mapping[str, Any], changes: Sequence[str]) -> dict[str,
                 raise BlendsetError(f"'{change}' is no change; '{section}' is no section.")
             inner[section] = {**inner.get(section, {})}
             inner = inner[section]
-        inner[key] = _value(text)
+        inner[key] = _parse_value(text)
     return changed
 
 
-def _value(text: str) -> Any:
+def _parse_value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
 
 
-def explained(
+def explain_config(
     config: TrainConfig, given: Mapping[str, Any], where: str, changes: Sequence[str]
 ) -> list[tuple[str, str, str]]:
     """Every option's name, value, and where the value comes from."""
     changed = {change.partition("=")[0] for change in changes}
     return [
-        (name, str(value), "command line" if name in changed else where if there else "default")
-        for name, value, there in _leaves(config, given, "")
+        (name, str(value), "command line" if name in changed else where if is_set else "default")
+        for name, value, is_set in _list_leaves(config, given, "")
     ]
 
 
-def _leaves(section: Any, given: Any, prefix: str) -> Iterator[tuple[str, Any, bool]]:
+def _list_leaves(section: Any, given: Any, prefix: str) -> Iterator[tuple[str, Any, bool]]:
     for each in dataclasses.fields(section):
-        value, there = getattr(section, each.name), isinstance(given, Mapping) and each.name in given
-        inner = given[each.name] if there else {}
+        value, is_set = getattr(section, each.name), isinstance(given, Mapping) and each.name in given
+        inner = given[each.name] if is_set else {}
         name = f"{prefix}{each.name}"
         if is_section(type(value)):
-            yield from _leaves(value, inner, f"{name}.")
+            yield from _list_leaves(value, inner, f"{name}.")
         elif isinstance(value, tuple) and value and is_section(type(value[0])):
             for number, part in enumerate(value):
-                yield from _leaves(part, inner[number] if there else {}, f"{name}[{number}].")
+                yield from _list_leaves(part, inner[number] if is_set else {}, f"{name}[{number}].")
         else:
-            yield name, value, there
+            yield name, value, is_set

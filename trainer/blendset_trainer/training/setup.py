@@ -1,185 +1,178 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a configuration to a run that can be trained: sources, model, plan, caches, feed."""
+"""From a configuration to the three parts of a run: the model, the data and the state.
+
+Each part has a walk of its own: `load_model`, `load_data` (of sources from `load_sources`) and `TrainState`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
 
 from blendset.errors import BlendsetError
 from blendset_trainer.diffusion.densities import shift_from_scheduler
 from blendset_trainer.diffusion.families import Family, load_family
 from blendset_trainer.diffusion.lora import add_lora
 from blendset_trainer.diffusion.noise import axis_from_scheduler, prediction_from_scheduler
-from blendset_trainer.training.data.cache_filling import cached_latents, fill_latents, fill_texts
-from blendset_trainer.training.data.feature_cache import FeatureCache, text_key
-from blendset_trainer.training.data.loader import Batch, Feed
+from blendset_trainer.diffusion.pipelines import PRECISIONS
+from blendset_trainer.training.data.cache_filling import fill_caches, make_features_reader, make_latents_reader
+from blendset_trainer.training.data.loader import Batch, Loader
 from blendset_trainer.training.data.references import ReferenceSettings
 from blendset_trainer.training.data.sources import Source, load_source
-from blendset_trainer.training.data.transforms import Bucket, aspect_buckets
-from blendset_trainer.training.losses import Texts
-from blendset_trainer.training.settings import ModelSettings, TrainConfig
-from blendset_trainer.training.state import Run
+from blendset_trainer.training.data.train_data import EncodePrompts, TrainData
+from blendset_trainer.training.data.transforms import make_aspect_buckets
+from blendset_trainer.training.settings import ModelSettings, RunSettings, TrainConfig
+from blendset_trainer.training.state import TrainState
 from blendset_trainer.training.timesteps.plan import TimestepPlan
 from blendset_trainer.training.timesteps.report import write_plan
 from blendset_trainer.training.timesteps.settings import plan_from_settings
 
 HELD_OUT_SAMPLES = 64
-"""Of each source, most that a validation looks at."""
-LOOKED_AT = 1000
-"""Samples of each source whose captions are held against what the text encoder reads."""
+"""Most held-out samples of a source that a validation looks at."""
+CHECKED_CAPTIONS = 1000
+"""Samples of a source whose captions are checked for truncation."""
 TOKEN_PIXELS = 16
-"""Side of what is one token to FLUX and SD3, whose shift grows with the tokens."""
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""Side of a token of FLUX and SD3 in pixels; their shift grows with the number of tokens."""
 
-Tell = Callable[[str], None]
-Progress = Callable[[str, int, int], None]
+Report = Callable[[str], None]
+"""Shows a person one sentence."""
+OnProgress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and of how much."""
 
 
-def prepare(config: TrainConfig, accelerator: Accelerator, tell: Tell, progress: Progress) -> Run:
-    """Everything that a run needs, where its last checkpoint left it; BlendsetError says what is missing.
+@dataclass(frozen=True, eq=False)
+class Sources:
+    """The sources of a run: their samples for training, and those that are held out."""
 
-    `tell` hears what a person should know, `progress` what is being done, how much of it and of how much.
+    training: Sequence[Source]
+    held_out: Sequence[Source]
+
+
+def prepare(
+    config: TrainConfig, accelerator: Accelerator, report: Report, on_progress: OnProgress
+) -> tuple[Family, TrainData, TrainState]:
+    """The model, the data and the state of a run, which goes on from its newest checkpoint.
+
+    Raises BlendsetError where something is missing, or where the checkpoint is of another run.
+    """
+    _check_batch(config.train, accelerator.num_processes)
+    sources = load_sources(config)
+    model = load_model(config.model, accelerator.device)
+    data = load_data(config, model, sources, accelerator, report, on_progress)
+    state = TrainState(config, accelerator, model, data)
+    if accelerator.is_main_process:
+        sizes = {source.name: len(source) for source in data.sources}
+        write_plan(state.folder, data.plan, sizes, config.train.samples)
+    return model, data, state
+
+
+def load_sources(config: TrainConfig) -> Sources:
+    """The sources of a run; BlendsetError where one has nothing to train on."""
+    with_references = config.references.count > 0
+    return Sources(
+        [load_source(source, references=with_references) for source in config.source],
+        [load_source(source, held_out=True, references=with_references) for source in config.source],
+    )
+
+
+def load_model(settings: ModelSettings, device: torch.device) -> Family:
+    """The model on a device: the parameters of the method require gradients, all others are frozen.
+
+    Raises BlendsetError for a model of no known family.
+    """
+    dtype = torch.float32 if device.type == "cpu" else PRECISIONS[settings.precision]
+    model = load_family(settings.path, dtype=dtype, revision=settings.revision, full=settings.method == "full")
+    if settings.method == "full":
+        model.module.requires_grad_(True)
+    else:
+        add_lora(model, settings.rank, settings.alpha)
+    if settings.gradient_checkpointing:
+        model.module.enable_gradient_checkpointing()
+    model.pipeline.to(device)
+    model.module.train()
+    return model
+
+
+def load_data(
+    config: TrainConfig,
+    model: Family,
+    sources: Sources,
+    accelerator: Accelerator,
+    report: Report,
+    on_progress: OnProgress,
+) -> TrainData:
+    """The data of a run as the model needs it: sizes, text features, and latents in caches where the settings ask.
+
+    Raises BlendsetError where the sources, the plan and the model do not fit.
     """
     settings = config.train
-    if settings.batch % (settings.micro_batch * accelerator.num_processes):
-        raise BlendsetError(
-            f"train.batch is {settings.batch}, which {accelerator.num_processes} processes with micro-batches of "
-            f"{settings.micro_batch} cannot share; change one of the three."
-        )
-    beside = config.references.count > 0
-    sources = [load_source(each, references=beside) for each in config.source]
-    held_out = [load_source(each, held_out=True, references=beside) for each in config.source]
-    family = loaded(config.model, accelerator)
-    plan = plan_of(config, family.base_density, family.pipeline.scheduler)
-    buckets = aspect_buckets(settings.resolution, family.size_divisor)
-    if too_long := family.report_truncated_prompts(some_captions(sources)):
-        tell(too_long)
-    texts: Texts = family.encode_prompts
-    references = references_for(family, config.references) if beside else None
-    feed = partial(Feed, buckets=buckets, micro_batch=settings.micro_batch, seed=config.seed, references=references)
+    plan = make_plan(config, model.base_density, model.pipeline.scheduler)
+    buckets = make_aspect_buckets(settings.resolution, model.size_divisor)
+    if warning := model.report_truncated_prompts(list_captions(sources.training)):
+        report(warning)
+    references = resolve_references(model, config.references) if config.references.count > 0 else None
+    loader = partial(Loader, buckets=buckets, micro_batch=settings.micro_batch, seed=config.seed, references=references)
+    encode_prompts: EncodePrompts = model.encode_prompts
     if settings.cache:
-        caches = filled_caches(sources + held_out, family, buckets, accelerator, tell, progress)
-        texts = partial(cached_texts, list(caches.values()), family.text_revision)
-        feed = partial(feed, cached=cached_latents(caches, family.vae_revision, family.dtype))
-    here = {"rank": accelerator.process_index, "processes": accelerator.num_processes}
-    run = Run(
-        config,
-        accelerator,
-        family,
-        texts,
+        every_source = [*sources.training, *sources.held_out]
+        caches = fill_caches(every_source, model, buckets, accelerator, report, on_progress)
+        encode_prompts = make_features_reader(list(caches.values()), model.text_revision)
+        loader = partial(loader, cached=make_latents_reader(caches, model.vae_revision, model.dtype))
+    ranks = {"rank": accelerator.process_index, "processes": accelerator.num_processes}
+    return TrainData(
+        sources.training,
         plan,
-        lambda start: feed(sources, plan.shares(), start=start, **here),
-        held_out_batches(held_out, feed, settings.micro_batch),
-        sources,
+        encode_prompts,
+        lambda start: loader(sources.training, plan.compute_shares(), start=start, **ranks),
+        load_held_out_batches(sources.held_out, loader, settings.micro_batch),
     )
-    if accelerator.is_main_process:
-        write_plan(run.folder, plan, {source.name: len(source) for source in sources}, settings.samples)
-    return run
 
 
-def references_for(family: Family, settings: ReferenceSettings) -> ReferenceSettings:
-    """References with the noise that the family gets them with, where the settings leave it to that."""
-    if family.references is None:
-        raise BlendsetError(
-            f"{family.name} cannot be shown references; use references.count = 0, or a model of FLUX or SDXL."
-        )
-    return replace(settings, noise=family.references.noise) if settings.noise == "family" else settings
-
-
-def some_captions(sources: Sequence[Source]) -> list[str]:
-    """What the first samples of each source can say, to be looked at."""
-    samples = ((source, sample) for source in sources for sample in islice(source, LOOKED_AT))
-    return sorted({text for source, sample in samples for text in source.texts(sample)})
-
-
-def loaded(settings: ModelSettings, accelerator: Accelerator) -> Family:
-    """The model on this process's device, with the parameters freed that are trained and all others frozen."""
-    here = accelerator.device
-    dtype = torch.float32 if here.type == "cpu" else DTYPES[settings.precision]
-    family = load_family(settings.path, dtype=dtype, revision=settings.revision, full=settings.method == "full")
-    if settings.method == "full":
-        family.module.requires_grad_(True)
-    else:
-        add_lora(family, settings.rank, settings.alpha)
-    if settings.gradient_checkpointing:
-        family.module.enable_gradient_checkpointing()
-    family.pipeline.to(here)
-    family.module.train()
-    return family
-
-
-def plan_of(config: TrainConfig, base: str, scheduler: Any) -> TimestepPlan:
-    """The run's plan on the axis of a model's scheduler; `base` is the density that its family is trained with."""
+def make_plan(config: TrainConfig, base: str, scheduler: Any) -> TimestepPlan:
+    """The timestep plan on the noise axis of a scheduler; `base` names the density that the model's family trains."""
     bands = {source.name: source.bands for source in config.source}
     shift = shift_from_scheduler(scheduler, tokens=(config.train.resolution // TOKEN_PIXELS) ** 2)
-    return plan_from_settings(
-        config.plan, bands, axis_from_scheduler(scheduler), prediction_from_scheduler(scheduler), base, shift
-    )
+    axis, prediction = axis_from_scheduler(scheduler), prediction_from_scheduler(scheduler)
+    return plan_from_settings(config.plan, bands, axis, prediction, base, shift)
 
 
-def filled_caches(
-    sources: Sequence[Source],
-    family: Family,
-    buckets: Sequence[Bucket],
-    accelerator: Accelerator,
-    tell: Tell,
-    progress: Progress,
-) -> dict[str, FeatureCache]:
-    """The caches of sources by name, with all that their samples need; each process makes its part."""
-    caches: dict[str, FeatureCache] = {}
-    here = {"rank": accelerator.process_index, "processes": accelerator.num_processes}
-    for source in sources:
-        cache = FeatureCache(source.root)
-        failures = fill_latents(
-            cache,
-            source,
-            buckets,
-            lambda pixels: family.encode_images(pixels / 127.5 - 1).cpu(),
-            revision=family.vae_revision,
-            made_by=f"{family.model} (VAE)",
-            dtype=family.dtype,
-            on_progress=partial(progress, f"pictures of {source.name}"),
-            **here,
+def resolve_references(model: Family, settings: ReferenceSettings) -> ReferenceSettings:
+    """The settings with the family's noise on references where they leave it to the family.
+
+    Raises BlendsetError for a family that takes no references.
+    """
+    if model.references is None:
+        raise BlendsetError(
+            f"{model.name} cannot be shown references; use references.count = 0, or a model of FLUX or SDXL."
         )
-        fill_texts(
-            cache,
-            source,
-            lambda texts: {name: values.cpu() for name, values in family.encode_prompts(texts).items()},
-            revision=family.text_revision,
-            made_by=f"{family.model} (text)",
-            on_progress=partial(progress, f"captions of {source.name}"),
-            **here,
-        )
-        for reason in failures.values():
-            tell(f"left out: {reason}")
-    accelerator.wait_for_everyone()
-    for source in sources:  # opened once more, with what the other processes made
-        caches[source.name] = FeatureCache(source.root)
-    return caches
+    return replace(settings, noise=model.references.noise) if settings.noise == "family" else settings
 
 
-def cached_texts(caches: Sequence[FeatureCache], revision: str, captions: Sequence[str]) -> dict[str, Tensor]:
-    """What the denoiser reads of captions, from the caches."""
-    rows = []
-    for caption in captions:
-        key = text_key(caption, revision)
-        rows.append(next((cache for cache in caches if key in cache), caches[0]).get(key))
-    return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+def list_captions(sources: Sequence[Source]) -> list[str]:
+    """Every caption that the first samples of each source can have, sorted."""
+    samples = ((source, sample) for source in sources for sample in islice(source, CHECKED_CAPTIONS))
+    return sorted({text for source, sample in samples for text in source.list_captions(sample)})
 
 
-def held_out_batches(sources: Sequence[Source], feed: Callable[..., Feed], micro_batch: int) -> list[Batch]:
-    """The first samples that sources hold out, each source's for itself."""
+def load_held_out_batches(sources: Sequence[Source], loader: Callable[..., Loader], micro_batch: int) -> list[Batch]:
+    """Batches of the first held-out samples, each of one source."""
     batches: list[Batch] = []
     for source in sources:
         if len(source):
-            with feed([source], {source.name: 1.0}) as alone:
-                batches += islice(alone, -(-min(len(source), HELD_OUT_SAMPLES) // micro_batch))
+            with loader([source], {source.name: 1.0}) as held_out:
+                batches += islice(held_out, -(-min(len(source), HELD_OUT_SAMPLES) // micro_batch))
     return batches
+
+
+def _check_batch(settings: RunSettings, processes: int) -> None:
+    if settings.batch % (settings.micro_batch * processes):
+        raise BlendsetError(
+            f"train.batch is {settings.batch}, which {processes} processes with micro-batches of "
+            f"{settings.micro_batch} cannot share; change one of the three."
+        )

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A training run with everything in it: the model, the plan, the data, the optimizer, and where it stands."""
+"""The state of a training run: trained parameters, their average, the optimizer, the step, and their checkpoints."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -18,18 +17,16 @@ from blendset.options import unstructure
 from blendset_trainer.diffusion.families import Family
 from blendset_trainer.training.checkpoints import (
     Checkpoint,
-    load_optimizer,
-    newest_checkpoint,
-    optimizer_parts,
+    find_newest_checkpoint,
+    load_optimizer_state,
     save_checkpoint,
+    split_optimizer_state,
 )
-from blendset_trainer.training.data.loader import Batch, Feed
-from blendset_trainer.training.data.sources import Source
+from blendset_trainer.training.data.sources import hash_sources
+from blendset_trainer.training.data.train_data import TrainData
 from blendset_trainer.training.log import TrainLog
-from blendset_trainer.training.losses import Texts
 from blendset_trainer.training.optimizers import make_optimizer
 from blendset_trainer.training.settings import TrainConfig
-from blendset_trainer.training.timesteps.plan import TimestepPlan
 
 CHECKPOINTS = "checkpoints"
 MAY_CHANGE = (
@@ -41,118 +38,117 @@ MAY_CHANGE = (
     "train.cache",
     "validation",
 )
-"""What a run may go on with another value of: nothing that the weights depend on at a given step."""
+"""Settings that may change when a run is resumed: the weights at a given step do not depend on them."""
 
 
-class Run:
-    """What the loop works on. Parameters that are trained are `parameters`; `step` counts optimizer steps taken.
+class TrainState:
+    """Where a run stands. `step` counts the optimizer steps taken; `named_parameters` are the trained ones.
 
-    `feed_from` makes the feed that begins with a micro-batch; `held_out` are batches that are never trained on.
+    Begins where the newest checkpoint in the run's folder ends. `loader` gives the batches from there on; `log` writes
+    the run's log. Raises BlendsetError where that checkpoint is of a run with other settings or other data.
     """
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        accelerator: Accelerator,
-        family: Family,
-        texts: Texts,
-        plan: TimestepPlan,
-        feed_from: Callable[[int], Feed],
-        held_out: Sequence[Batch],
-        sources: Sequence[Source],
-    ) -> None:
+    def __init__(self, config: TrainConfig, accelerator: Accelerator, model: Family, data: TrainData) -> None:
+        train = config.train
         self.config, self.accelerator, self.folder = config, accelerator, Path(config.out)
-        self.family, self.texts, self.plan, self.held_out, self.sources = family, texts, plan, held_out, sources
-        self._digest = digest_of(sources)
-        self.micro_batches = config.train.batch // config.train.micro_batch // accelerator.num_processes
-        self.named = {name: each for name, each in family.module.named_parameters() if each.requires_grad}
-        self.parameters = list(self.named.values())
+        self._data_hash = hash_sources(data.sources)
+        self.micro_batches = train.batch // train.micro_batch // accelerator.num_processes
+        self.named_parameters = {name: value for name, value in model.module.named_parameters() if value.requires_grad}
+        self.parameters = list(self.named_parameters.values())
         optimizer = make_optimizer(self.parameters, config.optimizer)
-        family.denoiser, self.optimizer = accelerator.prepare(family.module, optimizer)
-        self._averaged = [each.detach().clone() for each in self.parameters] if config.train.ema else []
+        model.denoiser, self.optimizer = accelerator.prepare(model.module, optimizer)
+        self._ema = [parameter.detach().clone() for parameter in self.parameters] if train.ema else []
         self.step = 0
-        if found := newest_checkpoint(self.folder / CHECKPOINTS):
-            self._restore(found)
-        self.feed = feed_from(self.step * config.train.batch // config.train.micro_batch)
-        self.log = TrainLog(self.folder, accelerator, plan, self.step, config.train.batch, config.train.log_every)
+        if checkpoint := find_newest_checkpoint(self.folder / CHECKPOINTS):
+            self._restore(checkpoint)
+        self.loader = data.make_loader(self.samples_seen // train.micro_batch)
+        self.log = TrainLog(self.folder, accelerator, data.plan, self.step, train.batch, train.log_every)
 
-    def due(self, every: int) -> bool:
-        """Whether the step just taken passed a multiple of so many samples, or was the last."""
+    @property
+    def samples_seen(self) -> int:
+        """How many images were trained on so far, over all processes."""
+        return self.step * self.config.train.batch
+
+    def is_due(self, every: int) -> bool:
+        """Whether the last step passed a multiple of `every` samples, or was the last of the run."""
         batch = self.config.train.batch
-        return self.step == self.config.steps or self.step * batch // every > (self.step - 1) * batch // every
+        return self.step == self.config.steps or self.samples_seen // every > (self.step - 1) * batch // every
 
-    def meeting(self, last: bool) -> AbstractContextManager[Any]:
-        """Processes add up their gradients in the last micro-batch of a step only."""
-        return nullcontext() if last else self.accelerator.no_sync(self.family.denoiser)
+    def gradient_sync(self, model: Family, last: bool) -> AbstractContextManager[Any]:
+        """A context in which processes add up their gradients, if this micro-batch is the `last` of a step."""
+        return nullcontext() if last else self.accelerator.no_sync(model.denoiser)
 
-    def anywhere(self, true_here: bool) -> bool:
-        """Whether something is true in any process."""
+    def any_rank(self, flag: bool) -> bool:
+        """Whether the flag is true in any process."""
         if self.accelerator.num_processes == 1:
-            return true_here
-        flag = torch.tensor([float(true_here)], device=self.accelerator.device)
-        return bool(self.accelerator.gather(flag).any())
+            return flag
+        own = torch.tensor([float(flag)], device=self.accelerator.device)
+        return bool(self.accelerator.gather(own).any())
 
-    # ---- averaged weights ------------------------------------------------------------------------------------------
+    # ---- exponential moving average of the weights -----------------------------------------------------------------
 
-    def average(self) -> None:
-        """Move the averaged weights towards the trained ones."""
-        if self._averaged:
-            torch._foreach_lerp_(self._averaged, [each.detach() for each in self.parameters], 1 - self.config.train.ema)
+    def update_ema(self) -> None:
+        """Move the averaged weights towards the trained ones, where the run averages."""
+        if self._ema:
+            torch._foreach_lerp_(self._ema, [value.detach() for value in self.parameters], 1 - self.config.train.ema)
 
     @contextmanager
-    def averaged_weights(self) -> Iterator[None]:
-        """Have the model wear the averaged weights, where a run keeps them, in this process alone."""
-        trained = [each.detach().clone() for each in self.parameters] if self._averaged else []
-        wrapped, self.family.denoiser = self.family.denoiser, self.family.module
-        self._wear(self._averaged)
+    def swap_weights(self, model: Family) -> Iterator[None]:
+        """Within it the model has the averaged weights, where the run averages, and is not wrapped for training."""
+        trained = [value.detach().clone() for value in self.parameters] if self._ema else []
+        wrapped, model.denoiser = model.denoiser, model.module
+        self._set_weights(self._ema)
         try:
             yield
         finally:
-            self._wear(trained)
-            self.family.denoiser = wrapped
+            self._set_weights(trained)
+            model.denoiser = wrapped
 
     @torch.no_grad()
-    def _wear(self, values: list[Tensor]) -> None:
+    def _set_weights(self, values: list[Tensor]) -> None:
+        """Copy values into the parameters; an empty list changes nothing."""
         for parameter, value in zip(self.parameters, values, strict=False):
             parameter.copy_(value)
 
     # ---- checkpoints -----------------------------------------------------------------------------------------------
 
     def save(self) -> None:
-        """Write a checkpoint of the step just taken; the main process does, the others wait."""
+        """Write a checkpoint of the last step. The main process does; the others wait."""
         if self.accelerator.is_main_process:
-            tensors, rest = optimizer_parts(self.optimizer.optimizer)
-            parts = {"weights": self.named, "optimizer": tensors}
-            if self._averaged:
-                parts["averaged"] = dict(zip(self.named, self._averaged, strict=True))
-            facts = {"config": unstructure(self.config), "samples": self._digest, "optimizer": rest}
+            tensors, rest = split_optimizer_state(self.optimizer.optimizer)
+            parts = {"weights": self.named_parameters, "optimizer": tensors}
+            if self._ema:
+                parts["averaged"] = dict(zip(self.named_parameters, self._ema, strict=True))
+            facts = {"config": unstructure(self.config), "samples": self._data_hash, "optimizer": rest}
             if self.accelerator.scaler is not None:
                 facts["scaler"] = self.accelerator.scaler.state_dict()
             save_checkpoint(self.folder / CHECKPOINTS, self.step, parts, facts, self.config.train.keep)
         self.accelerator.wait_for_everyone()
 
     @torch.no_grad()
-    def _restore(self, found: Checkpoint) -> None:
-        self._refuse_another_run(found)
-        weights = found.tensors("weights")
-        self._wear([weights[name] for name in self.named])
-        if self._averaged:
-            averaged = found.tensors("averaged")
-            self._averaged = [averaged[name].to(each.device) for name, each in self.named.items()]
-        load_optimizer(self.optimizer.optimizer, found.tensors("optimizer"), found.facts["optimizer"])
-        if self.accelerator.scaler is not None and "scaler" in found.facts:
-            self.accelerator.scaler.load_state_dict(found.facts["scaler"])
-        self.step = found.step
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        self._refuse_another_run(checkpoint)
+        weights = checkpoint.load_tensors("weights")
+        self._set_weights([weights[name] for name in self.named_parameters])
+        if self._ema:
+            averaged = checkpoint.load_tensors("averaged")
+            self._ema = [averaged[name].to(value.device) for name, value in self.named_parameters.items()]
+        load_optimizer_state(
+            self.optimizer.optimizer, checkpoint.load_tensors("optimizer"), checkpoint.facts["optimizer"]
+        )
+        if self.accelerator.scaler is not None and "scaler" in checkpoint.facts:
+            self.accelerator.scaler.load_state_dict(checkpoint.facts["scaler"])
+        self.step = checkpoint.step
 
-    def _refuse_another_run(self, found: Checkpoint) -> None:
-        """Going on with other settings or pictures would be neither run."""
-        before, now = flat(found.facts["config"]), flat(unstructure(self.config))
+    def _refuse_another_run(self, checkpoint: Checkpoint) -> None:
+        """BlendsetError where the checkpoint's run had other settings or other data."""
+        before, now = flatten(checkpoint.facts["config"]), flatten(unstructure(self.config))
         changed = [
             f"{name} was {before.get(name)} and is {now.get(name)}"
             for name in sorted(before.keys() | now.keys())
             if before.get(name) != now.get(name) and not name.startswith(MAY_CHANGE)
         ]
-        if found.facts["samples"] != self._digest:
+        if checkpoint.facts["samples"] != self._data_hash:
             changed.append("the sources hold other pictures or captions")
         if changed:
             raise BlendsetError(
@@ -161,16 +157,7 @@ class Run:
             )
 
 
-def digest_of(sources: Sequence[Source]) -> str:
-    """A hash over every picture, caption, weight and bound of the sources."""
-    hasher = hashlib.sha256()
-    for source in sources:
-        for rows in source.rows.to_batches():
-            hasher.update(rows.serialize())
-    return hasher.hexdigest()
-
-
-def flat(table: Any, prefix: str = "") -> dict[str, Any]:
+def flatten(table: Any, prefix: str = "") -> dict[str, Any]:
     """The leaves of nested tables and lists by their dotted names."""
     inner = table.items() if isinstance(table, dict) else enumerate(table) if isinstance(table, list | tuple) else None
     if inner is None:
@@ -178,5 +165,5 @@ def flat(table: Any, prefix: str = "") -> dict[str, Any]:
     return {
         name: leaf
         for key, value in inner
-        for name, leaf in flat(value, f"{prefix}.{key}" if prefix else str(key)).items()
+        for name, leaf in flatten(value, f"{prefix}.{key}" if prefix else str(key)).items()
     }

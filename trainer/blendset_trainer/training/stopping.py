@@ -13,7 +13,7 @@ SIGNALS = signal.SIGINT, signal.SIGTERM
 
 
 @contextmanager
-def stopping_between_steps() -> Iterator[Callable[[], bool]]:
+def catch_stop_signals() -> Iterator[Callable[[], bool]]:
     """Give a function that tells whether an end was asked for; a second signal raises KeyboardInterrupt at once."""
     asked = threading.Event()
 

@@ -20,13 +20,17 @@ if TYPE_CHECKING:
 
 def add_cache(commands: argparse._SubParsersAction[Parser]) -> None:
     """Add `blendset cache`."""
-    does = "Look after the latents and text features that training keeps"
+    purpose = "Look after the latents and text features that training keeps"
     cache = commands.add_parser(
-        "cache", help=does, description=f"{does}.", epilog="example: blendset cache info photos"
+        "cache", help=purpose, description=f"{purpose}.", epilog="example: blendset cache info photos"
     )
     inner = cache.add_subparsers(required=True, metavar="COMMAND", title="commands")
     info = add_command(
-        inner, "info", _info, "Show what is kept, by the model that made it", "blendset cache info kitchen-dataset"
+        inner,
+        "info",
+        _print_info,
+        "Show what is kept, by the model that made it",
+        "blendset cache info kitchen-dataset",
     )
     collect = add_command(
         inner,
@@ -40,23 +44,23 @@ def add_cache(commands: argparse._SubParsersAction[Parser]) -> None:
     collect.add_argument("--yes", action="store_true", help="remove it")
 
 
-def _info(arguments: argparse.Namespace) -> int:
-    cache = _open(arguments.folder)
-    groups, debris = cache.groups(), cache.debris()
+def _print_info(arguments: argparse.Namespace) -> int:
+    cache = _open_cache(arguments.folder)
+    groups, debris = cache.summarize(), cache.list_debris()
     if arguments.json:
         print_json({"made": groups, "damaged": [str(path) for path in debris]})
         return DONE
     total = sum(group.bytes for group in groups)
-    rows = [(group.made_by, str(group.entries), megabytes(group.bytes)) for group in groups]
-    print_table(("made by", "entries", "MB"), [*rows, ("in all", str(len(cache)), megabytes(total))])
+    rows = [(group.made_by, str(group.entries), format_megabytes(group.bytes)) for group in groups]
+    print_table(("made by", "entries", "MB"), [*rows, ("in all", str(len(cache)), format_megabytes(total))])
     for path in debris:
         print(f"{path} is damaged or was never finished; 'blendset cache gc' removes it")
     return DONE
 
 
 def _collect(arguments: argparse.Namespace) -> int:
-    cache = _open(arguments.folder)
-    unused, debris, before = cache.unused(_origins(arguments.folder)), cache.debris(), len(cache)
+    cache = _open_cache(arguments.folder)
+    unused, debris, before = cache.find_unused(_hash_origins(arguments.folder)), cache.list_debris(), len(cache)
     if arguments.yes:
         cache.remove(unused)
     if arguments.json:
@@ -72,11 +76,11 @@ def _collect(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def megabytes(size: int) -> str:
+def format_megabytes(size: int) -> str:
     return f"{size / 1e6:.1f}"
 
 
-def _open(folder: Path) -> FeatureCache:
+def _open_cache(folder: Path) -> FeatureCache:
     from blendset_trainer.training.data.feature_cache import FeatureCache  # with torch
 
     if not folder.is_dir():
@@ -84,12 +88,12 @@ def _open(folder: Path) -> FeatureCache:
     return FeatureCache(folder)
 
 
-def _origins(folder: Path) -> set[str]:
+def _hash_origins(folder: Path) -> set[str]:
     """What stands for the pictures and captions that are in a folder today."""
-    from blendset_trainer.training.data.feature_cache import text_origin
-    from blendset_trainer.training.data.photos import photo_rows
-    from blendset_trainer.training.data.views import FORMS, view_rows
+    from blendset_trainer.training.data.feature_cache import hash_caption
+    from blendset_trainer.training.data.photos import load_photo_rows
+    from blendset_trainer.training.data.views import FORMS, load_view_rows
 
-    rows = view_rows(folder) if (folder / "dataset.json").is_file() else photo_rows(folder)
+    rows = load_view_rows(folder) if (folder / "dataset.json").is_file() else load_photo_rows(folder)
     words = {text or "" for form in FORMS for text in rows[form].to_pylist()}
-    return {*rows["sha256"].to_pylist(), *map(text_origin, words | {""})}
+    return {*rows["sha256"].to_pylist(), *map(hash_caption, words | {""})}

@@ -20,10 +20,10 @@ from blendset_trainer.selection.files import list_selections, read_chosen
 from blendset_trainer.stages.tables import read_index
 
 if TYPE_CHECKING:
-    from blendset_trainer.training.timesteps.calibration import Boundary, Encode
+    from blendset_trainer.training.timesteps.calibration import Boundary, EncodePicture
 
 SCHEDULES = ("pixart-linear", "sd-scaled-linear", "flow")
-FEWEST = 8
+MIN_PICTURES = 8
 """Pictures of a side, below which an interval says nothing."""
 
 
@@ -52,27 +52,27 @@ def add_calibrate(commands: argparse._SubParsersAction[Parser]) -> None:
 
 
 def _calibrate(arguments: argparse.Namespace) -> int:
-    from blendset_trainer.training.timesteps.calibration import boundary, luminance, spectrum
+    from blendset_trainer.training.timesteps.calibration import compute_spectrum, encode_luminance, find_boundary
 
-    if arguments.resolution < 1 or arguments.pictures < FEWEST or not 0 < arguments.tolerance < 1:
+    if arguments.resolution < 1 or arguments.pictures < MIN_PICTURES or not 0 < arguments.tolerance < 1:
         raise UsageError(
-            f"Take at least {FEWEST} --pictures, a --resolution above 0 and a --tolerance between 0 and 1."
+            f"Take at least {MIN_PICTURES} --pictures, a --resolution above 0 and a --tolerance between 0 and 1."
         )
     dataset = Dataset(arguments.dataset)
-    clean, source = (_pictures(dataset, name, arguments.pictures) for name in (arguments.clean, arguments.source))
-    encode = latents_of(arguments.vae) if arguments.vae else luminance
+    clean, source = (_list_pictures(dataset, name, arguments.pictures) for name in (arguments.clean, arguments.source))
+    encode = load_vae_encoder(arguments.vae) if arguments.vae else encode_luminance
     with show_progress("calibrate", quiet=arguments.json) as on_progress:
         spectra = []
         for number, path in enumerate((*clean, *source)):
-            spectra.append(spectrum(encode(_square(path, arguments.resolution))))
+            spectra.append(compute_spectrum(encode(_load_square(path, arguments.resolution))))
             on_progress(number + 1, len(clean) + len(source))
     measured = np.stack(spectra)
-    found = boundary(measured[: len(clean)], measured[len(clean) :], arguments.tolerance)
-    (print_json if arguments.json else _print)(_summary(arguments, len(clean), len(source), found))
+    found = find_boundary(measured[: len(clean)], measured[len(clean) :], arguments.tolerance)
+    (print_json if arguments.json else _print)(_summarize(arguments, len(clean), len(source), found))
     return DONE
 
 
-def latents_of(model: str) -> Encode:
+def load_vae_encoder(model: str) -> EncodePicture:
     """What a model's VAE makes of a picture, as its denoiser sees it: the mean of the posterior, scaled."""
     import torch
     from diffusers import AutoencoderKL
@@ -89,7 +89,7 @@ def latents_of(model: str) -> Encode:
     return encode
 
 
-def _pictures(dataset: Dataset, name: str, most: int) -> list[Path]:
+def _list_pictures(dataset: Dataset, name: str, most: int) -> list[Path]:
     """Pictures of a selection or a source, spread over all of it."""
     index = read_index(dataset).select(["view_id", "rgb_file_name", "source"]).to_pylist()
     if name in list_selections(dataset):
@@ -97,17 +97,17 @@ def _pictures(dataset: Dataset, name: str, most: int) -> list[Path]:
         rows = [row for row in index if row["view_id"] in chosen]
     else:
         rows = [row for row in index if row["source"] == name]
-    if len(rows) < FEWEST:
+    if len(rows) < MIN_PICTURES:
         known = ", ".join(sorted({*list_selections(dataset), *(row["source"] for row in index)}))
         raise BlendsetError(
-            f"{dataset.root} has {len(rows)} pictures of '{name}' and {FEWEST} are the least to measure; "
+            f"{dataset.root} has {len(rows)} pictures of '{name}' and {MIN_PICTURES} are the least to measure; "
             f"choose from {known}, or add pictures."
         )
     step = max(len(rows) / most, 1.0)
     return [dataset.root / rows[int(number * step)]["rgb_file_name"] for number in range(min(len(rows), most))]
 
 
-def _square(path: Path, side: int) -> Any:
+def _load_square(path: Path, side: int) -> Any:
     """A picture's middle at the size of training."""
     try:
         with Image.open(path) as picture:
@@ -116,7 +116,7 @@ def _square(path: Path, side: int) -> Any:
         raise BlendsetError(f"{path} cannot be read ({error}); render it again.") from error
 
 
-def _summary(arguments: argparse.Namespace, clean: int, source: int, found: Boundary) -> dict[str, Any]:
+def _summarize(arguments: argparse.Namespace, clean: int, source: int, found: Boundary) -> dict[str, Any]:
     low, high = found.interval
     return {
         "clean": {"name": arguments.clean, "pictures": clean},
@@ -126,14 +126,14 @@ def _summary(arguments: argparse.Namespace, clean: int, source: int, found: Boun
         "space": arguments.vae or "pixels",
         "frequency": found.frequency,
         "boundaries": {
-            "log_snr": [_finite(each) for each in (found.log_snr, low, high)],
-            **{name: _levels(name, (found.log_snr, high, low)) for name in SCHEDULES},
+            "log_snr": [_none_if_infinite(each) for each in (found.log_snr, low, high)],
+            **{name: _convert_levels(name, (found.log_snr, high, low)) for name in SCHEDULES},
         },
-        "toml": _toml(arguments, found),
+        "toml": _format_toml(arguments, found),
     }
 
 
-def _levels(schedule: str, log_snr: Sequence[float]) -> list[float]:
+def _convert_levels(schedule: str, log_snr: Sequence[float]) -> list[float]:
     import torch
 
     from blendset_trainer.diffusion.noise import axis_from_name
@@ -142,11 +142,11 @@ def _levels(schedule: str, log_snr: Sequence[float]) -> list[float]:
     return levels
 
 
-def _finite(value: float) -> float | None:
+def _none_if_infinite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _toml(arguments: argparse.Namespace, found: Boundary) -> str:
+def _format_toml(arguments: argparse.Namespace, found: Boundary) -> str:
     """What to write below each source."""
     end = [f"hi = {found.log_snr:.3f}"] if math.isfinite(found.log_snr) else []
     below = {arguments.clean: [], arguments.source: end}

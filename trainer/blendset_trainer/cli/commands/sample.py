@@ -52,7 +52,7 @@ def add_sample(commands: argparse._SubParsersAction[Parser]) -> None:
 
 
 def _sample(arguments: argparse.Namespace) -> int:
-    prompts = [*arguments.prompt, *_lines(arguments.prompts)]
+    prompts = [*arguments.prompt, *_read_lines(arguments.prompts)]
     if not prompts:
         raise UsageError("There is nothing to make pictures of; give --prompt TEXT or --prompts FILE.")
     if arguments.reference and arguments.cfg_scale is not None:
@@ -61,7 +61,7 @@ def _sample(arguments: argparse.Namespace) -> int:
         raise UsageError("--image-scale and --text-scale are for pictures with references; give --reference PICTURE.")
     if not find_spec("diffusers"):
         raise BlendsetError("Sampling needs diffusers; install 'blendset-trainer[train]'.")
-    record = _write(arguments, prompts)
+    record = _write_samples(arguments, prompts)
     if arguments.json:
         print_json(record)
     else:
@@ -69,7 +69,7 @@ def _sample(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _lines(file: Path | None) -> list[str]:
+def _read_lines(file: Path | None) -> list[str]:
     if file is None:
         return []
     try:
@@ -78,27 +78,27 @@ def _lines(file: Path | None) -> list[str]:
         raise UsageError(f"{file} cannot be read ({error}); give a text file with a prompt to a line.") from error
 
 
-def _write(arguments: argparse.Namespace, prompts: list[str]) -> dict[str, Any]:
-    """Make and write the pictures, then the grid of them, last what they were made with, which is returned."""
-    from blendset_trainer.diffusion.references import ReferenceGuidance, sample_beside
-    from blendset_trainer.diffusion.sampling import SamplingSettings, grid, png_of, sample
+def _write_samples(arguments: argparse.Namespace, prompts: list[str]) -> dict[str, Any]:
+    """Make and write the pictures, then the grid of them, last what they were rows with, which is returned."""
+    from blendset_trainer.diffusion.references import ReferenceGuidance, sample_with_references
+    from blendset_trainer.diffusion.sampling import SamplingSettings, encode_png, make_grid, sample
 
     settings = SamplingSettings(arguments.seed, arguments.steps, arguments.width, arguments.height, arguments.cfg_scale)
     guidance = ReferenceGuidance(tuple(arguments.reference), arguments.image_scale, arguments.text_scale)
-    family = _loaded(arguments)
+    family = _load(arguments)
     if guidance.references:
-        coming = sample_beside(family, prompts, settings, guidance)
+        images = sample_with_references(family, prompts, settings, guidance)
     else:
-        coming = sample(family, prompts, settings)
+        images = sample(family, prompts, settings)
     pictures = []
     with show_progress("pictures", quiet=arguments.json) as on_progress:
-        for number, picture in enumerate(coming):
-            atomic_write(arguments.out / _name(number), png_of(picture))
+        for number, picture in enumerate(images):
+            atomic_write(arguments.out / _file_name(number), encode_png(picture))
             pictures.append(picture)
             on_progress(number + 1, len(prompts))
-    atomic_write(arguments.out / GRID, png_of(grid(pictures)))
-    made = [
-        {"file": _name(number), "prompt": prompt, "seed": settings.seed + number}
+    atomic_write(arguments.out / GRID, encode_png(make_grid(pictures)))
+    rows = [
+        {"file": _file_name(number), "prompt": prompt, "seed": settings.seed + number}
         for number, prompt in enumerate(prompts)
     ]
     record = {
@@ -106,13 +106,13 @@ def _write(arguments: argparse.Namespace, prompts: list[str]) -> dict[str, Any]:
         "lora": arguments.lora,
         **asdict(settings),
         **asdict(guidance),
-        "pictures": made,
+        "pictures": rows,
     }
     write_json(arguments.out / RECORD, record)
     return record
 
 
-def _loaded(arguments: argparse.Namespace) -> Family:
+def _load(arguments: argparse.Namespace) -> Family:
     from blendset_trainer.diffusion.families import load_family
     from blendset_trainer.diffusion.lora import load_lora
     from blendset_trainer.models.loading import best_device, language_dtype
@@ -125,5 +125,5 @@ def _loaded(arguments: argparse.Namespace) -> Family:
     return family
 
 
-def _name(number: int) -> str:
+def _file_name(number: int) -> str:
     return f"{number:04d}.png"

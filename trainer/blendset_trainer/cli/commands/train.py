@@ -38,11 +38,11 @@ def add_train(commands: argparse._SubParsersAction[Parser]) -> None:
 def _train(arguments: argparse.Namespace) -> int:
     if not find_spec("diffusers"):
         raise BlendsetError("Training needs diffusers; install 'blendset-trainer[train]'.")
-    config = _config(arguments)
+    config = _load_config(arguments)
     if arguments.explain:
         return _explain(arguments, config)
     if arguments.dry_run:
-        return _show_plan(arguments, config)
+        return _dry_run(arguments, config)
     from accelerate import Accelerator
 
     from blendset_trainer.models.loading import best_device
@@ -52,23 +52,24 @@ def _train(arguments: argparse.Namespace) -> int:
 
     whole = config.model.precision == "fp32" or best_device().type == "cpu"
     accelerator = Accelerator(mixed_precision="no" if whole else config.model.precision)
-    tell = partial(accelerator.print, file=sys.stderr)
+    report = partial(accelerator.print, file=sys.stderr)
     quiet = arguments.json or not accelerator.is_main_process
     with show_progress("features encoded", quiet=quiet) as count:
-        run = prepare(config, accelerator, tell, lambda what, done, total: count(done, total))
+        parts = prepare(config, accelerator, report, lambda what, done, total: count(done, total))
+    model, data, state = parts
     with show_progress("pictures seen", quiet=quiet) as count:
-        train(run, count)
-    for reason in run.feed.failures.values():
-        tell(f"left out: {reason}")
-    folder, seen = finish(run), run.step * config.train.batch
+        train(model, data, state, count)
+    for reason in state.loader.failures.values():
+        report(f"left out: {reason}")
+    folder, samples = finish(model, data, state), state.samples_seen
     if accelerator.is_main_process and arguments.json:
-        print_json({"folder": str(folder), "samples": seen, "steps": run.step})
+        print_json({"folder": str(folder), "samples": samples, "steps": state.step})
     elif accelerator.is_main_process:
-        print(f"{seen} pictures seen; what was trained is in {folder}")
+        print(f"{samples} pictures seen; what was trained is in {folder}")
     return DONE
 
 
-def _config(arguments: argparse.Namespace) -> TrainConfig:
+def _load_config(arguments: argparse.Namespace) -> TrainConfig:
     from blendset_trainer.training.settings import load_train_config
 
     try:
@@ -78,9 +79,9 @@ def _config(arguments: argparse.Namespace) -> TrainConfig:
 
 
 def _explain(arguments: argparse.Namespace, config: TrainConfig) -> int:
-    from blendset_trainer.training.settings import explained
+    from blendset_trainer.training.settings import explain_config
 
-    rows = explained(config, read_toml(arguments.config), str(arguments.config), arguments.set)
+    rows = explain_config(config, read_toml(arguments.config), str(arguments.config), arguments.set)
     if arguments.json:
         print_json([dict(zip(("option", "value", "from"), row, strict=True)) for row in rows])
     else:
@@ -88,21 +89,21 @@ def _explain(arguments: argparse.Namespace, config: TrainConfig) -> int:
     return DONE
 
 
-def _show_plan(arguments: argparse.Namespace, config: TrainConfig) -> int:
+def _dry_run(arguments: argparse.Namespace, config: TrainConfig) -> int:
     from blendset_trainer.diffusion.families import load_scheduler
     from blendset_trainer.training.data.sources import load_source
-    from blendset_trainer.training.setup import plan_of
-    from blendset_trainer.training.timesteps.report import plan_record, print_plan, write_plan
+    from blendset_trainer.training.setup import make_plan
+    from blendset_trainer.training.timesteps.report import PLAN_COLUMNS, format_plan_rows, make_plan_record, write_plan
 
     family, scheduler = load_scheduler(config.model.path, config.model.revision)
-    plan = plan_of(config, family.base_density, scheduler)
+    plan = make_plan(config, family.base_density, scheduler)
     sizes = {source.name: len(load_source(source, references=config.references.count > 0)) for source in config.source}
     write_plan(Path(config.out), plan, sizes, config.train.samples)
     if arguments.json:
-        print_json(plan_record(plan, sizes, config.train.samples))
+        print_json(make_plan_record(plan, sizes, config.train.samples))
         return DONE
-    print_plan(plan, sizes, config.train.samples)
-    for warning in plan.warnings():
+    print_table(PLAN_COLUMNS, format_plan_rows(plan, sizes, config.train.samples))
+    for warning in plan.list_warnings():
         print(f"\n{warning}")
     print(f"\n{Path(config.out) / PLAN_PNG}")
     return DONE

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fills a source's cache with the latents of its pictures and the features of its captions, once for all visits.
+"""Fills the caches of sources with the latents of their images and the text features of their captions.
 
-What is there already is not made again, so an interrupted run goes on, and a changed picture costs its own entry only.
+An entry that is there is not computed again: an interrupted run goes on, and a changed image costs its own entry only.
 """
 
 from __future__ import annotations
@@ -14,40 +14,90 @@ from typing import TypeVar
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 
 from blendset.errors import BlendsetError
-from blendset_trainer.training.data.feature_cache import Entry, FeatureCache, latent_key, text_key, text_origin
-from blendset_trainer.training.data.loader import Cached
-from blendset_trainer.training.data.prefetch import ahead
+from blendset_trainer.diffusion.families import Family
+from blendset_trainer.training.data.feature_cache import (
+    Entry,
+    FeatureCache,
+    hash_caption,
+    make_latent_key,
+    make_text_key,
+)
+from blendset_trainer.training.data.loader import LoadLatents
+from blendset_trainer.training.data.prefetch import prefetch
 from blendset_trainer.training.data.sources import Sample, Source
-from blendset_trainer.training.data.transforms import Bucket, content_key, nearest_buckets, pixels
+from blendset_trainer.training.data.train_data import EncodePrompts
+from blendset_trainer.training.data.transforms import Bucket, find_nearest_buckets, load_pixels, make_content_key
 
 MOMENTS = "moments"
+"""The name of the posterior (mean and standard deviation) in an entry of latents."""
 SHARD_ENTRIES, SHARD_BYTES = 256, 256 << 20
 """What a shard holds at most, and a killed run loses."""
 
-Moments = Callable[[torch.Tensor], torch.Tensor]
-"""From 8-bit sRGB (B, 3, height, width) to what is kept of each (B, ...)."""
-Encode = Callable[[Sequence[str]], Mapping[str, torch.Tensor]]
-"""From B texts to features by name, each (B, ...)."""
+EncodePixels = Callable[[torch.Tensor], torch.Tensor]
+"""From 8-bit sRGB (B, 3, height, width) to the posterior of each image, (B, ...)."""
 OnProgress = Callable[[int, int], None]
+"""Called with what is done and how much there is to do."""
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, eq=False)
-class _Picture:
-    """A sample whose latents are to be made."""
+class _MissingLatents:
+    """A sample whose latents are not in the cache."""
 
     key: str
     sample: Sample
     bucket: Bucket
 
 
+def fill_caches(
+    sources: Sequence[Source],
+    model: Family,
+    buckets: Sequence[Bucket],
+    accelerator: Accelerator,
+    report: Callable[[str], None],
+    on_progress: Callable[[str, int, int], None],
+) -> dict[str, FeatureCache]:
+    """The caches of sources by name, with everything that their samples need; each process fills its share.
+
+    `report` gets a sentence for each sample that cannot be read; `on_progress` what is encoded, how much, of how much.
+    """
+    ranks = {"rank": accelerator.process_index, "processes": accelerator.num_processes}
+    for source in sources:
+        cache = FeatureCache(source.root)
+        failures = fill_latents(
+            cache,
+            source,
+            buckets,
+            lambda pixels: model.encode_images(pixels / 127.5 - 1).cpu(),
+            revision=model.vae_revision,
+            made_by=f"{model.model} (VAE)",
+            dtype=model.dtype,
+            on_progress=partial(on_progress, f"pictures of {source.name}"),
+            **ranks,
+        )
+        fill_texts(
+            cache,
+            source,
+            lambda prompts: {name: values.cpu() for name, values in model.encode_prompts(prompts).items()},
+            revision=model.text_revision,
+            made_by=f"{model.model} (text)",
+            on_progress=partial(on_progress, f"captions of {source.name}"),
+            **ranks,
+        )
+        for reason in failures.values():
+            report(f"left out: {reason}")
+    accelerator.wait_for_everyone()
+    return {source.name: FeatureCache(source.root) for source in sources}  # opened anew, with what others have added
+
+
 def fill_latents(
     cache: FeatureCache,
     source: Source,
     buckets: Sequence[Bucket],
-    moments: Moments,
+    encode: EncodePixels,
     *,
     revision: str,
     made_by: str,
@@ -57,34 +107,34 @@ def fill_latents(
     processes: int = 1,
     on_progress: OnProgress = lambda done, total: None,
 ) -> dict[str, str]:
-    """Make the latents that are missing, in centred crops, and return what could not be read: why, by sample id.
+    """Add the latents of centred crops that are missing. Returns, by sample id, why one could not be read.
 
-    `revision` tells VAEs apart, `made_by` names it to people. Each of several processes does its part. `on_progress`
-    hears of samples done, and of all to do.
+    `revision` is the VAE's, `made_by` its name for people. Process `rank` of `processes` does its share. `on_progress`
+    is called with the samples that are done.
     """
-    missing = _missing_pictures(cache, source, buckets, revision, dtype)
-    todo = [picture for picture in missing if _is_mine(picture.key, rank, processes)]
-    groups = groupby(todo, key=lambda picture: picture.bucket)
-    batches = [its for _, group in groups for its in _cut(list(group), batch)]
+    missing = _find_missing_latents(cache, source, buckets, revision, dtype)
+    todo = [item for item in missing if _belongs_to_rank(item.key, rank, processes)]
+    groups = groupby(todo, key=lambda item: item.bucket)
+    batches = [part for _, group in groups for part in _split(list(group), batch)]
     failures: dict[str, str] = {}
 
-    def made() -> Iterator[dict[str, Entry]]:
-        for done, (pictures, seen) in enumerate(ahead(partial(_read, source, failures), batches, threads=4), 1):
-            values = moments(torch.stack(seen)).to(dtype) if seen else ()
+    def encode_batches() -> Iterator[dict[str, Entry]]:
+        loaded = prefetch(partial(_load_pictures, source, failures), batches, threads=4)
+        for done, (items, pixels) in enumerate(loaded, 1):
+            values = encode(torch.stack(pixels)).to(dtype) if pixels else ()
             yield {
-                picture.key: Entry({MOMENTS: value}, picture.sample.hashes)
-                for picture, value in zip(pictures, values, strict=True)
+                item.key: Entry({MOMENTS: value}, item.sample.hashes) for item, value in zip(items, values, strict=True)
             }
             on_progress(min(done * batch, len(todo)), len(todo))
 
-    _keep(cache, made(), made_by)
+    _write_shards(cache, encode_batches(), made_by)
     return failures
 
 
 def fill_texts(
     cache: FeatureCache,
     source: Source,
-    encode: Encode,
+    encode: EncodePrompts,
     *,
     revision: str,
     made_by: str,
@@ -93,69 +143,80 @@ def fill_texts(
     processes: int = 1,
     on_progress: OnProgress = lambda done, total: None,
 ) -> None:
-    """Make the features that are missing of all words that can go with a source's samples; see `fill_latents`."""
-    texts = {text: words for sample in source for text, words in source.texts(sample).items()}
-    missing = [text for text in texts if text_key(text, revision) not in cache]
-    todo = [text for text in missing if _is_mine(text_key(text, revision), rank, processes)]
+    """Add the features that are missing of every caption that the source's samples can have; see `fill_latents`."""
+    texts = {text: words for sample in source for text, words in source.list_captions(sample).items()}
+    missing = [text for text in texts if make_text_key(text, revision) not in cache]
+    todo = [text for text in missing if _belongs_to_rank(make_text_key(text, revision), rank, processes)]
 
-    def made() -> Iterator[dict[str, Entry]]:
-        for done, some in enumerate(_cut(todo, batch), 1):
-            features = encode(some)
+    def encode_batches() -> Iterator[dict[str, Entry]]:
+        for done, prompts in enumerate(_split(todo, batch), 1):
+            features = encode(prompts)
             yield {
-                text_key(text, revision): Entry(
-                    {name: values[place] for name, values in features.items()}, [text_origin(texts[text])]
+                make_text_key(prompt, revision): Entry(
+                    {name: values[row] for name, values in features.items()}, [hash_caption(texts[prompt])]
                 )
-                for place, text in enumerate(some)
+                for row, prompt in enumerate(prompts)
             }
             on_progress(min(done * batch, len(todo)), len(todo))
 
-    _keep(cache, made(), made_by)
+    _write_shards(cache, encode_batches(), made_by)
 
 
-def cached_latents(caches: Mapping[str, FeatureCache], revision: str, dtype: torch.dtype) -> Cached:
-    """What a feed reads instead of pictures, from the caches of its sources by name."""
-    return lambda source, content: caches[source.name].get(latent_key(content, revision, dtype))[MOMENTS]
+def make_latents_reader(caches: Mapping[str, FeatureCache], revision: str, dtype: torch.dtype) -> LoadLatents:
+    """A function that reads a sample's latents from the caches of sources by name, for a `Loader`."""
+    return lambda source, content: caches[source.name].get(make_latent_key(content, revision, dtype))[MOMENTS]
 
 
-def _missing_pictures(
+def make_features_reader(caches: Sequence[FeatureCache], revision: str) -> EncodePrompts:
+    """A function that reads the text features of prompts from caches, in place of `Family.encode_prompts`."""
+
+    def read_features(prompts: Sequence[str]) -> dict[str, torch.Tensor]:
+        keys = [make_text_key(prompt, revision) for prompt in prompts]
+        rows = [next((cache for cache in caches if key in cache), caches[0]).get(key) for key in keys]
+        return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+
+    return read_features
+
+
+def _find_missing_latents(
     cache: FeatureCache, source: Source, buckets: Sequence[Bucket], revision: str, dtype: torch.dtype
-) -> list[_Picture]:
-    """The samples without latents, bucket after bucket; of those with the same content, one."""
-    places = nearest_buckets(source.sizes, buckets)
-    found: dict[str, _Picture] = {}
-    for number in np.argsort(places, kind="stable").tolist():
-        sample, bucket = source[number], buckets[places[number]]
-        key = latent_key(content_key(sample, source.settings.layout, bucket), revision, dtype)
+) -> list[_MissingLatents]:
+    """The samples without latents, bucket after bucket; one of those with the same content."""
+    numbers = find_nearest_buckets(source.sizes, buckets)
+    found: dict[str, _MissingLatents] = {}
+    for number in np.argsort(numbers, kind="stable").tolist():
+        sample, bucket = source[number], buckets[numbers[number]]
+        key = make_latent_key(make_content_key(sample, source.settings.layout, bucket), revision, dtype)
         if key not in cache:
-            found.setdefault(key, _Picture(key, sample, bucket))
+            found.setdefault(key, _MissingLatents(key, sample, bucket))
     return list(found.values())
 
 
-def _is_mine(key: str, rank: int, processes: int) -> bool:
-    """Whether this process makes an entry; by its key, for what the others have made meanwhile must not decide."""
+def _belongs_to_rank(key: str, rank: int, processes: int) -> bool:
+    """Whether this process computes an entry. Its key decides, so that all agree whatever is in the cache by now."""
     return int(key, 16) % processes == rank
 
 
-def _read(
-    source: Source, failures: dict[str, str], pictures: Sequence[_Picture]
-) -> tuple[list[_Picture], list[torch.Tensor]]:
-    """The pictures that could be read and their pixels, each (3, height, width)."""
-    read, seen = [], []
-    for picture in pictures:
+def _load_pictures(
+    source: Source, failures: dict[str, str], items: Sequence[_MissingLatents]
+) -> tuple[list[_MissingLatents], list[torch.Tensor]]:
+    """The items that could be read and their pixels, (3, height, width) each; `failures` gets the others."""
+    readable, pixels = [], []
+    for item in items:
         try:
-            shown = pixels(picture.sample, source.settings.layout, picture.bucket)
+            picture = load_pixels(item.sample, source.settings.layout, item.bucket)
         except BlendsetError as error:
-            failures[picture.sample.id] = str(error)
+            failures[item.sample.id] = str(error)
         else:
-            read.append(picture)
-            seen.append(torch.from_numpy(np.ascontiguousarray(shown.transpose(2, 0, 1))))
-    return read, seen
+            readable.append(item)
+            pixels.append(torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1))))
+    return readable, pixels
 
 
-def _keep(cache: FeatureCache, made: Iterable[dict[str, Entry]], made_by: str) -> None:
+def _write_shards(cache: FeatureCache, batches: Iterable[dict[str, Entry]], made_by: str) -> None:
     """Add entries to the cache, a shard at a time."""
     waiting: dict[str, Entry] = {}
-    for entries in made:
+    for entries in batches:
         waiting |= entries
         size = sum(tensor.nbytes for entry in waiting.values() for tensor in entry.features.values())
         if len(waiting) >= SHARD_ENTRIES or size >= SHARD_BYTES:
@@ -164,5 +225,5 @@ def _keep(cache: FeatureCache, made: Iterable[dict[str, Entry]], made_by: str) -
     cache.add(waiting, made_by)
 
 
-def _cut(items: list[Item], size: int) -> list[list[Item]]:
+def _split(items: list[Item], size: int) -> list[list[Item]]:
     return [items[start : start + size] for start in range(0, len(items), size)]

@@ -32,22 +32,22 @@ DEBRIS_AGE_S = 3600.0
 Features = Mapping[str, torch.Tensor]
 
 
-def latent_key(content: str, revision: str, dtype: torch.dtype) -> str:
-    """The key of a picture's latents: `pictures.content_key`, the VAE's revision, how they are kept."""
-    return _key("latents", content, revision, str(dtype))
+def make_latent_key(content: str, revision: str, dtype: torch.dtype) -> str:
+    """The key of a picture's latents: `pictures.make_content_key`, the VAE's revision, how they are kept."""
+    return _hash_parts("latents", content, revision, str(dtype))
 
 
-def text_key(text: str, revision: str) -> str:
+def make_text_key(text: str, revision: str) -> str:
     """The key of a text's features: the words, the encoders' revision."""
-    return _key("text", text, revision)
+    return _hash_parts("text", text, revision)
 
 
-def text_origin(words: str) -> str:
+def hash_caption(words: str) -> str:
     """What stands for a caption in `Entry.origins`."""
     return sha256_bytes(words.encode())
 
 
-def _key(*parts: str) -> str:
+def _hash_parts(*parts: str) -> str:
     return sha256_bytes(canonical_json(parts))[:32]
 
 
@@ -60,7 +60,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Group:
+class CacheGroup:
     """What one model has made: entries, and the bytes of their shards."""
 
     made_by: str
@@ -78,7 +78,7 @@ class _Shard:
     names: Mapping[str, Sequence[str]]
     origins: Mapping[str, Sequence[str]]
 
-    def entry(self, key: str) -> Entry:
+    def read_entry(self, key: str) -> Entry:
         return Entry({name: self.handle.get_tensor(f"{key}/{name}") for name in self.names[key]}, self.origins[key])
 
 
@@ -94,21 +94,21 @@ class FeatureCache:
         self.root = folder / CACHE / FEATURES
         self.damaged: list[Path] = []
         self._shards: dict[Path, _Shard] = {}
-        self._holder: dict[str, _Shard] = {}
+        self._shard_of: dict[str, _Shard] = {}
         for path in sorted(self.root.glob("*.safetensors")):
             self._open(path)
 
     def __len__(self) -> int:
-        return len(self._holder)
+        return len(self._shard_of)
 
     def __contains__(self, key: str) -> bool:
-        return key in self._holder
+        return key in self._shard_of
 
     def get(self, key: str) -> Features:
         """The features under a key; BlendsetError where there are none."""
         if key not in self:
             raise BlendsetError(f"{self.root} has no entry {key}; start the training again, which fills it.")
-        return self._holder[key].entry(key).features
+        return self._shard_of[key].read_entry(key).features
 
     def add(self, entries: Mapping[str, Entry], made_by: str) -> None:
         """Keep entries as one shard, whole or not at all; those that are there already are left out."""
@@ -116,18 +116,18 @@ class FeatureCache:
         if fresh:
             self._write(fresh, made_by)
 
-    def groups(self) -> list[Group]:
+    def summarize(self) -> list[CacheGroup]:
         """What there is, by what made it."""
         names = sorted({shard.made_by for shard in self._shards.values()})
-        return [self._group(name) for name in names]
+        return [self._summarize_group(name) for name in names]
 
-    def unused(self, origins: Collection[str]) -> set[str]:
+    def find_unused(self, origins: Collection[str]) -> set[str]:
         """The keys of entries that were made from anything else than these pictures and captions."""
         known = set(origins)
         shards = self._shards.values()
         return {key for shard in shards for key, its in shard.origins.items() if not known.issuperset(its)}
 
-    def debris(self) -> list[Path]:
+    def list_debris(self) -> list[Path]:
         """Damaged shards, and what killed writers left."""
         before = time.time() - DEBRIS_AGE_S
         temporary = [path for path in sorted(self.root.glob(TEMPORARY_FILES)) if path.stat().st_mtime < before]
@@ -138,20 +138,20 @@ class FeatureCache:
         missing.
         """
         for shard in list(self._shards.values()):
-            kept = {key: shard.entry(key) for key in shard.names if key not in keys}
+            kept = {key: shard.read_entry(key) for key in shard.names if key not in keys}
             if len(kept) < len(shard.names):
                 if kept:
                     self._write(kept, shard.made_by)
-                self._forget(shard)
+                self._close(shard)
                 _unlink(shard.path)
-        for path in self.debris():
+        for path in self.list_debris():
             _unlink(path)
         self.damaged.clear()
 
-    def _group(self, made_by: str) -> Group:
+    def _summarize_group(self, made_by: str) -> CacheGroup:
         shards = [shard for shard in self._shards.values() if shard.made_by == made_by]
         keys = {key for shard in shards for key in shard.names}
-        return Group(made_by, len(keys), sum(shard.path.stat().st_size for shard in shards))
+        return CacheGroup(made_by, len(keys), sum(shard.path.stat().st_size for shard in shards))
 
     def _write(self, entries: Mapping[str, Entry], made_by: str) -> None:
         tensors = {
@@ -160,7 +160,7 @@ class FeatureCache:
             for name, tensor in entry.features.items()
         }
         origins = {key: list(entry.origins) for key, entry in entries.items()}
-        path = self.root / f"{_key(*sorted(entries))}.safetensors"
+        path = self.root / f"{_hash_parts(*sorted(entries))}.safetensors"
         atomic_write(path, save(tensors, {MADE_BY: made_by, ORIGINS: json.dumps(origins)}))
         self._open(path)
 
@@ -177,11 +177,11 @@ class FeatureCache:
             self.damaged.append(path)
             return
         shard = self._shards[path] = _Shard(path, handle, told[MADE_BY], names, origins)
-        self._holder |= dict.fromkeys(names, shard)
+        self._shard_of |= dict.fromkeys(names, shard)
 
-    def _forget(self, shard: _Shard) -> None:
+    def _close(self, shard: _Shard) -> None:
         del self._shards[shard.path]
-        self._holder = {key: holder for key, holder in self._holder.items() if holder is not shard}
+        self._shard_of = {key: holder for key, holder in self._shard_of.items() if holder is not shard}
 
 
 def _unlink(path: Path) -> None:

@@ -18,31 +18,31 @@ import torch
 from numpy.typing import NDArray
 
 from blendset.errors import BlendsetError
-from blendset_trainer.training.data.prefetch import ahead
-from blendset_trainer.training.data.references import References, ReferenceSettings, dropped, read_references
-from blendset_trainer.training.data.sampler import Draw, Order
+from blendset_trainer.diffusion.randomness import sample_uniform
+from blendset_trainer.training.data.prefetch import prefetch
+from blendset_trainer.training.data.references import References, ReferenceSettings, draw_dropout, load_references
+from blendset_trainer.training.data.sampler import Sampler, SampleRef
 from blendset_trainer.training.data.sources import Sample, Source
 from blendset_trainer.training.data.transforms import (
     CENTRE,
     Bucket,
-    canvas_of,
-    content_key,
-    loss_weights,
-    nearest_buckets,
-    pixels,
-    placed,
+    compute_canvas_size,
+    cover_bucket,
+    find_nearest_buckets,
+    load_loss_mask,
+    load_pixels,
+    make_content_key,
 )
-from blendset_trainer.training.draws import uniform
 
-Cached = Callable[[Source, str], torch.Tensor]
-"""The latents of a source's sample by its `content_key`; BlendsetError where there are none."""
-FAILURES_IN_A_ROW = 100
+LoadLatents = Callable[[Source, str], torch.Tensor]
+"""The latents of a source's sample by its `make_content_key`; BlendsetError where there are none."""
+MAX_FAILURES_IN_A_ROW = 100
 """After which a disk is thought to be gone rather than a file."""
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """A micro-batch of B samples. `draws` are those that were read, after any replacement.
+    """A micro-batch of B samples. `refs` are those that were read, after any replacement.
 
     `pixels` (B, 3, height, width) are 8-bit sRGB, or None where there are `latents` (B, ...) instead; `conditions`
     (B, 6) are `Placement.conditions`; `mask` (B, 1, height, width) weighs the loss, None where no source masks;
@@ -51,10 +51,10 @@ class Batch:
     """
 
     number: int
-    draws: tuple[Draw, ...]
+    refs: tuple[SampleRef, ...]
     ids: tuple[str, ...]
     sources: tuple[str, ...]
-    texts: tuple[str, ...]
+    captions: tuple[str, ...]
     pixels: torch.Tensor | None
     latents: torch.Tensor | None
     conditions: torch.Tensor
@@ -65,24 +65,24 @@ class Batch:
     references: References | None
 
     @property
-    def visits(self) -> tuple[int, ...]:
+    def repeats(self) -> tuple[int, ...]:
         """How often each sample's source had been gone through before."""
-        return tuple(draw.visit for draw in self.draws)
+        return tuple(ref.repeat for ref in self.refs)
 
     @property
-    def seen(self) -> torch.Tensor | None:
+    def visibility(self) -> torch.Tensor | None:
         """What attention may see of the references, where there are any."""
-        return self.references.seen if self.references else None
+        return self.references.visibility if self.references else None
 
 
 @dataclass(frozen=True, eq=False)
-class _Item:
+class _LoadedSample:
     """One sample, read."""
 
-    draw: Draw
+    ref: SampleRef
     sample: Sample
     source: Source
-    text: str
+    caption: str
     pixels: NDArray[np.uint8] | None
     latents: torch.Tensor | None
     conditions: tuple[int, ...]
@@ -90,7 +90,7 @@ class _Item:
     references: References | None
 
 
-class Feed:
+class Loader:
     """The batches of process `rank` of `processes`, from micro-batch `start` of the order on, without end.
 
     `cached` gives latents instead of pixels; with `references` each sample has some. Iterate it inside a `with`, which
@@ -110,53 +110,53 @@ class Feed:
         rank: int = 0,
         processes: int = 1,
         threads: int = 4,
-        cached: Cached | None = None,
+        cached: LoadLatents | None = None,
         references: ReferenceSettings | None = None,
     ) -> None:
         self._references = references
         self._sources, self._buckets, self._seed, self._cached = sources, buckets, seed, cached
-        self._places = [nearest_buckets(source.sizes, buckets) for source in sources]
+        self._bucket_numbers = [find_nearest_buckets(source.sizes, buckets) for source in sources]
         if cached and (moving := next((each for each in sources if each.settings.crop != "centre"), None)):
             raise BlendsetError(f"Source '{moving.name}' is cropped anew each time; use crop = \"centre\" with caches.")
         self._masks = any(source.settings.background != 1 for source in sources)
         self.failures: dict[str, str] = {}
         self.waited_s = 0.0
-        named = {source.name: places for source, places in zip(sources, self._places, strict=True)}
-        order = Order(named, shares, micro_batch=micro_batch, seed=seed)
-        numbered = enumerate(order.micro_batches(start), start)
-        mine = ((number, draws) for number, draws in numbered if number % processes == rank)
-        self._coming = ahead(self._batch, mine, threads)
+        named = {source.name: places for source, places in zip(sources, self._bucket_numbers, strict=True)}
+        order = Sampler(named, shares, micro_batch=micro_batch, seed=seed)
+        numbered = enumerate(order.iterate_micro_batches(start), start)
+        mine = ((number, refs) for number, refs in numbered if number % processes == rank)
+        self._batches = prefetch(self._load_batch, mine, threads)
 
-    def __enter__(self) -> Feed:
+    def __enter__(self) -> Loader:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._coming.close()
+        self._batches.close()
 
     def __iter__(self) -> Iterator[Batch]:
         return self
 
     def __next__(self) -> Batch:
         asked = time.perf_counter()
-        batch = next(self._coming)
+        batch = next(self._batches)
         self.waited_s += time.perf_counter() - asked
         return batch
 
-    def _batch(self, numbered: tuple[int, Sequence[Draw]]) -> Batch:
-        number, draws = numbered
-        items = [self._read_or_replace(draw) for draw in draws]
+    def _load_batch(self, numbered: tuple[int, Sequence[SampleRef]]) -> Batch:
+        number, refs = numbered
+        items = [self._load_or_replace(ref) for ref in refs]
         return Batch(
             number=number,
-            draws=tuple(item.draw for item in items),
+            refs=tuple(item.ref for item in items),
             ids=tuple(item.sample.id for item in items),
             sources=tuple(item.source.name for item in items),
-            texts=tuple(item.text for item in items),
-            pixels=_stacked([item.pixels for item in items], channels_last=True),
+            captions=tuple(item.caption for item in items),
+            pixels=_stack([item.pixels for item in items], channels_last=True),
             latents=torch.stack([item.latents for item in items if item.latents is not None]) if self._cached else None,
             conditions=torch.tensor([item.conditions for item in items]),
-            mask=_stacked([item.mask for item in items]),
+            mask=_stack([item.mask for item in items]),
             weights=torch.tensor([item.sample.weight for item in items]),
             lowest=torch.tensor([item.sample.lowest for item in items]),
             highest=torch.tensor([item.sample.highest for item in items]),
@@ -165,57 +165,57 @@ class Feed:
             else None,
         )
 
-    def _read_or_replace(self, draw: Draw) -> _Item:
-        """The draw's sample, or the next that can be read."""
-        for tried, sample in enumerate(self._candidates(draw), 1):
+    def _load_or_replace(self, ref: SampleRef) -> _LoadedSample:
+        """The ref's sample, or the next that can be read."""
+        for tried, sample in enumerate(self._list_candidates(ref), 1):
             try:
-                return self._read(draw._replace(sample=sample))
+                return self._load(ref._replace(sample=sample))
             except BlendsetError as error:
-                self.failures[self._sources[draw.source][sample].id] = reason = str(error)
-            if tried == FAILURES_IN_A_ROW:
+                self.failures[self._sources[ref.source][sample].id] = reason = str(error)
+            if tried == MAX_FAILURES_IN_A_ROW:
                 break
-        name = self._sources[draw.source].name
+        name = self._sources[ref.source].name
         raise BlendsetError(
             f"Source '{name}' had {tried} samples in a row that cannot be read, the last because {reason}"
         )
 
-    def _candidates(self, draw: Draw) -> Iterator[int]:
-        """The draw's sample, then all others of its source and bucket from there on."""
-        yield draw.sample
-        places = self._places[draw.source]
-        alike = np.flatnonzero(places == places[draw.sample])
-        yield from np.roll(alike, -1 - np.searchsorted(alike, draw.sample))[:-1].tolist()
+    def _list_candidates(self, ref: SampleRef) -> Iterator[int]:
+        """The ref's sample, then all others of its source and bucket from there on."""
+        yield ref.sample
+        places = self._bucket_numbers[ref.source]
+        alike = np.flatnonzero(places == places[ref.sample])
+        yield from np.roll(alike, -1 - np.searchsorted(alike, ref.sample))[:-1].tolist()
 
-    def _read(self, draw: Draw) -> _Item:
-        source = self._sources[draw.source]
-        sample, layout = source[draw.sample], source.settings.layout
-        bucket = self._buckets[self._places[draw.source][draw.sample]]
-        at = self._crop_at(source, sample, draw.visit)
-        references, text = None, source.text(sample, self._seed, draw.visit)
+    def _load(self, ref: SampleRef) -> _LoadedSample:
+        source = self._sources[ref.source]
+        sample, layout = source[ref.sample], source.settings.layout
+        bucket = self._buckets[self._bucket_numbers[ref.source][ref.sample]]
+        at = self._sample_crop(source, sample, ref.repeat)
+        references, caption = None, source.choose_caption(sample, self._seed, ref.repeat)
         if self._references:
             latents = partial(self._cached, source) if self._cached else None
-            references = read_references(source, draw.sample, draw.visit, bucket, self._references, self._seed, latents)
-            text = "" if dropped(self._references, self._seed, sample.id, draw.visit)[0] else text
-        return _Item(
-            draw=draw,
+            references = load_references(source, ref.sample, ref.repeat, bucket, self._references, self._seed, latents)
+            caption = "" if draw_dropout(self._references, self._seed, sample.id, ref.repeat)[0] else caption
+        return _LoadedSample(
+            ref=ref,
             sample=sample,
             source=source,
-            text=text,
-            pixels=None if self._cached else pixels(sample, layout, bucket, at),
-            latents=self._cached(source, content_key(sample, layout, bucket)) if self._cached else None,
-            mask=loss_weights(sample, layout, bucket, source.settings.background, at) if self._masks else None,
-            conditions=placed(canvas_of(sample.size, layout), bucket, at).conditions,
+            caption=caption,
+            pixels=None if self._cached else load_pixels(sample, layout, bucket, at),
+            latents=self._cached(source, make_content_key(sample, layout, bucket)) if self._cached else None,
+            mask=load_loss_mask(sample, layout, bucket, source.settings.background, at) if self._masks else None,
+            conditions=cover_bucket(compute_canvas_size(sample.size, layout), bucket, at).conditions,
             references=references,
         )
 
-    def _crop_at(self, source: Source, sample: Sample, visit: int) -> tuple[float, float]:
+    def _sample_crop(self, source: Source, sample: Sample, repeat: int) -> tuple[float, float]:
         if source.settings.crop == "centre":
             return CENTRE
-        right, down = (uniform(self._seed, "crop", axis, sample.id, visit) for axis in ("right", "down"))
+        right, down = (sample_uniform(self._seed, "crop", axis, sample.id, repeat) for axis in ("right", "down"))
         return right, down
 
 
-def _stacked(arrays: Sequence[NDArray[Any] | None], channels_last: bool = False) -> torch.Tensor | None:
+def _stack(arrays: Sequence[NDArray[Any] | None], channels_last: bool = False) -> torch.Tensor | None:
     """The arrays as one tensor (B, channels, height, width), if there are any."""
     there = [array for array in arrays if array is not None]
     if not there:

@@ -23,17 +23,17 @@ from blendset_trainer.stages.tables import CACHE
 from blendset_trainer.training.data.views import ROWS
 
 SUFFIXES = frozenset((".avif", ".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
-MEMORY = "photos.parquet"
+MEMORY_FILE = "photos.parquet"
 """In the folder's cache."""
-READERS = 8
+THREADS = 8
 
-Stamp = tuple[str, int, int]
+FileStamp = tuple[str, int, int]
 """A photo's relative path, size and time of change in nanoseconds."""
-Seen = tuple[str, int, int]
+PhotoInfo = tuple[str, int, int]
 """Its SHA-256, width and height in pixels, as it is meant to be looked at; "", 0, 0 for what is no picture."""
 
 
-def photo_rows(folder: Path) -> pa.Table:
+def load_photo_rows(folder: Path) -> pa.Table:
     """The photos of a folder and those below it, in order of their paths, with the schema ROWS.
 
     What is no readable picture has the height 0. Raises BlendsetError where there is no photo.
@@ -41,10 +41,10 @@ def photo_rows(folder: Path) -> pa.Table:
     if not folder.is_dir():
         raise BlendsetError(f"{folder} is no folder; give one that holds photos.")
     listed = folder / "metadata.jsonl"
-    texts = dict(_listed(listed)) if listed.is_file() else dict(_beside(folder))
+    texts = dict(_read_metadata(listed)) if listed.is_file() else dict(_read_text_files(folder))
     if not texts:
         raise BlendsetError(f"{folder} holds no photos ({', '.join(sorted(SUFFIXES))}); choose another folder.")
-    seen = _seen(folder, sorted(texts))
+    seen = _inspect_photos(folder, sorted(texts))
     rows = [
         {"id": name, "picture": name, "sha256": sha256, "width": width, "height": height, "dense": texts[name] or None,
          "weight": 1.0, "lowest": -float("inf"), "highest": float("inf"), "held_out": False}
@@ -53,7 +53,7 @@ def photo_rows(folder: Path) -> pa.Table:
     return pa.Table.from_pylist(rows, ROWS)
 
 
-def _listed(path: Path) -> Iterator[tuple[str, str]]:
+def _read_metadata(path: Path) -> Iterator[tuple[str, str]]:
     """Names and captions from a metadata.jsonl as `load_dataset("imagefolder")` reads it."""
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:
@@ -64,7 +64,7 @@ def _listed(path: Path) -> Iterator[tuple[str, str]]:
             raise BlendsetError(f"{path}, line {number}, has no file_name and text; mend or remove it.") from error
 
 
-def _beside(folder: Path) -> Iterator[tuple[str, str]]:
+def _read_text_files(folder: Path) -> Iterator[tuple[str, str]]:
     """Names of the pictures, and what the text files of the same name say."""
     for path in folder.rglob("*"):
         place = path.relative_to(folder)
@@ -74,29 +74,29 @@ def _beside(folder: Path) -> Iterator[tuple[str, str]]:
             yield place.as_posix(), text.read_text(encoding="utf-8-sig").strip() if text.is_file() else ""
 
 
-def _seen(folder: Path, names: list[str]) -> dict[str, Seen]:
+def _inspect_photos(folder: Path, names: list[str]) -> dict[str, PhotoInfo]:
     """What each photo is, from memory where its file is as it was."""
-    memory = folder / CACHE / MEMORY
-    known = _remembered(memory)
-    stamps = [_stamp(folder, name) for name in names]
+    memory = folder / CACHE / MEMORY_FILE
+    known = _read_memory(memory)
+    stamps = [_stat_photo(folder, name) for name in names]
     fresh = [stamp for stamp in stamps if stamp not in known]
-    with ThreadPoolExecutor(READERS) as readers:
-        looked = dict(zip(fresh, readers.map(lambda stamp: _look(folder / stamp[0]), fresh), strict=True))
+    with ThreadPoolExecutor(THREADS) as readers:
+        looked = dict(zip(fresh, readers.map(lambda stamp: _inspect_photo(folder / stamp[0]), fresh), strict=True))
     now = {stamp: known.get(stamp) or looked[stamp] for stamp in stamps}
     if now.keys() != known.keys():
         with suppress(BlendsetError):  # photos on a disk that is read-only are read all the same
-            _remember(memory, now)
+            _write_memory(memory, now)
     return {stamp[0]: seen for stamp, seen in now.items()}
 
 
-def _stamp(folder: Path, name: str) -> Stamp:
+def _stat_photo(folder: Path, name: str) -> FileStamp:
     with suppress(OSError):
         now = (folder / name).stat()
         return name, now.st_size, now.st_mtime_ns
     return name, -1, 0
 
 
-def _look(path: Path) -> Seen:
+def _inspect_photo(path: Path) -> PhotoInfo:
     with suppress(OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         data = path.read_bytes()
         with Image.open(io.BytesIO(data)) as picture:
@@ -106,14 +106,14 @@ def _look(path: Path) -> Seen:
     return "", 0, 0
 
 
-def _remembered(path: Path) -> dict[Stamp, Seen]:
+def _read_memory(path: Path) -> dict[FileStamp, PhotoInfo]:
     with suppress(OSError, KeyError, pa.ArrowException):
         columns = [column.to_pylist() for column in pq.read_table(path, partitioning=None).columns]
         return {tuple(row[:3]): tuple(row[3:]) for row in zip(*columns, strict=True)}
     return {}
 
 
-def _remember(path: Path, seen: Mapping[Stamp, Seen]) -> None:
+def _write_memory(path: Path, seen: Mapping[FileStamp, PhotoInfo]) -> None:
     rows = [(*stamp, *what) for stamp, what in seen.items()]
     names = ("name", "bytes", "changed_ns", "sha256", "width", "height")
     table = pa.table([list(column) for column in zip(*rows, strict=True)], names=names)

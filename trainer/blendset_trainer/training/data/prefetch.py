@@ -12,7 +12,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def ahead(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Generator[Result, None, None]:
+def prefetch(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Generator[Result, None, None]:
     """What `work` makes of each item, in their order; at most twice as many as threads are ready or under way.
 
     An exception comes where its result would. Closing the iterator ends the threads with what they have in hand.

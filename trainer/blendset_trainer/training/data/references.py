@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """References: other views of a picture's set, or of its subject, that a model is shown while it learns the picture.
 
-Which they are, and when they are dropped, follows from the seed, the sample and the visit, as all else does.
+Which they are, and when they are dropped, follows from the seed, the sample and the repeat, as all else does.
 """
 
 from __future__ import annotations
@@ -15,10 +15,16 @@ import torch
 from torch import Tensor
 
 from blendset.options import option
-from blendset_trainer.training.data.sampler import permutation
+from blendset_trainer.diffusion.randomness import sample_uniform
+from blendset_trainer.training.data.sampler import make_permutation
 from blendset_trainer.training.data.sources import SINGLE, Source
-from blendset_trainer.training.data.transforms import Bucket, content_key, loss_weights, pixels, placed
-from blendset_trainer.training.draws import uniform
+from blendset_trainer.training.data.transforms import (
+    Bucket,
+    cover_bucket,
+    load_loss_mask,
+    load_pixels,
+    make_content_key,
+)
 
 
 @dataclass(frozen=True)
@@ -42,14 +48,14 @@ class References:
     """The references of a sample, k of them; or of B samples, with B before each shape.
 
     `pixels` (k, 3, height, width) are 8-bit sRGB, or None where there are `latents` (k, ...) instead; `conditions`
-    (k, 6) are `Placement.conditions`; `seen` (k, height, width) says what of them attention may see: nothing of those
-    that are dropped, or fill up the number. `clean` ones get no noise.
+    (k, 6) are `Placement.conditions`; `visibility` (k, height, width) is where attention may see them: nowhere
+    for references that are dropped or repeated to fill up the number. `clean` ones get no noise.
     """
 
     pixels: Tensor | None
     latents: Tensor | None
     conditions: Tensor
-    seen: Tensor
+    visibility: Tensor
     clean: bool
 
     @classmethod
@@ -64,47 +70,47 @@ class References:
             stack([one.pixels for one in each]),
             stack([one.latents for one in each]),
             torch.stack([one.conditions for one in each]),
-            torch.stack([one.seen for one in each]),
+            torch.stack([one.visibility for one in each]),
             each[0].clean,
         )
 
 
-def dropped(settings: ReferenceSettings, seed: int, sample: str, visit: int) -> tuple[bool, bool]:
+def draw_dropout(settings: ReferenceSettings, seed: int, sample: str, repeat: int) -> tuple[bool, bool]:
     """Whether the caption, and whether the references, are left out this time."""
-    at = uniform(seed, "references dropped", sample, visit)
+    at = sample_uniform(seed, "references dropped", sample, repeat)
     text, images, both = accumulate((settings.drop_text, settings.drop_images, settings.drop_both))
     return at < text or images <= at < both, text <= at < both
 
 
-def read_references(
+def load_references(
     source: Source,
     number: int,
-    visit: int,
+    repeat: int,
     bucket: Bucket,
     settings: ReferenceSettings,
     seed: int,
     latents: Callable[[str], Tensor] | None = None,
 ) -> References:
-    """Those that a sample of a source has this time, in centred crops; `latents` gives them by `content_key`.
+    """Those that a sample of a source has this time, in centred crops; `latents` gives them by `make_content_key`.
 
     Raises BlendsetError where one cannot be read.
     """
     name = source[number].id
-    others = source.siblings(number)
-    chosen = others[permutation(len(others), seed, "references", name, visit)[: settings.count]].tolist()
-    blind = dropped(settings, seed, name, visit)[1]
+    others = source.find_siblings(number)
+    chosen = others[make_permutation(len(others), seed, "references", name, repeat)[: settings.count]].tolist()
+    blind = draw_dropout(settings, seed, name, repeat)[1]
     views = [source[other] for other in islice(cycle(chosen), settings.count)]
     background = 0.0 if settings.masked else 1.0
-    seen = np.stack([loss_weights(view, SINGLE, bucket, background) for view in views]) > 0.5
-    seen[0 if blind else len(chosen) :] = False
+    visibility = np.stack([load_loss_mask(view, SINGLE, bucket, background) for view in views]) > 0.5
+    visibility[0 if blind else len(chosen) :] = False
     return References(
-        None if latents else _planes(np.stack([pixels(view, SINGLE, bucket) for view in views])),
-        torch.stack([latents(content_key(view, SINGLE, bucket)) for view in views]) if latents else None,
-        torch.tensor([placed(view.size, bucket).conditions for view in views]),
-        torch.from_numpy(seen),
+        None if latents else _to_planes(np.stack([load_pixels(view, SINGLE, bucket) for view in views])),
+        torch.stack([latents(make_content_key(view, SINGLE, bucket)) for view in views]) if latents else None,
+        torch.tensor([cover_bucket(view.size, bucket).conditions for view in views]),
+        torch.from_numpy(visibility),
         settings.noise == "clean",
     )
 
 
-def _planes(pictures: np.ndarray) -> Tensor:
+def _to_planes(pictures: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)))

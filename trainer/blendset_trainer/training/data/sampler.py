@@ -13,22 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blendset.errors import BlendsetError
-from blendset_trainer.training.draws import philox_key
+from blendset_trainer.diffusion.randomness import make_philox_key
 
 Integers = NDArray[np.int64]
 CHUNK = 1 << 16
 """Draws made at a time. The stream does not depend on it."""
 
 
-class Draw(NamedTuple):
+class SampleRef(NamedTuple):
     """A sample by the numbers of its source and of itself in it, and how often the source had been gone through."""
 
     source: int
     sample: int
-    visit: int
+    repeat: int
 
 
-def sources_in_turn(shares: Sequence[float], start: int, stop: int) -> tuple[Integers, Integers]:
+def interleave_sources(shares: Sequence[float], start: int, stop: int) -> tuple[Integers, Integers]:
     """The source of each draw from `start` to `stop`, and which of its source's draws it is, counted from 0.
 
     The j-th draw of source k is due at (j + 1/2) / share_k and draws come as they are due, the first source first. Of n
@@ -46,17 +46,17 @@ def sources_in_turn(shares: Sequence[float], start: int, stop: int) -> tuple[Int
     return np.repeat(live, last - first)[window], np.concatenate(turns)[window]
 
 
-def permutation(size: int, seed: int, *identity: str | int) -> Integers:
+def make_permutation(size: int, seed: int, *identity: str | int) -> Integers:
     """The numbers below `size`, shuffled in a way that no version of NumPy changes."""
-    raw = np.random.Philox(key=philox_key(seed, *identity)).random_raw(size)
+    raw = np.random.Philox(key=make_philox_key(seed, *identity)).random_raw(size)
     return np.argsort(raw, kind="stable")
 
 
-class Order:
+class Sampler:
     """The stream of draws for these sources, cut into micro-batches of one bucket (picture size) each.
 
     `buckets` has for each source, by name, the bucket of each of its samples; `shares` how much of the stream is the
-    source's. Source and visit alone decide in which order a source's samples come: each once before any comes again. A
+    source's. Source and repeat alone decide in which order a source's samples come: each once before any comes again. A
     micro-batch is complete when its bucket has gathered enough draws; the rest waits. Raises BlendsetError where a
     source with a share has no samples.
     """
@@ -71,55 +71,58 @@ class Order:
         self._buckets = tuple(buckets.values())
         self._shares = [shares[name] for name in self.names]
         self._micro_batch, self._seed = micro_batch, seed
-        self._shuffled: dict[int, tuple[int, Integers]] = {}
+        self._permutations: dict[int, tuple[int, Integers]] = {}
 
-    def micro_batches(self, start: int = 0) -> Iterator[tuple[Draw, ...]]:
+    def iterate_micro_batches(self, start: int = 0) -> Iterator[tuple[SampleRef, ...]]:
         """The micro-batches from number `start` on, without end."""
         passed, position = 0, 0
         waiting = np.zeros((0, 4), dtype=np.int64)
         while True:
-            drawn = np.concatenate([waiting, self._draws(position, position + CHUNK)])
-            complete, waiting = _cut(drawn, self._micro_batch)
+            waiting_rows = np.concatenate([waiting, self._make_rows(position, position + CHUNK)])
+            complete, waiting = _cut_micro_batches(waiting_rows, self._micro_batch)
             for rows in complete[max(start - passed, 0) :]:
-                yield tuple(Draw(*row) for row in rows[:, :3].tolist())
+                yield tuple(SampleRef(*row) for row in rows[:, :3].tolist())
             passed += len(complete)
             position += CHUNK
 
-    def _draws(self, start: int, stop: int) -> Integers:
-        """Rows of source, sample, visit and bucket."""
-        sources, turns = sources_in_turn(self._shares, start, stop)
+    def _make_rows(self, start: int, stop: int) -> Integers:
+        """Rows of source, sample, repeat and bucket."""
+        sources, turns = interleave_sources(self._shares, start, stop)
         rows = np.stack([sources, turns, turns, turns], axis=1)
         for source in np.unique(sources).tolist():
             mine = sources == source
-            visits, places = np.divmod(turns[mine], len(self._buckets[source]))
-            samples = self._samples(source, visits, places)
-            rows[mine, 1:] = np.stack([samples, visits, self._buckets[source][samples]], axis=1)
+            repeats, places = np.divmod(turns[mine], len(self._buckets[source]))
+            samples = self._look_up_samples(source, repeats, places)
+            rows[mine, 1:] = np.stack([samples, repeats, self._buckets[source][samples]], axis=1)
         return rows
 
-    def _samples(self, source: int, visits: Integers, places: Integers) -> Integers:
-        """The samples at these places of a source's permutations; `visits` ascends."""
-        starts = np.flatnonzero(np.diff(visits, prepend=-1))
+    def _look_up_samples(self, source: int, repeats: Integers, places: Integers) -> Integers:
+        """The samples at these places of a source's permutations; `repeats` ascends."""
+        starts = np.flatnonzero(np.diff(repeats, prepend=-1))
         parts = np.split(places, starts[1:])
         return np.concatenate(
-            [self._shuffle(source, visit)[part] for visit, part in zip(visits[starts].tolist(), parts, strict=True)]
+            [
+                self._shuffle_source(source, repeat)[part]
+                for repeat, part in zip(repeats[starts].tolist(), parts, strict=True)
+            ]
         )
 
-    def _shuffle(self, source: int, visit: int) -> Integers:
-        """A source's order in one visit; the last is kept, for most chunks go on where the one before ended."""
-        kept = self._shuffled.get(source)
-        if kept is None or kept[0] != visit:
+    def _shuffle_source(self, source: int, repeat: int) -> Integers:
+        """A source's order in one repeat; the last is kept, for most chunks go on where the one before ended."""
+        kept = self._permutations.get(source)
+        if kept is None or kept[0] != repeat:
             size, name = len(self._buckets[source]), self.names[source]
-            kept = self._shuffled[source] = visit, permutation(size, self._seed, "order", name, visit)
+            kept = self._permutations[source] = repeat, make_permutation(size, self._seed, "order", name, repeat)
         return kept[1]
 
 
-def _cut(drawn: Integers, size: int) -> tuple[Integers, Integers]:
+def _cut_micro_batches(waiting_rows: Integers, size: int) -> tuple[Integers, Integers]:
     """Micro-batches (count, size, columns) in the order in which they fill up, and the draws that wait."""
-    bucket = drawn[:, 3].astype(np.int16)  # which NumPy sorts several times as fast
+    bucket = waiting_rows[:, 3].astype(np.int16)  # which NumPy sorts several times as fast
     together = np.argsort(bucket, kind="stable")
     begins = np.flatnonzero(np.diff(bucket[together], prepend=-1))
     counts = np.diff(begins, append=len(bucket))
     rank = np.arange(len(bucket)) - np.repeat(begins, counts)
     full = rank < np.repeat(counts // size * size, counts)
     places = together[full].reshape(-1, size)
-    return drawn[places[np.argsort(places[:, -1])]], drawn[np.sort(together[~full])]
+    return waiting_rows[places[np.argsort(places[:, -1])]], waiting_rows[np.sort(together[~full])]

@@ -7,7 +7,8 @@ A source keeps its rows as a table, and a sample is made when it is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,14 +21,14 @@ from numpy.typing import NDArray
 
 from blendset.errors import BlendsetError
 from blendset.options import REQUIRED, option
-from blendset_trainer.training.data.photos import photo_rows
-from blendset_trainer.training.data.views import FORMS, view_rows
-from blendset_trainer.training.draws import uniform
+from blendset_trainer.diffusion.randomness import sample_uniform
+from blendset_trainer.training.data.photos import load_photo_rows
+from blendset_trainer.training.data.views import FORMS, load_view_rows
 from blendset_trainer.training.timesteps.settings import BandSettings
 
-ALONE = "no other view of its set or subject"
+NO_SIBLINGS = "no other view of its set or subject"
 SINGLE, GRID, TILED = "single", "grid", "tiled"
-UNEVEN_DEG = 30.0
+MAX_UNEVENNESS_DEG = 30.0
 """How far from a right angle neighbours in a grid may be; 21 views around give 85.7 degrees at least."""
 
 
@@ -109,7 +110,9 @@ class Source:
         return size[self.members[:, 0]]
 
     def __getitem__(self, number: int) -> Sample:
-        rows = [{name: values[row].as_py() for name, values in self._read.items()} for row in self.members[number]]
+        rows = [
+            {name: values[row].as_py() for name, values in self._sample_columns.items()} for row in self.members[number]
+        ]
         first = rows[0]
         return Sample(
             id=first["set"] if len(rows) > 1 else first["id"],
@@ -124,7 +127,7 @@ class Source:
             highest=min(row["highest"] for row in rows),
         )
 
-    def siblings(self, number: int) -> NDArray[np.int64]:
+    def find_siblings(self, number: int) -> NDArray[np.int64]:
         """The other samples of a sample's group."""
         assert self.groups is not None
         alike = self.groups == self.groups[number]
@@ -132,7 +135,7 @@ class Source:
         return np.flatnonzero(alike)
 
     @cached_property
-    def _read(self) -> dict[str, pa.ChunkedArray]:
+    def _sample_columns(self) -> dict[str, pa.ChunkedArray]:
         """The columns that a sample is made of."""
         return {
             name: self.rows[name] for name in self.rows.column_names if name not in ("group", "azimuth", "held_out")
@@ -141,22 +144,31 @@ class Source:
     def __iter__(self) -> Iterator[Sample]:
         return map(self.__getitem__, range(len(self)))
 
-    def text(self, sample: Sample, seed: int, visit: int) -> str:
-        """The words that go with a sample this time: a function of the seed, the sample and the visit."""
+    def choose_caption(self, sample: Sample, seed: int, repeat: int) -> str:
+        """The words that go with a sample this time: a function of the seed, the sample and the repeat."""
         said = self.settings.captions
-        at = uniform(seed, "caption", sample.id, visit) * (said.short + said.dense + said.none)
+        at = sample_uniform(seed, "caption", sample.id, repeat) * (said.short + said.dense + said.none)
         if at >= said.short + said.dense:
             return ""
         form, other = FORMS if at < said.short else FORMS[::-1]
         return self.settings.prefix + sample.captions.get(form, sample.captions.get(other, ""))
 
-    def texts(self, sample: Sample) -> dict[str, str]:
+    def list_captions(self, sample: Sample) -> dict[str, str]:
         """All words that can go with a sample, and the caption that each is made of."""
         said = self.settings.captions
         forms = [form for form in FORMS if getattr(said, form) > 0]
         captions = {sample.captions.get(form) or next(iter(sample.captions.values())) for form in forms}
         wordless = said.none > 0 or self.groups is not None  # references have no words
         return {self.settings.prefix + words: words for words in sorted(captions)} | ({"": ""} if wordless else {})
+
+
+def hash_sources(sources: Sequence[Source]) -> str:
+    """A hash over every image, caption, weight and bound of the sources; a run is resumed with the same one only."""
+    hasher = hashlib.sha256()
+    for source in sources:
+        for rows in source.rows.to_batches():
+            hasher.update(rows.serialize())
+    return hasher.hexdigest()
 
 
 def load_source(
@@ -167,27 +179,31 @@ def load_source(
     With `references` only those that have another view to refer to. Paths are relative to `base`. Raises BlendsetError
     where nothing is left to train on, in one sentence.
     """
-    _check(settings, references)
+    _check_settings(settings, references)
     root = base / Path(settings.folder or settings.dataset).expanduser()
-    rows = photo_rows(root) if settings.folder else view_rows(root, settings.kind, settings.selection)
+    rows = load_photo_rows(root) if settings.folder else load_view_rows(root, settings.kind, settings.selection)
     left_out: dict[str, int] = {}
-    rows = _kept(rows, pc.greater(rows["height"], 0), "unreadable", left_out)
-    rows = _kept(rows, pc.equal(rows["held_out"], held_out), "for training" if held_out else "held out", left_out)
+    rows = _filter_rows(rows, pc.greater(rows["height"], 0), "unreadable", left_out)
+    rows = _filter_rows(
+        rows, pc.equal(rows["held_out"], held_out), "for training" if held_out else "held out", left_out
+    )
     if settings.captions.short + settings.captions.dense > 0:
-        rows = _kept(rows, pc.fill_null(pc.not_equal(_words(rows), ""), False), "no caption", left_out)
+        rows = _filter_rows(
+            rows, pc.fill_null(pc.not_equal(_coalesce_captions(rows), ""), False), "no caption", left_out
+        )
     if references:
-        rows = _kept(rows, pa.array(_in_company(_groups(rows))), ALONE, left_out)
+        rows = _filter_rows(rows, pa.array(_have_siblings(_number_groups(rows))), NO_SIBLINGS, left_out)
     members = np.arange(rows.num_rows)[:, None]
     if settings.layout == GRID:
-        members, lost = _grids(rows)
+        members, lost = _find_grids(rows)
         left_out["no four views around"] = lost
     if not len(members) and not held_out:
-        raise _nothing_left(settings, root, left_out)
+        raise _nothing_left_error(settings, root, left_out)
     counted = {why: count for why, count in left_out.items() if count}
-    return Source(settings, root, rows.combine_chunks(), members, counted, _groups(rows) if references else None)
+    return Source(settings, root, rows.combine_chunks(), members, counted, _number_groups(rows) if references else None)
 
 
-def _check(settings: SourceSettings, references: bool) -> None:
+def _check_settings(settings: SourceSettings, references: bool) -> None:
     name = f"Source '{settings.name}'"
     if references and (settings.layout != SINGLE or settings.folder):
         raise BlendsetError(
@@ -204,29 +220,29 @@ def _check(settings: SourceSettings, references: bool) -> None:
         raise BlendsetError(f"{name} has captions that are never used; give short, dense or none more than 0.")
 
 
-def _words(rows: pa.Table) -> pa.ChunkedArray:
+def _coalesce_captions(rows: pa.Table) -> pa.ChunkedArray:
     return pc.coalesce(rows["dense"], rows["short"])
 
 
-def _kept(rows: pa.Table, good: Any, why: str, left_out: dict[str, int]) -> pa.Table:
+def _filter_rows(rows: pa.Table, good: Any, why: str, left_out: dict[str, int]) -> pa.Table:
     kept = rows.filter(good)
     left_out[why] = rows.num_rows - kept.num_rows
     return kept
 
 
-def _groups(rows: pa.Table) -> NDArray[np.int64]:
+def _number_groups(rows: pa.Table) -> NDArray[np.int64]:
     """A number for each row, the same for pictures of one size and group; -1 without a group."""
     sizes = (rows[side].cast(pa.string()) for side in ("width", "height"))
     code = pc.binary_join_element_wise(rows["group"], *sizes, "/").combine_chunks().dictionary_encode().indices
     return np.asarray(pc.fill_null(code, -1).to_numpy(zero_copy_only=False)).astype(np.int64)
 
 
-def _in_company(groups: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _have_siblings(groups: NDArray[np.int64]) -> NDArray[np.bool_]:
     counts = np.bincount(groups + 1)
     return (groups >= 0) & (counts[groups + 1] > 1)
 
 
-def _grids(rows: pa.Table) -> tuple[NDArray[np.int64], int]:
+def _find_grids(rows: pa.Table) -> tuple[NDArray[np.int64], int]:
     """Four rows a quarter turn apart for each view set that has them, from its smallest azimuth on, shape (sets, 4);
     and how many rows are of no such set.
     """
@@ -241,17 +257,17 @@ def _grids(rows: pa.Table) -> tuple[NDArray[np.int64], int]:
     quarters = begins[:, None] + np.rint(np.arange(4) * counts[:, None] / 4).astype(np.int64)
     grids = ordered[quarters]
     turns = np.diff(azimuth[grids], append=azimuth[grids[:, :1]]) % 360
-    even = (np.abs(turns - 90) <= UNEVEN_DEG).all(axis=1)
+    even = (np.abs(turns - 90) <= MAX_UNEVENNESS_DEG).all(axis=1)
     in_order = np.argsort(grids[even].min(axis=1), kind="stable")
     return grids[even][in_order], rows.num_rows - int(counts[even].sum())
 
 
-def _nothing_left(settings: SourceSettings, root: Path, left_out: dict[str, int]) -> BlendsetError:
+def _nothing_left_error(settings: SourceSettings, root: Path, left_out: dict[str, int]) -> BlendsetError:
     why, count = next(item for item in reversed(left_out.items()) if item[1])
     cure = {
         "unreadable": "check the files",
         "held out": "make the selection again with a smaller share held out",
-        ALONE: "render several views of each subject, or use references.count = 0",
+        NO_SIBLINGS: "render several views of each subject, or use references.count = 0",
         "no caption": "caption it, or train it without words (captions.short = captions.dense = 0)",
         "no four views around": "render some with --preset orbit-4, or use layout = \"single\"",
     }[why]  # fmt: skip

@@ -28,7 +28,7 @@ Box = tuple[float, float, float, float]
 CENTRE = (0.5, 0.5)
 
 
-def aspect_buckets(side: int, step: int, most: float = 2.0) -> tuple[Bucket, ...]:
+def make_aspect_buckets(side: int, step: int, most: float = 2.0) -> tuple[Bucket, ...]:
     """Widths and heights, multiples of `step`, with as many pixels as a square of `side` or a few less, none longer
     than `most` times its other side; the square comes first.
     """
@@ -40,14 +40,14 @@ def aspect_buckets(side: int, step: int, most: float = 2.0) -> tuple[Bucket, ...
     return square, *sorted(fair - {square})
 
 
-def nearest_buckets(sizes: NDArray[np.int64], buckets: Sequence[Bucket]) -> NDArray[np.int64]:
+def find_nearest_buckets(sizes: NDArray[np.int64], buckets: Sequence[Bucket]) -> NDArray[np.int64]:
     """The bucket whose aspect is nearest to each picture's. `sizes` has shape (pictures, 2): width, height."""
     aspects = np.log(sizes[:, 0] / sizes[:, 1])
     offered = np.log([width / height for width, height in buckets])
     return np.asarray(np.abs(aspects[:, None] - offered).argmin(axis=1))
 
 
-def content_key(sample: Sample, layout: str, bucket: Bucket) -> str:
+def make_content_key(sample: Sample, layout: str, bucket: Bucket) -> str:
     """What stands for the pixels of a centred crop: the pictures by content, and how they are laid out."""
     return sha256_bytes(canonical_json([sample.hashes, layout, bucket]))
 
@@ -64,7 +64,7 @@ class Placement:
     conditions: tuple[int, int, int, int, int, int]
 
 
-def placed(size: tuple[int, int], bucket: Bucket, at: tuple[float, float] = CENTRE) -> Placement:
+def cover_bucket(size: tuple[int, int], bucket: Bucket, at: tuple[float, float] = CENTRE) -> Placement:
     """Cover the bucket with a picture of this size and cut off what stands over, `at` (0..1, right and down)."""
     scale = max(bucket[0] / size[0], bucket[1] / size[1])
     kept = [side / scale for side in bucket]
@@ -73,39 +73,39 @@ def placed(size: tuple[int, int], bucket: Bucket, at: tuple[float, float] = CENT
     return Placement((left, top, left + kept[0], top + kept[1]), (size[1], size[0], *crop, bucket[1], bucket[0]))
 
 
-def pixels(sample: Sample, layout: str, bucket: Bucket, at: tuple[float, float] = CENTRE) -> NDArray[np.uint8]:
+def load_pixels(sample: Sample, layout: str, bucket: Bucket, at: tuple[float, float] = CENTRE) -> NDArray[np.uint8]:
     """The sample's pixels, sRGB. Shape (height, width, 3). Raises BlendsetError for a picture that cannot be read."""
-    cell = cell_of(bucket, layout)
+    cell = compute_cell_size(bucket, layout)
     pictures = zip(sample.pictures, sample.hashes, strict=True)
-    return laid_out([_resized(_opened(path, sha256), cell, at) for path, sha256 in pictures], layout)
+    return tile_cells([_crop_and_resize(_open_picture(path, sha256), cell, at) for path, sha256 in pictures], layout)
 
 
-def loss_weights(
+def load_loss_mask(
     sample: Sample, layout: str, bucket: Bucket, background: float, at: tuple[float, float] = CENTRE
 ) -> NDArray[np.float32]:
     """1 where the sample's subject is, `background` elsewhere, and 1 all over without passes or subject.
 
     Shape (height, width). Raises BlendsetError where passes cannot be read.
     """
-    cell = cell_of(bucket, layout)
+    cell = compute_cell_size(bucket, layout)
     masks = [
-        _subject(path, objects, cell, at) if path and objects else np.ones(cell[::-1], dtype=np.float32)
+        _load_subject_mask(path, objects, cell, at) if path and objects else np.ones(cell[::-1], dtype=np.float32)
         for path, objects in zip(sample.passes, sample.subjects, strict=True)
     ]
-    return np.float32(background) + np.float32(1 - background) * laid_out(masks, layout)
+    return np.float32(background) + np.float32(1 - background) * tile_cells(masks, layout)
 
 
-def canvas_of(size: tuple[int, int], layout: str) -> tuple[int, int]:
+def compute_canvas_size(size: tuple[int, int], layout: str) -> tuple[int, int]:
     """The size of a whole layout of pictures of this size."""
     return size if layout == SINGLE else (size[0] * 2, size[1] * 2)
 
 
-def cell_of(bucket: Bucket, layout: str) -> Bucket:
+def compute_cell_size(bucket: Bucket, layout: str) -> Bucket:
     """The size of each picture in a layout."""
     return bucket if layout == SINGLE else (bucket[0] // 2, bucket[1] // 2)
 
 
-def laid_out(cells: Sequence[NDArray[Number]], layout: str) -> NDArray[Number]:
+def tile_cells(cells: Sequence[NDArray[Number]], layout: str) -> NDArray[Number]:
     """One array from one or four: as it is, four times, or top left, top right, bottom left, bottom right."""
     if layout == SINGLE:
         return cells[0]
@@ -113,30 +113,32 @@ def laid_out(cells: Sequence[NDArray[Number]], layout: str) -> NDArray[Number]:
     return np.concatenate([np.concatenate([first, second], axis=1), np.concatenate([third, fourth], axis=1)])
 
 
-def given(path: Path, bucket: Bucket) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+def load_reference_picture(path: Path, bucket: Bucket) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """A picture that a person gives, in a bucket's size: pixels (height, width, 3), sRGB, and where it is not to be
     seen through (height, width), all over without transparency. Raises BlendsetError where it cannot be read.
     """
-    picture = _decoded(path, _bytes(path), lambda file: ImageOps.exif_transpose(file).convert("RGBA"))
-    return _resized(_opaque(picture), bucket, CENTRE), _resized(picture.getchannel("A"), bucket, CENTRE) > 127
+    picture = _decode(path, _read_bytes(path), lambda file: ImageOps.exif_transpose(file).convert("RGBA"))
+    return _crop_and_resize(_put_on_white(picture), bucket, CENTRE), _crop_and_resize(
+        picture.getchannel("A"), bucket, CENTRE
+    ) > 127
 
 
-def _opened(path: Path, sha256: str) -> Image.Image:
+def _open_picture(path: Path, sha256: str) -> Image.Image:
     """A picture in RGB, if it is still the one with this hash."""
-    data = _bytes(path)
+    data = _read_bytes(path)
     if sha256_bytes(data) != sha256:
         raise BlendsetError(f"{path} is not the picture that it was when it was listed; restore it, or list it again.")
-    return _decoded(path, data, _upright_and_opaque)
+    return _decode(path, data, _to_upright_rgb)
 
 
-def _bytes(path: Path) -> bytes:
+def _read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
         raise BlendsetError(f"{path} cannot be read ({error.strerror}); restore it.") from error
 
 
-def _decoded(path: Path, data: bytes, wanted: Callable[[Image.Image], Image.Image]) -> Image.Image:
+def _decode(path: Path, data: bytes, wanted: Callable[[Image.Image], Image.Image]) -> Image.Image:
     try:
         with Image.open(io.BytesIO(data)) as file:
             return wanted(file)
@@ -144,25 +146,27 @@ def _decoded(path: Path, data: bytes, wanted: Callable[[Image.Image], Image.Imag
         raise BlendsetError(f"{path} is no readable picture ({error}); restore it.") from error
 
 
-def _upright_and_opaque(file: Image.Image) -> Image.Image:
+def _to_upright_rgb(file: Image.Image) -> Image.Image:
     """In RGB, turned as its camera was held, on white where one can see through it."""
     picture = ImageOps.exif_transpose(file)
     if not picture.has_transparency_data:
         return picture.convert("RGB")
-    return _opaque(picture.convert("RGBA"))
+    return _put_on_white(picture.convert("RGBA"))
 
 
-def _opaque(picture: Image.Image) -> Image.Image:
+def _put_on_white(picture: Image.Image) -> Image.Image:
     """An RGBA picture on white."""
     return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
 
 
-def _resized(picture: Image.Image, size: Bucket, at: tuple[float, float]) -> NDArray[np.uint8]:
-    box = placed(picture.size, size, at).box
+def _crop_and_resize(picture: Image.Image, size: Bucket, at: tuple[float, float]) -> NDArray[np.uint8]:
+    box = cover_bucket(picture.size, size, at).box
     return np.asarray(picture.resize(size, Image.Resampling.LANCZOS, box))
 
 
-def _subject(path: Path, objects: Sequence[int], size: Bucket, at: tuple[float, float]) -> NDArray[np.float32]:
+def _load_subject_mask(
+    path: Path, objects: Sequence[int], size: Bucket, at: tuple[float, float]
+) -> NDArray[np.float32]:
     """The share of each pixel that is the subject's."""
     mask = Image.fromarray(np.isin(read_passes(path).id, objects).astype(np.float32))
-    return np.asarray(mask.resize(size, Image.Resampling.BOX, placed(mask.size, size, at).box))
+    return np.asarray(mask.resize(size, Image.Resampling.BOX, cover_bucket(mask.size, size, at).box))

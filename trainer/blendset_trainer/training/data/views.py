@@ -28,7 +28,7 @@ ROWS = pa.schema(
 )  # fmt: skip
 """Of a source, one per picture; its group is its view set, else all views of its subject. Paths are relative to its
 folder; `lowest` and `highest` bound log SNR."""
-NEEDED = {
+INDEX_COLUMNS = {
     *(
         "view_id",
         "scene",
@@ -48,23 +48,23 @@ FORMS = "short", "dense"
 """Of captions."""
 
 
-def view_rows(root: Path, kind: str = "", selection: str = "") -> pa.Table:
+def load_view_rows(root: Path, kind: str = "", selection: str = "") -> pa.Table:
     """The views of a dataset whose source is `kind` (or any), all or those of a selection in its order; schema ROWS.
 
     Raises BlendsetError where there are none, or where the selection does not fit the dataset.
     """
     dataset = Dataset(root)
-    views = _with_captions(dataset, read_index(dataset, sorted(NEEDED)))
-    views = _chosen(dataset, views, selection) if selection else _all(views)
+    views = _add_captions(dataset, read_index(dataset, sorted(INDEX_COLUMNS)))
+    views = _select_views(dataset, views, selection) if selection else _add_defaults(views)
     rows = views.filter(pc.equal(views["source"], kind)) if kind else views
     if not rows.num_rows:
         there = " and ".join(sorted(pc.unique(views["source"]).to_pylist()))
         what = f"Selection '{selection}' of {root}" if selection else f"{root}"
         raise BlendsetError(f"{what} holds no view whose source is '{kind}', but {there or 'none at all'}; name those.")
-    return _rows(rows)
+    return _make_rows(rows)
 
 
-def _with_captions(dataset: Dataset, index: pa.Table) -> pa.Table:
+def _add_captions(dataset: Dataset, index: pa.Table) -> pa.Table:
     """The index with a short and a dense caption, null where there is none; one that is foreign to us is dense."""
     said = read_captions(dataset, index, FORMS)
     said["dense"] = pc.coalesce(said["dense"], index[CAPTION])
@@ -73,14 +73,14 @@ def _with_captions(dataset: Dataset, index: pa.Table) -> pa.Table:
     return index
 
 
-def _all(views: pa.Table) -> pa.Table:
+def _add_defaults(views: pa.Table) -> pa.Table:
     one = {"weight": pa.scalar(1.0, pa.float32()), "noise_band": pa.scalar(""), "split": pa.scalar("")}
     for name, value in one.items():
         views = views.append_column(name, pa.repeat(value, views.num_rows))
     return views
 
 
-def _chosen(dataset: Dataset, views: pa.Table, selection: str) -> pa.Table:
+def _select_views(dataset: Dataset, views: pa.Table, selection: str) -> pa.Table:
     chosen = read_chosen(dataset, selection)
     place = pc.index_in(chosen["view_id"], views["view_id"].combine_chunks())
     if place.null_count:
@@ -94,9 +94,9 @@ def _chosen(dataset: Dataset, views: pa.Table, selection: str) -> pa.Table:
     return views
 
 
-def _rows(views: pa.Table) -> pa.Table:
-    sets, subjects = (_in_scene(views, name) for name in ("view_set", "subject"))
-    lowest, highest = _bounds(views["noise_band"])
+def _make_rows(views: pa.Table) -> pa.Table:
+    sets, subjects = (_qualify_by_scene(views, name) for name in ("view_set", "subject"))
+    lowest, highest = _parse_bounds(views["noise_band"])
     columns = {
         "id": views["view_id"], "set": sets, "group": pc.coalesce(sets, subjects),
         "azimuth": views["azimuth_deg"], "picture": views["rgb_file_name"], "sha256": views["rgb_sha256"],
@@ -107,16 +107,16 @@ def _rows(views: pa.Table) -> pa.Table:
     return pa.table(columns).cast(ROWS)
 
 
-def _in_scene(views: pa.Table, name: str) -> pa.ChunkedArray:
+def _qualify_by_scene(views: pa.Table, name: str) -> pa.ChunkedArray:
     """A column's names with their scene, null where empty."""
     named = pc.binary_join_element_wise(views["scene"], views[name], "/")
     return pc.if_else(pc.equal(views[name], ""), pa.scalar(None, pa.string()), named)
 
 
-def _bounds(bands: pa.ChunkedArray) -> tuple[pa.Array, pa.Array]:
+def _parse_bounds(bands: pa.ChunkedArray) -> tuple[pa.Array, pa.Array]:
     """The lowest and highest log SNR that each noise band allows."""
     encoded = bands.combine_chunks().dictionary_encode()
-    ends = [noise_band(text) for text in encoded.dictionary.to_pylist()]
+    ends = [parse_noise_band(text) for text in encoded.dictionary.to_pylist()]
     each = [pa.array([pair[end] for pair in ends], pa.float64()).take(encoded.indices) for end in (0, 1)]
     return each[0], each[1]
 
@@ -127,7 +127,7 @@ _BAND = re.compile(
 )
 
 
-def noise_band(text: str) -> tuple[float, float]:
+def parse_noise_band(text: str) -> tuple[float, float]:
     """The lowest and highest log SNR of a selection's noise band: "log_snr <= 0.647", "-2 <= log_snr <= 3", "" for all.
 
     Raises BlendsetError for anything else.

@@ -19,11 +19,11 @@ from blendset.errors import BlendsetError
 from blendset.quality import LUMA
 
 Array = NDArray[np.float64]
-Encode = Callable[[NDArray[np.uint8]], Array]
+EncodePicture = Callable[[NDArray[np.uint8]], Array]
 """From a square picture (side, side, 3) to what a model adds noise of deviation 1 to, (channels, height, width)."""
-MOST_RINGS, SMALLEST = 24, 32
+MAX_RINGS, MIN_SIDE = 24, 32
 """Frequencies that are told apart, up to half a cycle per pixel, and the side of a picture that tells enough."""
-FAINTEST = 1e-9
+MIN_POWER = 1e-9
 """Power that no picture of 8 bits has less of, but one colour alone."""
 
 
@@ -37,34 +37,36 @@ class Boundary:
     frequency: float
 
 
-def luminance(picture: NDArray[np.uint8]) -> Array:
+def encode_luminance(picture: NDArray[np.uint8]) -> Array:
     """The luminance of a picture as a pixel model sees it: colours in -1..1, noise of deviation 1 in every channel."""
     return np.asarray((picture / 127.5 - 1) @ LUMA / np.linalg.norm(LUMA))[None]
 
 
-def spectrum(encoded: Array) -> Array:
+def compute_spectrum(encoded: Array) -> Array:
     """The power of a picture (channels, side, side) by frequency, (rings,), where noise of deviation 1 has power 1.
 
     A Hann window keeps the picture's edges, where it does not repeat itself, out of the high frequencies.
     """
     side = encoded.shape[-1]
-    window, ring = _window(side), _rings(side)
+    window, ring = _make_window(side), _number_rings(side)
     free = encoded - encoded.mean((1, 2), keepdims=True)
     power = (np.abs(np.fft.fft2(free * window, norm="ortho")) ** 2).mean(0)
     mean = np.bincount(ring.ravel(), power.ravel()) / np.bincount(ring.ravel())
-    return np.maximum(mean[:-1], FAINTEST)
+    return np.maximum(mean[:-1], MIN_POWER)
 
 
-def boundary(clean: Array, source: Array, tolerance: float = 0.1, resamples: int = 500, seed: int = 0) -> Boundary:
+def find_boundary(clean: Array, source: Array, tolerance: float = 0.1, resamples: int = 500, seed: int = 0) -> Boundary:
     """Where two sources become alike, from the spectra (pictures, rings) of each."""
     random = np.random.default_rng(seed)
-    tried = [_from_spectra(_again(clean, random), _again(source, random), tolerance)[0] for _ in range(resamples)]
-    low, high = np.quantile(tried, (0.025, 0.975), method="nearest")
-    log_snr, frequency = _from_spectra(clean, source, tolerance)
+    resampled = [
+        _find_from_spectra(_resample(clean, random), _resample(source, random), tolerance)[0] for _ in range(resamples)
+    ]
+    low, high = np.quantile(resampled, (0.025, 0.975), method="nearest")
+    log_snr, frequency = _find_from_spectra(clean, source, tolerance)
     return Boundary(log_snr, (float(low), float(high)), frequency)
 
 
-def covering_noise(clean: Array, source: Array, tolerance: float) -> Array:
+def compute_covering_noise(clean: Array, source: Array, tolerance: float) -> Array:
     """The power of noise from which on the Wiener filters of two powers differ by no more than the tolerance.
 
     Elementwise: the larger v with v |P - Q| = tolerance (P + v)(Q + v), and 0 where they never differ by more.
@@ -74,40 +76,40 @@ def covering_noise(clean: Array, source: Array, tolerance: float) -> Array:
     return np.where((middle > 0) & (middle**2 >= clean * source), middle + root, 0.0)
 
 
-def _from_spectra(clean: Array, source: Array, tolerance: float) -> tuple[float, float]:
+def _find_from_spectra(clean: Array, source: Array, tolerance: float) -> tuple[float, float]:
     """The log-SNR of the boundary and the frequency that decides it."""
     power = clean.mean(0)
-    noise = covering_noise(power, power * _fall(source) / _fall(clean), tolerance)
+    noise = compute_covering_noise(power, power * _compute_falloff(source) / _compute_falloff(clean), tolerance)
     ring = int(noise.argmax())
     return -math.log(noise[ring]) if noise[ring] > 0 else math.inf, (ring + 0.5) / (2 * len(noise))
 
 
-def _fall(spectra: Array) -> Array:
+def _compute_falloff(spectra: Array) -> Array:
     """How power falls from the coarsest ring on, (rings,), whatever the contrast: the geometric mean over pictures, so
     that a few glaring ones decide nothing."""
     return np.asarray(np.exp(np.log(spectra / spectra[:, :1]).mean(0)))
 
 
-def _again(spectra: Array, random: np.random.Generator) -> Array:
+def _resample(spectra: Array, random: np.random.Generator) -> Array:
     """As many pictures, drawn from these with repetition."""
     return spectra[random.integers(len(spectra), size=len(spectra))]
 
 
 @lru_cache(maxsize=4)
-def _window(side: int) -> Array:
+def _make_window(side: int) -> Array:
     edge = np.hanning(side + 2)[1:-1]
     window = np.outer(edge, edge)
     return np.asarray(window / math.sqrt((window**2).mean()))
 
 
 @lru_cache(maxsize=4)
-def _rings(side: int) -> NDArray[np.int64]:
+def _number_rings(side: int) -> NDArray[np.int64]:
     """The ring of each frequency, (side, side); 0 and the corners, which are in none, come last."""
-    if side < SMALLEST:
+    if side < MIN_SIDE:
         raise BlendsetError(
-            f"A side of {side} tells too few frequencies apart; choose a --resolution that gives {SMALLEST}."
+            f"A side of {side} tells too few frequencies apart; choose a --resolution that gives {MIN_SIDE}."
         )
-    rings = min(MOST_RINGS, side // 3)
+    rings = min(MAX_RINGS, side // 3)
     along = np.fft.fftfreq(side)
     radius = np.hypot(along[:, None], along[None, :])
     ring: NDArray[np.int64] = np.minimum((radius * 2 * rings).astype(np.int64), rings)

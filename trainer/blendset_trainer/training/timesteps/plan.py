@@ -20,7 +20,7 @@ from blendset_trainer.diffusion.noise import Prediction
 
 Weighting = Callable[[Tensor], Tensor]
 """From log-SNR to the weight of the loss, up to a factor."""
-SPARSE, DENSE, WORTH_A_WORD = 0.2, 5.0, 0.001
+SPARSE, DENSE, LEAST_WARNED_MASS = 0.2, 5.0, 0.001
 """Times the base density that are warned about, from this mass on."""
 
 
@@ -40,7 +40,7 @@ class Band:
 
 @dataclass(frozen=True)
 class SourcePolicy:
-    """What a source may train. `offset` moves its density along the log-SNR axis; below 0 is noisier."""
+    """What a source may train. `offset` moves its density along the log-SNR axis; cumulative 0 is noisier."""
 
     source: str
     bands: tuple[Band, ...]
@@ -61,13 +61,13 @@ class TimestepPlan:
     cuts: Tensor
     weighting: Weighting
 
-    def shares(self) -> dict[str, float]:
+    def compute_shares(self) -> dict[str, float]:
         """How much of training each source takes; sums to 1."""
         return dict(zip(self.sources, self.mass.sum(1).tolist(), strict=True))
 
     def pdf(self, source: str) -> Tensor:
         """The probability of each cell for a source, (N,)."""
-        mass = self.mass[self._row(source)]
+        mass = self.mass[self._find_row(source)]
         return mass / mass.sum()
 
     def marginal(self) -> Tensor:
@@ -86,74 +86,76 @@ class TimestepPlan:
     @cached_property
     def log_snr(self) -> Tensor:
         """The log-SNR of each cell, (N,)."""
-        return _log_snr(self.base)
+        return _compute_cell_log_snr(self.base)
 
-    def level(self, source: str, u: Tensor, lowest: Tensor | None = None, highest: Tensor | None = None) -> Tensor:
+    def sample_levels(
+        self, source: str, u: Tensor, lowest: Tensor | None = None, highest: Tensor | None = None
+    ) -> Tensor:
         """Levels of a source's density for u (B,) in [0, 1), by its inverse; each depends on its own u and bounds only.
 
         `lowest` and `highest` (B,) bound single samples by log-SNR (nan is no bound), within their source's bands.
         BlendsetError where nothing is left of those.
         """
-        below = self._below[self._row(source)]
-        first, last = _cut(self.base, highest, torch.inf), _cut(self.base, lowest, -torch.inf)
-        least, most = interpolate(first, self.edges, below), interpolate(last, self.edges, below)
+        cumulative = self._cumulative[self._find_row(source)]
+        first, last = _bound_fractions(self.base, highest, torch.inf), _bound_fractions(self.base, lowest, -torch.inf)
+        least, most = interpolate(first, self.edges, cumulative), interpolate(last, self.edges, cumulative)
         if bool((most <= least).any()):
-            raise _nothing_left(source, most <= least, lowest, highest)
-        at = _before(most, least + u.double() * (most - least))
-        cell = torch.searchsorted(below, at, right=True) - 1
+            raise _nothing_left_error(source, most <= least, lowest, highest)
+        at = _clamp_below(most, least + u.double() * (most - least))
+        cell = torch.searchsorted(cumulative, at, right=True) - 1
         low, high = self.edges[cell], self.edges[cell + 1]
-        fraction = low + (at - below[cell]) / (below[cell + 1] - below[cell]) * (high - low)
-        return self.base.quantile(_before(high.minimum(last), fraction.maximum(first)))
+        fraction = low + (at - cumulative[cell]) / (cumulative[cell + 1] - cumulative[cell]) * (high - low)
+        return self.base.quantile(_clamp_below(high.minimum(last), fraction.maximum(first)))
 
-    def loss_weight(self, source: str, level: Tensor) -> Tensor:
+    def compute_loss_weights(self, source: str, level: Tensor) -> Tensor:
         """Weights of the loss at levels (B,), of mean 1 over the source's density, so that no share is changed."""
-        return self.weighting(self.base.axis.log_snr(level)) / self._mean_weights[self._row(source)]
+        return self.weighting(self.base.axis.log_snr(level)) / self._mean_loss_weights[self._find_row(source)]
 
-    def effective_mass(self) -> Tensor:
+    def compute_effective_mass(self) -> Tensor:
         """Share x weight of the loss, (sources, bands); sums to 1."""
-        return self.by_band(self.mass * self.weighting(self.log_snr) / self._mean_weights[:, None])
+        return self.sum_by_band(self.mass * self.weighting(self.log_snr) / self._mean_loss_weights[:, None])
 
-    def by_band(self, values: Tensor) -> Tensor:
+    def sum_by_band(self, values: Tensor) -> Tensor:
         """Sums over the cells of each band: (..., N) to (..., bands)."""
         band = torch.searchsorted(self.cuts[1:-1], self.edges[:-1], right=True)
         return values.new_zeros(*values.shape[:-1], len(self.cuts) - 1).index_add_(-1, band, values)
 
-    def band_of(self, level: Tensor) -> Tensor:
+    def find_bands(self, level: Tensor) -> Tensor:
         """The band of each level, an index into `band_names`; any shape."""
         return torch.searchsorted(self.cuts[1:-1], self.base.cdf_at_edge(self.base.axis.log_snr(level)), right=True)
 
     @cached_property
     def band_names(self) -> tuple[str, ...]:
         """The bands in the levels of the axis, cleanest first."""
-        return tuple(_named(self.base, low, high) for low, high in pairwise(self.cuts.tolist()))
+        return tuple(_format_levels(self.base, low, high) for low, high in pairwise(self.cuts.tolist()))
 
-    def warnings(self) -> Iterator[str]:
+    def list_warnings(self) -> Iterator[str]:
         """A sentence for each stretch that is trained much less or much more often than the base density would."""
         base, marginal = self.edges.diff(), self.marginal()
-        for start, stop in (*_runs(marginal < SPARSE * base), *_runs(marginal > DENSE * base)):
+        for start, stop in (*_find_runs(marginal < SPARSE * base), *_find_runs(marginal > DENSE * base)):
             usual, here = float(base[start:stop].sum()), float(marginal[start:stop].sum())
-            if max(usual, here) >= WORTH_A_WORD:
-                where = _named(self.base, *self.edges[[start, stop]].tolist())
+            if max(usual, here) >= LEAST_WARNED_MASS:
+                where = _format_levels(self.base, *self.edges[[start, stop]].tolist())
                 often = f"trained {here / usual:.2g} times as often as the model's own density would"
                 yield f"{where} is {often if here else 'never trained'}."
 
     @cached_property
-    def _below(self) -> Tensor:
+    def _cumulative(self) -> Tensor:
         """The probability before each edge, (sources, N + 1), from 0 to exactly 1."""
         total = torch.cumsum(self.mass, 1)
         return torch.cat([torch.zeros_like(total[:, :1]), total / total[:, -1:]], 1)
 
     @cached_property
-    def _mean_weights(self) -> Tensor:
+    def _mean_loss_weights(self) -> Tensor:
         return (self.mass * self.weighting(self.log_snr)).sum(1) / self.mass.sum(1)
 
-    def _row(self, source: str) -> int:
+    def _find_row(self, source: str) -> int:
         if source not in self.sources:
-            raise unknown_source(source, self.sources)
+            raise unknown_source_error(source, self.sources)
         return self.sources.index(source)
 
 
-def timestep_plan(
+def make_timestep_plan(
     policies: Sequence[SourcePolicy],
     base: BaseDensity,
     *,
@@ -168,14 +170,14 @@ def timestep_plan(
     BlendsetError where a source can train nothing or, without `shares`, where nobody trains a level.
     """
     sources = tuple(each.source for each in policies)
-    base = base.with_edges(_boundaries(policies))
-    cuts = _cuts(policies, base)
-    wanted = torch.stack([_wanted(each, base) for each in policies])
-    mass = _with_floor(base.cumulative, cuts, floor)
-    for start, stop in _runs(wanted.sum(0) == 0) if shares is None else ():
-        where = _named(base, *base.cumulative[[start, stop]].tolist())
+    base = base.with_edges(_list_boundaries(policies))
+    cuts = _find_cuts(policies, base)
+    weights = torch.stack([_compute_weights(each, base) for each in policies])
+    mass = _apply_floor(base.cumulative, cuts, floor)
+    for start, stop in _find_runs(weights.sum(0) == 0) if shares is None else ():
+        where = _format_levels(base, *base.cumulative[[start, stop]].tolist())
         raise BlendsetError(f"No source trains {where}; give one a band there, or set mode = 'free' to leave it out.")
-    table = mass * (wanted / wanted.sum(0) if shares is None else wanted)
+    table = mass * (weights / weights.sum(0) if shares is None else weights)
     for source, total in zip(sources, table.sum(1).tolist(), strict=True):
         if not total > 0:
             raise BlendsetError(f"Source '{source}' can train no noise level; give its bands weight and room.")
@@ -185,7 +187,7 @@ def timestep_plan(
     return TimestepPlan(sources, base, table, cuts, weighting)
 
 
-def min_snr(prediction: Prediction, gamma: float) -> Weighting:
+def make_min_snr_weighting(prediction: Prediction, gamma: float) -> Weighting:
     """Min-SNR-gamma (arXiv 2303.09556): min(SNR, gamma) on the error in x0, as a weight on what is predicted.
 
     That error is sigma/alpha times the one in epsilon, sigma times the one in v or in flow.
@@ -203,23 +205,23 @@ def min_snr(prediction: Prediction, gamma: float) -> Weighting:
     return weight
 
 
-def unknown_source(source: str, known: Sequence[str]) -> BlendsetError:
+def unknown_source_error(source: str, known: Sequence[str]) -> BlendsetError:
     """One sentence about a source that nobody declared."""
     near = nearest(source, known)
     cure = f"did you mean '{near}'?" if near else f"there are {', '.join(known)}."
     return BlendsetError(f"There is no source '{source}'; {cure}")
 
 
-def _boundaries(policies: Sequence[SourcePolicy]) -> Tensor:
+def _list_boundaries(policies: Sequence[SourcePolicy]) -> Tensor:
     """The log-SNR wherever a band begins, ends or fades."""
     bands = [band for policy in policies for band in policy.bands]
-    places = [end + side * band.soft_edge / 2 for band in bands for end in _ends(band) for side in (-1, 0, 1)]
+    places = [end + side * band.soft_edge / 2 for band in bands for end in _band_ends(band) for side in (-1, 0, 1)]
     return torch.tensor(places, dtype=torch.float64)
 
 
-def _cuts(policies: Sequence[SourcePolicy], base: BaseDensity) -> Tensor:
+def _find_cuts(policies: Sequence[SourcePolicy], base: BaseDensity) -> Tensor:
     """All boundaries of bands, or quarters of the base where there is none."""
-    ends = [end for policy in policies for band in policy.bands for end in _ends(band)]
+    ends = [end for policy in policies for band in policy.bands for end in _band_ends(band)]
     cuts = sort_unique(base.cdf_at_edge(torch.tensor([torch.inf, -torch.inf, *ends], dtype=torch.float64)))
     if len(cuts) > 2:
         return cuts
@@ -227,24 +229,24 @@ def _cuts(policies: Sequence[SourcePolicy], base: BaseDensity) -> Tensor:
     return sort_unique(cuts, quarters)
 
 
-def _ends(band: Band) -> tuple[float, float]:
+def _band_ends(band: Band) -> tuple[float, float]:
     return band.cleanest, band.noisiest
 
 
-def _wanted(policy: SourcePolicy, base: BaseDensity) -> Tensor:
+def _compute_weights(policy: SourcePolicy, base: BaseDensity) -> Tensor:
     """The weight of a source in each cell, before others are asked, (N,)."""
-    windows = [_window(policy.source, band, base) for band in policy.bands]
+    windows = [_compute_window(policy.source, band, base) for band in policy.bands]
     hard = [window > 0 for window, band in zip(windows, policy.bands, strict=True) if not band.soft_edge]
     if bool((sum(hard, torch.zeros(1)) > 1).any()):
         raise BlendsetError(f"Bands of source '{policy.source}' overlap; let one end where the next begins.")
-    wanted = torch.stack([band.weight * window for window, band in zip(windows, policy.bands, strict=True)]).sum(0)
-    moved = base.cdf(-base.edges - policy.offset).diff()
-    return wanted * moved / base.cumulative.diff() if policy.offset else wanted
+    weights = torch.stack([band.weight * window for window, band in zip(windows, policy.bands, strict=True)]).sum(0)
+    shifted = base.cdf(-base.edges - policy.offset).diff()
+    return weights * shifted / base.cumulative.diff() if policy.offset else weights
 
 
-def _window(source: str, band: Band, base: BaseDensity) -> Tensor:
+def _compute_window(source: str, band: Band, base: BaseDensity) -> Tensor:
     """1 inside the band, 0 outside, between them on a soft edge, (N,)."""
-    first, last = base.cdf_at_edge(torch.tensor(_ends(band), dtype=torch.float64))
+    first, last = base.cdf_at_edge(torch.tensor(_band_ends(band), dtype=torch.float64))
     if first >= last:
         raise BlendsetError(
             f"The band of source '{source}' from log-SNR {band.cleanest:.4g} down to {band.noisiest:.4g} holds no "
@@ -252,12 +254,12 @@ def _window(source: str, band: Band, base: BaseDensity) -> Tensor:
         )
     if not band.soft_edge:
         return torch.logical_and(base.cumulative[:-1] >= first, base.cumulative[:-1] < last).double()
-    log_snr = _log_snr(base)
+    log_snr = _compute_cell_log_snr(base)
     inside = torch.minimum(band.cleanest - log_snr, log_snr - band.noisiest).nan_to_num(nan=torch.inf)
     return (inside / band.soft_edge + 0.5).clamp(0, 1)
 
 
-def _with_floor(edges: Tensor, cuts: Tensor, floor: float) -> Tensor:
+def _apply_floor(edges: Tensor, cuts: Tensor, floor: float) -> Tensor:
     """The mass of cells (N,) once no band between cuts has less than `floor`."""
     band = torch.searchsorted(cuts[1:-1], edges[:-1], right=True)
     have = cuts.diff()
@@ -265,21 +267,21 @@ def _with_floor(edges: Tensor, cuts: Tensor, floor: float) -> Tensor:
         raise BlendsetError(f"A floor of {floor:g} for each of {len(have)} bands is more than there is; lower it.")
     low = torch.zeros_like(have, dtype=torch.bool)
     for _ in have:  # a band that gives may come to the floor itself
-        wanted = torch.where(low, floor, have * (1 - floor * low.sum()) / have[~low].sum())
-        low |= wanted < floor
-    return edges.diff() * (wanted / have)[band]
+        weights = torch.where(low, floor, have * (1 - floor * low.sum()) / have[~low].sum())
+        low |= weights < floor
+    return edges.diff() * (weights / have)[band]
 
 
-def _log_snr(base: BaseDensity) -> Tensor:
+def _compute_cell_log_snr(base: BaseDensity) -> Tensor:
     """The log-SNR of the level in the middle of each cell, (N,)."""
     return base.axis.log_snr(base.quantile((base.cumulative[:-1] + base.cumulative[1:]) / 2))
 
 
-def _named(base: BaseDensity, low: float, high: float) -> str:
+def _format_levels(base: BaseDensity, low: float, high: float) -> str:
     """The levels between two fractions."""
     ends = torch.tensor([low, high], dtype=torch.float64)
     if base.axis.discrete:
-        first, last = base.quantile(torch.stack([ends[0], _before(ends[1], ends[1])])).tolist()
+        first, last = base.quantile(torch.stack([ends[0], _clamp_below(ends[1], ends[1])])).tolist()
         return f"t {first}-{last}"
     least, most = base.quantile(ends).tolist()
     if low > 0 and high < 1:
@@ -287,25 +289,25 @@ def _named(base: BaseDensity, low: float, high: float) -> str:
     return f"sigma below {most:.3g}" if high < 1 else f"sigma above {least:.3g}" if low > 0 else "every sigma"
 
 
-def _runs(marked: Tensor) -> Iterator[tuple[int, int]]:
+def _find_runs(marked: Tensor) -> Iterator[tuple[int, int]]:
     """Where stretches of marked cells begin and end."""
     padded = torch.cat([torch.zeros(1), marked.double(), torch.zeros(1)]).diff()
     starts, stops = (padded > 0).nonzero()[:, 0].tolist(), (padded < 0).nonzero()[:, 0].tolist()
     return zip(starts, stops, strict=True)
 
 
-def _cut(base: BaseDensity, bound: Tensor | None, none: float) -> Tensor:
+def _bound_fractions(base: BaseDensity, bound: Tensor | None, none: float) -> Tensor:
     """Samples' bounds as fractions, (B,), or one for all."""
     given = torch.tensor([none]) if bound is None else bound.nan_to_num(nan=none, posinf=torch.inf, neginf=-torch.inf)
     return base.cdf_at_edge(given.double())
 
 
-def _before(end: Tensor, value: Tensor) -> Tensor:
-    """The value, kept below the end."""
+def _clamp_below(end: Tensor, value: Tensor) -> Tensor:
+    """The value, kept cumulative the end."""
     return value.minimum(torch.nextafter(end, torch.zeros_like(end)))
 
 
-def _nothing_left(source: str, empty: Tensor, lowest: Tensor | None, highest: Tensor | None) -> BlendsetError:
+def _nothing_left_error(source: str, empty: Tensor, lowest: Tensor | None, highest: Tensor | None) -> BlendsetError:
     bounds = [(word, bound) for word, bound in (("above", lowest), ("below", highest)) if bound is not None]
     said = " and ".join(f"{word} {float(bound[empty][0]):.4g}" for word, bound in bounds)
     return BlendsetError(

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A timestep plan for people and programs: a table, `timestep_plan.json`, and a plot of who trains what, and how often.
+"""A timestep plan for people and programs: a table, `timestep_plan.json`, and a plot of who trains which levels.
 
-Everything is read off the plan; nothing is computed anew.
+Everything is read from the plan; nothing is computed anew.
 """
 
 from __future__ import annotations
@@ -19,38 +19,37 @@ from matplotlib.figure import Figure
 
 from blendset.files import atomic_write
 from blendset.records import write_json
-from blendset_trainer.cli.console import print_table
 from blendset_trainer.diffusion.noise import axis_from_name
 from blendset_trainer.style import GREY, INK, PAPER, SERIES_COLOURS
 from blendset_trainer.training.timesteps.plan import TimestepPlan
 from blendset_trainer.training_runs import PLAN_JSON, PLAN_PNG
 
-_TAIL = 0.0005
-"""Of the base density, at either end, that the plot leaves out."""
+_PLOT_TAIL = 0.0005
+"""The share of the base density at either end that the plot leaves out."""
 
 
 @dataclass(frozen=True)
 class PlanRow:
-    """What a source trains in one band: shares of all training, of its loss once weighted, and of the band."""
+    """What a source trains in one band: its share of all training, of the weighted loss, and of the band."""
 
     source: str
     band: str
     log_snr: tuple[float | None, float | None]
-    """Cleanest and noisiest; None where there is no end."""
+    """Cleanest and noisiest level; None where the band has no end."""
     sigma: tuple[float, float]
-    """Of flow matching: noise/(signal + noise)."""
+    """The same levels as sigma of flow matching, noise/(signal + noise)."""
     mass: float
     effective_mass: float
     responsibility: float
 
 
-def plan_rows(plan: TimestepPlan) -> Iterator[PlanRow]:
+def make_plan_rows(plan: TimestepPlan) -> Iterator[PlanRow]:
     """Every source with every band that it trains."""
     log_snr = plan.base.inverse_cdf(plan.cuts)
     log_snr[0], log_snr[-1] = torch.inf, -torch.inf
     sigma = axis_from_name("flow").level(log_snr).tolist()
     ends = [value if math.isfinite(value) else None for value in log_snr.tolist()]
-    mass, effective = plan.by_band(plan.mass), plan.effective_mass()
+    mass, effective = plan.sum_by_band(plan.mass), plan.compute_effective_mass()
     responsibility = (mass / mass.sum(0)).tolist()
     for row, source in enumerate(plan.sources):
         for band, name in enumerate(plan.band_names):
@@ -66,56 +65,58 @@ def plan_rows(plan: TimestepPlan) -> Iterator[PlanRow]:
                 )
 
 
-def plan_record(plan: TimestepPlan, samples: Mapping[str, int], draws: int) -> dict[str, Any]:
-    """The plan as JSON takes it. `samples` are the sources' sizes, `draws` how many are seen in the whole training."""
+def make_plan_record(plan: TimestepPlan, samples: Mapping[str, int], draws: int) -> dict[str, Any]:
+    """The plan as plain data for JSON. `samples` are the sources' sizes by name, `draws` the samples of a whole run."""
     return {
         "axis": plan.base.axis.name,
         "bands": plan.band_names,
         "sources": {
             source: {"samples": samples[source], "share": share, "epochs": draws * share / samples[source]}
-            for source, share in plan.shares().items()
+            for source, share in plan.compute_shares().items()
         },
         "draws": draws,
-        "rows": list(plan_rows(plan)),
-        "warnings": list(plan.warnings()),
+        "rows": list(make_plan_rows(plan)),
+        "warnings": list(plan.list_warnings()),
     }
 
 
-def print_plan(plan: TimestepPlan, samples: Mapping[str, int], draws: int) -> None:
-    """Print a line for every source and band; the source's own figures stand in its first."""
-    shares, told = plan.shares(), set[str]()
+PLAN_COLUMNS = (
+    "source",
+    "samples",
+    "share",
+    "epochs",
+    "levels",
+    "log-SNR",
+    "flow sigma",
+    "of the band",
+    "mass",
+    "weighted",
+)
+
+
+def format_plan_rows(plan: TimestepPlan, samples: Mapping[str, int], draws: int) -> list[tuple[str, ...]]:
+    """The cells of PLAN_COLUMNS for every source and band; a source's own columns are filled in its first row only."""
+    shares, named = plan.compute_shares(), set[str]()
     rows = []
-    for row in plan_rows(plan):
+    for row in make_plan_rows(plan):
         share, size = shares[row.source], samples[row.source]
         first = (row.source, f"{size:,}", f"{share:.2%}", f"{draws * share / size:.3g}")
-        rows.append((*(("",) * 4 if row.source in told else first), *_cells(row)))
-        told.add(row.source)
-    head = (
-        "source",
-        "samples",
-        "share",
-        "epochs",
-        "levels",
-        "log-SNR",
-        "flow sigma",
-        "of the band",
-        "mass",
-        "weighted",
-    )
-    print_table(head, rows)
+        rows.append((*(("",) * 4 if row.source in named else first), *_format_cells(row)))
+        named.add(row.source)
+    return rows
 
 
-def _cells(row: PlanRow) -> tuple[str, ...]:
+def _format_cells(row: PlanRow) -> tuple[str, ...]:
     sigma = "{:.3f} to {:.3f}".format(*row.sigma)
     return (
         row.band,
-        _span(*row.log_snr),
+        _format_span(*row.log_snr),
         sigma,
         *(f"{each:.2%}" for each in (row.responsibility, row.mass, row.effective_mass)),
     )
 
 
-def _span(cleanest: float | None, noisiest: float | None) -> str:
+def _format_span(cleanest: float | None, noisiest: float | None) -> str:
     if cleanest is None or noisiest is None:
         return f"above {noisiest:.2f}" if noisiest is not None else f"below {cleanest:.2f}" if cleanest else "all"
     return f"{cleanest:.2f} to {noisiest:.2f}"
@@ -123,12 +124,12 @@ def _span(cleanest: float | None, noisiest: float | None) -> str:
 
 def write_plan(folder: Path, plan: TimestepPlan, samples: Mapping[str, int], draws: int) -> None:
     """Write the record and the plot into a folder; the same plan gives the same bytes."""
-    write_json(folder / PLAN_JSON, plan_record(plan, samples, draws))
-    atomic_write(folder / PLAN_PNG, plan_png(plan))
+    write_json(folder / PLAN_JSON, make_plan_record(plan, samples, draws))
+    atomic_write(folder / PLAN_PNG, plot_plan(plan))
 
 
-def plan_png(plan: TimestepPlan) -> bytes:
-    """Two plots over log-SNR, noisier to the right: who trains a level, and how often it is trained."""
+def plot_plan(plan: TimestepPlan) -> bytes:
+    """A PNG of two plots over log-SNR, noisier to the right: who trains a level, and how often it is trained."""
     figure = Figure(figsize=(8.5, 7), dpi=110, facecolor=PAPER, layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True)
     middle = -(plan.base.edges[:-1] + plan.base.edges[1:]) / 2
@@ -139,24 +140,24 @@ def plan_png(plan: TimestepPlan) -> bytes:
     below.stackplot(middle, (plan.mass / width).numpy(), colors=colours, step="mid", alpha=0.85)
     base = plan.edges.diff() / width
     below.plot(middle, base, color=INK, linewidth=1.4, linestyle="--", label="the model's own density")
-    _dress(figure, plan, above, below)
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="png", metadata={"Software": None})
-    return drawn.getvalue()
+    _style_axes(figure, plan, above, below)
+    file = io.BytesIO()
+    figure.savefig(file, format="png", metadata={"Software": None})
+    return file.getvalue()
 
 
-def _dress(figure: Figure, plan: TimestepPlan, above: Axes, below: Axes) -> None:
-    """Titles, units, the second scale in the model's own levels, a legend beside the plots."""
-    ends = plan.base.inverse_cdf(torch.tensor([_TAIL, 1 - _TAIL], dtype=torch.float64)).tolist()
+def _style_axes(figure: Figure, plan: TimestepPlan, above: Axes, below: Axes) -> None:
+    """Add titles, units, a second scale in the model's levels, and a legend."""
+    ends = plan.base.inverse_cdf(torch.tensor([_PLOT_TAIL, 1 - _PLOT_TAIL], dtype=torch.float64)).tolist()
     figure.suptitle("Which source trains which noise level", color=INK, fontsize=14)
     above.set(xlim=ends, ylim=(0, 1), ylabel="share of the source\nat this level")
     below.set(xlabel="log-SNR ln(α²/σ²), noisier to the right", ylabel="share of training\nper unit of log-SNR")
     below.set_ylim(bottom=0)
     cuts = [each for each in plan.base.inverse_cdf(plan.cuts).tolist() if min(ends) < each < max(ends)]
-    own = above.secondary_xaxis("top")
+    level_axis = above.secondary_xaxis("top")
     levels = plan.base.axis.level(torch.tensor(cuts, dtype=torch.float64)).tolist()
-    own.set_xticks(cuts, [f"{level:.3g}" for level in levels])
-    own.set_xlabel("timestep" if plan.base.axis.discrete else "sigma", color=INK)
+    level_axis.set_xticks(cuts, [f"{level:.3g}" for level in levels])
+    level_axis.set_xlabel("timestep" if plan.base.axis.discrete else "sigma", color=INK)
     for axes in (above, below):
         for cut in cuts:
             axes.axvline(cut, color=GREY, linewidth=0.7, linestyle=":")

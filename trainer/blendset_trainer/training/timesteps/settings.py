@@ -20,9 +20,9 @@ from blendset_trainer.training.timesteps.plan import (
     Band,
     SourcePolicy,
     TimestepPlan,
-    min_snr,
-    timestep_plan,
-    unknown_source,
+    make_min_snr_weighting,
+    make_timestep_plan,
+    unknown_source_error,
 )
 
 UNITS = ("t", "sigma", "edm_sigma", "log_snr", "fraction")
@@ -87,7 +87,7 @@ def plan_from_settings(
     base: str = "uniform",
     shift: float = 1.0,
 ) -> TimestepPlan:
-    """The plan for sources and their bands on a model's axis; `base` and `shift` are what its family trains with.
+    """The plan for sources and their bands on a model's axis; `base` and `shift` are what own_bands family trains with.
 
     Where no source has a band, all train all levels. BlendsetError says in one sentence what cannot be meant.
     """
@@ -99,24 +99,26 @@ def plan_from_settings(
         settings.base_deviation,
     )
     _check_sources(settings, bands)
-    said = {source: settings.sources.get(source, SourceInPlan()) for source in bands}
+    in_plan = {source: settings.sources.get(source, SourceInPlan()) for source in bands}
     policies = [
-        SourcePolicy(source, _bands(source, its, settings, density), said[source].offset)
-        for source, its in _given_or_open(bands).items()
+        SourcePolicy(source, _make_bands(source, own_bands, settings, density), in_plan[source].offset)
+        for source, own_bands in _default_bands(bands).items()
     ]
-    return timestep_plan(
+    return make_timestep_plan(
         policies,
         density,
-        shares={source: each.share or 0 for source, each in said.items()} if settings.mode == FREE else None,
+        shares={source: each.share or 0 for source, each in in_plan.items()} if settings.mode == FREE else None,
         floor=settings.floor,
-        weighting=min_snr(prediction, settings.gamma) if settings.loss_weighting == MIN_SNR else torch.ones_like,
+        weighting=make_min_snr_weighting(prediction, settings.gamma)
+        if settings.loss_weighting == MIN_SNR
+        else torch.ones_like,
     )
 
 
 def _check_sources(settings: PlanSettings, bands: Mapping[str, Sequence[BandSettings]]) -> None:
     for source in settings.sources:
         if source not in bands:
-            raise unknown_source(source, list(bands))
+            raise unknown_source_error(source, list(bands))
     shares = {source: each.share for source, each in settings.sources.items() if each.share is not None}
     if settings.mode == DERIVED and shares:
         raise BlendsetError(
@@ -127,25 +129,25 @@ def _check_sources(settings: PlanSettings, bands: Mapping[str, Sequence[BandSett
             raise BlendsetError(f"Source '{source}' has no share; give it one above 0 in [plan.sources.{source}].")
 
 
-def _given_or_open(bands: Mapping[str, Sequence[BandSettings]]) -> Mapping[str, Sequence[BandSettings]]:
+def _default_bands(bands: Mapping[str, Sequence[BandSettings]]) -> Mapping[str, Sequence[BandSettings]]:
     """Bands as they are, or the whole axis for every source where nobody has any."""
     if not any(bands.values()):
         return dict.fromkeys(bands, (BandSettings(),))
-    for source, its in bands.items():
-        if not its:
+    for source, own_bands in bands.items():
+        if not own_bands:
             raise BlendsetError(
                 f"Source '{source}' has no band; write [[source.bands]] below it, empty for all levels."
             )
     return bands
 
 
-def _bands(
+def _make_bands(
     source: str, bands: Sequence[BandSettings], settings: PlanSettings, density: BaseDensity
 ) -> tuple[Band, ...]:
-    return tuple(_band(f"The band of source '{source}'", each, settings, density) for each in bands)
+    return tuple(_make_band(f"The band of source '{source}'", each, settings, density) for each in bands)
 
 
-def _band(what: str, band: BandSettings, settings: PlanSettings, density: BaseDensity) -> Band:
+def _make_band(what: str, band: BandSettings, settings: PlanSettings, density: BaseDensity) -> Band:
     unit = band.unit or ("t" if settings.reference else "")
     low, high = band.lo, band.hi
     if (low, high) != (None, None) and (not unit or (unit == "t" and not settings.reference)):
@@ -158,17 +160,17 @@ def _band(what: str, band: BandSettings, settings: PlanSettings, density: BaseDe
     if unit == "log_snr":
         low, high = high, low
     cleanest, noisiest = (
-        open_end if end is None else _log_snr(what, end, unit, settings, density)
+        open_end if end is None else _parse_end(what, end, unit, settings, density)
         for end, open_end in ((low, math.inf), (high, -math.inf))
     )
     return Band(cleanest, noisiest, band.weight, band.soft_edge)
 
 
-def _log_snr(what: str, end: float, unit: str, settings: PlanSettings, density: BaseDensity) -> float:
-    """One end of a band; what its unit does not have is refused."""
+def _parse_end(what: str, end: float, unit: str, settings: PlanSettings, density: BaseDensity) -> float:
+    """One end of a band; what own_bands unit does not have is refused."""
     if unit == "log_snr":
         return end - 2 * math.log(settings.resolution_shift)
-    axis = _axis(unit, settings, density)
+    axis = _find_axis(unit, settings, density)
     if unit == "t" and not axis.discrete:
         raise BlendsetError(f"{what} is in t, and {axis.name} has no timesteps; name another plan.reference.")
     last = {"t": float(axis.level(torch.tensor(-math.inf))) + 1, "edm_sigma": math.inf}.get(unit, 1.0)
@@ -182,7 +184,7 @@ def _log_snr(what: str, end: float, unit: str, settings: PlanSettings, density: 
     return float(axis.log_snr(torch.tensor(end, dtype=torch.float64))) - 2 * math.log(settings.resolution_shift)
 
 
-def _axis(unit: str, settings: PlanSettings, density: BaseDensity) -> NoiseAxis:
+def _find_axis(unit: str, settings: PlanSettings, density: BaseDensity) -> NoiseAxis:
     """The axis that a unit's numbers are levels of."""
     if unit == "t" and settings.reference not in (None, MODEL):
         return axis_from_name(str(settings.reference))

@@ -12,12 +12,12 @@ import json
 import torch
 
 
-def uniform(seed: int, *identity: str | int) -> float:
+def sample_uniform(seed: int, *identity: str | int) -> float:
     """A number in [0, 1) that is the same for the same seed and identity, on every platform and in every version."""
     return (_hash(seed, *identity) >> 11) * 2.0**-53
 
 
-def generator(seed: int, *identity: str | int) -> torch.Generator:
+def make_generator(seed: int, *identity: str | int) -> torch.Generator:
     """A generator on the CPU: draw there and move the result, so that every device sees the same.
 
     Of its seed torch's CPU generator uses 32 bits; among a million samples some hundred pairs share their noise, which
@@ -26,7 +26,7 @@ def generator(seed: int, *identity: str | int) -> torch.Generator:
     return torch.Generator().manual_seed(_hash(seed, *identity) >> 32)
 
 
-def philox_key(seed: int, *identity: str | int) -> int:
+def make_philox_key(seed: int, *identity: str | int) -> int:
     """A key for `numpy.random.Philox`, whose raw numbers NumPy promises to keep (NEP 19)."""
     return _hash(seed, *identity)
 
