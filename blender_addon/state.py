@@ -20,7 +20,7 @@ from .render_job import RenderJob
 
 @dataclass
 class _State:
-    """One of each, as there is one set of lists in the window."""
+    """One plan and one job, as there is one set of lists in the window."""
 
     plan: WindowPlan | None = None
     job: RenderJob | None = None

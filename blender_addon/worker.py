@@ -94,11 +94,11 @@ def open_file(path: Path) -> None:
         raise BlendsetError(
             f"{path} cannot be opened; it may be damaged: open and save it in the Blender that made it."
         )
-    newest: tuple[int, ...] = tuple(bpy.data.version)  # type: ignore[arg-type]
-    if newest[:2] > bpy.app.version[:2]:
-        saved, ours = ".".join(map(str, newest[:2])), ".".join(map(str, bpy.app.version[:2]))
+    version: tuple[int, ...] = tuple(bpy.data.version)  # type: ignore[arg-type]
+    if version[:2] > bpy.app.version[:2]:
+        saved, running = ".".join(map(str, version[:2])), ".".join(map(str, bpy.app.version[:2]))
         raise BlendsetError(
-            f"{path} was saved by Blender {saved} and this is {ours}; use --blender with {saved} or newer."
+            f"{path} was saved by Blender {saved} and this is {running}; use --blender with {saved} or newer."
         )
 
 

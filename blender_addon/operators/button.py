@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What all buttons have in common: they say why they are grey, and an error is one sentence and no traceback."""
+"""What all buttons have in common: a grey one explains why, and an error is one sentence and no traceback."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..planning.window_plan import WindowPlan
 
 
 class Button:
-    """For operators: `explain_missing` says why it cannot be pressed, `act` does it and may raise BlendsetError."""
+    """For operators: `explain_missing` is why it cannot be pressed, `act` does it and may raise BlendsetError."""
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:

@@ -140,7 +140,7 @@ def select_by_preview(
 ) -> list[tuple[Unit, list[float]]]:
     """Preview units in the order of their promise until the budget is met; accepted ones with their exposures.
 
-    A rejected view gets its reason written into its verdict, so that the funnel tells. `report(done, total)` is called
+    A rejected view gets its reason written into its verdict, for the funnel. `report(done, total)` is called
     after every unit, in views.
     """
     selection = result.make_selector(config)

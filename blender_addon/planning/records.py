@@ -17,7 +17,10 @@ from ..render.session import RenderSession
 def build_run_record(
     plan: CameraPlan, scene: bpy.types.Scene, session: RenderSession, previews: int, timings: Mapping[str, float]
 ) -> dict[str, Any]:
-    """runs/<run>.json: what was asked for, and what answered. A session that was never started has no device."""
+    """runs/<run>.json: the configuration, the Blender and the device that the run had, and its seconds.
+
+    A session that was never started has no device.
+    """
     view = scene.view_settings
     return {
         "format": "blendset-run",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A scene's plan for a dataset: made with or without previews, or adopted from somebody else, and written down."""
+"""A scene's plan for a dataset: planned with or without previews, or taken from a plan file, and written down."""
 
 from __future__ import annotations
 
@@ -54,11 +54,13 @@ class ScenePlanner:
         self.run = name_run(scene_id, config)
         self._pixel_bytes = 0.0
 
-    # ---- a plan of our own -----------------------------------------------------------------------------------------
+    # ---- a new plan -----------------------------------------------------------------------------------------
 
     def plan(self, previews: bool) -> CameraPlan:
-        """Place, gate and select; with `previews` also light, expose and select by what is seen. Writes the plan, the
-        funnel and the run's record; raises BlendsetError where no view is left."""
+        """Place, gate and select cameras; with `previews` also light and expose them, and reject what looks bad.
+
+        Writes the plan, the funnel and the run's record; raises BlendsetError where no view is left.
+        """
         if previews and (earlier := self._read_earlier_plan(self.run)) is not None:
             return self.adopt(earlier)
         started = time.perf_counter()
@@ -82,7 +84,10 @@ class ScenePlanner:
         return plan
 
     def plan_cameras(self) -> PlanningResult:
-        """Candidates and what the gates say of them; nothing is rendered."""
+        """Propose candidates and pass them through the gates; nothing is rendered.
+
+        Raises BlendsetError where the preset takes the scene's own cameras and there is none.
+        """
         if self.config.cameras.preset == "scene-cameras" and not self.reading.cameras:
             raise BlendsetError(
                 f"{self.scene_id} has no camera for --preset scene-cameras; add one, or choose another preset."
@@ -131,8 +136,10 @@ class ScenePlanner:
         return plan if plan and plan.previewed and plan.views else None
 
     def adopt(self, plan: CameraPlan) -> CameraPlan:
-        """Take a plan that was made before; one without previews gets them now, and loses the views that they
-        reject."""
+        """Take a plan from a file. One without previews gets them now, and loses the views that they reject.
+
+        Raises BlendsetError where it is of another resolution, or no view is left.
+        """
         resolution = self.config.render.resolution
         if any(max(view.camera.width, view.camera.height) != resolution for view in plan.views):
             raise BlendsetError(
@@ -188,7 +195,7 @@ class ScenePlanner:
     # ---- what is written and reported ------------------------------------------------------------------------------
 
     def _note_costs(self, previewer: Previewer) -> None:
-        """Keep what the previews say of the views' cost."""
+        """Keep how long previews took and how many bytes a pixel of a view needs."""
         self._timings["previews_s"], self._pixel_bytes = previewer.seconds, previewer.pixel_bytes
 
     def _write_run(self, plan: CameraPlan, previews: int) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The plan that the window shows: made of the open scene step by step, changed by hand, kept in memory only."""
+"""The plan that the window shows: planned step by step, changed by hand, never saved with the file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .reading import plan_steps, read_scene
 
 @dataclass(eq=False)
 class WindowPlan:
-    """What planning found out about a scene, and what a person thinks of it.
+    """The result of planning a scene, and what a person has changed in it.
 
     Views are numbered by their candidates; `turned_down`, `kept_by_hand` and `added` hold what was changed by hand.
     """
@@ -75,7 +75,7 @@ class WindowPlan:
         return {subject: counts.most_common(1)[0][0] for subject, counts in reasons.items()}
 
     def add_view(self, camera: Camera, name: str) -> None:
-        """Add a view by hand: of the scene, for nobody has said what it is about."""
+        """Add a view by hand; it is a view of the scene, without a subject."""
         square = camera.resized(self.config.render.resolution)
         self.added.append(Verdict(Candidate(square, name=name)))
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The render session: one moving camera, settings that are restored, light and exposure, views written whole."""
+"""Renders: one camera that is moved, settings that are restored, added light, pixels and ids read back, records."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From Cycles' object index to ids of our own, one per object *and* instance.
+"""From Cycles' object index to Blendset's ids, one per object *and* instance.
 
 The index pass knows objects, not instances, and counts to 32,767. Where one index stands for several things, a
 pixel's position (depth and camera) tells which: by bounding boxes where that is clear, else by the nearest triangle.
@@ -27,16 +27,19 @@ def find_object_ids(
     depth: NDArray[np.float32],
     hit: NDArray[np.bool_],
 ) -> NDArray[np.uint32]:
-    """Ids (H, W) for index-pass values `slots` (H, W) where something was `hit`; 0 elsewhere."""
-    standing: dict[int, list[int]] = defaultdict(list)
+    """Ids (H, W) for index-pass values `slots` (H, W) and planar `depth` (H, W).
+
+    They are 0 where `hit` (H, W) is false.
+    """
+    by_slot: dict[int, list[int]] = defaultdict(list)
     for number, slot in enumerate(opened.slots.tolist()):
         if number:
-            standing[slot].append(number)
+            by_slot[slot].append(number)
     ids = np.zeros(slots.shape, dtype=np.uint32)
     positions: NDArray[np.float64] | None = None
     for slot in np.unique(slots[hit]).tolist():
         where = hit & (slots == slot)
-        candidates = standing.get(slot, [])
+        candidates = by_slot.get(slot, [])
         if len(candidates) == 1:
             ids[where] = candidates[0]
             continue
@@ -58,8 +61,8 @@ def _find_nearest_object(opened: OpenScene, candidates: list[int], points: NDArr
         chosen[alone] = np.array(candidates)[inside[alone].argmax(axis=1)]
     open_points = np.flatnonzero(chosen == 0)
     if len(open_points):
-        only = opened.geometry.restrict_to(candidates) if candidates else opened.geometry
-        triangles = only.nearest(points[open_points])
+        geometry = opened.geometry.restrict_to(candidates) if candidates else opened.geometry
+        triangles = geometry.nearest(points[open_points])
         found = (
             np.where(triangles >= 0, snapshot.owner[triangles], 0)
             if len(snapshot.owner)

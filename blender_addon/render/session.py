@@ -37,15 +37,15 @@ from .view_transform import read_image, tabulate_view_transform
 CLIP_NEAR, CLIP_FAR = 1e-4, 50.0
 """Clipping distances as shares of the scene's diagonal."""
 SAMPLING_PATTERN = "TABULATED_SOBOL"
-"""Blue noise, Blender's default, keeps the sample count of the render before it: a view's noise would depend on its
-company."""
+"""Blue noise, Blender's default, keeps the sample count of the render before it: a view's noise would depend on the
+view before."""
 OUT_OF_MEMORY = ("out of memory", "out of gpu memory", "cuda_error_out_of_memory", "failed to allocate")
 
 
 @dataclass(frozen=True, eq=False)
 class Pixels:
-    """What one render call gave: scene-linear colour (H, W, 3), planar depth (H, W), world normal (H, W, 3), our ids
-    (H, W)."""
+    """What one render call gave: scene-linear colour (H, W, 3), planar depth (H, W), infinite where there is nothing,
+    world normal (H, W, 3), and object ids (H, W), 0 where there is nothing."""
 
     colour: NDArray[np.float32]
     depth: NDArray[np.float32]
@@ -99,7 +99,7 @@ class RenderSession:
     # ---- settings, once --------------------------------------------------------------------------------------------
 
     def _override_render_settings(self) -> None:
-        """Off with everything that would crop, blur, double, stamp or post-process a picture."""
+        """Switch off whatever would crop, blur, double, stamp or post-process a picture."""
         render, override = self.scene.render, self._overrides.set
         override(render, "engine", "CYCLES")
         for name in dir(render):
@@ -212,7 +212,7 @@ class RenderSession:
 
 
 def derive_seed(view_id: str, seed: int) -> int:
-    """Cycles' seed for a view: its own, so that neither order nor company changes its noise."""
+    """Cycles' seed for a view, by its id: the order in which views are rendered does not change their noise."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{view_id}".encode()).digest()[:4], "little") >> 1
 
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Questions asked of the open scene: what renders, where it stands, what it is made of, what would light it."""
+"""Reads the open scene: what renders, where it stands, what it is made of. Changes to it are taken back."""

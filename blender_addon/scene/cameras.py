@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The cameras that the artist put into the file, as Blendset's own kind of camera."""
+"""The cameras that the artist put into the file, as cameras of the core."""
 
 from __future__ import annotations
 
