@@ -30,6 +30,7 @@ from blendset.errors import BlendsetError
 from blendset_trainer.cli.commands import export
 from blendset_trainer.cli.parser import Parser
 from blendset_trainer.exporting.coco import run_lengths
+from blendset_trainer.exporting.export import FORMATS
 from blendset_trainer.exporting.geometry import depth_png, quaternion
 from blendset_trainer.exporting.source import Source, new_folder, open_source
 from blendset_trainer.exporting.webdataset import contents
@@ -407,13 +408,13 @@ def test_image_text_refuses_pictures_without_words(dataset: Dataset, tmp_path: P
     views = open_source(dataset).views
     silent = Source(dataset, views, {})
     with pytest.raises(BlendsetError, match=r"no caption for attic-chair-0000 \(6 in all\); run 'blendset caption'"):
-        export.FORMATS["image-text"](silent, tmp_path)
+        FORMATS["image-text"](silent, tmp_path)
 
 
 # --- all of them ---
 
 
-@pytest.mark.parametrize("to", export.FORMATS)
+@pytest.mark.parametrize("to", FORMATS)
 def test_the_same_views_give_the_same_bytes(to: str, dataset: Dataset, exported: Any, tmp_path: Path) -> None:
     run("export", dataset.root, "--to", to, "--out", tmp_path / "again")
     assert files(tmp_path / "again") == files(exported(to))

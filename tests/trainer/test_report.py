@@ -17,9 +17,9 @@ from PIL import Image
 
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
-from blendset_trainer.cli.commands.report import write_report
 from blendset_trainer.cli.main import main
 from blendset_trainer.reporting.data import Report, in_order, read_selection, report_of
+from blendset_trainer.reporting.report import write_report
 from blendset_trainer.reporting.synthesis import SynthesizedSet
 from blendset_trainer.reporting.thumbnails import NONE, object_colours, size_for, thumbnails
 from blendset_trainer.selection.files import get_drops_path, get_selection_path

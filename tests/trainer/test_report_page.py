@@ -17,8 +17,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from blendset.dataset import Dataset
-from blendset_trainer.cli.commands.report import write_report
 from blendset_trainer.cli.main import main
+from blendset_trainer.reporting.report import write_report
 from blendset_trainer.selection.files import get_selection_path, write_selection
 from blendset_trainer.selection.rules import KeepRule, Rules
 from blendset_trainer.selection.select import select

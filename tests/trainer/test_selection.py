@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -464,3 +466,13 @@ def test_the_funnel_goes_on_from_the_cameras(dataset: Dataset, capsys: pytest.Ca
         ("candidates", 3), ("inside solid", -2), ("accepted cameras", 1), ("views", 12), ("ranked lower", -7),
         ("selected", 5),
     ]  # fmt: skip
+
+
+def test_reading_a_selection_imports_neither_a_command_nor_an_executor() -> None:
+    heavy = "cli", "stages.executors", "stages.run", "scoring", "captioning", "synthesis", "training"
+    program = (
+        "import sys; from blendset_trainer.selection.files import read_chosen; "
+        f"rooms = tuple('blendset_trainer.' + room for room in {heavy}); "
+        "print([name for name in sys.modules if name.startswith(rooms)], {'torch', 'ray', 'rich'} & set(sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "[] set()\n"

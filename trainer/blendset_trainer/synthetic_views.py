@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a dataset says of a synthesized view: synthesis.json beside its picture, from which parents and how it was made.
+"""The record of a synthesized view, synthesis.json: from which parents it was made, and how.
 
-Such a view has `source` "synthetic". Where its geometry is a render's it has that view's camera and passes; where
-nobody knows its camera, the camera's focal length in pixels is 0.
+Such a view has `source` "synthetic". Where its geometry is that of a render, it has the camera and passes of that
+render. Where its camera is unknown, the camera's focal length in pixels is 0.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ IDENTITY = tuple(float(index % 5 == 0) for index in range(16))
 
 @dataclass(frozen=True, kw_only=True)
 class SynthesisRecord:
-    """synthesis.json. `parents` are the views it was made from, `guidance` each strength by its full name (`cfg_scale`,
-    `embedded_guidance`, ...), `scheduler` its class and configuration, `settings` what the job alone has.
+    """The content of synthesis.json.
+
+    `parents` are the ids of the views that it was made from, `guidance` each strength by its full name (`cfg_scale`,
+    `embedded_guidance`, ...), `scheduler` its class and configuration, `settings` what only this job has.
     """
 
     format_version: int = FORMAT_VERSION
@@ -39,20 +41,20 @@ class SynthesisRecord:
 
 
 def read_synthesis(folder: Path) -> SynthesisRecord:
-    """The record in a synthesized view's folder; BlendsetError where it is missing or damaged."""
+    """Return the record in a synthesized view's folder; BlendsetError where it is missing or damaged."""
     return read_record(folder / SYNTHESIS, SynthesisRecord)
 
 
 def make_unknown_camera(width: int = 0, height: int = 0) -> CameraRecord:
-    """Stands for the camera of a picture that no camera took; see `has_camera`."""
+    """Return the record of an unknown camera, for a picture of this size in pixels; `has_camera` is false for it."""
     return CameraRecord(width, height, 0.0, 0.0, width / 2, height / 2, IDENTITY, 0.0, 0.0)
 
 
 def has_camera(camera: CameraRecord) -> bool:
-    """Whether a view's camera is known."""
+    """Return whether a view's camera is known."""
     return camera.fx > 0
 
 
 def prompt_to_captions(prompt: str) -> dict[str, Any]:
-    """The captions of a synthesized view: what was asked for, if that was said in words."""
+    """Return the captions of a synthesized view: its prompt in both forms; none for an empty prompt."""
     return {"short": prompt, "dense": prompt} if prompt else {}

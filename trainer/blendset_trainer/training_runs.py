@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a training run leaves for others to read: its log, its plan, pictures of its validation prompts."""
+"""The files of a training run that others read: its log, its timestep plan, pictures of its validation prompts."""
 
 from __future__ import annotations
 
@@ -10,14 +10,20 @@ from typing import Any, Literal
 from blendset.errors import BlendsetError
 
 LOG = "log.jsonl"
-"""Means over some steps ("loss", "loss_by" source/band, ...) and validations ("held_out"), each with "samples" seen."""
+"""One JSON object a line: means over some steps ("loss", "loss_by" source/band) or a validation ("held_out").
+
+Each has "samples", the number of training samples so far.
+"""
 PLAN_JSON, PLAN_PNG = "timestep_plan.json", "timestep_plan.png"
 VALIDATION = "validation"
-"""Grids of the validation prompts, named by optimizer step."""
+"""The folder of picture grids, one for each validation, named by optimizer step."""
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The lines of a run's log, without one that a crash cut short; empty where there is no log."""
+    """Return the lines of a run's log up to one that a crash cut short; empty where there is no log.
+
+    Raises BlendsetError where the log cannot be read.
+    """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (FileNotFoundError, NotADirectoryError):
@@ -34,7 +40,10 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 def read_loss_curves(log: Path, of: Literal["loss_by", "held_out"] = "loss_by") -> dict[str, list[tuple[int, float]]]:
-    """Pictures seen and mean loss, by "source/band": of what was trained, or of the held-out samples."""
+    """Return, by "source/band", points of training samples and mean loss; `of` is the loss to take.
+
+    "loss_by" is the loss of the training samples, "held_out" that of the held-out ones.
+    """
     curves: dict[str, list[tuple[int, float]]] = {}
     for row in read_log(log):
         for name, loss in row.get(of, {}).items():

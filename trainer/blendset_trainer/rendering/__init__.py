@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Blender as another process: which one, with which add-on, and how to make one where there is none."""
+"""Blender as another process: which one, with which add-on, how to install one, and planning without rendering."""

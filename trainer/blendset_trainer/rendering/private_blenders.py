@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Blenders of the user's own: lists those that are here, makes one from the bpy package, tries one on every device.
+"""Finds the Blenders of this machine, installs one from the bpy package, and tries one on every device.
 
-A private Blender is a virtual environment with bpy and numpy; nothing of it touches another program.
+An installed (private) Blender is a virtual environment with bpy and numpy; it touches no other program.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PUMP_S = 0.05
 
 
 def find_blenders(environ: Mapping[str, str]) -> Iterator[tuple[str, Path, Blender | BlendsetError]]:
-    """Where each was found, its path, and what it is or why it cannot be used; best first."""
+    """Yield, best first, where each Blender was found, its path, and and the Blender or why it cannot be used."""
     for source, path in known_blenders(environ):
         try:
             yield source, path, probe(path)
@@ -35,12 +35,26 @@ def find_blenders(environ: Mapping[str, str]) -> Iterator[tuple[str, Path, Blend
             yield source, path, error
 
 
+def describe_blender(blender: Blender) -> dict[str, str]:
+    """Return a Blender's path, kind and version as plain data."""
+    return {"path": str(blender.path), "kind": blender.kind, "version": ".".join(map(str, blender.version))}
+
+
+def describe_candidate(source: str, path: Path, result: Blender | BlendsetError) -> dict[str, str]:
+    """Return what `find_blenders` yields as plain data: the Blender, or the error."""
+    described = describe_blender(result) if isinstance(result, Blender) else {"error": str(result)}
+    return {"source": source, "path": str(path)} | described
+
+
 def install(version: str, environ: Mapping[str, str]) -> Blender:
-    """Make the private environment of a Blender version, anew if it is there."""
+    """Install a Blender version as a private environment, in place of one that is there, and return it.
+
+    Raises BlendsetError for a version that bpy does not have, and where an installation step fails.
+    """
     numbers = re.fullmatch(r"(\d+)\.(\d+)\.\d+", version)
     if not numbers or (int(numbers[1]), int(numbers[2])) < (4, 2):
         raise BlendsetError(f"'{version}' is no version to install; give one from 4.2 on in full, such as {NEWEST}.")
-    # What Blender's own builds of these versions hold.
+    # The Python and NumPy of Blender's own builds of these versions.
     python, numpy = ("3.13", "numpy") if (int(numbers[1]), int(numbers[2])) >= (5, 1) else ("3.11", "numpy<2")
     home = environments_folder(environ)
     home.mkdir(parents=True, exist_ok=True)
@@ -57,19 +71,20 @@ def install(version: str, environ: Mapping[str, str]) -> Blender:
 
 
 def _make_environment(folder: Path, version: str, packages: list[str], environ: Mapping[str, str]) -> None:
-    """With uv, which brings a Python along where there is none; else with venv and pip."""
+    """Make a virtual environment with uv, which can fetch a Python, or else with venv and pip."""
     shutil.rmtree(folder, ignore_errors=True)
     python = str(python_in(folder))
     if uv := shutil.which("uv", path=environ.get("PATH")):
         _run([uv, "venv", "--python", version, str(folder)], f"install Python {version}, or choose another --version")
         _run([uv, "pip", "install", "--python", python, *packages], "choose another --version")
         return
-    base = _interpreter(version, environ)
+    base = _find_python(version, environ)
     _run([*base, "-m", "venv", str(folder)], f"reinstall Python {version} with its venv module")
     _run([python, "-m", "pip", "install", *packages], "choose another --version")
 
 
-def _interpreter(version: str, environ: Mapping[str, str]) -> list[str]:
+def _find_python(version: str, environ: Mapping[str, str]) -> list[str]:
+    """Return the command of a Python of this version; BlendsetError where there is none."""
     if sys.version_info[:2] == tuple(map(int, version.split("."))):
         return [sys.executable]
     if found := shutil.which(f"python{version}", path=environ.get("PATH")):
@@ -83,29 +98,32 @@ def _interpreter(version: str, environ: Mapping[str, str]) -> list[str]:
 
 
 def _run(argv: list[str], cure: str) -> None:
-    """Run a program that shows its own progress on stderr."""
+    """Run a program with its output on stderr; BlendsetError, which ends in `cure`, where it fails."""
     if code := subprocess.run(argv, stdout=sys.stderr).returncode:
         raise BlendsetError(f"'{' '.join(argv)}' failed with exit code {code}; see above, or {cure}.")
 
 
 def try_devices(blender: Blender, profile: Path) -> Iterator[Message]:
-    """Render one frame on each device and yield how it went: type, name, seconds, error (or None)."""
+    """Render one frame on each device; yield the device's type and name, the seconds, and the error or None.
 
-    def command(job: Path, events: Path) -> tuple[list[str], dict[str, str]]:
+    Raises BlendsetError where Blender itself dies.
+    """
+
+    def build_command(job: Path, events: Path) -> tuple[list[str], dict[str, str]]:
         return blendset_command(blender, profile, "check", "--events", str(events))
 
     with tempfile.TemporaryDirectory(prefix="blendset-") as folder:
-        child = Child(command, Path(folder) / "check", {})
+        child = Child(build_command, Path(folder) / "check", {})
         try:
-            said: list[Message] = []
+            messages: list[Message] = []
             ended = False
             while not ended:
-                ended = child.ended  # asked before listening, so that its last words are heard
-                fresh = child.poll()
-                yield from (event for event in fresh if event["event"] == "device")
-                said += fresh
+                ended = child.ended  # read before polling, so that no last message is lost
+                new = child.poll()
+                yield from (event for event in new if event["event"] == "device")
+                messages += new
                 time.sleep(_PUMP_S)
-            if not any(event["event"] == "idle" for event in said):
+            if not any(event["event"] == "idle" for event in messages):
                 print(*child.tail(), sep="\n", file=sys.stderr)
                 raise BlendsetError(f"{blender} {child.death()}.")
         finally:

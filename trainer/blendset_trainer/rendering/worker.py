@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The chosen Blender with the add-on in it, as the command that starts workers."""
+"""The command that starts Blender workers, with the add-on in them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from blendset.jobs.child import WorkerCommand
 
 
 def find_worker(choice: str | None) -> WorkerCommand:
-    """The command that starts workers in the chosen Blender, with the add-on that came with this program in it."""
+    """Return the command that starts workers in a Blender, with the add-on of this package.
+
+    `choice` is a path, or None for the best Blender of this machine. Raises BlendsetError where there is none.
+    """
     blender = find_blender(choice, os.environ)
     return partial(worker_command, blender, installed_profile(blender, find_addon()))
 
 
 def find_addon() -> Path:
-    """Return the zip of the add-on that came with this program; BlendsetError where it was not built."""
+    """Return the zip of the add-on in this package; BlendsetError where it was not built."""
     path = Path(__file__).parents[1] / "addon" / f"blendset-{__version__}.zip"
     if not path.is_file():
         raise BlendsetError(

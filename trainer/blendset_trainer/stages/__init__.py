@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stages of curation: what one is, how it runs over a dataset, where its rows lie, and the table of all of them."""
+"""Stages of curation, captioners and scorers: what a stage is, how it runs, where its rows are, how it is found."""

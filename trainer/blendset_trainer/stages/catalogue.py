@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every captioner and scorer by the name that the command line gives it."""
+"""The captioners and scorers by the names that users write."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ SCORERS = {
     "vqa": Scheme("blendset_trainer.scoring.vqa:find_vqa_scorer", "MODEL"),
     "vlm-quality": Scheme("blendset_trainer.scoring.vlm_quality:find_quality_scorer", "MODEL"),
 }
-
 
 CAPTIONERS = {
     "metadata": Scheme("blendset_trainer.captioning.metadata:Metadata"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a step of curation is: a stage, what it is given of each view, and what it says of its own figures."""
+"""What a stage of curation is, what it reads of a view, and how it describes the columns that it computes."""
 
 from __future__ import annotations
 
@@ -31,16 +31,17 @@ INPUTS = {
     "record": "record_sha256",
     "caption": "caption",
 }
-"""Columns of `tables.index_table` that stand for what a stage reads."""
+"""What a stage can read, each with the column of `tables.read_index` that changes when it changes."""
 COSINE, SHARE, GREY_LEVELS = "cosine, -1 to 1", "share, 0 to 1", "grey levels, 0 to 255"
-"""Scales that several stages have."""
+"""Scales that columns of several stages share."""
 
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """What a stage is given. Pixels are read when asked for; BlendsetError names a file that is not as it was written.
+    """A view of the dataset as a stage reads it. Pixels are read at first use.
 
-    `caption` is the index's, "" where there is none.
+    Reading raises BlendsetError for a file that is missing, damaged or not as it was written. `caption` is the index's,
+    "" where there is none.
     """
 
     record: ViewRecord
@@ -50,8 +51,8 @@ class View:
 
     @cached_property
     def rgb(self) -> npt.NDArray[np.uint8]:
-        """(height, width, 3), sRGB."""
-        data = self._sound_bytes(RGB)
+        """The picture (height, width, 3), sRGB."""
+        data = self._read_bytes(RGB)
         try:
             with Image.open(io.BytesIO(data)) as picture:
                 return np.asarray(picture.convert("RGB"))
@@ -60,33 +61,34 @@ class View:
 
     @cached_property
     def passes(self) -> Passes:
-        return self._sound_passes(read_passes)
+        """The render passes, each (height, width)."""
+        return self._read_passes(read_passes)
 
     @cached_property
     def ids(self) -> npt.NDArray[np.uint32]:
-        """The object ids of the passes (height, width), for a stage that needs no more of them."""
-        return self.passes.id if "passes" in vars(self) else self._sound_passes(read_ids)
+        """The object ids of the passes (height, width), without decoding the other passes."""
+        return self.passes.id if "passes" in vars(self) else self._read_passes(read_ids)
 
     @property
     def has_passes(self) -> bool:
-        """Whether it was rendered; photographs and synthetic views may have colour only."""
+        """Whether the view has render passes; photographs and synthetic views may have a picture only."""
         return PASSES in self.record.files
 
     @property
     def subject_mask(self) -> npt.NDArray[np.bool_] | None:
-        """The subject's own pixels (height, width); None without a subject or without passes."""
+        """The mask (height, width) of the subject; None for a view without a subject or without passes."""
         if not self.record.subject or not self.has_passes:
             return None
         return np.isin(self.ids, self.record.subject_objects)
 
-    def _sound_passes(self, read: Callable[[bytes], Decoded]) -> Decoded:
-        data = self._sound_bytes(PASSES)
+    def _read_passes(self, read: Callable[[bytes], Decoded]) -> Decoded:
+        data = self._read_bytes(PASSES)
         try:
             return read(data)
         except BlendsetError as error:
             raise BlendsetError(f"{self.folder / PASSES}: {error}") from error
 
-    def _sound_bytes(self, name: str) -> bytes:
+    def _read_bytes(self, name: str) -> bytes:
         path, entry = self.folder / name, self.record.files.get(name)
         if entry is None:
             raise BlendsetError(f"{self.folder} has no {name}; choose views that have one.")
@@ -101,60 +103,60 @@ class View:
 
 @dataclass(frozen=True)
 class Column:
-    """A column that a stage gives. `scale` says what its numbers mean ("cosine, -1 to 1"); "" for text."""
+    """A column that a stage computes. `scale` says what its numbers mean ("cosine, -1 to 1"); "" for text."""
 
     type: pa.DataType
     scale: str = ""
 
 
 class Stage(Protocol):
-    """A step of curation: a small picklable object that holds parameters only; the model arrives in `setup`."""
+    """A captioner or a scorer. It is small, picklable and holds parameters only; its model is loaded in `setup`."""
 
     @property
     def name(self) -> str:
-        """A slug; names the columns."""
+        """The stage's name, a slug, which stands before its columns' names."""
 
     @property
     def version(self) -> str:
-        """Raised when the code's answers change."""
+        """The version of the code, which changes when its answers change."""
 
     @property
     def parameters(self) -> Mapping[str, Any]:
-        """Plain data."""
+        """The settings that the answers depend on, as plain data."""
 
     @property
     def revision(self) -> str:
-        """Of the model's weights; "" without a model."""
+        """The revision of the model's weights; "" without a model."""
 
     @property
     def kind(self) -> Literal["captions", "scores"]:
-        """The folder of the dataset that its rows lie in."""
+        """The dataset's folder that holds the rows."""
 
     @property
     def reads(self) -> frozenset[str]:
-        """Keys of INPUTS: what goes into a row's key, and is decoded ahead."""
+        """Keys of INPUTS: what a row depends on, and what is decoded ahead."""
 
     @property
     def whole_sets(self) -> bool:
-        """Whether the views of one view set must come in one batch."""
+        """Whether all views of a view set must be in one batch."""
 
     @property
     def columns(self) -> Mapping[str, Column]:
-        """The columns that it gives."""
+        """The columns of a row, by name."""
 
     def setup(self) -> None:
-        """Once per process, before the first rows."""
+        """Load the model; called once per process, before the first rows."""
 
     def compute_rows(self, views: Sequence[View]) -> Sequence[dict[str, Any] | BlendsetError]:
-        """One row per view, in their order: a value for each figure, None where there is none.
+        """Return one row per view, in their order: a value for each column, None where it has none.
 
-        BlendsetError in the place of a row says why there is none now; the next run tries that view again.
+        A BlendsetError instead of a row says why there is none now; the next run tries that view again.
         """
 
 
 @dataclass(frozen=True, kw_only=True)
 class StageRecord:
-    """stage.json in a stage's folder: all that its answers depend on besides the views."""
+    """The content of stage.json: all that a stage's answers depend on besides the views."""
 
     format_version: int = FORMAT_VERSION
     name: str
@@ -166,7 +168,7 @@ class StageRecord:
 
 
 def build_stage_record(stage: Stage) -> StageRecord:
-    """What goes into the stage's keys."""
+    """Return the record of a stage, which goes into its keys."""
     return StageRecord(
         name=stage.name,
         version=stage.version,

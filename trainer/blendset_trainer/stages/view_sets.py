@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a stage that works on whole view sets shares: which views belong together, and the pairs among them."""
+"""View sets for stages that compare the views of a set: which views belong together, and their geometry."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ from blendset_trainer.stages.stage import View
 
 
 def group_by_view_set(views: Sequence[View]) -> list[list[int]]:
-    """The places in `views` of each view set, in the set's own order; a view of no set stands alone."""
+    """Return, for each view set, the positions of its views in `views`, sorted by view index.
+
+    A view of no set is a set of its own.
+    """
     sets: dict[tuple[str, ...], list[int]] = {}
-    for place, view in enumerate(views):
+    for position, view in enumerate(views):
         name = (view.record.view_set,) if view.record.view_set else ("", view.record.view_id)
-        sets.setdefault((view.record.scene, *name), []).append(place)
-    return [sorted(places, key=lambda place: views[place].record.view_index) for places in sets.values()]
+        sets.setdefault((view.record.scene, *name), []).append(position)
+    return [sorted(positions, key=lambda position: views[position].record.view_index) for positions in sets.values()]
 
 
 def size_mismatch(view: View) -> BlendsetError | None:
-    """Why the picture of a view cannot be held against its passes; None where it can, or where there are none."""
+    """Return the error for a view whose picture and passes differ in size; None where they agree or there are none."""
     if not view.has_passes or view.rgb.shape[:2] == view.ids.shape:
         return None
     (height, width), (rows, columns) = view.rgb.shape[:2], view.ids.shape
@@ -32,12 +35,15 @@ def size_mismatch(view: View) -> BlendsetError | None:
 
 
 def build_set_geometries(views: Sequence[View]) -> list[dict[int, ViewGeometry]]:
-    """The geometry of each set's views by their places, of those that have passes which fit their picture."""
+    """Return, for each view set, the geometry of its views by their positions in `views`.
+
+    Views without passes, and views whose passes differ in size from their picture, are left out.
+    """
     return [
         {
-            place: ViewGeometry(Camera.from_record(views[place].record.camera), views[place].passes)
-            for place in places
-            if views[place].has_passes and size_mismatch(views[place]) is None
+            position: ViewGeometry(Camera.from_record(views[position].record.camera), views[position].passes)
+            for position in positions
+            if views[position].has_passes and size_mismatch(views[position]) is None
         }
-        for places in group_by_view_set(views)
+        for positions in group_by_view_set(views)
     ]

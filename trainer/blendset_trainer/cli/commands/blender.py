@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from blendset.jobs.blenders import Blender, find_blender, installed_profile
+from blendset.jobs.blenders import find_blender, installed_profile
 from blendset_trainer.cli.console import print_json, print_table
 from blendset_trainer.cli.parser import DONE, FAILED, Parser, add_command
 from blendset_trainer.rendering import private_blenders
@@ -41,29 +41,19 @@ def add_blender(commands: argparse._SubParsersAction[Parser]) -> None:
 
 def _install(arguments: argparse.Namespace) -> int:
     blender = private_blenders.install(arguments.version, os.environ)
-    print_json(_described(blender)) if arguments.json else print(f"{blender} is ready")
+    print_json(private_blenders.describe_blender(blender)) if arguments.json else print(f"{blender} is ready")
     return DONE
 
 
 def _list(arguments: argparse.Namespace) -> int:
     found = list(private_blenders.find_blenders(os.environ))
     if arguments.json:
-        print_json(
-            [
-                {"source": source, "path": str(path)}
-                | (_described(what) if isinstance(what, Blender) else {"error": str(what)})
-                for source, path, what in found
-            ]
-        )
+        print_json([private_blenders.describe_candidate(*candidate) for candidate in found])
     elif not found:
         print("No Blender was found; install one, or run 'blendset blender install'.")
     else:
-        print_table(("found by", "Blender"), [(source, str(what)) for source, _, what in found])
+        print_table(("found by", "Blender"), [(source, str(result)) for source, _, result in found])
     return DONE
-
-
-def _described(blender: Blender) -> dict[str, str]:
-    return {"path": str(blender.path), "kind": blender.kind, "version": ".".join(map(str, blender.version))}
 
 
 def _check(arguments: argparse.Namespace) -> int:
@@ -75,5 +65,5 @@ def _check(arguments: argparse.Namespace) -> int:
             how = device["error"] or f"{device['seconds']:.1f} s"
             print(f"{device['type']}  {device['name']}: {how}", flush=True)
     if arguments.json:
-        print_json(_described(blender) | {"devices": devices})
+        print_json(private_blenders.describe_blender(blender) | {"devices": devices})
     return FAILED if any(device["error"] for device in devices) else DONE

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`blendset caption`: the captioners by name, and the command that runs one and puts its captions into the index."""
+"""`blendset caption`: runs a captioner and puts its captions into the index."""
 
 from __future__ import annotations
 
@@ -14,11 +14,9 @@ from blendset_trainer.cli.console import print_json, show_progress
 from blendset_trainer.cli.parser import DONE, Parser, UsageError, add_command
 from blendset_trainer.cli.stage_options import add_executor, make_executor, parse_stage
 from blendset_trainer.stages.catalogue import CAPTIONERS
-from blendset_trainer.stages.folder import StageFolder
 from blendset_trainer.stages.registry import format_choices
-from blendset_trainer.stages.run import run_stage
+from blendset_trainer.stages.run import caption_views
 from blendset_trainer.stages.stage import Stage
-from blendset_trainer.stages.tables import read_index, read_valid_columns
 
 
 def add_caption(commands: argparse._SubParsersAction[Parser]) -> None:
@@ -49,14 +47,12 @@ def add_caption(commands: argparse._SubParsersAction[Parser]) -> None:
 
 
 def _caption(arguments: argparse.Namespace) -> int:
-    dataset, stage, executor = Dataset(arguments.dataset), _stage(arguments), make_executor(arguments)
+    dataset, stage, executor = Dataset(arguments.dataset), _make_captioner(arguments), make_executor(arguments)
     with show_progress(stage.name, quiet=arguments.json) as on_progress:
-        report = run_stage(dataset, stage, executor, on_progress)
-    captions = captions_of(dataset, stage)
-    dataset.rebuild_index(captions)
+        report, captions = caption_views(dataset, stage, executor, on_progress)
     if arguments.json:
-        told = {"folder": str(report.folder), "made": report.made, "kept": report.kept, "unreadable": report.unreadable}
-        print_json(told | {"captions": captions})
+        run = {"folder": str(report.folder), "made": report.made, "kept": report.kept, "unreadable": report.unreadable}
+        print_json(run | {"captions": captions})
     else:
         print(f"{stage.name}: {report.made} views captioned now, {report.kept} before")
         for reason in (*report.notes, *report.unreadable.values()):
@@ -66,20 +62,12 @@ def _caption(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _stage(arguments: argparse.Namespace) -> Stage:
-    """The captioner, with the options that were given; UsageError for one that it does not have."""
+def _make_captioner(arguments: argparse.Namespace) -> Stage:
+    """Return the captioner with its options; UsageError for an option that it does not have."""
     stage = cast(Any, parse_stage(arguments.captioner, CAPTIONERS))
-    given = {name: getattr(arguments, name) for name in ("seed", "view_sets", "facts")}
-    given = {name: value for name, value in given.items() if value is not None}
-    if strange := [name for name in given if name not in {field.name for field in fields(stage)}]:
-        option = {"seed": "--seed", "view_sets": "--view-sets", "facts": "--no-facts"}[strange[0]]
+    options = {name: getattr(arguments, name) for name in ("seed", "view_sets", "facts")}
+    options = {name: value for name, value in options.items() if value is not None}
+    if unknown := [name for name in options if name not in {field.name for field in fields(stage)}]:
+        option = {"seed": "--seed", "view_sets": "--view-sets", "facts": "--no-facts"}[unknown[0]]
         raise UsageError(f"{option} is not for '{arguments.captioner}'; see 'blendset caption --help'.")
-    return cast(Stage, replace(stage, **given))
-
-
-def captions_of(dataset: Dataset, stage: Stage) -> dict[str, str]:
-    """The dense captions that a stage gave to today's pictures, by view id."""
-    index = read_index(dataset)
-    figures = read_valid_columns(StageFolder.from_stage(dataset.root, stage), index)
-    said = zip(index["view_id"].to_pylist(), figures["dense"].to_pylist(), strict=True) if figures is not None else ()
-    return {view_id: dense for view_id, dense in said if dense}
+    return cast(Stage, replace(stage, **options))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`blendset export` and its way back, `blendset unpack`."""
+"""`blendset export`, which writes a dataset in another program's format, and its reverse, `blendset unpack`."""
 
 from __future__ import annotations
 
@@ -7,26 +7,13 @@ import argparse
 from pathlib import Path
 
 from blendset.dataset import Dataset
-from blendset.errors import BlendsetError
 from blendset_trainer.cli.console import print_json
 from blendset_trainer.cli.parser import DONE, Parser, add_command
-from blendset_trainer.exporting import bop, coco, colmap, croissant, huggingface, image_text, nerf, webdataset
-from blendset_trainer.exporting.source import new_folder, open_source
-
-FORMATS = {
-    "bop": bop.export,
-    "coco": coco.export,
-    "colmap": colmap.export,
-    "croissant": croissant.export,
-    "huggingface": huggingface.export,
-    "image-text": image_text.export,
-    "nerf": nerf.export,
-    "webdataset": webdataset.export,
-}
+from blendset_trainer.exporting.export import FORMATS, export_dataset, unpack_dataset
 
 
 def add_export(commands: argparse._SubParsersAction[Parser]) -> None:
-    """Register `export`."""
+    """Add `blendset export`."""
     parser = add_command(
         commands,
         "export",
@@ -41,7 +28,7 @@ def add_export(commands: argparse._SubParsersAction[Parser]) -> None:
 
 
 def add_unpack(commands: argparse._SubParsersAction[Parser]) -> None:
-    """Register `unpack`."""
+    """Add `blendset unpack`."""
     parser = add_command(
         commands,
         "unpack",
@@ -54,26 +41,17 @@ def add_unpack(commands: argparse._SubParsersAction[Parser]) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    dataset = Dataset(arguments.dataset)
-    if arguments.out.resolve().is_relative_to(dataset.root.resolve()):
-        raise BlendsetError(f"{arguments.out} lies inside the dataset; choose a folder beside it.")
-    source = open_source(dataset, arguments.selection)
-    with new_folder(arguments.out) as folder:
-        views = FORMATS[arguments.to](source, folder)
-        if not views:
-            raise BlendsetError(f"No view of {dataset.root} has passes, which {arguments.to} needs; export to another.")
-    left_out = len(source.views) - views
+    report = export_dataset(Dataset(arguments.dataset), arguments.to, arguments.out, arguments.selection)
     if arguments.json:
-        print_json({"out": str(arguments.out), "format": arguments.to, "views": views, "left_out": left_out})
+        print_json(report)
     else:
-        without = f"; {left_out} have no passes and are left out" if left_out else ""
-        print(f"{views} views are in {arguments.out}{without}")
+        without = f"; {report.left_out} have no passes and are left out" if report.left_out else ""
+        print(f"{report.views} views are in {arguments.out}{without}")
     return DONE
 
 
 def _unpack(arguments: argparse.Namespace) -> int:
-    with new_folder(arguments.out) as folder:
-        files = webdataset.unpack(arguments.shards, folder)
+    files = unpack_dataset(arguments.shards, arguments.out)
     if arguments.json:
         print_json({"out": str(arguments.out), "files": files})
     else:

@@ -4,16 +4,14 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from blendset.config import PRESETS, Config, add_arguments
 from blendset.jobs.scenes import Summary
-from blendset.jobs.supervisor import Supervisor
 from blendset_trainer.cli.console import follow, print_funnels, print_json
 from blendset_trainer.cli.parser import (
     DONE,
@@ -27,6 +25,7 @@ from blendset_trainer.cli.parser import (
     read_config,
 )
 from blendset_trainer.rendering import worker
+from blendset_trainer.rendering.planning import plan_scenes
 
 
 def add_plan(commands: argparse._SubParsersAction[Parser]) -> None:
@@ -54,19 +53,11 @@ def _plan(arguments: argparse.Namespace) -> int:
     if arguments.out and len(scenes) * len(configs) != 1:
         raise UsageError("--out keeps one plan; give one scene and at most one --preset.")
     command = worker.find_worker(arguments.blender)
-    summaries: list[Summary] = []
-    with tempfile.TemporaryDirectory(prefix="blendset-") as folder:
-        for number, each in enumerate(configs):
-            root = Path(folder) / f"plan-{number}"
-            supervisor = Supervisor(scenes, root, each, command, render=False, previews=arguments.previews)
-            summaries.append(follow(supervisor, quiet=arguments.json))
-            if summaries[-1].cancelled:
-                return INTERRUPTED
-        if arguments.out and summaries[0].done:
-            plan = supervisor.dataset.plan_path(summaries[0].scenes[0].run)
-            arguments.out.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(plan, arguments.out)
-    _show_plans(configs, summaries, as_json=arguments.json)
+    run = partial(follow, quiet=arguments.json)
+    summaries = plan_scenes(scenes, configs, command, run, arguments.out, arguments.previews)
+    if summaries[-1].cancelled:
+        return INTERRUPTED
+    _print_plans(configs, summaries, as_json=arguments.json)
     return DONE if all(summary.done for summary in summaries) else FAILED
 
 
@@ -74,10 +65,11 @@ def _with_preset(config: Config, preset: str) -> Config:
     return replace(config, cameras=replace(config.cameras, preset=preset))
 
 
-def _show_plans(configs: Sequence[Config], summaries: Sequence[Summary], *, as_json: bool) -> None:
+def _print_plans(configs: Sequence[Config], summaries: Sequence[Summary], *, as_json: bool) -> None:
     presets = [config.cameras.preset for config in configs]
     if as_json:
-        print_json([{"preset": preset, "scenes": each.scenes} for preset, each in zip(presets, summaries, strict=True)])
+        pairs = zip(presets, summaries, strict=True)
+        print_json([{"preset": preset, "scenes": summary.scenes} for preset, summary in pairs])
         return
     planned = [(preset, scene) for preset, summary in zip(presets, summaries, strict=True) for scene in summary.scenes]
     for preset, scene in planned:

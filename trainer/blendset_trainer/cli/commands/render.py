@@ -43,7 +43,7 @@ def add_render(commands: argparse._SubParsersAction[Parser]) -> None:
 
 
 def _render(arguments: argparse.Namespace) -> int:
-    scenes, shard = find_scenes(arguments.scenes), _shard(arguments.shard)
+    scenes, shard = find_scenes(arguments.scenes), _parse_shard(arguments.shard)
     if arguments.plan and len(scenes) > 1:
         raise UsageError("--plan holds the cameras of one scene; give that scene only.")
     if arguments.plan and not arguments.plan.is_file():
@@ -66,7 +66,8 @@ def _render(arguments: argparse.Namespace) -> int:
     return DONE if summary.done else FAILED
 
 
-def _shard(text: str) -> Shard:
+def _parse_shard(text: str) -> Shard:
+    """Return the part that `--shard I/N` names; UsageError for what is no such part."""
     try:
         return parse_shard(text) if text else WHOLE
     except BlendsetError as error:

@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`blendset score`: the scorers by name, and the command that runs them."""
+"""`blendset score`: runs scorers over a dataset and prints a summary of their numbers."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from blendset.dataset import Dataset
 from blendset_trainer.cli.console import print_json, print_table, show_progress
@@ -18,8 +16,8 @@ from blendset_trainer.cli.parser import DONE, Parser, add_command
 from blendset_trainer.cli.stage_options import add_executor, make_executor, parse_stage
 from blendset_trainer.stages.catalogue import SCORERS
 from blendset_trainer.stages.registry import format_choices
-from blendset_trainer.stages.run import StageReport, run_stage
-from blendset_trainer.stages.tables import read_index_with_stages
+from blendset_trainer.stages.run import StageReport, score_views
+from blendset_trainer.stages.tables import ColumnSummary
 
 
 def add_score(commands: argparse._SubParsersAction[Parser]) -> None:
@@ -37,53 +35,33 @@ def add_score(commands: argparse._SubParsersAction[Parser]) -> None:
 
 
 def _score(arguments: argparse.Namespace) -> int:
-    stages = [parse_stage(word.strip(), SCORERS) for word in arguments.scorers.split(",")]
+    scorers = [parse_stage(word.strip(), SCORERS) for word in arguments.scorers.split(",")]
     dataset, executor = Dataset(arguments.dataset), make_executor(arguments)
-    reports: dict[str, StageReport] = {}
-    for stage in stages:
-        with show_progress(stage.name, quiet=arguments.json) as on_progress:
-            reports[stage.name] = run_stage(dataset, stage, executor, on_progress)
-    figures = _figures(
-        read_index_with_stages(dataset), [f"{stage.name}.{figure}" for stage in stages for figure in stage.columns]
-    )
+    reports, summaries = score_views(dataset, scorers, executor, partial(show_progress, quiet=arguments.json))
     if arguments.json:
-        print_json({"stages": {name: _plain(report) for name, report in reports.items()}, "figures": figures})
+        print_json({"stages": {name: _to_plain(report) for name, report in reports.items()}, "figures": summaries})
     else:
-        _print(reports, figures)
+        _print_reports(reports)
+        _print_summaries(summaries)
     return DONE
 
 
-def _plain(report: StageReport) -> dict[str, Any]:
+def _to_plain(report: StageReport) -> dict[str, Any]:
     return asdict(report) | {"folder": str(report.folder)}
 
 
-def _figures(table: pa.Table, columns: list[str]) -> dict[str, dict[str, float | None]]:
-    """Over all views that have it: how many, the lowest, the mean and the highest of each number; NaN is none."""
-    summary: dict[str, dict[str, float | None]] = {}
-    for name in columns:
-        column = table[name] if name in table.column_names else pa.array([], pa.float64())
-        if pa.types.is_floating(column.type):
-            column = column.filter(pc.is_finite(column))
-        if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
-            ends = pc.min_max(column).as_py()
-            summary[name] = {
-                "views": len(column) - column.null_count,
-                "lowest": ends["min"],
-                "mean": pc.mean(column).as_py(),
-                "highest": ends["max"],
-            }
-    return summary
-
-
-def _print(reports: dict[str, StageReport], figures: dict[str, dict[str, float | None]]) -> None:
+def _print_reports(reports: dict[str, StageReport]) -> None:
     for name, report in reports.items():
         print(f"{name}: {report.made} views scored now, {report.kept} before")
         for reason in (*report.notes, *report.unreadable.values()):
             print(f"{name}: {reason}", file=sys.stderr)
-    if figures:
-        rows = [(name, *map(_short, summary.values())) for name, summary in figures.items()]
+
+
+def _print_summaries(summaries: dict[str, ColumnSummary]) -> None:
+    if summaries:
+        rows = [(name, *map(_format_number, summary.values())) for name, summary in summaries.items()]
         print_table(("figure", "views", "lowest", "mean", "highest"), rows)
 
 
-def _short(value: float | None) -> str:
+def _format_number(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the report of a dataset: collects what the page shows, makes its pictures and writes the file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from blendset.dataset import Dataset
+from blendset.files import atomic_write
+from blendset_trainer.reporting.data import Selection, in_order, read_selection, report_of
+from blendset_trainer.reporting.page import page_of
+from blendset_trainer.reporting.thumbnails import NONE, thumbnails
+from blendset_trainer.reporting.training import training_of
+from blendset_trainer.selection.files import list_selections
+from blendset_trainer.stages.tables import read_index_with_stages
+
+
+@dataclass(frozen=True)
+class ReportFile:
+    """The page that `write_report` wrote: its path, its bytes, its views, and how many have no readable picture."""
+
+    page: str
+    bytes: int
+    views: int
+    unreadable: int
+
+
+def write_report(
+    dataset: Dataset,
+    out: Path,
+    selection: str | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    training: Path | None = None,
+) -> ReportFile:
+    """Write the report of a dataset as one HTML file at `out`; the same dataset gives the same bytes.
+
+    It shows the selection of that name, or the only one that there is, and the training run in the folder `training`.
+    Raises BlendsetError where there are no views, no such selection or no such run.
+    """
+    records = in_order(dataset)
+    run = training_of(training) if training else None
+    report = report_of(
+        dataset, records, read_index_with_stages(dataset), _read_selection_or_only(dataset, selection), run
+    )
+    lines = thumbnails(dataset, records, lambda done: on_progress(done, len(records)))
+    page = page_of(report, lines).encode()
+    atomic_write(out, page)
+    unreadable = sum(line.startswith(NONE) for line in lines)
+    return ReportFile(str(out), len(page), len(records), unreadable)
+
+
+def _read_selection_or_only(dataset: Dataset, name: str | None) -> Selection | None:
+    names = list_selections(dataset)
+    if name is None and len(names) == 1:
+        name = names[0]
+    return None if name is None else read_selection(dataset, name)
