@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw
 from report import keep, table
 
 from blendset.cameras import Camera
-from blendset.correspondence import ViewGeometry, baseline_deg, correspond, viewed_point
+from blendset.correspondence import ViewGeometry, compute_baseline_deg, correspond, find_viewed_point
 from blendset.dataset import Dataset
 from blendset.records import ViewRecord
 
@@ -78,11 +78,11 @@ def traced() -> Iterator[Row]:
 def rendered(name: str, records: list[ViewRecord], views: list[ViewGeometry]) -> Iterator[Row]:
     """Renders of an orbit, whose baselines are a little narrower than its turns."""
     objects = records[0].subject_objects
-    middle = viewed_point(views, objects)
-    seen = np.concatenate([view.positions[view.of(objects)] for view in views])
+    middle = find_viewed_point(views, objects)
+    seen = np.concatenate([view.positions[view.mask_objects(objects)] for view in views])
     for step in STEPS.values():
         pairs = [(views[start], views[(start + step) % len(views)]) for start in STARTS]
-        angles = [baseline_deg(one.camera, other.camera, middle) for one, other in pairs]
+        angles = [compute_baseline_deg(one.camera, other.camera, middle) for one, other in pairs]
         unit = float(np.ptp(seen, axis=0).max())
         yield name, float(np.mean(angles)), mean(compared(*pair, rendered_truth(*pair), unit) for pair in pairs)
 
@@ -106,14 +106,14 @@ def picture(dataset: Dataset, records: list[ViewRecord], views: list[ViewGeometr
     """A row for each baseline: source, target, the one warped into the other, and in magenta what it does not see."""
     sheet = Image.new("RGB", (4 * SIDE, len(STEPS) * SIDE))
     pixels = [np.asarray(Image.open(dataset.rgb_path(record)).convert("RGB")) for record in records]
-    middle = viewed_point(views, records[0].subject_objects)
+    middle = find_viewed_point(views, records[0].subject_objects)
     for row, step in enumerate(STEPS.values()):
         match = correspond(views[0], views[step])
-        angle = baseline_deg(views[0].camera, views[step].camera, middle)
+        angle = compute_baseline_deg(views[0].camera, views[step].camera, middle)
         tiles = {
             f"source, {angle:.0f} degrees away": pixels[step],
             "target": pixels[0],
-            "warped into the target": np.where(match.visible[..., None], match.warped(pixels[step]), UNSEEN),
+            "warped into the target": np.where(match.visible[..., None], match.warp(pixels[step]), UNSEEN),
             "not seen by the source": np.where(match.visible[..., None], pixels[0], 0.5 * pixels[0] + 0.5 * UNSEEN),
         }
         for column, (title, tile) in enumerate(tiles.items()):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from blendset.cameras import Array
 from blendset.correspondence import Correspondence, Mask, ViewGeometry, correspond
-from blendset.tokens import pooled, token_labels, tokens_of
+from blendset.tokens import assign_tokens, label_tokens, pool_correspondence
 
 TOKEN = 8
 """Pixels across a latent of the usual autoencoders."""
@@ -50,10 +50,10 @@ class Comparison:
 def compared(target: ViewGeometry, source: ViewGeometry, truth: Mask, unit: float) -> Comparison:
     """`truth` (H, W) is what the source truly sees, `unit` the longest side of what SynCD would call the object."""
     match, positions = correspond(target, source), np.nan_to_num(source.positions)
-    syncd = syncd_rule(target, source, match.places, SYNCD_TOLERANCE * unit)
+    syncd = syncd_rule(target, source, match.coordinates, SYNCD_TOLERANCE * unit)
     return Comparison(
-        exactness(target, match.visible, match.warped(positions), truth),
-        exactness(target, syncd, positions[_nearest(match.places, source)], truth),
+        exactness(target, match.visible, match.warp(positions), truth),
+        exactness(target, syncd, positions[_nearest(match.coordinates, source)], truth),
         tokens_kept(target, source, match, truth),
     )
 
@@ -87,10 +87,10 @@ def tokens_kept(target: ViewGeometry, source: ViewGeometry, match: Correspondenc
     """Of the tokens of which at least half is truly visible and of one object, the share that is so in the warp too."""
     height, width = truth.shape
     grid = height // TOKEN, width // TOKEN
-    tokens = tokens_of(truth.shape, grid)
-    own = truth & (target.passes.id == token_labels(target.passes.id, grid)[tokens].reshape(truth.shape))
+    tokens = assign_tokens(truth.shape, grid)
+    own = truth & (target.passes.id == label_tokens(target.passes.id, grid)[tokens].reshape(truth.shape))
     visible = np.bincount(tokens, own.ravel()) / TOKEN**2 >= 0.5
-    return float((pooled(match, target.passes.id, source.passes.id, grid).alpha[visible] >= 0.5).mean())
+    return float((pool_correspondence(match, target.passes.id, source.passes.id, grid).alpha[visible] >= 0.5).mean())
 
 
 def traced_pairs(angle: float, elevation: float, starts: Sequence[float]) -> Iterator[Comparison]:

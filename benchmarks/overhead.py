@@ -17,7 +17,7 @@ from pathlib import Path
 from report import addon_zip, keep, scenes, table
 
 from blendset.config import CameraSettings, Config, RenderSettings
-from blendset.jobs.blenders import find_blender, installed_profile, worker_command
+from blendset.jobs.blenders import find_blender, install_profile, make_worker_command
 from blendset.jobs.child import WorkerCommand
 from blendset.jobs.protocol import EventReader, Message
 from blendset.jobs.supervisor import Supervisor
@@ -50,9 +50,11 @@ def main() -> None:
         render=RenderSettings(resolution=options.resolution, samples=options.samples),
     )
     blender = find_blender(options.blender, os.environ)
-    profile = installed_profile(blender, addon_zip())
+    profile = install_profile(blender, addon_zip())
     with tempfile.TemporaryDirectory(prefix="blendset-overhead-") as folder:
-        seen = watched(scene, Path(folder) / "dataset", config, lambda *files: worker_command(blender, profile, *files))
+        seen = watched(
+            scene, Path(folder) / "dataset", config, lambda *files: make_worker_command(blender, profile, *files)
+        )
     seconds, views = parts(seen), len(seen.all("view"))
     whole = sum(seconds.values())
     memory = {f"view {number}": seen.memory[number - 1] for number in (EARLY_VIEW, views) if 0 < number <= views}
@@ -95,7 +97,7 @@ def watched(scene: Path, root: Path, config: Config, command: WorkerCommand) -> 
             time.sleep(0.02)
     seen.ended = time.time()
     if len(readers) != 1 or not seen.all("view"):
-        raise SystemExit(f"The run did not go through in one child: {supervisor.summary()}")
+        raise SystemExit(f"The run did not go through in one child: {supervisor.summarize()}")
     return seen
 
 

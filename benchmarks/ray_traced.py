@@ -7,7 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from blendset.cameras import Array, Camera, direction, facing, pixel_centres, pose
+from blendset.cameras import (
+    Array,
+    Camera,
+    compute_pixel_centres,
+    direction_from_angles,
+    make_facing_rotation,
+    make_pose,
+)
 from blendset.correspondence import ViewGeometry
 from blendset.exr import Passes
 
@@ -34,8 +41,8 @@ class Hits:
 
 def camera_at(azimuth_deg: float, elevation_deg: float = 30.0, distance: float = 6.5, size: int = 256) -> Camera:
     """A camera that looks at the middle of the scene."""
-    backward = direction(azimuth_deg, elevation_deg)
-    return Camera(pose(facing(backward), CENTRE + distance * backward), size, size, 45.0)
+    backward = direction_from_angles(azimuth_deg, elevation_deg)
+    return Camera(make_pose(make_facing_rotation(backward), CENTRE + distance * backward), size, size, 45.0)
 
 
 def view_from(camera: Camera) -> ViewGeometry:
@@ -48,7 +55,7 @@ def view_from(camera: Camera) -> ViewGeometry:
 
 def camera_rays(camera: Camera) -> Array:
     """Directions (H W, 3) through the pixel centres, of planar depth 1."""
-    return camera.rays(pixel_centres(camera.width, camera.height))
+    return camera.make_rays(compute_pixel_centres(camera.width, camera.height))
 
 
 def sees(camera: Camera, points: Array) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

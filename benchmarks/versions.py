@@ -23,7 +23,7 @@ from report import addon_zip, blendset, keep, scenes, table
 
 from blendset.config import CameraSettings, Config, GateSettings, RenderSettings
 from blendset.dataset import Dataset
-from blendset.jobs.blenders import Blender, find_blender, installed_profile, worker_command
+from blendset.jobs.blenders import Blender, find_blender, install_profile, make_worker_command
 from blendset.jobs.supervisor import Supervisor
 from blendset.placement.camera_plan import CameraPlan, read_plan
 from blendset.placement.funnel import get_metrics
@@ -127,12 +127,12 @@ def compared(scene: Path, blenders: list[Blender], options: argparse.Namespace, 
 
 def planned(scene: Path, blender: Blender, config: Config, root: Path) -> tuple[CameraPlan, list[dict[str, Any]]]:
     """A plan without previews, and its funnel."""
-    command = partial(worker_command, blender, installed_profile(blender, addon_zip()))
+    command = partial(make_worker_command, blender, install_profile(blender, addon_zip()))
     with Supervisor([scene], root, config, command, render=False, previews=False) as supervisor:
         while not supervisor.finished:
             supervisor.step()
             time.sleep(0.02)
-    (told,) = supervisor.summary().scenes
+    (told,) = supervisor.summarize().scenes
     if told.status != "done":
         raise SystemExit(f"{blender} cannot plan {scene}: {told.reason}")
     funnel = supervisor.dataset.funnel_path(told.run).read_text(encoding="utf-8").splitlines()

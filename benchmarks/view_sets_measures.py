@@ -80,7 +80,7 @@ def residuals(views: Sequence[ViewGeometry], lab: Array) -> tuple[Array, Array]:
     sums, counts = np.zeros((2, OBJECTS + 1))
     for target, source in permutations(range(len(views)), 2):
         match = correspond(views[target], views[source])
-        difference = np.linalg.norm(lab[target] - match.warped(lab[source]), axis=-1)[match.visible]
+        difference = np.linalg.norm(lab[target] - match.warp(lab[source]), axis=-1)[match.visible]
         ids = views[target].passes.id[match.visible]
         sums += np.bincount(ids, difference, len(sums))
         counts += np.bincount(ids, minlength=len(counts))

@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 from report import blendset, keep, scenes, table
 
-from blendset.cameras import Array, direction
+from blendset.cameras import Array, direction_from_angles
 from blendset.dataset import Dataset
 from blendset.records import ViewRecord, read_json
 
@@ -166,7 +166,7 @@ def position(view: ViewRecord) -> Array:
 def centre_of(view: ViewRecord) -> Array:
     """Where the record says that its subject is."""
     assert view.azimuth_deg is not None and view.elevation_deg is not None and view.distance is not None
-    return np.asarray(position(view) - view.distance * direction(view.azimuth_deg, view.elevation_deg))
+    return np.asarray(position(view) - view.distance * direction_from_angles(view.azimuth_deg, view.elevation_deg))
 
 
 def between(one: Array, other: Array) -> float:

@@ -82,7 +82,7 @@ def _render_open_file(arguments: argparse.Namespace) -> int:
             "No scene is open; give one: blender -b SCENE.blend --command blendset render --out DATASET."
         )
     source = Path(bpy.data.filepath)
-    dataset = Dataset.for_run(arguments.out, config, [source], arguments.mix_settings)
+    dataset = Dataset.open_for_run(arguments.out, config, [source], arguments.mix_settings)
     with SceneRun(source, dataset, config, _make_printer()) as run:
         plan = run.plan(previews=True)
         run.render(plan, [view.view_id for view in plan.views])

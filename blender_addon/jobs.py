@@ -35,7 +35,7 @@ def start(scene: bpy.types.Scene, plan: WindowPlan, root: Path) -> RenderJob:
     source = get_source()
     camera_plan = plan.to_camera_plan(name_scene(source.stem, scene, sha256_file(source)))
     camera_plan = replace(camera_plan, run=f"{camera_plan.run}-window")
-    dataset = Dataset.for_run(root, config, [source])
+    dataset = Dataset.open_for_run(root, config, [source])
     path = dataset.plan_path(camera_plan.run)
     write_plan(path, camera_plan)
     return _launch(source, root, path, config)
@@ -81,7 +81,7 @@ def pump() -> float | None:
     try:
         job.step()
     except Exception as error:  # noqa: BLE001 - a timer that raises is gone, and the job would never end
-        job.supervisor.give_up(str(error))
+        job.supervisor.abort(str(error))
     if job.supervisor.finished:
         job.close()
     rows.show_job(job)

@@ -19,7 +19,7 @@ from blendset.config import Config
 from blendset.dataset import RGB, VIEW_RECORD, Dataset
 from blendset.errors import BlendsetError
 from blendset.files import sha256_file
-from blendset.jobs.blenders import Blender, worker_command
+from blendset.jobs.blenders import Blender, make_worker_command
 from blendset.jobs.scenes import SceneSummary
 from blendset.jobs.supervisor import Supervisor, Update
 from blendset.placement.camera_plan import name_previewed_run, read_plan
@@ -43,7 +43,7 @@ class RenderJob:
         copy = Path(self._folder.name) / source.name
         save_file(bpy.ops.wm.save_as_mainfile, filepath=str(copy), copy=True, relative_remap=True)
         spare = max(1, (os.cpu_count() or 2) - 1)  # the window keeps a core, so that it stays alive
-        command = partial(worker_command, find_this_blender(), None, threads=spare)
+        command = partial(make_worker_command, find_this_blender(), None, threads=spare)
         self.supervisor = Supervisor([source], root, config, command, plan=plan_path, copies={source.absolute(): copy})
 
     @property
@@ -64,7 +64,7 @@ class RenderJob:
     @property
     def ended(self) -> SceneSummary | None:
         """How it went, once it has."""
-        return self.supervisor.summary().scenes[0] if self.supervisor.finished else None
+        return self.supervisor.summarize().scenes[0] if self.supervisor.finished else None
 
     def step(self) -> None:
         """Take in what the child has reported since the last step."""

@@ -17,10 +17,10 @@ import pytest
 
 from blendset.dataset import INDEX, Dataset
 from blendset.files import sha256_file
-from blendset.jobs.blenders import python_in
+from blendset.jobs.blenders import find_python
 
 ROOT = Path(__file__).resolve().parent.parent
-BLENDER = python_in(ROOT / ".venv-blender")
+BLENDER = find_python(ROOT / ".venv-blender")
 BLENDSET = (sys.executable, "-m", "blendset_trainer.cli")
 SETTINGS = """
 [cameras]

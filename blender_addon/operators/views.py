@@ -7,7 +7,7 @@ import bpy
 import numpy as np
 from mathutils import Matrix
 
-from blendset.cameras import SENSOR_MM, Camera, pose
+from blendset.cameras import SENSOR_MM, Camera, make_pose
 from blendset.errors import BlendsetError
 
 from .. import rows, state
@@ -131,7 +131,7 @@ def _read_viewport_camera(context: bpy.types.Context) -> Camera:
     space = context.space_data
     matrix = np.array(space.region_3d.view_matrix.inverted(), dtype=np.float64)
     lens = space.lens * SENSOR_MM / VIEWPORT_SENSOR_MM * _compute_elongation(region)
-    return Camera(pose(matrix[:3, :3], matrix[:3, 3]), 1024, 1024, float(lens))
+    return Camera(make_pose(matrix[:3, :3], matrix[:3, 3]), 1024, 1024, float(lens))
 
 
 CLASSES = (

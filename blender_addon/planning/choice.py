@@ -23,4 +23,4 @@ def choose_views(result: PlanningResult, config: Config, turned_down: Container[
 
 def name_run(scene_id: str, config: Config) -> str:
     """The run's name: the same scene and settings are the same run."""
-    return f"{scene_id}-{config.digest()}"
+    return f"{scene_id}-{config.compute_digest()}"

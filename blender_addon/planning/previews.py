@@ -11,7 +11,7 @@ import numpy as np
 
 from blendset.cameras import Camera
 from blendset.config import Config
-from blendset.exposure import Exposure, shared_exposure, stops, tried_exposures
+from blendset.exposure import Exposure, choose_shared_exposure, list_exposures, try_exposures
 from blendset.exr import Passes, write_passes
 from blendset.placement.camera_plan import PlannedView, make_view_id
 from blendset.placement.framing import measure_framing
@@ -19,7 +19,7 @@ from blendset.placement.gates import Verdict
 from blendset.placement.planner import PlanningResult
 from blendset.placement.selection import Unit
 from blendset.placement.subjects import Subject
-from blendset.quality import PREVIEW, as_figures, framing_faults
+from blendset.quality import PREVIEW, collect_metrics, find_framing_faults
 
 from ..render.session import RenderSession, derive_seed
 from ..scene.snapshot import OpenScene
@@ -44,7 +44,7 @@ class Preview:
 
     def with_exposure(self, exposure: Exposure) -> Preview:
         """The same preview, with one of its exposures."""
-        metrics = self.metrics | as_figures(exposure.statistics)
+        metrics = self.metrics | collect_metrics(exposure.statistics)
         return replace(self, exposure_ev=float(exposure.ev), faults=exposure.faults, metrics=metrics)
 
 
@@ -54,7 +54,7 @@ class Previewer:
     def __init__(self, session: RenderSession, opened: OpenScene, scene: str, config: Config) -> None:
         self._session, self._geometry, self._scene, self._config = session, opened.geometry, scene, config
         self._magenta = [thing.id for thing in opened.snapshot.objects if thing.lacks_texture]
-        self._exposures = stops(config.render.exposure_ev)
+        self._exposures = list_exposures(config.render.exposure_ev)
         self._known: dict[str, Preview] = {}
         self._pixel_bytes: list[float] = []
         self.rendered, self.seconds = 0, 0.0
@@ -72,7 +72,7 @@ class Previewer:
         """Render the view of that id small, once, and judge it."""
         if name not in self._known:
             started = time.perf_counter()
-            self._known[name] = self._render_preview(name, camera.resized(self._config.preview.resolution), subject)
+            self._known[name] = self._render_preview(name, camera.resize(self._config.preview.resolution), subject)
             self.rendered += 1
             self.seconds += time.perf_counter() - started
         return self._known[name]
@@ -97,22 +97,22 @@ class Previewer:
             if subject
             else None
         )
-        if faults := framing_faults(framing, PREVIEW):
-            return Preview(0.0, tuple(faults), as_figures(framing))
+        if faults := find_framing_faults(framing, PREVIEW):
+            return Preview(0.0, tuple(faults), collect_metrics(framing))
         halves = [first.colour]
         if not self._session.can_denoise:
             halves.append(self._session.render(camera, samples, seed ^ 1, denoise=False).colour)
-        exposures = tried_exposures(halves, subject_mask, self._session.transform, self._exposures)
-        [exposure] = shared_exposure([exposures])
+        exposures = try_exposures(halves, subject_mask, self._session.transform, self._exposures)
+        [exposure] = choose_shared_exposure([exposures])
         if not exposure.faults:
             files = self._session.encode_png(exposure.ev)[0], write_passes(Passes(first.depth, first.normal, first.ids))
             self._pixel_bytes.append(sum(map(len, files)) / first.ids.size)
-        return Preview(0.0, (), as_figures(framing), exposures).with_exposure(exposure)
+        return Preview(0.0, (), collect_metrics(framing), exposures).with_exposure(exposure)
 
 
 def share_exposure(previews: Sequence[Preview]) -> list[Preview]:
     """Previews of the views of a set, none of which has a fault of its own, with one exposure for all."""
-    exposures = shared_exposure([preview.exposures for preview in previews])
+    exposures = choose_shared_exposure([preview.exposures for preview in previews])
     return [preview.with_exposure(exposure) for preview, exposure in zip(previews, exposures, strict=True)]
 
 

@@ -76,7 +76,7 @@ class WindowPlan:
 
     def add_view(self, camera: Camera, name: str) -> None:
         """Add a view by hand; it is a view of the scene, without a subject."""
-        square = camera.resized(self.config.render.resolution)
+        square = camera.resize(self.config.render.resolution)
         self.added.append(Verdict(Candidate(square, name=name)))
 
     def to_camera_plan(self, scene_id: str) -> CameraPlan:

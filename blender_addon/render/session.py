@@ -23,7 +23,7 @@ from blendset.config import RenderSettings
 from blendset.errors import BlendsetError, MemoryShortage
 from blendset.exposure import ViewTransform
 from blendset.exr import read_exr
-from blendset.quality import without_text
+from blendset.quality import strip_png_text
 
 from ..compat import OBJECT_INDEX_PASS, USE_SAMPLE_SUBSET_SINCE
 from ..scene import devices
@@ -178,7 +178,7 @@ class RenderSession:
                 bpy.data.images["Render Result"].save_render(str(path), scene=self.scene)
         finally:
             view.exposure = before
-        return without_text(path.read_bytes()), 255 * read_image(path)
+        return strip_png_text(path.read_bytes()), 255 * read_image(path)
 
     def _aim_camera(self, camera: Camera) -> None:
         render, data = self.scene.render, self._camera.data

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from blendset.cameras import SENSOR_MM, Camera, angles
+from blendset.cameras import SENSOR_MM, Camera, angles_from_direction
 from blendset.exr import Passes, write_passes
 from blendset.placement.camera_plan import CameraPlan, PlannedView
 from blendset.placement.framing import measure_framing
 from blendset.placement.labels import get_label
 from blendset.placement.scene import SceneObject
 from blendset.placement.subjects import Subject
-from blendset.quality import FINISHED, LUMA, as_figures, framing_faults, light_faults, measure
+from blendset.quality import FINISHED, LUMA, collect_metrics, compute_statistics, find_framing_faults, find_light_faults
 from blendset.records import CameraRecord, ViewRecord, VisibleObject
 
 from ..scene.snapshot import OpenScene
@@ -41,7 +41,7 @@ def render_view(
         if subject
         else None
     )
-    statistics = measure(values @ LUMA, np.isin(pixels.ids, list(subject.objects)) if subject else None)
+    statistics = compute_statistics(values @ LUMA, np.isin(pixels.ids, list(subject.objects)) if subject else None)
     payload = {"rgb.png": png, "passes.exr": write_passes(Passes(pixels.depth, pixels.normal, pixels.ids))}
     record = ViewRecord(
         view_id=view.view_id,
@@ -63,8 +63,8 @@ def render_view(
         samples=settings.samples,
         seed=seed,
         lighting=plan.lighting,
-        statistics=as_figures(statistics),
-        failed_checks=(*light_faults(statistics, FINISHED), *framing_faults(framing, FINISHED)),
+        statistics=collect_metrics(statistics),
+        failed_checks=(*find_light_faults(statistics, FINISHED), *find_framing_faults(framing, FINISHED)),
         files={},
         timings={"cycles_s": rendered - started, "measuring_s": time.perf_counter() - rendered},
     )
@@ -91,7 +91,7 @@ def _compute_viewpoint(camera: Camera, subject: Subject | None) -> dict[str, Any
     if subject is None:
         return {"azimuth_deg": None, "elevation_deg": None, "distance": None}
     offset = camera.position - subject.centre
-    azimuth, elevation = angles(offset)
+    azimuth, elevation = angles_from_direction(offset)
     return {"azimuth_deg": azimuth, "elevation_deg": elevation, "distance": float(np.linalg.norm(offset))}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import bpy
 import numpy as np
 
-from blendset.cameras import SENSOR_MM, Camera, pose
+from blendset.cameras import SENSOR_MM, Camera, make_pose
 
 
 def read_cameras(scene: bpy.types.Scene) -> tuple[tuple[str, Camera], ...]:
@@ -29,7 +29,7 @@ def _read_camera(scene: bpy.types.Scene, holder: bpy.types.Object) -> Camera:
     axes = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)  # a scaled camera still renders unscaled
     longer, fitted = max(width, height), _choose_fitted_side(data, width, height)
     return Camera(
-        world_from_camera=pose(axes, matrix[:3, 3]),
+        world_from_camera=make_pose(axes, matrix[:3, 3]),
         width=width,
         height=height,
         focal_length_mm=float(data.lens * SENSOR_MM * fitted / longer / _get_sensor_size(data)),

@@ -8,7 +8,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from blendset.naming import slug
+from blendset.naming import slugify
 from blendset.placement.labels import get_label
 from blendset.records import SceneObjectRecord, SceneRecord
 
@@ -18,7 +18,7 @@ from .snapshot import OpenScene
 def name_scene(stem: str, scene: bpy.types.Scene, digest: str) -> str:
     """Slug of the file's stem (and of the Blender scene, where there are several) and six digits of the file's hash."""
     name = stem if len(bpy.data.scenes) == 1 else f"{stem}-{scene.name}"
-    return f"{slug(name)}-{digest[:6]}"
+    return f"{slugify(name)}-{digest[:6]}"
 
 
 def build_scene_record(

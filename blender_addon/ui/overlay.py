@@ -90,7 +90,7 @@ def build_framing(camera: Camera, subject: Subject, size: float) -> Array:
     visible = np.clip(pixels[depth > 0], 0, (camera.width, camera.height))
     (left, top), (right, bottom) = visible.min(axis=0), visible.max(axis=0)
     corners = np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
-    rectangle = camera.position + size * camera.rays(corners)
+    rectangle = camera.position + size * camera.make_rays(corners)
     low, high = subject.bounds
     box = np.stack(np.meshgrid(*zip(low, high, strict=True), indexing="ij"), axis=-1).reshape(8, 3)
     return np.vstack([rectangle[AROUND], box[BOX]])

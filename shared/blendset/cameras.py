@@ -80,7 +80,7 @@ class Camera:
         cx, cy = self.principal_point
         return np.stack([cx + scaled[:, 0], cy - scaled[:, 1]], axis=1), depth
 
-    def rays(self, pixels: Array) -> Array:
+    def make_rays(self, pixels: Array) -> Array:
         """World directions (N, 3) through pixel positions (N, 2), scaled to planar depth 1."""
         cx, cy = self.principal_point
         local = np.empty((len(pixels), 3))
@@ -91,10 +91,10 @@ class Camera:
 
     def unproject(self, depth: NDArray[Any]) -> Array:
         """World positions (H, W, 3) of a planar depth map (H, W) sampled at pixel centres."""
-        rays = self.rays(pixel_centres(self.width, self.height)).reshape(self.height, self.width, 3)
+        rays = self.make_rays(compute_pixel_centres(self.width, self.height)).reshape(self.height, self.width, 3)
         return self.position + rays * np.asarray(depth, dtype=np.float64)[..., None]
 
-    def resized(self, longer_side: int) -> Camera:
+    def resize(self, longer_side: int) -> Camera:
         """The same view on another pixel grid, its longer side given in pixels."""
         scale = longer_side / max(self.width, self.height)
         width, height = max(1, round(self.width * scale)), max(1, round(self.height * scale))
@@ -114,7 +114,7 @@ def project_all(cameras: Sequence[Camera], points: Array) -> tuple[Array, Array]
 
 
 @lru_cache(maxsize=8)
-def pixel_centres(width: int, height: int, columns: int = 0, rows: int = 0) -> Array:
+def compute_pixel_centres(width: int, height: int, columns: int = 0, rows: int = 0) -> Array:
     """Centres (N, 2) of all pixels, row by row; or of a coarser grid of `columns` x `rows` cells over the same image.
 
     Read-only, for the same few are asked for again and again.
@@ -127,7 +127,7 @@ def pixel_centres(width: int, height: int, columns: int = 0, rows: int = 0) -> A
     return centres
 
 
-def direction(azimuth_deg: float, elevation_deg: float) -> Array:
+def direction_from_angles(azimuth_deg: float, elevation_deg: float) -> Array:
     """Unit vector (3,) at an azimuth (from +X towards +Y) and an elevation above the horizon."""
     azimuth, elevation = np.radians(azimuth_deg), np.radians(elevation_deg)
     return np.array(
@@ -135,13 +135,13 @@ def direction(azimuth_deg: float, elevation_deg: float) -> Array:
     )
 
 
-def angles(vector: Array) -> tuple[float, float]:
-    """Azimuth and elevation in degrees of a vector (3,); the inverse of `direction`."""
+def angles_from_direction(vector: Array) -> tuple[float, float]:
+    """Azimuth and elevation in degrees of a vector (3,); the inverse of `direction_from_angles`."""
     azimuth = float(np.degrees(np.arctan2(vector[1], vector[0]))) % 360.0
     return azimuth, float(np.degrees(np.arctan2(vector[2], np.hypot(vector[0], vector[1]))))
 
 
-def facing(backward: Array) -> Array:
+def make_facing_rotation(backward: Array) -> Array:
     """Rotation (3, 3) of an upright camera whose backward axis is `backward`; looks straight down with +Y up."""
     x, y, z = backward / np.linalg.norm(backward)
     level = float(np.hypot(x, y))
@@ -151,14 +151,14 @@ def facing(backward: Array) -> Array:
     )
 
 
-def pose(rotation: Array, position: Array) -> Array:
+def make_pose(rotation: Array, position: Array) -> Array:
     """A 4x4 matrix from a rotation (3, 3) and a position (3,)."""
     matrix = np.eye(4)
     matrix[:3, :3], matrix[:3, 3] = rotation, position
     return matrix
 
 
-def framing_position(points: Array, rotation: Array, half_tangents: Array) -> Array:
+def compute_framing_position(points: Array, rotation: Array, half_tangents: Array) -> Array:
     """The nearest position (3,) from which all points (N, 3) lie within the given half-tangents on both axes.
 
     Exact in perspective. A camera at (X, Z) along one image axis and backwards holds a point (x, z) when
@@ -174,7 +174,7 @@ def framing_position(points: Array, rotation: Array, half_tangents: Array) -> Ar
     return np.asarray(rotation @ np.array([*((far - near) / 2), backward]))
 
 
-def framing_distance(points: Array, centre: Array, rotation: Array, half_tangents: Array) -> float:
+def compute_framing_distance(points: Array, centre: Array, rotation: Array, half_tangents: Array) -> float:
     """The distance from `centre`, which stays in the middle of the image, at which all points (N, 3) are within the
     tangents.
 

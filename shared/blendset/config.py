@@ -19,7 +19,7 @@ import tomli_w
 
 from blendset import __version__
 from blendset.errors import BlendsetError
-from blendset.options import check, is_section, option, read_toml, structure, unstructure
+from blendset.options import check_option, is_section, option, read_toml, structure, unstructure
 
 PRESETS = (
     "blendset",
@@ -132,20 +132,20 @@ class Config:
     jobs: JobSettings = field(default_factory=JobSettings)
     dataset: DatasetSettings = field(default_factory=DatasetSettings)
 
-    def render_identity(self) -> dict[str, Any]:
+    def make_render_identity(self) -> dict[str, Any]:
         """The settings that decide which pictures a scene gives: not the device, not the process count."""
         values: dict[str, Any] = {"made_by": __version__, **dataclasses.asdict(self)}
         del values["jobs"], values["dataset"], values["render"]["device"]
         return values
 
-    def render_settings(self) -> dict[str, Any]:
+    def select_render_settings(self) -> dict[str, Any]:
         """What all views of one dataset have in common."""
         settings = dataclasses.asdict(self.render)
         return {name: settings[name] for name in ("resolution", "samples", "denoise")}
 
-    def digest(self) -> str:
-        """Eight hex digits that name `render_identity`."""
-        text = json.dumps(self.render_identity(), sort_keys=True)
+    def compute_digest(self) -> str:
+        """Eight hex digits that name `make_render_identity`."""
+        text = json.dumps(self.make_render_identity(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
@@ -179,7 +179,7 @@ def config_to_toml(config: Config) -> str:
     return tomli_w.dumps(config_to_dict(config))
 
 
-def command_line_options() -> Iterator[tuple[str, str, dataclasses.Field[Any], Any]]:
+def list_command_line_options() -> Iterator[tuple[str, str, dataclasses.Field[Any], Any]]:
     """Section (empty at the top), name, field and type of every option that has a flag."""
     for each in dataclasses.fields(Config):
         kind = get_type_hints(Config)[each.name]
@@ -194,16 +194,16 @@ def command_line_options() -> Iterator[tuple[str, str, dataclasses.Field[Any], A
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Give a parser `--config` and every option that has a flag; `config_from_arguments` reads them back."""
     parser.add_argument("--config", type=Path, metavar="FILE.toml", help="options from a TOML file")
-    for section, name, described, kind in command_line_options():
+    for section, name, described, kind in list_command_line_options():
         number = int if kind in (int, int | None) else str
-        shown = "" if described.default in (None, "") else f" (default {described.default})"
+        default = "" if described.default in (None, "") else f" (default {described.default})"
         parser.add_argument(
             described.metadata["flag"],
             dest=f"config:{section}:{name}",
             type=number,
             choices=described.metadata["choices"] or None,
             metavar=None if described.metadata["choices"] else ("N" if number is int else "NAME"),
-            help=described.metadata["help"] + shown,
+            help=described.metadata["help"] + default,
         )
 
 
@@ -221,7 +221,7 @@ def config_from_arguments(arguments: argparse.Namespace, default: Config | None 
 def _with_option(config: Config, section: str, name: str, value: Any) -> Config:
     owner = getattr(config, section) if section else config
     described = next(each for each in dataclasses.fields(owner) if each.name == name)
-    check(described, value, described.metadata["flag"])
+    check_option(described, value, described.metadata["flag"])
     changed = dataclasses.replace(owner, **{name: value})
     nested: dict[str, Any] = {section: changed}
     return dataclasses.replace(config, **nested) if section else changed

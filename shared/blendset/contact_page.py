@@ -24,7 +24,7 @@ def write_contact_page(dataset: Dataset) -> Path:
     Raises BlendsetError for a dataset without views.
     """
     path = dataset.root / "cache" / "contact.html"
-    figures = [_figure(dataset, view) for view in dataset.views()]
+    figures = [_format_figure(dataset, view) for view in dataset.views()]
     if not figures:
         raise BlendsetError(f"{dataset.root} has no views yet; render first.")
     title = escape(dataset.record.name)
@@ -34,7 +34,7 @@ def write_contact_page(dataset: Dataset) -> Path:
     return path
 
 
-def _figure(dataset: Dataset, view: ViewRecord) -> str:
+def _format_figure(dataset: Dataset, view: ViewRecord) -> str:
     picture = dataset.rgb_path(view).relative_to(dataset.root).as_posix()
     name = escape(view.subject_label or view.subject or "whole scene")
     faults = f" <span class=failed>{escape(', '.join(view.failed_checks))}</span>" if view.failed_checks else ""

@@ -22,7 +22,7 @@ Ids = NDArray[np.uint32]
 
 GRAZING = 0.05
 """Least cosine between a surface's normal and the direction to the camera that is to see it."""
-OWN_WEIGHT = 0.75
+LEAST_OBJECT_WEIGHT = 0.75
 """Least bilinear weight that pixels of the point's own object must hold. All of it (1.0) would lose a pixel around
 every object: of a ball of 90 pixels seen 70 degrees apart 19 %, against 12 %."""
 DEPTH_TOLERANCE = 0.15
@@ -45,7 +45,7 @@ class ViewGeometry:
         """World positions (H, W, 3) of the pixel centres; nan where there is nothing."""
         return self.camera.unproject(np.where(np.isfinite(self.passes.depth), self.passes.depth, np.nan))
 
-    def of(self, objects: Collection[int]) -> Mask:
+    def mask_objects(self, objects: Collection[int]) -> Mask:
         """The pixels (H, W) of these objects; of any where none is named."""
         ids = self.passes.id
         return np.isin(ids, list(objects)) if objects else ids > 0
@@ -55,7 +55,7 @@ class ViewGeometry:
 class Correspondence:
     """For each pixel of a target view, its counterpart in a source view."""
 
-    places: Array
+    coordinates: Array
     """(H, W, 2): x and y in the source, in pixels from its top-left corner; nan where the target shows nothing."""
     visible: Mask
     """(H, W): whether the source sees that very point."""
@@ -66,7 +66,7 @@ class Correspondence:
     weights: Array
     """(V, 4): bilinear, 0 for pixels of other objects, with sum 1."""
 
-    def warped(self, image: NDArray[Any]) -> Array:
+    def warp(self, image: NDArray[Any]) -> Array:
         """A source image (H, W, C) as the target sees it (H, W, C); 0 where it is not visible."""
         result = np.zeros((*self.visible.shape, image.shape[2]))
         result[self.visible] = (self.weights[..., None] * image.reshape(-1, image.shape[2])[self.neighbours]).sum(1)
@@ -81,37 +81,41 @@ def correspond(target: ViewGeometry, source: ViewGeometry, step: int = 1) -> Cor
     z / f. That is in sizes of a pixel at the point, so it fits every scale; SynCD's (arXiv 2502.01720) is absolute.
     """
     points, ids = target.positions[::step, ::step], target.passes.id[::step, ::step]
-    places, depth = source.camera.project(points.reshape(-1, 3))
-    places, depth = places.reshape(*ids.shape, 2), depth.reshape(ids.shape)
-    cosine = _cosine(points, target.passes.normal[::step, ::step], source.camera.position)
+    coordinates, depth = source.camera.project(points.reshape(-1, 3))
+    coordinates, depth = coordinates.reshape(*ids.shape, 2), depth.reshape(ids.shape)
+    cosine = _compute_cosine(points, target.passes.normal[::step, ::step], source.camera.position)
     size = np.array([source.camera.width, source.camera.height])
     with np.errstate(invalid="ignore"):
-        visible = (ids > 0) & (depth > 0) & (cosine > GRAZING) & ((places >= 0) & (places <= size)).all(axis=-1)
+        visible = (
+            (ids > 0) & (depth > 0) & (cosine > GRAZING) & ((coordinates >= 0) & (coordinates <= size)).all(axis=-1)
+        )
     cosine, depth = cosine[visible], depth[visible]
-    neighbours, weights = around(places[visible], size)
-    weights, enough = own_weights(weights, source.passes.id.ravel()[neighbours] == ids[visible][:, None], OWN_WEIGHT)
+    neighbours, weights = find_neighbours(coordinates[visible], size)
+    weights, enough = mask_weights(
+        weights, source.passes.id.ravel()[neighbours] == ids[visible][:, None], LEAST_OBJECT_WEIGHT
+    )
     nearness = (weights / source.passes.depth.ravel()[neighbours]).sum(axis=1)  # over a plane 1 / z is linear, z is not
     footprint = depth / source.camera.focal_length_px
     slope = np.sqrt(np.maximum(1 / cosine**2 - 1, 0))
-    seen = enough & (np.abs(1 - depth * nearness) < DEPTH_TOLERANCE * (1 + slope) * footprint * nearness)
+    sound = enough & (np.abs(1 - depth * nearness) < DEPTH_TOLERANCE * (1 + slope) * footprint * nearness)
 
-    visible[visible] = seen
+    visible[visible] = sound
     detail = np.zeros(ids.shape)
-    detail[visible] = (cosine / footprint)[seen]
-    return Correspondence(places, visible, detail, neighbours[seen], weights[seen])
+    detail[visible] = (cosine / footprint)[sound]
+    return Correspondence(coordinates, visible, detail, neighbours[sound], weights[sound])
 
 
-def _cosine(points: Array, normals: NDArray[np.float32], position: Array) -> Array:
+def _compute_cosine(points: Array, normals: NDArray[np.float32], position: Array) -> Array:
     """Between normals (..., 3) and the directions from points (..., 3) to a position (3,)."""
     towards = position - points
     return np.asarray((normals * towards).sum(axis=-1) / np.linalg.norm(towards, axis=-1))
 
 
-def around(places: Array, size: NDArray[np.intp]) -> tuple[NDArray[np.intp], Array]:
+def find_neighbours(coordinates: Array, size: NDArray[np.intp]) -> tuple[NDArray[np.intp], Array]:
     """The four pixels (N, 4) around places (N, 2) in an image of this width and height, as numbers row by row, and
     their bilinear weights (N, 4); the image's edge goes on outside.
     """
-    at = np.clip(places - 0.5, 0, size - 1)
+    at = np.clip(coordinates - 0.5, 0, size - 1)
     low = np.floor(at).astype(np.intp)
     (left, top), (right, bottom), (x, y) = low.T, np.minimum(low + 1, size - 1).T, (at - low).T
     numbers = [row * size[0] + column for row in (top, bottom) for column in (left, right)]
@@ -119,9 +123,9 @@ def around(places: Array, size: NDArray[np.intp]) -> tuple[NDArray[np.intp], Arr
     return np.stack(numbers, axis=1), np.stack(weights, axis=1)
 
 
-def own_weights(weights: Array, own: Mask, least: float) -> tuple[Array, Mask]:
+def mask_weights(weights: Array, mask: Mask, least: float) -> tuple[Array, Mask]:
     """Weights (N, 4) of what is `own` (N, 4) alone, with sum 1, and where they held at least `least` before; else 0."""
-    weights = weights * own
+    weights = weights * mask
     total = weights.sum(axis=1)
     enough = total >= least
     return np.divide(weights, total[:, None], out=np.zeros_like(weights), where=enough[:, None]), enough
@@ -130,25 +134,25 @@ def own_weights(weights: Array, own: Mask, least: float) -> tuple[Array, Mask]:
 # ---- view sets -------------------------------------------------------------------------------------------------------
 
 
-def covisibility(target: ViewGeometry, source: ViewGeometry, objects: Collection[int] = ()) -> float:
+def compute_covisibility(target: ViewGeometry, source: ViewGeometry, objects: Collection[int] = ()) -> float:
     """The share of the target's pixels of these objects (of any, where none is named) that the source sees; 0 where
     there are none. Measured on a grid of about POINTS_ACROSS pixels each way.
     """
     step = max(1, max(target.passes.id.shape) // POINTS_ACROSS)
-    counted = target.of(objects)[::step, ::step]
+    counted = target.mask_objects(objects)[::step, ::step]
     return float(correspond(target, source, step).visible[counted].mean()) if counted.any() else 0.0
 
 
-def baseline_deg(one: Camera, other: Camera, point: Array) -> float:
+def compute_baseline_deg(one: Camera, other: Camera, point: Array) -> float:
     """The angle in degrees between the directions from a world point (3,) to two cameras."""
     first, second = one.position - point, other.position - point
     return float(np.degrees(np.arctan2(np.linalg.norm(np.cross(first, second)), first @ second)))
 
 
-def viewed_point(views: Sequence[ViewGeometry], objects: Collection[int] = ()) -> Array:
+def find_viewed_point(views: Sequence[ViewGeometry], objects: Collection[int] = ()) -> Array:
     """The middle (3,) of what the views show of these objects: of the box around it, for views weigh alike."""
-    seen = np.concatenate([view.positions[view.of(objects)] for view in views])
-    return np.asarray((seen.min(axis=0) + seen.max(axis=0)) / 2)
+    points = np.concatenate([view.positions[view.mask_objects(objects)] for view in views])
+    return np.asarray((points.min(axis=0) + points.max(axis=0)) / 2)
 
 
 def choose_view_sets(
@@ -160,20 +164,20 @@ def choose_view_sets(
     among those, the one is taken whose least baseline to the set is the widest. (SynCD asks for a tenth of the frame
     in common, of all pairs, and takes the least common.)
     """
-    point = viewed_point(views, objects)
+    point = find_viewed_point(views, objects)
     shared, apart = np.zeros((2, len(views), len(views)))
     for one, other in permutations(range(len(views)), 2):
-        shared[one, other] = covisibility(views[one], views[other], objects)
-        apart[one, other] = baseline_deg(views[one].camera, views[other].camera, point)
+        shared[one, other] = compute_covisibility(views[one], views[other], objects)
+        apart[one, other] = compute_baseline_deg(views[one].camera, views[other].camera, point)
     linked = np.minimum(shared, shared.T) >= covisible
     left, sets = list(range(len(views))), []
-    while grown := [found for first in left if (found := _grown(first, left, size, linked, apart))]:
+    while grown := [found for first in left if (found := _grow_set(first, left, size, linked, apart))]:
         sets.append(max(grown, key=lambda each: min(apart[pair] for pair in combinations(each, 2))))
         left = [view for view in left if view not in sets[-1]]
     return sets
 
 
-def _grown(first: int, left: Sequence[int], size: int, linked: Mask, apart: Array) -> tuple[int, ...]:
+def _grow_set(first: int, left: Sequence[int], size: int, linked: Mask, apart: Array) -> tuple[int, ...]:
     """The set of `size` views that grows from the first one; empty where no more of those left are linked to it."""
     found = [first]
     while len(found) < size:

@@ -18,8 +18,8 @@ from typing import Any
 from blendset.config import Config
 from blendset.errors import BlendsetError
 from blendset.exr import Passes, read_exr, read_passes
-from blendset.files import TEMPORARY_FILES, atomic_write, disk_errors, folder_lock, sha256_bytes, sha256_file
-from blendset.records import DatasetRecord, FileEntry, SceneRecord, ViewRecord, as_plain, read_record, write_json
+from blendset.files import TEMPORARY_FILES, atomic_write, lock_folder, sha256_bytes, sha256_file, translate_disk_errors
+from blendset.records import DatasetRecord, FileEntry, SceneRecord, ViewRecord, read_record, to_plain, write_json
 
 if sys.platform == "win32":
     pass
@@ -78,15 +78,15 @@ class Dataset:
         Raises BlendsetError for a folder that holds something else, or whose views were rendered with other settings.
         """
         path = root / "dataset.json"
-        with disk_errors(root):
+        with translate_disk_errors(root):
             if root.exists() and not path.exists():
                 _refuse_foreign_folder(root)
-        with folder_lock(root / LOCK):
+        with lock_folder(root / LOCK):
             if not path.exists():
                 write_json(path, record)
             stored = cls(root).record
             if not mix_settings:
-                _refuse_other_settings(root, stored.render_settings, as_plain(record.render_settings))
+                _refuse_other_settings(root, stored.render_settings, to_plain(record.render_settings))
             joined = replace(
                 stored,
                 sources=tuple(sorted({*stored.sources, *record.sources})),
@@ -97,14 +97,14 @@ class Dataset:
         return cls(root)
 
     @classmethod
-    def for_run(cls, root: Path, config: Config, scenes: Iterable[Path], mix_settings: bool = False) -> Dataset:
+    def open_for_run(cls, root: Path, config: Config, scenes: Iterable[Path], mix_settings: bool = False) -> Dataset:
         """Open or make the dataset that a run with this configuration adds to; raises as `create_or_open` does."""
         record = DatasetRecord(
             name=config.dataset.name or root.absolute().name,
             licence=config.dataset.licence,
             creator=config.dataset.creator,
             sources=tuple(sorted({path.name for path in scenes})),
-            render_settings=config.render_settings(),
+            render_settings=config.select_render_settings(),
             view_blocks=config.cameras.views > BLOCK,
         )
         return cls.create_or_open(root, record, mix_settings)
@@ -138,9 +138,9 @@ class Dataset:
     def write_view(self, view: ViewRecord, payload: Mapping[str, bytes]) -> ViewRecord:
         """Write the files of a view, then its record; return the record with their sizes and hashes."""
         folder = self.view_folder(view.scene, view.view_id)
-        with disk_errors(folder):
+        with translate_disk_errors(folder):
             (folder / VIEW_RECORD).unlink(missing_ok=True)
-            _remove(folder.glob(TEMPORARY_FILES))
+            _remove_files(folder.glob(TEMPORARY_FILES))
         for name, data in payload.items():
             atomic_write(folder / name, data, sync_folder=False)
         entries = {name: FileEntry(len(data), sha256_bytes(data)) for name, data in payload.items()}
@@ -155,11 +155,11 @@ class Dataset:
             view = read_record(folder / VIEW_RECORD, ViewRecord)
         except BlendsetError:
             return False
-        return (view.scene, view.view_id) == (scene, view_id) and not any(_file_problems(folder, view))
+        return (view.scene, view.view_id) == (scene, view_id) and not any(_find_file_problems(folder, view))
 
     def views(self) -> Iterator[ViewRecord]:
         """Yield every view's record, by scene and id; BlendsetError names a damaged one."""
-        for _, view in self._records():
+        for _, view in self._read_records():
             if isinstance(view, BlendsetError):
                 raise view
             yield view
@@ -179,15 +179,19 @@ class Dataset:
         Columns that are not Blendset's stay with the views whose picture is unchanged. Damaged records are left out.
         `captions` by view id become the column `caption`; views that they leave out keep theirs.
         """
-        with folder_lock(self.root / LOCK):
-            _remove(self.root.glob(f".{INDEX}{TEMPORARY_FILES}"))
+        with lock_folder(self.root / LOCK):
+            _remove_files(self.root.glob(f".{INDEX}{TEMPORARY_FILES}"))
             old = _read_index(self.root / INDEX)
-            rows = [self._index_row(folder, view) for folder, view in self._records() if isinstance(view, ViewRecord)]
+            rows = [
+                self._make_index_row(folder, view)
+                for folder, view in self._read_records()
+                if isinstance(view, ViewRecord)
+            ]
             foreign = dict.fromkeys(column for row in old.values() for column in row if column not in COLUMNS)
             for row in rows:
                 before = old.get(row["view_id"], {})
-                kept = before if before.get("rgb_sha256") == row["rgb_sha256"] else {}
-                row |= {column: kept.get(column) for column in foreign}
+                values = before if before.get("rgb_sha256") == row["rgb_sha256"] else {}
+                row |= {column: values.get(column) for column in foreign}
                 if captions is not None:
                     row[CAPTION] = captions.get(row["view_id"], row.get(CAPTION))
             lines = [json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows]
@@ -196,46 +200,50 @@ class Dataset:
 
     def verify(self) -> VerifyReport:
         """Check every record against its files, its scene and the index."""
-        records = list(self._records())
+        records = list(self._read_records())
         readable = [(folder, view) for folder, view in records if isinstance(view, ViewRecord)]
         problems = [
             Problem(folder / VIEW_RECORD, str(error)) for folder, error in records if isinstance(error, BlendsetError)
         ]
         sound = 0
         for folder, view in readable:
-            found = list(_file_problems(folder, view)) or list(_content_problems(folder, view))
+            found = list(_find_file_problems(folder, view)) or list(_find_content_problems(folder, view))
             problems += found
             sound += not found
-        problems += [*self._scene_problems(readable), *self._id_problems(readable), *self._index_problems(readable)]
-        return VerifyReport(sound, tuple(problems), tuple(self._debris(dict(records))))
+        problems += [
+            *self._find_scene_problems(readable),
+            *self._find_id_problems(readable),
+            *self._find_index_problems(readable),
+        ]
+        return VerifyReport(sound, tuple(problems), tuple(self._find_debris(dict(records))))
 
-    def _view_folders(self) -> Iterator[Path]:
-        for scene in _folders(self.root / "views"):
-            places = [scene, *(block for block in _folders(scene) if _is_block(block))]
-            views = [view for place in places for view in _folders(place) if not _is_block(view)]
+    def _list_view_folders(self) -> Iterator[Path]:
+        for scene in _list_folders(self.root / "views"):
+            parents = [scene, *(block for block in _list_folders(scene) if _is_block(block))]
+            views = [view for parent in parents for view in _list_folders(parent) if not _is_block(view)]
             yield from sorted(views, key=lambda view: view.name)
 
-    def _records(self) -> Iterator[tuple[Path, ViewRecord | BlendsetError]]:
-        for folder in self._view_folders():
+    def _read_records(self) -> Iterator[tuple[Path, ViewRecord | BlendsetError]]:
+        for folder in self._list_view_folders():
             if (folder / VIEW_RECORD).exists():
                 try:
                     yield folder, read_record(folder / VIEW_RECORD, ViewRecord)
                 except BlendsetError as error:
                     yield folder, error
 
-    def _index_row(self, folder: Path, view: ViewRecord) -> dict[str, Any]:
-        values = as_plain(view)
+    def _make_index_row(self, folder: Path, view: ViewRecord) -> dict[str, Any]:
+        values = to_plain(view)
         values |= values["camera"]
-        place = folder.relative_to(self.root).as_posix()
+        folder_name = folder.relative_to(self.root).as_posix()
         return {
-            "rgb_file_name": f"{place}/{RGB}",
-            "passes_path": f"{place}/{PASSES}" if PASSES in view.files else None,
+            "rgb_file_name": f"{folder_name}/{RGB}",
+            "passes_path": f"{folder_name}/{PASSES}" if PASSES in view.files else None,
             **{column: values[column] for column in RECORD_COLUMNS},
             "rgb_sha256": view.files[RGB].sha256 if RGB in view.files else None,
             "passes_sha256": view.files[PASSES].sha256 if PASSES in view.files else None,
         }
 
-    def _scene_problems(self, views: list[tuple[Path, ViewRecord]]) -> Iterator[Problem]:
+    def _find_scene_problems(self, views: list[tuple[Path, ViewRecord]]) -> Iterator[Problem]:
         objects: dict[str, set[int]] = {}
         for scene in sorted({view.scene for _, view in views}):
             try:
@@ -247,27 +255,27 @@ class Dataset:
             if unknown and view.scene in objects:
                 yield Problem(folder / VIEW_RECORD, f"sees object {min(unknown)}, which its scene does not list")
 
-    def _id_problems(self, views: list[tuple[Path, ViewRecord]]) -> Iterator[Problem]:
+    def _find_id_problems(self, views: list[tuple[Path, ViewRecord]]) -> Iterator[Problem]:
         first: dict[str, Path] = {}
         for folder, view in views:
             if first.setdefault(view.view_id, folder) != folder:
                 yield Problem(folder / VIEW_RECORD, f"has the view id of {first[view.view_id]}")
 
-    def _index_problems(self, views: list[tuple[Path, ViewRecord]]) -> Iterator[Problem]:
+    def _find_index_problems(self, views: list[tuple[Path, ViewRecord]]) -> Iterator[Problem]:
         index = _read_index(self.root / INDEX)
         stale = set(index) - {view.view_id for _, view in views}
         for folder, view in views:
-            row = self._index_row(folder, view)
+            row = self._make_index_row(folder, view)
             if row != {column: index.get(view.view_id, {}).get(column) for column in row}:
                 stale.add(view.view_id)
         if stale:
             what = f"disagrees with the records of {len(stale)} views, {min(stale)} first; the next render rebuilds it"
             yield Problem(self.root / INDEX, what)
 
-    def _debris(self, records: Mapping[Path, ViewRecord | BlendsetError]) -> Iterator[Path]:
+    def _find_debris(self, records: Mapping[Path, ViewRecord | BlendsetError]) -> Iterator[Path]:
         for pattern in (TEMPORARY_FILES, f"*/{TEMPORARY_FILES}"):
             yield from sorted(self.root.glob(pattern))
-        for folder in self._view_folders():
+        for folder in self._list_view_folders():
             view = records.get(folder)
             known = {VIEW_RECORD, *(view.files if isinstance(view, ViewRecord) else ())}
             yield from sorted(path for path in folder.iterdir() if path.name not in known)
@@ -278,11 +286,11 @@ def _is_block(folder: Path) -> bool:
     return folder.name.startswith("_")
 
 
-def _folders(parent: Path) -> list[Path]:
+def _list_folders(parent: Path) -> list[Path]:
     return sorted(path for path in parent.iterdir() if path.is_dir()) if parent.is_dir() else []
 
 
-def _remove(temporaries: Iterable[Path]) -> None:
+def _remove_files(temporaries: Iterable[Path]) -> None:
     """Remove what a killed writer left; only for the one who now writes these files."""
     for path in temporaries:
         path.unlink(missing_ok=True)
@@ -293,8 +301,8 @@ def _refuse_foreign_folder(root: Path) -> None:
         raise BlendsetError(f"{root} holds something else than a Blendset dataset; choose a new or empty folder.")
 
 
-def _refuse_other_settings(root: Path, stored: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    before, now = _flat(stored), _flat(asked)
+def _refuse_other_settings(root: Path, stored: Mapping[str, Any], requested: Mapping[str, Any]) -> None:
+    before, now = _flat(stored), _flat(requested)
     for name in sorted({*before, *now}):
         if before.get(name) != now.get(name):
             raise BlendsetError(
@@ -324,7 +332,7 @@ def _read_index(path: Path) -> dict[str, dict[str, Any]]:
     return rows
 
 
-def _file_problems(folder: Path, view: ViewRecord) -> Iterator[Problem]:
+def _find_file_problems(folder: Path, view: ViewRecord) -> Iterator[Problem]:
     """Yield each file of a view that is not what its record says."""
     if RGB not in view.files:
         yield Problem(folder / VIEW_RECORD, f"lists no {RGB}")
@@ -338,13 +346,13 @@ def _file_problems(folder: Path, view: ViewRecord) -> Iterator[Problem]:
             yield Problem(path, "was changed: its SHA-256 is not the one in its record")
 
 
-def _content_problems(folder: Path, view: ViewRecord) -> Iterator[Problem]:
+def _find_content_problems(folder: Path, view: ViewRecord) -> Iterator[Problem]:
     """Yield what is wrong inside files that are as they were written, and in the record itself."""
     size = (view.camera.width, view.camera.height)
-    place = folder.parent.parent if _is_block(folder.parent) else folder.parent
-    if (place.name, folder.name) != (view.scene, view.view_id):
+    scene_folder = folder.parent.parent if _is_block(folder.parent) else folder.parent
+    if (scene_folder.name, folder.name) != (view.scene, view.view_id):
         yield Problem(folder / VIEW_RECORD, f"belongs into {view.scene}/{view.view_id}")
-    if _png_size((folder / RGB).read_bytes()) != size:
+    if _read_png_size((folder / RGB).read_bytes()) != size:
         yield Problem(folder / RGB, f"is no whole PNG of {size[0]} x {size[1]} pixels")
     if PASSES in view.files:
         try:
@@ -356,7 +364,7 @@ def _content_problems(folder: Path, view: ViewRecord) -> Iterator[Problem]:
                 yield Problem(folder / PASSES, f"is not {size[0]} x {size[1]} pixels")
 
 
-def _png_size(data: bytes) -> tuple[int, int] | None:
+def _read_png_size(data: bytes) -> tuple[int, int] | None:
     """Return (width, height), or None for what has not a PNG's beginning and end."""
     if not (data.startswith(PNG_BEGIN) and data.endswith(PNG_END) and len(data) > 24):
         return None

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blendset.cameras import Array
-from blendset.quality import LUMA, PREVIEW, Statistics, light_faults, measure
+from blendset.quality import LUMA, PREVIEW, Statistics, compute_statistics, find_light_faults
 
 THIN = 2
 """Every second pixel each way is enough to choose an exposure by."""
@@ -32,9 +32,9 @@ class ViewTransform:
         """Display values 0..255 (..., 3) of scene-linear values (..., 3), by trilinear interpolation."""
         steps = len(self.table) - 1
         stops = np.where(linear > 0, np.log2(np.maximum(linear, 1e-12)) + exposure_ev, self.low)
-        place = np.clip((stops - self.low) / (self.high - self.low), 0, 1) * steps
-        cell = np.minimum(place.astype(np.int64), steps - 1)
-        above = place - cell
+        position = np.clip((stops - self.low) / (self.high - self.low), 0, 1) * steps
+        cell = np.minimum(position.astype(np.int64), steps - 1)
+        above = position - cell
         below = 1 - above
         result = np.zeros(linear.shape)
         for r in (0, 1):
@@ -58,7 +58,7 @@ class Exposure:
     faults: tuple[str, ...]
 
 
-def tried_exposures(
+def try_exposures(
     images: Sequence[NDArray[Any]],
     subject: NDArray[np.bool_] | None,
     transform: ViewTransform,
@@ -75,12 +75,12 @@ def tried_exposures(
     for ev in exposures:
         greys = [transform(image, ev) @ LUMA for image in thin]
         noise = float(np.mean((greys[0] - greys[-1]) ** 2) / 4)
-        statistics = measure(np.mean(greys, axis=0), subject, noise)
-        trials.append(Exposure(ev, statistics, tuple(light_faults(statistics, PREVIEW))))
+        statistics = compute_statistics(np.mean(greys, axis=0), subject, noise)
+        trials.append(Exposure(ev, statistics, tuple(find_light_faults(statistics, PREVIEW))))
     return tuple(trials)
 
 
-def shared_exposure(views: Sequence[Sequence[Exposure]]) -> tuple[Exposure, ...]:
+def choose_shared_exposure(views: Sequence[Sequence[Exposure]]) -> tuple[Exposure, ...]:
     """The exposure under which views meet the limits best together: of what the same exposures made of each, one each.
 
     Pictures of a view set are to be compared, so that a set has one exposure, as one camera would.
@@ -88,10 +88,10 @@ def shared_exposure(views: Sequence[Sequence[Exposure]]) -> tuple[Exposure, ...]
     trials = list(zip(*views, strict=True))
     if not trials:
         raise ValueError("no exposure to try")
-    return max(trials, key=lambda each: (-sum(len(trial.faults) for trial in each), sum(map(_quality, each))))
+    return max(trials, key=lambda each: (-sum(len(trial.faults) for trial in each), sum(map(_rate, each))))
 
 
-def _quality(trial: Exposure) -> float:
+def _rate(trial: Exposure) -> float:
     """Higher is better: a well-lit subject in a well-lit frame, near the scene's own exposure."""
     statistics = trial.statistics
     subject = statistics.mean if statistics.subject_mean is None else statistics.subject_mean
@@ -105,7 +105,7 @@ def _quality(trial: Exposure) -> float:
     )
 
 
-def stops(limit: float, step: float = 0.5) -> Array:
+def list_exposures(limit: float, step: float = 0.5) -> Array:
     """Exposures to try, from -limit to +limit."""
     count = int(limit / step)
     return np.linspace(-count * step, count * step, 2 * count + 1)

@@ -138,24 +138,24 @@ def _read_channels(chlist: bytes) -> Iterator[tuple[str, np.dtype[Any]]]:
 
 def _read_planes(data: bytes, header: _Header, only: Collection[str] | None) -> dict[str, Plane]:
     planes: dict[str, Plane] = {}
-    places: list[tuple[Bytes, slice]] = []
+    slots: list[tuple[Bytes, slice]] = []
     start = 0
     for name, pixel in header.channels:
         end = start + header.width * pixel.itemsize
         if only is None or name in only:
             planes[name] = np.empty((header.height, header.width), pixel)
-            places.append((planes[name].view(np.uint8), slice(start, end)))
+            slots.append((planes[name].view(np.uint8), slice(start, end)))
         start = end
     for first, lines, columns in _read_chunks(data, header):
-        for target, place in places:
-            target[first : first + lines] = columns(place)
+        for target, byte_columns in slots:
+            target[first : first + lines] = columns(byte_columns)
     return planes
 
 
 def _read_chunks(data: bytes, header: _Header) -> Iterator[tuple[int, int, Callable[[slice], Bytes]]]:
     """Yield each chunk's first line, the number of its lines, and what gives some columns of its bytes."""
     offsets = struct.unpack_from(f"<{header.chunk_count}Q", data, header.end)
-    seen = set()
+    found = set()
     for offset in offsets:
         y, size = struct.unpack_from("<ii", data, offset)
         first = y - header.first_line
@@ -164,8 +164,8 @@ def _read_chunks(data: bytes, header: _Header) -> Iterator[tuple[int, int, Calla
         lines = min(header.lines_per_chunk, header.height - first)
         packed = data[offset + 8 : offset + 8 + size]
         yield first, lines, _unpack(packed, lines, header.bytes_per_line, header.compression)
-        seen.add(first)
-    if len(seen) != header.chunk_count:
+        found.add(first)
+    if len(found) != header.chunk_count:
         raise ValueError("missing lines")
 
 
@@ -185,10 +185,10 @@ def _unpack(packed: bytes, lines: int, bytes_per_line: int, compression: int) ->
     deltas[0] ^= 128
     halves = deltas.reshape(2, lines, -1)  # the even bytes of every line, then the odd ones
     sums = halves.sum(axis=2, dtype=np.uint8)
-    return partial(_summed, halves, np.add.accumulate(sums.ravel(), dtype=np.uint8).reshape(sums.shape) - sums)
+    return partial(_sum_columns, halves, np.add.accumulate(sums.ravel(), dtype=np.uint8).reshape(sums.shape) - sums)
 
 
-def _summed(deltas: Bytes, before: Bytes, columns: slice) -> Bytes:
+def _sum_columns(deltas: Bytes, before: Bytes, columns: slice) -> Bytes:
     """Return some columns of lines, of which `deltas` (2, lines, columns) hold the difference of each byte from the one
     before, and `before` (2, lines) what every line begins with.
 
@@ -269,16 +269,16 @@ def write_passes(passes: Passes) -> bytes:
 
 def read_passes(source: Path | bytes) -> Passes:
     """Return the passes of a view, from passes.exr or its bytes."""
-    planes = _wanted_channels(source, "depth", "id", *NORMAL_CHANNELS)
+    planes = _read_named_channels(source, "depth", "id", *NORMAL_CHANNELS)
     return Passes(planes["depth"], np.stack([planes[name] for name in NORMAL_CHANNELS], axis=2), planes["id"])
 
 
 def read_ids(source: Path | bytes) -> npt.NDArray[np.uint32]:
     """Return the object ids (height, width) alone, in about half the time of all passes."""
-    return _wanted_channels(source, "id")["id"]
+    return _read_named_channels(source, "id")["id"]
 
 
-def _wanted_channels(source: Path | bytes, *names: str) -> dict[str, Plane]:
+def _read_named_channels(source: Path | bytes, *names: str) -> dict[str, Plane]:
     planes = read_exr(source, names)
     missing = [name for name in names if name not in planes]
     if missing:

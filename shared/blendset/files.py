@@ -47,7 +47,7 @@ CURES = {
 
 
 @contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
+def translate_disk_errors(path: Path) -> Iterator[None]:
     """Turn what the disk refuses into one sentence about `path`."""
     try:
         yield
@@ -63,7 +63,7 @@ def atomic_write(path: Path, data: bytes | memoryview, sync_folder: bool = True)
     in one folder only the last needs it. Raises BlendsetError where the disk refuses (full, read-only, forbidden).
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    with disk_errors(path):
+    with translate_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("wb") as file:
@@ -89,12 +89,12 @@ def sync_directory(folder: Path) -> None:
 
 
 @contextmanager
-def folder_lock(path: Path, blocking: bool = True, name: str = "Blendset") -> Iterator[None]:
+def lock_folder(path: Path, blocking: bool = True, name: str = "Blendset") -> Iterator[None]:
     """Hold the lock file at `path` alone; the system lets go of it when the process ends, however it ends.
 
     Waits for another holder, or raises BlendsetError saying that `name` is already running there.
     """
-    with disk_errors(path):
+    with translate_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
@@ -108,7 +108,7 @@ def folder_lock(path: Path, blocking: bool = True, name: str = "Blendset") -> It
 
 
 def _try_lock(path: Path, handle: int) -> bool:
-    with disk_errors(path):
+    with translate_disk_errors(path):
         try:
             if sys.platform == "win32":
                 msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)

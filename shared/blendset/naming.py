@@ -16,7 +16,7 @@ _SPLIT = re.compile(rf"(?<![a-z])({SPLIT_WORDS})(?![a-z])")
 _WINDOWS_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])")
 
 
-def slug(text: str, max_length: int = 40) -> str:
+def slugify(text: str, max_length: int = 40) -> str:
     """Return a name of [a-z0-9-] that is legal on every system and no split to `datasets`; never empty."""
     letters = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
     plain = re.sub(r"[^a-z0-9]+", "-", letters)

@@ -69,12 +69,12 @@ for _kind in (bool, int, float, str):
 def structure(kind: type[Section], values: Any, where: str) -> Section:
     """Build a dataclass, and those inside it, from a table; BlendsetError names the key, its section and the nearest
     valid key."""
-    return _structure(kind, values, where, "")  # type: ignore[no-any-return]
+    return _structure_table(kind, values, where, "")  # type: ignore[no-any-return]
 
 
 def unstructure(value: Any) -> dict[str, Any]:
     """Nested tables of plain values, as TOML and JSON take them; options that are None are left out."""
-    tables: dict[str, Any] = _without_none(_converter.unstructure(value))
+    tables: dict[str, Any] = _drop_none(_converter.unstructure(value))
     return tables
 
 
@@ -90,14 +90,14 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise BlendsetError(f"{path} is not valid TOML: {error}.") from error
 
 
-def check(option: dataclasses.Field[Any], value: Any, name: str) -> None:
+def check_option(option: dataclasses.Field[Any], value: Any, name: str) -> None:
     """Hold one value against its field's limits."""
     limits = option.metadata
     for each in value if isinstance(value, tuple) else (value,):
         if each is None:
             continue
         if limits["choices"] and each not in limits["choices"]:
-            near = nearest(str(each), limits["choices"])
+            near = find_nearest(str(each), limits["choices"])
             cure = f"did you mean '{near}'?" if near else f"it takes {', '.join(limits['choices'])}."
             raise BlendsetError(f"{name} is '{each}'; {cure}")
         if limits["at_least"] is not None and each < limits["at_least"]:
@@ -108,18 +108,18 @@ def check(option: dataclasses.Field[Any], value: Any, name: str) -> None:
         raise BlendsetError(f"{name} is empty; give at least one value.")
 
 
-def nearest(word: str, known: Sequence[str], cutoff: float = 0.6) -> str:
+def find_nearest(word: str, known: Sequence[str], cutoff: float = 0.6) -> str:
     """The known word that is most like this one; empty where none is."""
     return next(iter(difflib.get_close_matches(word, known, n=1, cutoff=cutoff)), "")
 
 
-def _without_none(value: Any) -> Any:
+def _drop_none(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _without_none(each) for key, each in value.items() if each is not None}
-    return type(value)(map(_without_none, value)) if isinstance(value, list | tuple) else value
+        return {key: _drop_none(each) for key, each in value.items() if each is not None}
+    return type(value)(map(_drop_none, value)) if isinstance(value, list | tuple) else value
 
 
-def _structure(kind: Any, values: Any, where: str, prefix: str) -> Any:
+def _structure_table(kind: Any, values: Any, where: str, prefix: str) -> Any:
     """Build one dataclass from a table."""
     if not isinstance(values, Mapping):
         raise BlendsetError(f"{where}: '{prefix.rstrip('.')}' must be a table of options.")
@@ -129,45 +129,45 @@ def _structure(kind: Any, values: Any, where: str, prefix: str) -> Any:
     ready: dict[str, Any] = {}
     for key, value in values.items():
         if key not in options:
-            raise _unknown(key, list(options), section)
-        ready[key] = _value(options[key], _given(hints[key]), value, where, f"{prefix}{key}")
+            raise _make_unknown_key_error(key, list(options), section)
+        ready[key] = _structure_value(options[key], _strip_optional(hints[key]), value, where, f"{prefix}{key}")
     for name, each in options.items():
         if name not in ready and each.default is MISSING and each.default_factory is MISSING:
             raise BlendsetError(f"{section} lacks the option '{name}': {each.metadata['help']}.")
     return kind(**ready)
 
 
-def _value(option: dataclasses.Field[Any], kind: Any, value: Any, where: str, name: str) -> Any:
+def _structure_value(option: dataclasses.Field[Any], kind: Any, value: Any, where: str, name: str) -> Any:
     """One option's value: a section, several of them in a list or under names, or plain data within its limits."""
     inner = get_args(kind)
     if is_section(kind):
-        return _structure(kind, value, where, f"{name}.")
+        return _structure_table(kind, value, where, f"{name}.")
     if get_origin(kind) is tuple and is_section(inner[0]):
         if not isinstance(value, list | tuple):
             raise BlendsetError(f"{where}: '{name}' must be a list of tables; write [[{name}]] above each.")
-        return tuple(_structure(inner[0], each, where, f"{name}.") for each in value)
+        return tuple(_structure_table(inner[0], each, where, f"{name}.") for each in value)
     if get_origin(kind) is dict and is_section(inner[1]):
         if not isinstance(value, Mapping):
             raise BlendsetError(f"{where}: '{name}' must be a table of tables; write [{name}.NAME] above each.")
-        return {key: _structure(inner[1], each, where, f"{name}.{key}.") for key, each in value.items()}
+        return {key: _structure_table(inner[1], each, where, f"{name}.{key}.") for key, each in value.items()}
     try:
         if get_origin(kind) is tuple and not isinstance(value, list | tuple):
             raise TypeError(f"{value!r} is not a list")
         ready = _converter.structure(value, kind)
     except (TypeError, ValueError) as error:
-        raise BlendsetError(f"{where}: {name} is {value!r}; it must be {_spelled(kind)}.") from error
-    check(option, ready, f"{where}: {name}")
+        raise BlendsetError(f"{where}: {name} is {value!r}; it must be {_describe_type(kind)}.") from error
+    check_option(option, ready, f"{where}: {name}")
     return ready
 
 
-def _given(kind: Any) -> Any:
+def _strip_optional(kind: Any) -> Any:
     """What an optional type is when it is given."""
     if get_origin(kind) in (Union, UnionType):
         return next(each for each in get_args(kind) if each is not NoneType)
     return kind
 
 
-def _spelled(kind: Any) -> str:
+def _describe_type(kind: Any) -> str:
     """A type as a person would say it."""
     words = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
     if get_origin(kind) is tuple:
@@ -175,7 +175,7 @@ def _spelled(kind: Any) -> str:
     return words.get(kind, str(kind))
 
 
-def _unknown(key: str, known: list[str], where: str) -> BlendsetError:
-    near = nearest(key, known, cutoff=0.5)
+def _make_unknown_key_error(key: str, known: list[str], where: str) -> BlendsetError:
+    near = find_nearest(key, known, cutoff=0.5)
     cure = f"did you mean '{near}'?" if near else f"it knows {', '.join(sorted(known))}."
     return BlendsetError(f"{where} has no option '{key}'; {cure}")

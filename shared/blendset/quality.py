@@ -33,7 +33,9 @@ class Statistics:
     subject_contrast: float | None
 
 
-def measure(grey: NDArray[Any], subject: NDArray[np.bool_] | None, noise_variance: float = 0.0) -> Statistics:
+def compute_statistics(
+    grey: NDArray[Any], subject: NDArray[np.bool_] | None, noise_variance: float = 0.0
+) -> Statistics:
     """Statistics of a grey image (H, W) in 0..255; `subject` (H, W) masks the subject's pixels."""
     inside = grey[subject] if subject is not None and subject.any() else None
     outside = grey[~subject] if inside is not None and subject is not None and not subject.all() else None
@@ -68,7 +70,7 @@ FINISHED = Limits(30, 300, 0.3, 1.0, 20, 0, (0.04, 0.70), 0.5, 0.15)
 PREVIEW = Limits(38, 400, 0.22, 0.15, 34, 7, (0.052, 0.64), 0.57, 0.11)
 
 
-def light_faults(statistics: Statistics, limits: Limits) -> list[str]:
+def find_light_faults(statistics: Statistics, limits: Limits) -> list[str]:
     """Reason codes of everything about the light that breaks a limit."""
     faults = []
     if statistics.mean < limits.mean or statistics.dark_fraction > limits.dark_fraction:
@@ -84,7 +86,7 @@ def light_faults(statistics: Statistics, limits: Limits) -> list[str]:
     return faults
 
 
-def framing_faults(framing: Framing | None, limits: Limits) -> list[str]:
+def find_framing_faults(framing: Framing | None, limits: Limits) -> list[str]:
     """Reason codes of everything about the framing that breaks a limit; nothing for views of the scene."""
     if framing is None:
         return []
@@ -100,7 +102,7 @@ def framing_faults(framing: Framing | None, limits: Limits) -> list[str]:
     return faults
 
 
-def as_figures(*parts: Statistics | Framing | None) -> dict[str, float]:
+def collect_metrics(*parts: Statistics | Framing | None) -> dict[str, float]:
     """The figures of statistics and framing that there are, by name."""
     return {
         name: round(float(value), 6)
@@ -111,12 +113,12 @@ def as_figures(*parts: Statistics | Framing | None) -> dict[str, float]:
     }
 
 
-def without_text(png: bytes) -> bytes:
+def strip_png_text(png: bytes) -> bytes:
     """A PNG file without its text chunks: Cycles writes render times there, which differ from run to run."""
-    kept, at = [png[:8]], 8
+    chunks, at = [png[:8]], 8
     while at < len(png):
         end = at + 12 + int.from_bytes(png[at : at + 4], "big")
         if png[at + 4 : at + 8] not in (b"tEXt", b"zTXt", b"iTXt", b"tIME", b"eXIf"):
-            kept.append(png[at:end])
+            chunks.append(png[at:end])
         at = end
-    return b"".join(kept)
+    return b"".join(chunks)

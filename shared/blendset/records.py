@@ -163,12 +163,12 @@ for _kind in (bool, int, str):
     _converter.register_structure_hook(_kind, _exactly(_kind))
 
 
-def as_plain(value: Any) -> Any:
+def to_plain(value: Any) -> Any:
     """Return a record (or anything that holds some) as the dicts, lists and numbers that JSON has."""
-    return json.loads(canonical_json(value))
+    return json.loads(encode_json(value))
 
 
-def canonical_json(value: Any) -> bytes:
+def encode_json(value: Any) -> bytes:
     """Return the one UTF-8 spelling of a record; what Unicode cannot hold (a file name in bytes) becomes "?"."""
     text = json.dumps(_converter.unstructure(value), sort_keys=True, indent=1, allow_nan=False, ensure_ascii=False)
     return (text + "\n").encode("utf-8", errors="replace")
@@ -176,10 +176,10 @@ def canonical_json(value: Any) -> bytes:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a record, or plain data, atomically."""
-    atomic_write(path, canonical_json(value))
+    atomic_write(path, encode_json(value))
 
 
-def _damaged(path: Path, reason: object) -> BlendsetError:
+def _make_damaged_error(path: Path, reason: object) -> BlendsetError:
     return BlendsetError(
         f"{path} is damaged ({reason}); restore it or delete it, then run the command that wrote it again."
     )
@@ -192,14 +192,14 @@ def read_json(path: Path) -> Any:
     except OSError as error:
         raise BlendsetError(f"{path} cannot be read ({error.strerror}); check the path and its permissions.") from error
     except ValueError as error:
-        raise _damaged(path, error) from error
+        raise _make_damaged_error(path, error) from error
 
 
 def read_record(path: Path, kind: type[Record]) -> Record:
     """Return the record in a JSON file; BlendsetError where it is missing, damaged or of another format version."""
     value = read_json(path)
     if not isinstance(value, dict):
-        raise _damaged(path, "it holds no record")
+        raise _make_damaged_error(path, "it holds no record")
     version = value.get("format_version", value.get("version", FORMAT_VERSION))
     if version != FORMAT_VERSION:
         raise BlendsetError(
@@ -208,4 +208,4 @@ def read_record(path: Path, kind: type[Record]) -> Record:
     try:
         return _converter.structure(value, kind)
     except cattrs.BaseValidationError as error:
-        raise _damaged(path, cattrs.transform_error(error)[0]) from error
+        raise _make_damaged_error(path, cattrs.transform_error(error)[0]) from error

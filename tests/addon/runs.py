@@ -81,7 +81,7 @@ def open_run(path: Path, root: Path, config: Config = SMALL) -> Iterator[tuple[A
     """A SceneRun of a file that was opened as a worker opens it, and the list that its events go to."""
     import_addon("worker").open_file(path)
     events: list[tuple[str, dict[str, Any]]] = []
-    dataset = Dataset.for_run(root, config, [path])
+    dataset = Dataset.open_for_run(root, config, [path])
     with import_addon("scene_run").SceneRun(
         path, dataset, config, lambda event, **of: events.append((event, of))
     ) as run:

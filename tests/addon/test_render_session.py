@@ -12,7 +12,7 @@ import bpy
 import numpy as np
 import pytest
 
-from blendset.cameras import Camera, facing, pose
+from blendset.cameras import Camera, make_facing_rotation, make_pose
 from blendset.config import Config
 from blendset.errors import BlendsetError
 from tests.addon import scenes
@@ -36,7 +36,7 @@ MEDIA = {"OPEN_EXR_MULTILAYER": "MULTI_LAYER_IMAGE", "FFMPEG": "VIDEO"}
 def make_front_camera(size: int = 64) -> Camera:
     """A camera before the stage."""
     position = np.array([3.0, -6.0, 3.0])
-    return Camera(pose(facing(position - np.array([0.0, 0.5, 0.5])), position), size, size, 50.0)
+    return Camera(make_pose(make_facing_rotation(position - np.array([0.0, 0.5, 0.5])), position), size, size, 50.0)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import bpy
 import numpy as np
 import pytest
 
-from blendset.cameras import Camera, facing, pose
+from blendset.cameras import Camera, make_facing_rotation, make_pose
 from blendset.errors import BlendsetError
 from tests.addon import scenes
 from tests.addon.runs import SMALL, Outcome, import_addon, open_run, read_scene_state, render_dataset, with_options
@@ -309,7 +309,7 @@ def test_another_scene_of_the_file_can_be_asked_for(tmp_path: Path) -> None:
 def make_camera(target: tuple[float, float, float], position: tuple[float, float, float], size: int = 64) -> Camera:
     """An upright camera of 50 mm."""
     at = np.array(position)
-    return Camera(pose(facing(at - np.array(target)), at), size, size, 50.0)
+    return Camera(make_pose(make_facing_rotation(at - np.array(target)), at), size, size, 50.0)
 
 
 def render_picture(path: Path, folder: Path, camera: Camera) -> Any:
@@ -352,7 +352,7 @@ def test_after_a_run_the_scene_is_as_it_was(tmp_path: Path, name: str) -> None:
     asked = dataclasses.replace(SMALL, frame=5)
     import_addon("worker").open_file(path)
     before = read_scene_state(bpy.context.scene)
-    dataset = import_addon("scene_run").Dataset.for_run(tmp_path / "dataset", asked, [path])
+    dataset = import_addon("scene_run").Dataset.open_for_run(tmp_path / "dataset", asked, [path])
     with import_addon("scene_run").SceneRun(path, dataset, asked, lambda *_, **__: None) as run:
         plan = run.plan(previews=True)
         run.render(plan, [view.view_id for view in plan.views][:1])

@@ -95,7 +95,7 @@ def test_the_machine_decides_where_the_scene_does_not() -> None:
         asked = replace(Config(), render=RenderSettings(device="cuda"), jobs=JobSettings(workers=5))
         assert (ours.render.device, ours.jobs.workers) == ("cpu", 2)
         assert preferences.apply_preferences(asked) == asked
-        assert ours.digest() == Config().digest()  # nothing that decides a picture
+        assert ours.compute_digest() == Config().compute_digest()  # nothing that decides a picture
     finally:
         chosen.device, chosen.workers = "auto", 1
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from blendset.cameras import Array, direction
+from blendset.cameras import Array, direction_from_angles
 from blendset.config import Config, config_from_dict
 from blendset.placement.scene import SceneObject, Snapshot
 from blendset.placement.subjects import SURFACE_POINTS, Subject, make_rng, sample_surface_points
@@ -42,7 +42,7 @@ BOX_FACES = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4
 
 def _turned(points: Array, turn_deg: float) -> Array:
     """Points (N, 3) turned about the vertical axis."""
-    x, y, _ = direction(turn_deg, 0.0)
+    x, y, _ = direction_from_angles(turn_deg, 0.0)
     return np.asarray(points @ np.array([[x, y, 0], [-y, x, 0], [0, 0, 1.0]]))
 
 

@@ -47,7 +47,7 @@ class Stub:
         self.config = config_from_dict(job["config"])
         self.dataset = Dataset(Path(job["dataset"]))
         self.scene = f"{self.path.stem}-{sha256_file(self.path)[:6]}"
-        self.run = job["run"] or f"{self.scene}-{self.config.digest()}"
+        self.run = job["run"] or f"{self.scene}-{self.config.compute_digest()}"
         self.events = events
 
     def plan(self) -> None:

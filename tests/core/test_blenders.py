@@ -19,14 +19,14 @@ import pytest
 from blendset.errors import BlendsetError
 from blendset.jobs.blenders import (
     Blender,
-    blendset_command,
     data_folder,
     environments_folder,
     find_blender,
-    installed_profile,
-    missing_library,
-    python_in,
-    worker_command,
+    find_missing_library,
+    find_python,
+    install_profile,
+    make_blendset_command,
+    make_worker_command,
 )
 
 HAS_BPY = importlib.util.find_spec("bpy") is not None
@@ -109,7 +109,7 @@ def test_an_old_blender_on_the_path_gives_way_to_a_private_one(tmp_path: Path, m
     with pytest.raises(BlendsetError, match="one, or run"):
         find_blender(str(old), environ)
     for version in ("4.5.15", "4.10.1"):
-        python = python_in(environments_folder(environ) / version)
+        python = find_python(environments_folder(environ) / version)
         python.parent.mkdir(parents=True)
         python.write_text(f"#!/bin/sh\necho Blender {version}\n", encoding="utf-8")
         python.chmod(0o755)
@@ -128,8 +128,8 @@ def test_a_missing_system_library_is_named_with_its_cure(tmp_path: Path) -> None
 
 def test_the_library_that_python_misses_is_found_in_its_traceback() -> None:
     said = "ImportError: libXi.so.6: cannot open shared object file: No such file or directory"
-    assert missing_library(said) == "libXi.so.6"
-    assert missing_library("ImportError: no such thing") is None
+    assert find_missing_library(said) == "libXi.so.6"
+    assert find_missing_library("ImportError: no such thing") is None
 
 
 def test_a_python_without_bpy_is_told_apart(tmp_path: Path) -> None:
@@ -148,17 +148,17 @@ def test_an_addon_is_installed_once_and_its_command_runs(tmp_path: Path) -> None
     environ = surroundings(tmp_path)
     blender = find_blender(sys.executable, environ)
     path = addon(tmp_path)
-    profile = installed_profile(blender, path, environ)
+    profile = install_profile(blender, path, environ)
     preferences = (profile / "config/userpref.blend").stat()
-    assert installed_profile(blender, path, environ) == profile
+    assert install_profile(blender, path, environ) == profile
     assert (profile / "config/userpref.blend").stat() == preferences
-    argv, environment = blendset_command(
+    argv, environment = make_blendset_command(
         blender, profile, "check", "--events", "a b", environ=environ | {"BLENDER_USER_CONFIG": "/elsewhere"}
     )
     done = subprocess.run(argv, env=environment, capture_output=True, text=True)
     assert done.returncode == 7, done.stderr
     assert done.stdout.splitlines()[-1].endswith("['check', '--events', 'a b'] None")
-    argv, _ = worker_command(blender, profile, tmp_path / "job.json", tmp_path / "events.jsonl")
+    argv, _ = make_worker_command(blender, profile, tmp_path / "job.json", tmp_path / "events.jsonl")
     assert argv[-5:] == ["work", "--job", str(tmp_path / "job.json"), "--events", str(tmp_path / "events.jsonl")]
 
 
@@ -166,8 +166,8 @@ def test_an_addon_is_installed_once_and_its_command_runs(tmp_path: Path) -> None
 def test_another_addon_gets_another_profile(tmp_path: Path) -> None:
     environ = surroundings(tmp_path)
     blender = find_blender(sys.executable, environ)
-    first = installed_profile(blender, addon(tmp_path), environ)
-    assert installed_profile(blender, addon(tmp_path, "def register(): print(1)\n"), environ) != first
+    first = install_profile(blender, addon(tmp_path), environ)
+    assert install_profile(blender, addon(tmp_path, "def register(): print(1)\n"), environ) != first
 
 
 @needs_bpy
@@ -178,7 +178,7 @@ def test_an_addon_that_does_not_work_leaves_no_profile(tmp_path: Path, damage: s
     if damage == "not a zip":
         path.write_bytes(b"hello")
     with pytest.raises(BlendsetError, match=r"addon\.zip cannot be installed into Blender"):
-        installed_profile(find_blender(sys.executable, environ), path, environ)
+        install_profile(find_blender(sys.executable, environ), path, environ)
     assert [path for path in tmp_path.rglob("profiles/*") if path.suffix != ".lock"] == []
 
 
@@ -188,7 +188,7 @@ def test_an_installation_killed_half_way_is_made_again(tmp_path: Path) -> None:
     environ = surroundings(tmp_path)
     script = (
         "import os, sys; from pathlib import Path; from blendset.jobs.blenders import *\n"
-        "installed_profile(find_blender(sys.executable, os.environ), Path(sys.argv[1]))"
+        "install_profile(find_blender(sys.executable, os.environ), Path(sys.argv[1]))"
     )
     zip_path = addon(tmp_path, "import time\ntime.sleep(2)\ndef register(): pass\n")
     process = subprocess.Popen([sys.executable, "-c", script, str(zip_path)], env=environ)
@@ -196,9 +196,9 @@ def test_an_installation_killed_half_way_is_made_again(tmp_path: Path) -> None:
         time.sleep(0.05)
     process.kill()
     process.wait()
-    profile = installed_profile(find_blender(sys.executable, environ), zip_path, environ)
+    profile = install_profile(find_blender(sys.executable, environ), zip_path, environ)
     assert (profile / "extensions/user_default/blendset/blender_manifest.toml").exists()
-    argv, environment = blendset_command(find_blender(sys.executable, environ), profile, environ=environ)
+    argv, environment = make_blendset_command(find_blender(sys.executable, environ), profile, environ=environ)
     assert subprocess.run(argv, env=environment, capture_output=True).returncode == 7
 
 
@@ -206,7 +206,7 @@ def test_a_worker_may_be_held_to_some_threads(tmp_path: Path) -> None:
     blender = Blender(tmp_path / "blender", "executable", (4, 2, 0))
     files = tmp_path / "job.json", tmp_path / "events.jsonl"
     (all_of_them, _), (three, _) = (
-        worker_command(blender, None, *files),
-        worker_command(blender, None, *files, threads=3),
+        make_worker_command(blender, None, *files),
+        make_worker_command(blender, None, *files, threads=3),
     )
     assert three == [all_of_them[0], "-t", "3", *all_of_them[1:]]

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blendset.cameras import Camera, angles, direction, facing, framing_position, pixel_centres, pose
+from blendset.cameras import (
+    Camera,
+    angles_from_direction,
+    compute_framing_position,
+    compute_pixel_centres,
+    direction_from_angles,
+    make_facing_rotation,
+    make_pose,
+)
 from blendset.records import CameraRecord
 
 CUBE = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
@@ -17,7 +25,7 @@ FOV = 39.6
 
 
 def camera_at(position: tuple[float, float, float], **changes: object) -> Camera:
-    matrix = pose(facing(np.array(position)), np.array(position, dtype=float))
+    matrix = make_pose(make_facing_rotation(np.array(position)), np.array(position, dtype=float))
     return Camera(**({"world_from_camera": matrix, "width": 320, "height": 200, "focal_length_mm": 35.0} | changes))  # type: ignore[arg-type]
 
 
@@ -35,21 +43,23 @@ def test_right_is_right_and_up_is_up() -> None:
 
 @given(st.floats(0, 360), st.floats(-85, 85), st.floats(-0.3, 0.3), st.floats(-0.3, 0.3))
 def test_unprojecting_a_depth_map_gives_back_the_pixels(az: float, el: float, dx: float, dy: float) -> None:
-    position = 7 * direction(az, el)
+    position = 7 * direction_from_angles(az, el)
     camera = camera_at(tuple(position), shift=(dx, dy), width=9, height=7)
     depth = np.linspace(1, 5, 63).reshape(7, 9)
     pixels, back = camera.project(camera.unproject(depth).reshape(-1, 3))
-    assert pixels == pytest.approx(pixel_centres(9, 7), abs=1e-6)
+    assert pixels == pytest.approx(compute_pixel_centres(9, 7), abs=1e-6)
     assert back == pytest.approx(depth.ravel())
 
 
 @given(st.floats(0, 359.9), st.floats(-89, 89))
 def test_angles_invert_direction(azimuth: float, elevation: float) -> None:
-    assert angles(direction(azimuth, elevation)) == pytest.approx((azimuth, elevation), abs=1e-6)
+    assert angles_from_direction(direction_from_angles(azimuth, elevation)) == pytest.approx(
+        (azimuth, elevation), abs=1e-6
+    )
 
 
 def test_looking_straight_down_is_a_rotation() -> None:
-    rotation = facing(np.array([0.0, 0, 1]))
+    rotation = make_facing_rotation(np.array([0.0, 0, 1]))
     assert rotation @ rotation.T == pytest.approx(np.eye(3))
     assert np.linalg.det(rotation) == pytest.approx(1)
 
@@ -58,7 +68,7 @@ def test_looking_straight_down_is_a_rotation() -> None:
 def test_framing_distance_is_the_papers_corrected_one(points: np.ndarray, azimuth: float, distance: float) -> None:
     """Golden values of the exact two-axis fit at fill 2/3 and a field of view of 39.6 degrees."""
     tangents = np.full(2, 2 / 3 * np.tan(np.radians(FOV / 2)))
-    position = framing_position(points, facing(direction(azimuth, 0)), tangents)
+    position = compute_framing_position(points, make_facing_rotation(direction_from_angles(azimuth, 0)), tangents)
     if points is CUBE:
         assert np.linalg.norm(position) == pytest.approx(distance, abs=1e-3)
     else:
@@ -76,10 +86,10 @@ def test_framed_points_touch_the_fill_and_never_pass_it(
     seed: int, azimuth: float, elevation: float, fill: float, size: tuple[int, int]
 ) -> None:
     points = np.random.default_rng(seed).normal(size=(40, 3)) * [3, 1, 0.5] + 10
-    rotation = facing(direction(azimuth, elevation))
-    camera = Camera(pose(rotation, np.zeros(3)), *size, focal_length_mm=35.0)
-    position = framing_position(points, rotation, fill * camera.half_tangents)
-    pixels, depth = Camera(pose(rotation, position), *size, focal_length_mm=35.0).project(points)
+    rotation = make_facing_rotation(direction_from_angles(azimuth, elevation))
+    camera = Camera(make_pose(rotation, np.zeros(3)), *size, focal_length_mm=35.0)
+    position = compute_framing_position(points, rotation, fill * camera.half_tangents)
+    pixels, depth = Camera(make_pose(rotation, position), *size, focal_length_mm=35.0).project(points)
     reach = np.abs(pixels - np.array(size) / 2) / (np.array(size) / 2)
     assert (depth > 0).all()
     assert reach.max() <= fill + 1e-6
@@ -89,7 +99,9 @@ def test_framed_points_touch_the_fill_and_never_pass_it(
 
 @pytest.mark.parametrize("size", [(640, 480), (480, 640)])
 def test_a_camera_comes_back_from_its_record(size: tuple[int, int]) -> None:
-    original = Camera(pose(facing(np.array([1.0, 2.0, 0.5])), np.array([3.0, 1.0, 2.0])), *size, 35.0, (0.1, -0.05))
+    original = Camera(
+        make_pose(make_facing_rotation(np.array([1.0, 2.0, 0.5])), np.array([3.0, 1.0, 2.0])), *size, 35.0, (0.1, -0.05)
+    )
     focal, (cx, cy) = original.focal_length_px, original.principal_point
     matrix = tuple(original.world_from_camera.ravel().tolist())
     again = Camera.from_record(CameraRecord(*size, focal, focal, cx, cy, matrix, 35.0, 36.0))

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blendset.cameras import Array, Camera, angles, direction
+from blendset.cameras import Array, Camera, angles_from_direction, direction_from_angles
 from blendset.config import PRESETS as PRESET_NAMES
 from blendset.placement.candidates import (
     PRESETS,
@@ -109,7 +109,7 @@ def test_the_papers_camera_stands_inside_a_rug_that_exact_framing_sees_whole() -
     low, high = stage.subjects[0].bounds
     assert all(((low < c.camera.position) & (c.camera.position < high)).all() for c in proposed(stage)[0])
     for k in range(8):
-        camera = frame_subject(stage.subjects[0], direction(45.0 * k, 15.0), 2 / 3, 50.0, SQUARE)
+        camera = frame_subject(stage.subjects[0], direction_from_angles(45.0 * k, 15.0), 2 / 3, 50.0, SQUARE)
         assert reach(camera, stage.subjects[0].hull).max() == pytest.approx(2 / 3)
         assert np.linalg.norm(camera.position) > 2
 
@@ -144,7 +144,7 @@ def test_random_views_stand_anywhere_in_the_box_and_look_anywhere(preset: str, c
     scene = furnished_room()
     [group] = proposed(stage_of(scene, preset=preset, cameras={"views": 40}))
     positions = np.array([candidate.camera.position for candidate in group])
-    looks = np.array([angles(-candidate.camera.rotation[:, 2]) for candidate in group])
+    looks = np.array([angles_from_direction(-candidate.camera.rotation[:, 2]) for candidate in group])
     assert len(group) == count
     assert (positions >= [-3, -2.5, 0]).all() and (positions <= [3, 2.5, 2.8]).all()
     assert (np.ptp(positions, axis=0) > [4.5, 3.5, 2]).all()
@@ -158,7 +158,7 @@ def test_an_anchor_sweep_looks_outwards_in_eight_directions_from_each_anchor(pre
     for start in range(0, len(group), 8):
         cameras = [candidate.camera for candidate in group[start : start + 8]]
         assert np.ptp([camera.position for camera in cameras], axis=0) == pytest.approx([0, 0, 0])
-        looks = np.array([angles(-camera.rotation[:, 2]) for camera in cameras])
+        looks = np.array([angles_from_direction(-camera.rotation[:, 2]) for camera in cameras])
         assert looks[:, 0] == pytest.approx([45 * k for k in range(8)], abs=1e-6)
         assert looks[:, 1] == pytest.approx(0, abs=1e-6)
 
@@ -177,7 +177,7 @@ def test_every_candidate_spans_the_wanted_share_of_the_frame_exactly(size: tuple
 
 def test_azimuths_and_elevations_leave_no_gap() -> None:
     [group] = proposed(stage_of(CUBE, (1,), cameras={"candidates": 256, "elevation_deg": [5, 45]}))
-    looks = np.array([angles(candidate.camera.rotation[:, 2]) for candidate in group])
+    looks = np.array([angles_from_direction(candidate.camera.rotation[:, 2]) for candidate in group])
     assert looks[:, 1].min() >= 5 and looks[:, 1].max() <= 45
     for few in (16, 64, 256):  # any first part of the sequence is spread, for that is what a small budget takes
         turns = np.sort(looks[:few, 0])
@@ -188,7 +188,7 @@ def test_azimuths_and_elevations_leave_no_gap() -> None:
 def test_each_quarter_of_the_circle_sees_all_elevations_and_fills() -> None:
     """Azimuth, elevation and fill must not march in step."""
     [group] = proposed(stage_of(CUBE, (1,), cameras={"candidates": 256, "fill": [0.4, 0.7]}))
-    looks = np.array([angles(candidate.camera.rotation[:, 2]) for candidate in group])
+    looks = np.array([angles_from_direction(candidate.camera.rotation[:, 2]) for candidate in group])
     fills = np.array([round(reach(candidate.camera, CUBE.vertices).max(), 3) for candidate in group])
     for quarter in range(4):
         mine = looks[:, 0] // 90 == quarter
@@ -198,7 +198,7 @@ def test_each_quarter_of_the_circle_sees_all_elevations_and_fills() -> None:
 
 def test_one_elevation_is_allowed() -> None:
     [group] = proposed(stage_of(CUBE, (1,), cameras={"elevation_deg": [20, 20]}))
-    assert [angles(c.camera.rotation[:, 2])[1] for c in group] == pytest.approx([20] * 16)
+    assert [angles_from_direction(c.camera.rotation[:, 2])[1] for c in group] == pytest.approx([20] * 16)
 
 
 @pytest.mark.parametrize("preset", [name for name in PRESETS if name != "scene-cameras"])
@@ -239,7 +239,7 @@ def test_orbits_go_round_in_equal_steps_at_one_elevation(count: int) -> None:
         sets.setdefault(candidate.view_set, []).append(candidate)
     assert len(sets) == 2
     for views in sets.values():
-        looks = np.array([angles(candidate.camera.rotation[:, 2]) for candidate in views])
+        looks = np.array([angles_from_direction(candidate.camera.rotation[:, 2]) for candidate in views])
         assert [candidate.view_index for candidate in views] == list(range(count))
         assert np.diff(looks[:, 0]) % 360 == pytest.approx(360 / count)
         assert np.ptp(looks[:, 1]) < 1e-9
@@ -277,7 +277,7 @@ def test_scene_views_stand_on_something_at_eye_height_and_look_level(scale: floa
     assert len(cameras) > 100
     assert (np.abs(positions[:, :2]) <= [3, 2.5]).all()
     assert np.mean((eye > 0.33) & (eye < 0.62)) > 0.9  # of the room's height; a few rise through a table
-    tilts = np.array([angles(-camera.rotation[:, 2])[1] for camera in cameras])
+    tilts = np.array([angles_from_direction(-camera.rotation[:, 2])[1] for camera in cameras])
     assert tilts.min() >= -20.1 and tilts.max() <= 5.1
 
 

@@ -297,7 +297,7 @@ def test_help_shows_every_flag_with_its_default(capsys: pytest.CaptureFixture[st
     ids=str,
 )
 def test_what_changes_no_picture_does_not_change_the_digest(values: dict[str, Any]) -> None:
-    assert config_from_dict(values).digest() == Config().digest()
+    assert config_from_dict(values).compute_digest() == Config().compute_digest()
 
 
 @pytest.mark.parametrize(
@@ -316,18 +316,18 @@ def test_what_changes_no_picture_does_not_change_the_digest(values: dict[str, An
     ids=str,
 )
 def test_what_changes_pictures_changes_the_digest(values: dict[str, Any]) -> None:
-    assert config_from_dict(values).digest() != Config().digest()
+    assert config_from_dict(values).compute_digest() != Config().compute_digest()
 
 
 def test_a_whole_number_for_a_number_is_the_same_configuration() -> None:
     whole, point = (config_from_dict({"cameras": {"separation_deg": value}}) for value in (15, 15.0))
-    assert whole.digest() == point.digest() and len(whole.digest()) == 8
+    assert whole.compute_digest() == point.compute_digest() and len(whole.compute_digest()) == 8
 
 
 def test_a_dataset_is_held_to_what_its_pictures_share() -> None:
     settings = config_from_dict(
         {"render": {"resolution": 64, "device": "cpu"}, "cameras": {"views": 3}}
-    ).render_settings()
+    ).select_render_settings()
     assert settings == {"resolution": 64, "samples": 64, "denoise": True}
 
 

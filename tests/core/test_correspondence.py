@@ -18,14 +18,14 @@ from blendset.cameras import Camera
 from blendset.correspondence import (
     Ids,
     ViewGeometry,
-    baseline_deg,
     choose_view_sets,
+    compute_baseline_deg,
+    compute_covisibility,
     correspond,
-    covisibility,
-    viewed_point,
+    find_viewed_point,
 )
 from blendset.exr import read_passes, write_passes
-from blendset.tokens import pooled, token_labels, tokens_of
+from blendset.tokens import assign_tokens, label_tokens, pool_correspondence
 
 GRID = (12, 12)
 
@@ -57,7 +57,7 @@ def test_no_pixel_and_no_token_comes_from_another_object(turn: float) -> None:
     assert (taken == own)[match.weights > 0].all()
     np.testing.assert_allclose(match.weights.sum(axis=1), 1)
 
-    tokens = pooled(match, target.passes.id, source.passes.id, GRID)
+    tokens = pool_correspondence(match, target.passes.id, source.passes.id, GRID)
     labels = [most_frequent(view.passes.id) for view in (target, source)]
     used = tokens.weights > 0
     assert (labels[1][tokens.neighbours] == labels[0][:, None])[used].all()
@@ -75,8 +75,8 @@ def test_labels_of_tokens_need_no_whole_pixels() -> None:
     """A vision model's patches seldom divide a picture."""
     ids = np.zeros((7, 10), np.uint32)
     ids[:, 5:] = 9
-    assert token_labels(ids, (2, 4)).tolist() == [0, 0, 9, 9] * 2
-    assert np.bincount(tokens_of(ids.shape, (2, 4))).sum() == ids.size
+    assert label_tokens(ids, (2, 4)).tolist() == [0, 0, 9, 9] * 2
+    assert np.bincount(assign_tokens(ids.shape, (2, 4))).sum() == ids.size
 
 
 def test_a_view_sees_all_of_itself() -> None:
@@ -84,7 +84,7 @@ def test_a_view_sees_all_of_itself() -> None:
     match = correspond(view, view)
     facing = match.visible[view.passes.id > 0].mean()
     assert facing > 0.98  # all but what it sees at less than three degrees
-    offsets = match.places - np.stack(np.meshgrid(np.arange(96) + 0.5, np.arange(96) + 0.5), axis=-1)
+    offsets = match.coordinates - np.stack(np.meshgrid(np.arange(96) + 0.5, np.arange(96) + 0.5), axis=-1)
     assert np.abs(offsets[match.visible]).max() < 1e-4
 
 
@@ -122,19 +122,21 @@ def scaled(view: ViewGeometry, factor: float) -> ViewGeometry:
 def test_passes_on_disk_are_as_exact() -> None:
     target, source = view_at(10.0), view_at(45.0)
     stored = ViewGeometry(source.camera, read_passes(write_passes(source.passes)))
-    assert np.array_equal(correspond(target, stored).places, correspond(target, source).places, equal_nan=True)
+    assert np.array_equal(
+        correspond(target, stored).coordinates, correspond(target, source).coordinates, equal_nan=True
+    )
 
 
 def test_covisibility_and_baseline() -> None:
     views = [view_at(10.0 + turn) for turn in (0.0, 30.0, 60.0, 120.0)]
-    shares = [covisibility(views[0], other) for other in views]
+    shares = [compute_covisibility(views[0], other) for other in views]
     assert shares == sorted(shares, reverse=True)
     assert shares[0] > 0.97
-    assert covisibility(views[0], views[3], (BALL, SMALL_BALL)) < shares[3]
-    assert covisibility(views[0], views[1], (77,)) == 0
+    assert compute_covisibility(views[0], views[3], (BALL, SMALL_BALL)) < shares[3]
+    assert compute_covisibility(views[0], views[1], (77,)) == 0
     low = camera_at(0.0, 0.0), camera_at(35.0, 0.0)
-    assert baseline_deg(*low, CENTRE) == pytest.approx(35)
-    assert baseline_deg(low[0], low[0], CENTRE) == pytest.approx(0, abs=1e-6)
+    assert compute_baseline_deg(*low, CENTRE) == pytest.approx(35)
+    assert compute_baseline_deg(low[0], low[0], CENTRE) == pytest.approx(0, abs=1e-6)
 
 
 def test_view_sets_are_wide_and_hold_together() -> None:
@@ -147,15 +149,16 @@ def test_view_sets_are_wide_and_hold_together() -> None:
         for place in range(1, 3):
             shared = [
                 min(
-                    covisibility(views[one], views[each[place]], (BALL,)),
-                    covisibility(views[each[place]], views[one], (BALL,)),
+                    compute_covisibility(views[one], views[each[place]], (BALL,)),
+                    compute_covisibility(views[each[place]], views[one], (BALL,)),
                 )
                 for one in each[:place]
             ]
             assert max(shared) >= 0.3
-    point = viewed_point(views, (BALL,))
+    point = find_viewed_point(views, (BALL,))
     least = [
-        min(baseline_deg(views[a].camera, views[b].camera, point) for a, b in combinations(each, 2)) for each in sets
+        min(compute_baseline_deg(views[a].camera, views[b].camera, point) for a, b in combinations(each, 2))
+        for each in sets
     ]
     assert least[0] == max(least) > 45  # neighbours on the orbit are 26 apart
     assert choose_view_sets(views, 3, (BALL,), covisible=0.3) == sets

@@ -23,8 +23,8 @@ import pytest
 from blendset.dataset import COLUMNS, Dataset
 from blendset.errors import BlendsetError
 from blendset.exr import Passes, write_passes
-from blendset.files import folder_lock, sha256_bytes, sha256_file
-from blendset.naming import SPLIT_WORDS, slug
+from blendset.files import lock_folder, sha256_bytes, sha256_file
+from blendset.naming import SPLIT_WORDS, slugify
 from blendset.records import (
     CameraRecord,
     DatasetRecord,
@@ -160,7 +160,7 @@ def test_load_dataset_reads_every_view_as_it_is(view_blocks: bool, tmp_path: Pat
     dataset = Dataset.create_or_open(tmp_path / "set", replace(RECORD, view_blocks=view_blocks))
     expected = {}
     for seed, name in enumerate(awkward):
-        record = view(f"{slug(name)}-{seed:06x}", f"{slug(name)}-1a2b3c", distance=seed / 7, run=slug(name))
+        record = view(f"{slugify(name)}-{seed:06x}", f"{slugify(name)}-1a2b3c", distance=seed / 7, run=slugify(name))
         record = replace(record, azimuth_deg=None if seed % 2 else 10.0)
         dataset.write_view(record, payload(seed))
         write_scene(dataset, record.scene)
@@ -407,18 +407,18 @@ def test_twenty_kills_and_one_more_run_give_the_whole_dataset(tmp_path: Path) ->
 
 def test_a_lock_is_held_by_one_and_dies_with_its_holder(tmp_path: Path) -> None:
     lock = tmp_path / "set" / ".shard.lock"
-    script = "import sys, time; from pathlib import Path; from blendset.dataset import folder_lock\n"
-    script += "with folder_lock(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    script = "import sys, time; from pathlib import Path; from blendset.files import lock_folder\n"
+    script += "with lock_folder(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", script, str(lock)], stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         holder.stdout.readline()
         with (
             pytest.raises(BlendsetError, match=r"Shard 1/4 is already running in .*set; let it end"),
-            folder_lock(lock, blocking=False, name="Shard 1/4"),
+            lock_folder(lock, blocking=False, name="Shard 1/4"),
         ):
             pass
         holder.kill()
-    with folder_lock(lock, blocking=False):
+    with lock_folder(lock, blocking=False):
         pass
 
 

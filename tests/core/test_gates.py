@@ -12,7 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import ArrayLike
 
-from blendset.cameras import Array, Camera, direction, facing, pixel_centres, pose
+from blendset.cameras import (
+    Array,
+    Camera,
+    compute_pixel_centres,
+    direction_from_angles,
+    make_facing_rotation,
+    make_pose,
+)
 from blendset.config import GateSettings
 from blendset.placement.candidates import Candidate, frame_subject
 from blendset.placement.gates import (
@@ -42,7 +49,7 @@ from tests.core.analytic import (
 SQUARE = (128, 128)
 CUBE = box("Cube", (0, 0, 0.5), (1, 1, 1))
 FLOOR = panel("Floor", (0, 0, 0), (12, 0, 0), (0, 12, 0), albedo=0.3)
-TOWARDS = direction(30, 20)
+TOWARDS = direction_from_angles(30, 20)
 
 
 def view(subject: Subject, towards: Array = TOWARDS, fill: float = 0.55) -> Candidate:
@@ -51,7 +58,7 @@ def view(subject: Subject, towards: Array = TOWARDS, fill: float = 0.55) -> Cand
 
 def looking(position: ArrayLike, target: ArrayLike, lens: float = 24.0) -> Camera:
     at = np.asarray(position, dtype=float)
-    return Camera(pose(facing(at - np.array(target)), at), *SQUARE, lens)
+    return Camera(make_pose(make_facing_rotation(at - np.array(target)), at), *SQUARE, lens)
 
 
 def judged(scene: Snapshot, *candidates: Candidate, structural: Sequence[int] = (), **gates: float) -> list[Verdict]:
@@ -88,7 +95,7 @@ VIEW = view(SUBJECT)
 @given(st.floats(0, 360), st.floats(-90, 90), st.floats(1.2, 9), st.floats(0.1, 20))
 def test_rays_hit_a_ball_where_it_is_and_from_its_own_distance(az: float, el: float, far: float, length: float) -> None:
     geometry = BruteForce(snapshot([ball("Ball", (5, 5, 5), 1, halvings=2), box("Far", (5, 5, -40), (1, 1, 1))]))
-    out = direction(az, el)
+    out = direction_from_angles(az, el)
     origins = np.array([5, 5, 5]) + np.array([far * out, far * out, 0 * out])
     distances, triangles = geometry.cast(origins, np.array([-out, out, out]) * length)
     assert distances[[0, 2]] * length == pytest.approx([far - 1, 1], abs=0.03)  # from outside, and from within
@@ -121,7 +128,7 @@ def test_a_well_framed_thing_on_a_floor_passes() -> None:
     [verdict] = judged(scene, VIEW, structural=[2])
     assert verdict.reason == "" and verdict.accepted
     assert verdict.visible_points.shape == (48,) and verdict.visible_points.all()
-    rays = VIEW.camera.rays(pixel_centres(*SQUARE))
+    rays = VIEW.camera.make_rays(compute_pixel_centres(*SQUARE))
     _, hit = BruteForce(scene).cast(np.broadcast_to(VIEW.camera.position, rays.shape), rays)
     assert verdict.metrics["subject_share"] == pytest.approx(np.mean((hit >= 0) & (hit < 12)), abs=0.03)
     assert verdict.metrics["empty"] == pytest.approx(np.mean(hit < 0), abs=0.03)
@@ -203,7 +210,7 @@ def test_a_few_single_sided_leaves_are_no_solid() -> None:
 def test_one_surface() -> None:
     """A small thing before a bare wall that fills the picture."""
     wall = panel("Wall", (-1, 0, 0), (0, 60, 0), (0, 0, 60), albedo=0.7)
-    candidate = view(SUBJECT, direction(0, 2), fill=0.35)
+    candidate = view(SUBJECT, direction_from_angles(0, 2), fill=0.35)
     assert reason(snapshot([CUBE, wall]), candidate, [2]) == "one surface"
     halves = [panel(f"Wall {k}", (-1, y, 0), (0, 30, 0), (0, 0, 60)) for k, y in enumerate((-15, 15))]
     assert reason(snapshot([CUBE, *halves]), candidate, [2, 3]) == ""
@@ -263,18 +270,23 @@ def test_too_little_in_frame() -> None:
 
 
 def test_too_much_in_frame() -> None:
-    assert reason(snapshot([CUBE, FLOOR]), view(SUBJECT, direction(45, 30), fill=1.0), [2]) == "too much in frame"
+    assert (
+        reason(snapshot([CUBE, FLOOR]), view(SUBJECT, direction_from_angles(45, 30), fill=1.0), [2])
+        == "too much in frame"
+    )
 
 
 def test_instances_of_one_shape_are_told_apart() -> None:
     """Two instances of one chair: what is seen of the front one does not count for the one behind it."""
     front, behind = (box("Chair", (x, 0, 0.5), (0.8, 0.8, 1), instance_of=f"Row {x}") for x in (1.3, 0))
     scene = snapshot([behind, front, FLOOR])
-    low = direction(0, 3)
+    low = direction_from_angles(0, 3)
     first, second = subject_of(scene, 1), subject_of(scene, 2)
     assert reason(scene, view(first, low, 0.5), [3]) == "blocked"
     assert reason(scene, view(second, low, 0.5), [3]) == ""
-    assert reason(scene, view(subject_of(scene, 1, 2), direction(90, 10)), [3]) == ""  # as one subject they are one
+    assert (
+        reason(scene, view(subject_of(scene, 1, 2), direction_from_angles(90, 10)), [3]) == ""
+    )  # as one subject they are one
 
 
 # ---- views of the scene ----------------------------------------------------------------------------------------------
@@ -371,7 +383,7 @@ def accepted_from(scene: Snapshot, subject: Subject, *azimuths: float) -> list[f
     ground = GateContext.from_scene(
         scene, BruteForce(scene), frozenset(range(4, len(scene.objects) + 1)), GateSettings()
     )
-    verdicts = [Verdict(view(subject, direction(azimuth, 15), 0.4)) for azimuth in azimuths]
+    verdicts = [Verdict(view(subject, direction_from_angles(azimuth, 15), 0.4)) for azimuth in azimuths]
     run_gates(ground, verdicts)
     assert all(verdict.accepted for verdict in verdicts), [verdict.reason for verdict in verdicts]
     reject_unlikely_viewpoints(ground, verdicts)
@@ -395,7 +407,7 @@ def test_nobody_stands_between_a_thing_and_its_wall() -> None:
     ground = GateContext.from_scene(scene, BruteForce(scene), frozenset(range(4, 10)), GateSettings())
     for number, azimuths, kept in ((1, (-90, 0, 45, 120), [-90, 0]), (1, (90,), [90]), (2, (-90, 0, 90), [-90, 0, 90])):
         subject = subject_of(scene, number)
-        verdicts = [Verdict(view(subject, direction(each, 5)), metrics={"sky": 0.0}) for each in azimuths]
+        verdicts = [Verdict(view(subject, direction_from_angles(each, 5)), metrics={"sky": 0.0}) for each in azimuths]
         reject_unlikely_viewpoints(ground, verdicts)
         assert [each for each, verdict in zip(azimuths, verdicts, strict=True) if verdict.accepted] == kept
         assert {verdict.reason for verdict in verdicts} <= {"", "wall side"}
@@ -414,7 +426,7 @@ def test_a_candidate_stops_at_the_first_gate_that_rejects_it() -> None:
 
 def test_candidates_are_judged_each_by_itself() -> None:
     scene = snapshot([CUBE, FLOOR, screen_panel(VIEW, 1.8, -1, 1)])
-    views = [view(SUBJECT, direction(az, 20)) for az in (210, 30, 120)]
+    views = [view(SUBJECT, direction_from_angles(az, 20)) for az in (210, 30, 120)]
     together = [verdict.reason for verdict in judged(scene, *views, structural=[2])]
     assert together == [reason(scene, each, [2]) for each in views] == ["", "blocked", ""]
 
@@ -427,7 +439,10 @@ def screened(scene: Snapshot, *proposals: list[Candidate]) -> list[Verdict]:
 
 
 def lenses(*focal_lengths: float) -> list[Candidate]:
-    return [Candidate(frame_subject(SUBJECT, direction(0, 15), 0.55, lens, SQUARE), SUBJECT) for lens in focal_lengths]
+    return [
+        Candidate(frame_subject(SUBJECT, direction_from_angles(0, 15), 0.55, lens, SQUARE), SUBJECT)
+        for lens in focal_lengths
+    ]
 
 
 def test_where_a_wall_stands_in_the_way_a_shorter_lens_takes_the_picture() -> None:

@@ -13,9 +13,9 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from blendset.cameras import Camera, direction, facing, pixel_centres, pose
+from blendset.cameras import Camera, compute_pixel_centres, direction_from_angles, make_facing_rotation, make_pose
 from blendset.config import GateSettings
-from blendset.exposure import Exposure, ViewTransform, shared_exposure, stops, tried_exposures
+from blendset.exposure import Exposure, ViewTransform, choose_shared_exposure, list_exposures, try_exposures
 from blendset.placement.candidates import frame_subject
 from blendset.placement.framing import Framing, measure_framing
 from blendset.placement.gates import GateContext
@@ -26,11 +26,11 @@ from blendset.quality import (
     LUMA,
     PREVIEW,
     Limits,
-    as_figures,
-    framing_faults,
-    light_faults,
-    measure,
-    without_text,
+    collect_metrics,
+    compute_statistics,
+    find_framing_faults,
+    find_light_faults,
+    strip_png_text,
 )
 from tests.core.analytic import BruteForce, Solid, box, panel, snapshot, subject_of
 
@@ -40,7 +40,7 @@ from tests.core.analytic import BruteForce, Solid, box, panel, snapshot, subject
 def faults(picture: NDArray[Any], subject: NDArray[np.bool_] | None = None, limits: Limits = FINISHED) -> list[str]:
     """What is wrong with an 8-bit picture, grey (H, W) or in colour (H, W, 3)."""
     values = picture.astype(float)
-    return light_faults(measure(values @ LUMA if values.ndim == 3 else values, subject), limits)
+    return find_light_faults(compute_statistics(values @ LUMA if values.ndim == 3 else values, subject), limits)
 
 
 def halves(low: float, high: float, share: float = 0.5, side: int = 20) -> NDArray[np.float64]:
@@ -61,7 +61,7 @@ def test_a_variance_of_three_hundred_passes_and_a_hair_less_does_not() -> None:
     """A quarter each way by the root of 600, the other half in the middle."""
     step = 600**0.5
     picture = np.repeat([100 - step, 100.0, 100.0, 100 + step], 100).reshape(20, 20)
-    assert measure(picture, None).variance == pytest.approx(300)
+    assert compute_statistics(picture, None).variance == pytest.approx(300)
     assert faults(picture + (picture > 100) * 1e-6) == []
     assert faults(picture * 0.9999) == ["flat"]
 
@@ -88,7 +88,7 @@ def test_thirty_percent_of_pixels_at_five_pass_and_one_more_does_not() -> None:
 def test_a_grey_pixel_has_its_own_grey_value(grey: int) -> None:
     """Weights that miss one by an ulp must not move a pixel of value 5, or of 250, across its limit."""
     picture = np.full((4, 4, 3), grey, dtype=np.uint8)
-    statistics = measure(picture.astype(float) @ LUMA, None)
+    statistics = compute_statistics(picture.astype(float) @ LUMA, None)
     assert statistics.mean == pytest.approx(grey)
     assert statistics.dark_fraction == (1.0 if grey <= 5 else 0.0)
     assert statistics.clipped_fraction == (1.0 if grey >= 250 else 0.0)
@@ -113,7 +113,7 @@ def test_a_dark_subject_before_a_bright_wall_is_seen_through() -> None:
     picture[mask] = 12
     assert faults(picture, mask) == ["dark subject"]
     assert faults(picture) == []
-    statistics = measure(picture, mask)
+    statistics = compute_statistics(picture, mask)
     assert (statistics.subject_mean, statistics.subject_contrast) == (12, 168)
 
 
@@ -125,10 +125,10 @@ def test_a_subject_without_shading_is_flat_in_the_preview() -> None:
 
 @pytest.mark.parametrize("fills", [False, True])
 def test_a_subject_out_of_sight_or_all_over_the_picture_has_no_contrast(fills: bool) -> None:
-    statistics = measure(halves(20, 90), np.full((20, 20), fills))
+    statistics = compute_statistics(halves(20, 90), np.full((20, 20), fills))
     assert statistics.subject_contrast is None
     assert (statistics.subject_mean is None) is not fills
-    assert "subject_contrast" not in as_figures(statistics)
+    assert "subject_contrast" not in collect_metrics(statistics)
 
 
 def test_the_preview_is_stricter_than_the_judgement_in_everything() -> None:
@@ -151,11 +151,11 @@ def test_the_preview_is_stricter_than_the_judgement_in_everything() -> None:
     ],
 )
 def test_framing_on_the_limit_passes(framing: Framing, codes: list[str]) -> None:
-    assert framing_faults(framing, FINISHED) == codes
+    assert find_framing_faults(framing, FINISHED) == codes
 
 
 def test_a_view_of_the_scene_has_no_framing_to_fault() -> None:
-    assert framing_faults(None, PREVIEW) == []
+    assert find_framing_faults(None, PREVIEW) == []
 
 
 # ---- files -----------------------------------------------------------------------------------------------------------
@@ -171,8 +171,8 @@ def test_a_png_loses_what_differs_from_run_to_run_and_nothing_else() -> None:
     noise = [chunk(b"tEXt", b"RenderTime\x0000:00.12"), chunk(b"tIME", bytes(7)), chunk(b"iTXt", b"")]
     magic, end = b"\x89PNG\r\n\x1a\n", chunk(b"IEND", b"")
     clean = b"".join([magic, head, colour, *pixels, end])
-    assert without_text(b"".join([magic, head, noise[0], colour, noise[1], *pixels, noise[2], end])) == clean
-    assert without_text(clean) == clean
+    assert strip_png_text(b"".join([magic, head, noise[0], colour, noise[1], *pixels, noise[2], end])) == clean
+    assert strip_png_text(clean) == clean
 
 
 # ---- noise -----------------------------------------------------------------------------------------------------------
@@ -191,7 +191,7 @@ def choose_exposure(
     images: list[NDArray[np.float64]], subject: NDArray[np.bool_] | None, transform: ViewTransform, exposures: Any
 ) -> Exposure:
     """The best exposure of one view."""
-    [best] = shared_exposure([tried_exposures(images, subject, transform, exposures)])
+    [best] = choose_shared_exposure([try_exposures(images, subject, transform, exposures)])
     return best
 
 
@@ -220,7 +220,7 @@ def test_contrast_under_noise_is_measured_right() -> None:
 
 SUBJECT = np.zeros((64, 64), dtype=bool)
 SUBJECT[20:44, 20:44] = True
-EVERY = stops(4.0)
+EVERY = list_exposures(4.0)
 
 
 def lit(subject: float, around: float, texture: float = 0.8) -> NDArray[np.float64]:
@@ -236,8 +236,8 @@ def test_a_picture_that_is_right_is_left_alone() -> None:
 
 @pytest.mark.parametrize("wrong_by", [-4, -2, 2, 4])
 def test_a_picture_that_is_too_dark_or_too_bright_is_put_right(wrong_by: int) -> None:
-    right = choose_exposure([lit(0.25, 0.12)], SUBJECT, DISPLAY, stops(6.0)).ev
-    choice = choose_exposure([lit(0.25, 0.12) * 2.0**wrong_by], SUBJECT, DISPLAY, stops(6.0))
+    right = choose_exposure([lit(0.25, 0.12)], SUBJECT, DISPLAY, list_exposures(6.0)).ev
+    choice = choose_exposure([lit(0.25, 0.12) * 2.0**wrong_by], SUBJECT, DISPLAY, list_exposures(6.0))
     assert choice.ev == pytest.approx(right - wrong_by, abs=1.0)
     assert choice.faults == ()
 
@@ -259,10 +259,10 @@ def test_no_exposure_saves_a_picture_of_nothing_but_a_lamp() -> None:
 
 
 def test_the_views_of_a_set_share_the_exposure_that_is_best_for_all() -> None:
-    dim, fair, bright = (tried_exposures([lit(0.25, 0.12) * 2.0**by], SUBJECT, DISPLAY, EVERY) for by in (-1, 0, 1))
-    alone = [shared_exposure([trials])[0].ev for trials in (dim, fair, bright)]
+    dim, fair, bright = (try_exposures([lit(0.25, 0.12) * 2.0**by], SUBJECT, DISPLAY, EVERY) for by in (-1, 0, 1))
+    alone = [choose_shared_exposure([trials])[0].ev for trials in (dim, fair, bright)]
     assert alone[0] > alone[1] > alone[2]
-    together = shared_exposure([dim, fair, bright])
+    together = choose_shared_exposure([dim, fair, bright])
     assert [each.ev for each in together] == [pytest.approx(alone[1], abs=0.5)] * 3
     assert [each.faults for each in together] == [()] * 3
     assert together[0].statistics.mean < together[1].statistics.mean < together[2].statistics.mean
@@ -270,9 +270,9 @@ def test_the_views_of_a_set_share_the_exposure_that_is_best_for_all() -> None:
 
 def test_what_one_exposure_cannot_show_together_has_a_fault() -> None:
     """A lamp's inside and a cellar: each can be exposed, but not both alike."""
-    views = [tried_exposures([lit(0.25, 0.12) * 2.0**by], SUBJECT, DISPLAY, EVERY) for by in (-4, 4)]
-    assert all(shared_exposure([trials])[0].faults == () for trials in views)
-    assert any(each.faults for each in shared_exposure(views))
+    views = [try_exposures([lit(0.25, 0.12) * 2.0**by], SUBJECT, DISPLAY, EVERY) for by in (-4, 4)]
+    assert all(choose_shared_exposure([trials])[0].faults == () for trials in views)
+    assert any(each.faults for each in choose_shared_exposure(views))
 
 
 @pytest.mark.parametrize("ev", [0.0, 4.0, 7.0, 10.0, 16.0])
@@ -315,9 +315,9 @@ def test_a_small_bright_thing_in_a_dark_room_is_exposed_for_both() -> None:
 
 
 def test_exposures_to_try_are_symmetric_and_hold_the_scenes_own() -> None:
-    assert stops(1.0).tolist() == [-1, -0.5, 0, 0.5, 1]
-    assert stops(0.0).tolist() == [0]
-    assert 0 in stops(0.7) and np.abs(stops(0.7)).max() <= 0.7
+    assert list_exposures(1.0).tolist() == [-1, -0.5, 0, 0.5, 1]
+    assert list_exposures(0.0).tolist() == [0]
+    assert 0 in list_exposures(0.7) and np.abs(list_exposures(0.7)).max() <= 0.7
 
 
 # ---- the view transform ----------------------------------------------------------------------------------------------
@@ -360,7 +360,7 @@ CUBE = box("Cube", (0, 0, 0.5), (1, 1, 1))
 def seen(scene: Snapshot, subject: Subject, camera: Camera) -> Framing:
     """Framing as the index pass of this very camera would have it."""
     geometry = BruteForce(scene)
-    rays = camera.rays(pixel_centres(camera.width, camera.height))
+    rays = camera.make_rays(compute_pixel_centres(camera.width, camera.height))
     _, hit = geometry.cast(np.broadcast_to(camera.position, rays.shape), rays)
     ids = (
         GateContext.from_scene(scene, geometry, frozenset(), GateSettings())
@@ -382,7 +382,9 @@ def before(camera: Camera, forward: float, left: float, right: float) -> Solid:
 def test_a_free_thing_in_the_frame_is_whole(side: int) -> None:
     scene = snapshot([CUBE])
     framing = seen(
-        scene, subject_of(scene, 1), frame_subject(subject_of(scene, 1), direction(0, 0), 0.5, 50.0, (side, side))
+        scene,
+        subject_of(scene, 1),
+        frame_subject(subject_of(scene, 1), direction_from_angles(0, 0), 0.5, 50.0, (side, side)),
     )
     assert framing.visible_fraction == 1 and framing.truncation == 0
     assert framing.subject_share == pytest.approx(0.25, abs=0.02)
@@ -391,7 +393,7 @@ def test_a_free_thing_in_the_frame_is_whole(side: int) -> None:
 @pytest.mark.parametrize("covered", [0.25, 0.5, 0.75])
 def test_the_part_behind_a_screen_is_the_part_not_in_sight(covered: float) -> None:
     subject = subject_of(snapshot([CUBE]), 1)
-    camera = frame_subject(subject, direction(0, 0), 0.6, 50.0, (128, 128))
+    camera = frame_subject(subject, direction_from_angles(0, 0), 0.6, 50.0, (128, 128))
     scene = snapshot([CUBE, before(camera, 0.5, -2, -0.6 + 1.2 * covered)])
     framing = seen(scene, subject, camera)
     assert framing.visible_fraction == pytest.approx(1 - covered, abs=0.03)
@@ -405,7 +407,7 @@ def test_the_part_beyond_the_edge_is_truncated(aside: float, outside: float, axi
     """A picture on a wall spans half of the frame; moved aside by one half frame, half of it is outside."""
     scene = snapshot([panel("Picture", (0, 0, 0.5), (0, 1, 0), (0, 0, 1))])
     subject = subject_of(scene, 1)
-    camera = frame_subject(subject, direction(0, 0), 0.5, 50.0, (128, 128))
+    camera = frame_subject(subject, direction_from_angles(0, 0), 0.5, 50.0, (128, 128))
     distance = camera.position[0]
     shifted = np.array(camera.world_from_camera)
     shifted[:3, 3] += camera.rotation[:, axis] * aside * distance * float(camera.half_tangents[axis])
@@ -416,10 +418,10 @@ def test_the_part_beyond_the_edge_is_truncated(aside: float, outside: float, axi
 
 def test_a_thing_out_of_the_frame_or_wholly_hidden_is_not_in_sight() -> None:
     subject = subject_of(snapshot([CUBE]), 1)
-    camera = frame_subject(subject, direction(0, 0), 0.5, 50.0, (64, 64))
+    camera = frame_subject(subject, direction_from_angles(0, 0), 0.5, 50.0, (64, 64))
     hidden = seen(snapshot([CUBE, before(camera, 0.5, -2, 2)]), subject, camera)
     assert (hidden.visible_fraction, hidden.subject_share, hidden.truncation) == (0, 0, 0)
-    away = Camera(pose(facing(-direction(0, 0)), camera.position), 64, 64, 50.0)
+    away = Camera(make_pose(make_facing_rotation(-direction_from_angles(0, 0)), camera.position), 64, 64, 50.0)
     turned = seen(snapshot([CUBE]), subject, away)
     assert (turned.visible_fraction, turned.subject_share, turned.truncation) == (0, 0, 1)
 
@@ -428,7 +430,7 @@ def test_other_instances_of_the_shape_do_not_count() -> None:
     twin = box("Cube.001", (1.2, 0, 0.5), (1, 1, 1))
     scene = snapshot([CUBE, twin])
     subject = subject_of(scene, 1)
-    framing = seen(scene, subject, frame_subject(subject, direction(0, 0), 0.5, 50.0, (96, 96)))
+    framing = seen(scene, subject, frame_subject(subject, direction_from_angles(0, 0), 0.5, 50.0, (96, 96)))
     assert framing.visible_fraction == 0
 
 
@@ -436,7 +438,7 @@ def test_other_instances_of_the_shape_do_not_count() -> None:
 def test_framing_holds_in_wide_and_tall_pictures(shape: tuple[int, int]) -> None:
     scene = snapshot([CUBE])
     subject = subject_of(scene, 1)
-    framing = seen(scene, subject, frame_subject(subject, direction(0, 0), 0.5, 50.0, shape))
+    framing = seen(scene, subject, frame_subject(subject, direction_from_angles(0, 0), 0.5, 50.0, shape))
     assert framing.subject_share == pytest.approx(0.25 * 90 / 160, abs=0.02)
     assert (framing.visible_fraction, framing.truncation) == (1, 0)
 
@@ -444,5 +446,5 @@ def test_framing_holds_in_wide_and_tall_pictures(shape: tuple[int, int]) -> None
 def test_a_thing_that_runs_past_the_camera_is_truncated() -> None:
     """A long beam from far ahead to far behind: what lies behind is outside of the frame as well."""
     scene = snapshot([box("Beam", (0, 0, 0), (40, 1, 0.2))])
-    camera = Camera(pose(facing(np.array([-1.0, 0, 0.35])), np.array([0, 0, 1.0])), 96, 96, 24.0)
+    camera = Camera(make_pose(make_facing_rotation(np.array([-1.0, 0, 0.35])), np.array([0, 0, 1.0])), 96, 96, 24.0)
     assert seen(scene, subject_of(scene, 1), camera).truncation > FINISHED.truncation

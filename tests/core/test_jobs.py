@@ -23,11 +23,11 @@ import pytest
 from blendset.config import CameraSettings, Config, JobSettings, RenderSettings
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
-from blendset.jobs.child import reason_of_death
+from blendset.jobs.child import explain_exit
 from blendset.jobs.protocol import EventReader, EventWriter, read_job, write_job
 from blendset.jobs.scenes import Summary
 from blendset.jobs.supervisor import BATCH, Shard, Supervisor, Update, parse_shard
-from blendset.records import as_plain
+from blendset.records import to_plain
 from tests.real_runs import contents
 
 STUB = Path(__file__).with_name("stub_worker.py")
@@ -60,7 +60,7 @@ def finish(
                 watch(update)
             assert time.monotonic() < until, "the run does not end"
             time.sleep(0.005)
-    return supervisor.summary()
+    return supervisor.summarize()
 
 
 def render(scenes: list[Path], out: Path, settings: Config | None = None, **options: Any) -> Summary:
@@ -126,7 +126,7 @@ def test_a_job_of_another_version_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_a_death_is_explained(code: int, output: str, said: str) -> None:
-    assert said in reason_of_death(code, output)
+    assert said in explain_exit(code, output)
 
 
 # --- runs that go well ---
@@ -356,7 +356,7 @@ def test_a_child_killed_at_random_moments_leaves_a_whole_dataset(tmp_path: Path)
                     os.kill(pid, signal.SIGKILL)
                 next_kill = time.monotonic() + chance.uniform(0.3, 0.8)
             time.sleep(0.005)
-    assert supervisor.summary().done
+    assert supervisor.summarize().done
     assert contents(tmp_path / "out") == contents(tmp_path / "calm")
 
 
@@ -393,4 +393,4 @@ def test_a_killed_supervisor_leaves_no_second_writer_and_the_next_run_completes(
 
 
 def test_summaries_are_plain_data(tmp_path: Path) -> None:
-    assert as_plain(render([scene(tmp_path, "kitchen", views=1)], tmp_path / "out"))["scenes"][0]["views"] == 1
+    assert to_plain(render([scene(tmp_path, "kitchen", views=1)], tmp_path / "out"))["scenes"][0]["views"] == 1

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blendset.cameras import Camera, direction, facing, pose
+from blendset.cameras import Camera, direction_from_angles, make_facing_rotation, make_pose
 from blendset.config import Config
 from blendset.errors import BlendsetError
 from blendset.naming import SPLIT_WORDS
@@ -156,8 +156,8 @@ def candidate(
 ) -> Candidate:
     scene = snapshot([box("Cube", (0, 0, 0), (1, 1, 1), label=label)])
     subject = replace(subject_of(scene, 1), id=label.lower())
-    towards = direction(azimuth, 20)
-    return Candidate(Camera(pose(facing(towards), 4 * towards + nudge), side, side, lens), subject)
+    towards = direction_from_angles(azimuth, 20)
+    return Candidate(Camera(make_pose(make_facing_rotation(towards), 4 * towards + nudge), side, side, lens), subject)
 
 
 def test_a_view_has_one_name_in_every_run() -> None:
@@ -197,8 +197,10 @@ def test_two_cameras_of_a_dollhouse_have_two_names() -> None:
 
 
 def example() -> CameraPlan:
-    rotation = facing(np.array([1.0, 2, 0.3]))
-    cameras = [Camera(pose(rotation, np.array([k / 3, 1e-7, 1e5])), 512, 288, 35.1 + k, (0.1, -0.05)) for k in range(3)]
+    rotation = make_facing_rotation(np.array([1.0, 2, 0.3]))
+    cameras = [
+        Camera(make_pose(rotation, np.array([k / 3, 1e-7, 1e5])), 512, 288, 35.1 + k, (0.1, -0.05)) for k in range(3)
+    ]
     views = tuple(
         PlannedView(f"stuhl-{k}", "stuhl", "Stühl 椅子", "set", k, camera, 0.123456, (None, 0.0, -1.5)[k])
         for k, camera in enumerate(cameras)

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from blendset.errors import BlendsetError
 from blendset.files import TEMPORARY_FILES, atomic_write, sha256_bytes, sha256_file
-from blendset.naming import SPLIT_WORDS, slug
+from blendset.naming import SPLIT_WORDS, slugify
 from blendset.records import (
     CameraRecord,
     FileEntry,
@@ -30,7 +30,7 @@ from blendset.records import (
     SceneRecord,
     ViewRecord,
     VisibleObject,
-    canonical_json,
+    encode_json,
     read_json,
     read_record,
     write_json,
@@ -97,11 +97,11 @@ def test_a_record_comes_back_equal(record: ViewRecord | SceneRecord, tmp_path: P
 
 
 def test_a_record_has_one_spelling() -> None:
-    spelled = canonical_json(VIEW)
+    spelled = encode_json(VIEW)
     assert spelled.endswith(b"\n}\n")
     assert "für Gäste".encode() in spelled
     assert list(json.loads(spelled)) == sorted(json.loads(spelled))
-    assert spelled == canonical_json(json.loads(spelled))
+    assert spelled == encode_json(json.loads(spelled))
 
 
 def test_a_file_name_that_is_no_unicode_is_still_written(tmp_path: Path) -> None:
@@ -124,13 +124,13 @@ def test_what_is_not_finite_is_never_written(tmp_path: Path) -> None:
         ({"distance": "far"}, "distance"),
         ({"exposure_ev": float("nan")}, "exposure_ev"),
         ({"visible_objects": [{"id": 1}]}, "label"),
-        ({"camera": {**json.loads(canonical_json(CAMERA)), "world_from_camera": [1.0]}}, "camera"),
+        ({"camera": {**json.loads(encode_json(CAMERA)), "world_from_camera": [1.0]}}, "camera"),
         ({"format_version": 2}, "format version 2"),
     ],
 )
 def test_another_record_is_refused_with_the_field(change: dict[str, Any], reason: str, tmp_path: Path) -> None:
     path = tmp_path / "view.json"
-    path.write_text(json.dumps({**json.loads(canonical_json(VIEW)), **change}))
+    path.write_text(json.dumps({**json.loads(encode_json(VIEW)), **change}))
     with pytest.raises(BlendsetError, match=rf"view\.json .*{reason}.*; ") as caught:
         read_record(path, ViewRecord)
     assert "\n" not in str(caught.value)
@@ -157,7 +157,7 @@ def test_a_file_is_hashed_as_its_bytes(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from blendset.records import atomic_write
+from blendset.files import atomic_write
 print("started", flush=True)
 for round in range(10**9):
     atomic_write(Path(sys.argv[1]), bytes([round % 256]) * 500_000)
@@ -245,7 +245,7 @@ def test_a_path_that_cannot_be_is_one_sentence(tmp_path: Path) -> None:
     ],
 )
 def test_a_slug_says_what_the_name_said(text: str, name: str) -> None:
-    assert slug(text) == name
+    assert slugify(text) == name
 
 
 NAMES = st.lists(st.sampled_from([*SPLIT_WORDS.split("|"), "s", "x", "1", "-", " ", "_", ".", "con", "É", "椅"])).map(
@@ -255,9 +255,9 @@ NAMES = st.lists(st.sampled_from([*SPLIT_WORDS.split("|"), "s", "x", "1", "-", "
 
 @given(text=NAMES | st.text(), max_length=st.integers(8, 40))
 def test_a_slug_is_legal_everywhere(text: str, max_length: int) -> None:
-    name = slug(text, max_length)
+    name = slugify(text, max_length)
     assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name)
     assert len(name) <= max_length
     assert not set(re.split(r"[-._ 0-9]", name)) & set(SPLIT_WORDS.split("|"))
     assert not re.fullmatch(r"con|prn|aux|nul|com\d|lpt\d", name)
-    assert slug(name, max_length) == name
+    assert slugify(name, max_length) == name

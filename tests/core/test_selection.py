@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from blendset.cameras import Camera, angles, direction, facing, pose
+from blendset.cameras import Camera, angles_from_direction, direction_from_angles, make_facing_rotation, make_pose
 from blendset.config import CameraSettings
 from blendset.placement.candidates import Candidate
 from blendset.placement.gates import Verdict
@@ -37,9 +37,9 @@ def seen_from(
     seen: NDArray[np.bool_] | None = None,
 ) -> Verdict:
     """An accepted view that somebody has already scored."""
-    towards = direction(azimuth, elevation)
+    towards = direction_from_angles(azimuth, elevation)
     position = 4 * towards + (0 if subject is None else subject.centre)
-    candidate = Candidate(Camera(pose(facing(towards), position), 64, 64, 50.0), subject)
+    candidate = Candidate(Camera(make_pose(make_facing_rotation(towards), position), 64, 64, 50.0), subject)
     marks = np.zeros(0, dtype=bool) if subject is None else ALL if seen is None else seen
     return Verdict(candidate, visible_points=marks, score=score)
 
@@ -155,7 +155,7 @@ def test_separation_is_measured_from_the_subjects_centre() -> None:
     """Two cameras that look in one direction but stand 40 degrees apart are two views."""
     one, other = (seen_from(SUBJECTS[0], azimuth) for azimuth in (0, 40))
     turned = Candidate(
-        Camera(pose(one.candidate.camera.rotation, other.candidate.camera.position), 64, 64, 50.0), SUBJECTS[0]
+        Camera(make_pose(one.candidate.camera.rotation, other.candidate.camera.position), 64, 64, 50.0), SUBJECTS[0]
     )
     outcome = run([[(one,), (Verdict(turned, visible_points=ALL, score=0.4),)]], separation_deg=35)
     assert len(outcome.accepted) == 2
@@ -334,7 +334,7 @@ def test_a_published_baseline_gives_as_many_views_as_were_asked_for(preset: str)
     _, views = sampled(cluttered(), preset, 24)
     assert len({id(view) for view in views}) == 24
     if preset == "anchor-sweep":
-        turns = Counter(round(angles(-view.candidate.camera.rotation[:, 2])[0]) for view in views)
+        turns = Counter(round(angles_from_direction(-view.candidate.camera.rotation[:, 2])[0]) for view in views)
         assert turns == {45 * k: 3 for k in range(8)}
 
 
@@ -359,8 +359,8 @@ def test_which_part_of_a_baseline_is_rendered_follows_the_seed() -> None:
 
 
 def test_the_artists_own_cameras_are_all_kept_however_alike() -> None:
-    scene, turned = cluttered(), [facing(direction(270 + 5 * k, 10)) for k in range(5)]
-    own = [(f"Camera {k}", Camera(pose(turned[k], np.array([0.2 * k, -2, 1.5])), 64, 48, 35.0)) for k in range(5)]
+    scene, turned = cluttered(), [make_facing_rotation(direction_from_angles(270 + 5 * k, 10)) for k in range(5)]
+    own = [(f"Camera {k}", Camera(make_pose(turned[k], np.array([0.2 * k, -2, 1.5])), 64, 48, 35.0)) for k in range(5)]
     settings = config("scene-cameras")
     views = plan(scene, BruteForce(scene), settings, tuple(own)).sample_views(settings)
     assert [view.candidate.name for view in views] == [name for name, _ in own]

@@ -8,11 +8,19 @@ import io
 import numpy as np
 from PIL import Image
 
-from blendset.cameras import SENSOR_MM, Array, Camera, direction, facing, pixel_centres, pose
+from blendset.cameras import (
+    SENSOR_MM,
+    Array,
+    Camera,
+    compute_pixel_centres,
+    direction_from_angles,
+    make_facing_rotation,
+    make_pose,
+)
 from blendset.config import Config
 from blendset.dataset import PASSES, RGB, Dataset
 from blendset.exr import Passes, write_passes
-from blendset.records import CameraRecord, SceneObjectRecord, SceneRecord, ViewRecord, as_plain, write_json
+from blendset.records import CameraRecord, SceneObjectRecord, SceneRecord, ViewRecord, to_plain, write_json
 
 BOXES = {
     "floor": ((-4.0, -4.0, -0.1), (4.0, 4.0, 0.0)),
@@ -49,20 +57,20 @@ def add_scene(dataset: Dataset, scene: str, metres_per_unit: float = 1.0) -> Non
         metres_per_unit=metres_per_unit, objects=objects, missing_files=(), notes=(),
     )  # fmt: skip
     write_json(dataset.scene_path(scene), record)
-    facts = {"scene": scene, "blender": "4.5.1 LTS", "build_hash": "abc", "device": "CPU", "config": as_plain(Config())}
+    facts = {"scene": scene, "blender": "4.5.1 LTS", "build_hash": "abc", "device": "CPU", "config": to_plain(Config())}
     write_json(dataset.run_path(f"{scene}-run"), facts)
 
 
 def camera_at(azimuth_deg: float, elevation_deg: float = 25.0, distance: float = 5.0) -> Camera:
     """A camera that looks at the chair."""
-    backward = direction(azimuth_deg, elevation_deg)
+    backward = direction_from_angles(azimuth_deg, elevation_deg)
     centre = np.array([0.0, 0.1, 0.5])
-    return Camera(pose(facing(backward), centre + distance * backward), *SIZE, FOCAL_MM, SHIFT)
+    return Camera(make_pose(make_facing_rotation(backward), centre + distance * backward), *SIZE, FOCAL_MM, SHIFT)
 
 
 def surface(camera: Camera) -> tuple[Array, Passes]:
     """The positions (H, W, 3) that the pixels show, found by intersecting the boxes, not from depth; and the passes."""
-    rays = camera.rays(pixel_centres(camera.width, camera.height))
+    rays = camera.make_rays(compute_pixel_centres(camera.width, camera.height))
     nearest, ids, normals = np.full(len(rays), np.inf), np.zeros(len(rays), np.uint32), np.zeros((len(rays), 3))
     for number, (low, high) in enumerate(BOXES.values(), start=1):
         sides = (np.array([low, high])[:, None] - camera.position) / rays

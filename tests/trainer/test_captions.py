@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from blendset.cameras import SENSOR_MM, Camera, facing, pose
+from blendset.cameras import SENSOR_MM, Camera, make_facing_rotation, make_pose
 from blendset.dataset import INDEX, Dataset
 from blendset.exr import Passes, write_passes
 from blendset.records import CameraRecord, SceneObjectRecord, SceneRecord, VisibleObject, write_json
@@ -55,13 +55,13 @@ PAINT = {1: WOOD, 2: WHITE, 3: WHITE, 4: RED, 5: GREEN, 6: BLUE, 7: GREEN}
 
 def camera() -> Camera:
     position = np.array([0.0, -5.0, 1.6])
-    return Camera(pose(facing(position - np.array([0, 0, 0.6])), position), SIZE, SIZE, 24.0)
+    return Camera(make_pose(make_facing_rotation(position - np.array([0, 0, 0.6])), position), SIZE, SIZE, 24.0)
 
 
 def cast(objects: tuple[SceneObjectRecord, ...]) -> Passes:
     """What a camera sees of boxes: for each pixel the nearest, by the slab method."""
     eye, pixels = camera(), np.stack(np.meshgrid(np.arange(SIZE) + 0.5, np.arange(SIZE) + 0.5), axis=-1).reshape(-1, 2)
-    rays = eye.rays(pixels)
+    rays = eye.make_rays(pixels)
     depth, ids, normals = np.full(len(rays), np.inf), np.zeros(len(rays), np.uint32), np.zeros((len(rays), 3))
     for each in objects:
         with np.errstate(divide="ignore", invalid="ignore"):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from blendset.cameras import Array, Camera, facing, pixel_centres, pose
+from blendset.cameras import Array, Camera, compute_pixel_centres, make_facing_rotation, make_pose
 from blendset.dataset import Dataset
 from blendset.exr import Passes
 from blendset.records import CameraRecord
@@ -27,12 +27,12 @@ def camera_at(azimuth_deg: float) -> Camera:
     """Looks at the origin from 4 units away, a little from above."""
     angle = np.radians(azimuth_deg)
     backward = np.array([np.cos(angle), np.sin(angle), 0.4])
-    return Camera(pose(facing(backward), 4 * backward / np.linalg.norm(backward)), SIZE, SIZE, 36.0)
+    return Camera(make_pose(make_facing_rotation(backward), 4 * backward / np.linalg.norm(backward)), SIZE, SIZE, 36.0)
 
 
 def depth_of(camera: Camera, ball: Array) -> npt.NDArray[np.float32]:
     """Exact planar depth of a ball over the floor z = -0.5; infinite above the horizon."""
-    rays = camera.rays(pixel_centres(SIZE, SIZE))
+    rays = camera.make_rays(compute_pixel_centres(SIZE, SIZE))
     with np.errstate(divide="ignore", invalid="ignore"):
         floor = (-0.5 - camera.position[2]) / rays[:, 2]
         a, b = (rays**2).sum(axis=1), rays @ (camera.position - ball)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from blendset.correspondence import ViewGeometry
-from blendset.tokens import Grid, token_labels, tokens_of
+from blendset.tokens import Grid, assign_tokens, label_tokens
 from blendset_trainer.diffusion.noise import AXES, DdpmAxis, FlowAxis, add_noise, axis_from_name
 from blendset_trainer.synthesis.warp import Warp, clean_and_noise, in_window, plan_warps, warp_clean, warp_noisy
 from tests.trainer.traced_sets import view_at
@@ -22,8 +22,8 @@ VIEWS = [view_at(turn) for turn in (10.0, 40.0, 70.0)]
 
 def pooled_positions(view: ViewGeometry, grid: Grid = GRID) -> Tensor:
     """World positions and label of each latent, as four channels (4, h, w)."""
-    tokens, count = tokens_of(view.passes.id.shape, grid), grid[0] * grid[1]
-    labels = token_labels(view.passes.id, grid)
+    tokens, count = assign_tokens(view.passes.id.shape, grid), grid[0] * grid[1]
+    labels = label_tokens(view.passes.id, grid)
     own = (view.passes.id.ravel() == labels[tokens]) & (labels[tokens] > 0)
     pixels = np.maximum(np.bincount(tokens[own], minlength=count), 1)
     means = [np.bincount(tokens[own], axis.ravel()[own], count) / pixels for axis in np.moveaxis(view.positions, 2, 0)]

@@ -16,7 +16,7 @@ from PIL import Image
 
 from blendset.dataset import PASSES, RGB, Dataset
 from blendset.exr import Passes, write_passes
-from blendset.records import CameraRecord, DatasetRecord, SceneRecord, ViewRecord, canonical_json, write_json
+from blendset.records import CameraRecord, DatasetRecord, SceneRecord, ViewRecord, encode_json, write_json
 from blendset_trainer.selection.files import get_selection_path
 from blendset_trainer.selection.select import CHOSEN
 from blendset_trainer.synthetic_views import SYNTHESIS, SynthesisRecord
@@ -59,7 +59,7 @@ def add_restyled(
         job="restyle", parents=(f"{subject}-{parent:04d}",), prompt=prompt or f"a red {subject}", model="models/FLUX",
         revision="", pipeline="", scheduler={}, steps=1, guidance={}, seed=0,
     )  # fmt: skip
-    (dataset.view_folder(scene, f"{subject}-{number:04d}") / SYNTHESIS).write_bytes(canonical_json(record))
+    (dataset.view_folder(scene, f"{subject}-{number:04d}") / SYNTHESIS).write_bytes(encode_json(record))
 
 
 def add_picture(

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from blendset.errors import BlendsetError
-from blendset.files import folder_lock
+from blendset.files import lock_folder
 
 OLDEST = (4, 2, 0)
 NO_WINDOW: int = getattr(subprocess, "CREATE_NO_WINDOW", 0)
@@ -79,11 +79,11 @@ class Blender:
         return f"Blender {'.'.join(map(str, self.version))} ({self.path})"
 
 
-def _in_module(python: Path, code: str, *arguments: str) -> list[str]:
+def _make_module_command(python: Path, code: str, *arguments: str) -> list[str]:
     return [str(python), "-I", "-c", _IN_MODULE.format(code=code), *arguments]
 
 
-def _in_executable(blender: Path, code: str, *arguments: str) -> list[str]:
+def _make_executable_command(blender: Path, code: str, *arguments: str) -> list[str]:
     options = ["-b", "--factory-startup", "--python-exit-code", "1", "--python-expr", code]
     return [str(blender), *options, "--", *arguments]
 
@@ -111,36 +111,36 @@ def environments_folder(environ: Mapping[str, str]) -> Path:
     return data_folder(environ) / "blenders"
 
 
-def python_in(environment: Path) -> Path:
+def find_python(environment: Path) -> Path:
     """The interpreter of a virtual environment."""
     return environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
-def known_blenders(environ: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
+def list_known_blenders(environ: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
     """How a Blender was found, and its path, best first; none of them has been run yet."""
     if chosen := environ.get("BLENDSET_BLENDER"):
-        yield "$BLENDSET_BLENDER", _spelled_out(chosen, environ)
+        yield "$BLENDSET_BLENDER", _resolve_program(chosen, environ)
     if installed := shutil.which("blender", path=environ.get("PATH")):
         yield "PATH", Path(installed)
-    for environment in sorted(environments_folder(environ).glob("*.*.*"), key=_numbers_in, reverse=True):
-        yield "blendset blender install", python_in(environment)
-    beside = python_in(Path(sys.prefix).parent / ".venv-blender")
-    if beside.exists():
-        yield ".venv-blender", beside
+    for environment in sorted(environments_folder(environ).glob("*.*.*"), key=_parse_numbers, reverse=True):
+        yield "blendset blender install", find_python(environment)
+    sibling = find_python(Path(sys.prefix).parent / ".venv-blender")
+    if sibling.exists():
+        yield ".venv-blender", sibling
 
 
-def _numbers_in(environment: Path) -> list[int]:
+def _parse_numbers(environment: Path) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", environment.name)]
 
 
 def find_blender(choice: str | None, environ: Mapping[str, str]) -> Blender:
     """The Blender to use: `choice`, else $BLENDSET_BLENDER, else the first that works of those that are lying about."""
     if choice:
-        return probe(_spelled_out(choice, environ))
+        return probe_blender(_resolve_program(choice, environ))
     reasons = []
-    for source, path in known_blenders(environ):
+    for source, path in list_known_blenders(environ):
         try:
-            return probe(path)
+            return probe_blender(path)
         except BlendsetError as error:
             if source.startswith("$"):
                 raise
@@ -150,10 +150,10 @@ def find_blender(choice: str | None, environ: Mapping[str, str]) -> Blender:
     raise BlendsetError("No Blender was found; give --blender PATH, or run 'blendset blender install' to get one.")
 
 
-def _spelled_out(choice: str, environ: Mapping[str, str]) -> Path:
+def _resolve_program(choice: str, environ: Mapping[str, str]) -> Path:
     """A command, an environment's folder or a macOS bundle, as the program in it."""
     path = Path(choice).expanduser().absolute()
-    inside = (python_in(path), path / "Contents/MacOS/Blender", path / "blender", path / "blender.exe")
+    inside = (find_python(path), path / "Contents/MacOS/Blender", path / "blender", path / "blender.exe")
     if program := next((each for each in (path, *inside) if each.is_file()), None):
         return program
     if found := shutil.which(choice, path=environ.get("PATH")):
@@ -161,14 +161,14 @@ def _spelled_out(choice: str, environ: Mapping[str, str]) -> Path:
     raise BlendsetError(f"{choice} is no Blender; {_WHAT_SERVES}.")
 
 
-def probe(path: Path) -> Blender:
+def probe_blender(path: Path) -> Blender:
     """Run it once to learn its version; raises BlendsetError that names what is missing."""
     kind: Literal["executable", "module"] = "module" if path.stem.lower().startswith("python") else "executable"
-    argv = _in_module(path, _PROBE) if kind == "module" else [str(path), "-b", "--version"]
-    code, output = _run(argv, dict(os.environ), timeout=120)
+    argv = _make_module_command(path, _PROBE) if kind == "module" else [str(path), "-b", "--version"]
+    code, output = _run_program(argv, dict(os.environ), timeout=120)
     found = re.search(r"Blender (\d+)\.(\d+)\.(\d+)", output)
     if code != 0 or found is None:
-        raise BlendsetError(_why_unusable(path, output))
+        raise BlendsetError(_explain_unusable(path, output))
     version = (int(found[1]), int(found[2]), int(found[3]))
     if version < OLDEST:
         raise BlendsetError(
@@ -178,37 +178,37 @@ def probe(path: Path) -> Blender:
     return Blender(path, kind, version)
 
 
-def missing_library(output: str) -> str | None:
+def find_missing_library(output: str) -> str | None:
     """The shared library that a program's output complains of, if it does."""
     found = _MISSING_LIBRARY.search(output)
     return (found[1] or found[2]) if found else None
 
 
-def _why_unusable(path: Path, output: str) -> str:
-    if library := missing_library(output):
+def _explain_unusable(path: Path, output: str) -> str:
+    if library := find_missing_library(output):
         return (
             f"{path} cannot start because this system lacks {library}; install it "
             f"(Debian and Ubuntu: apt install {_DEBIAN_LIBRARIES})."
         )
     if "No module named 'bpy'" in output:
         return f"{path} is a Python without bpy; run 'blendset blender install' and leave --blender out."
-    return f"{path} does not run as a Blender ({_complaint(output)}); {_WHAT_SERVES}."
+    return f"{path} does not run as a Blender ({_find_complaint(output)}); {_WHAT_SERVES}."
 
 
-def _complaint(output: str) -> str:
+def _find_complaint(output: str) -> str:
     """The line of a program's output that most likely says what went wrong."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line for line in lines if "error" in line.lower()]
     return (errors or lines or ["it printed nothing"])[-1]
 
 
-def _run(argv: list[str], environment: dict[str, str], timeout: float) -> tuple[int, str]:
+def _run_program(argv: list[str], environment: dict[str, str], timeout: float) -> tuple[int, str]:
     """Exit code and whole output; a program that cannot be started, or that hangs, is an ordinary failure."""
     try:
         with tempfile.TemporaryDirectory(prefix="blendset-") as folder:
             done = subprocess.run(
                 argv,
-                env=environment | temporary_files_in(Path(folder)),
+                env=environment | make_temporary_variables(Path(folder)),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -222,12 +222,12 @@ def _run(argv: list[str], environment: dict[str, str], timeout: float) -> tuple[
     return done.returncode, done.stdout.decode(errors="replace")
 
 
-def temporary_files_in(folder: Path) -> dict[str, str]:
+def make_temporary_variables(folder: Path) -> dict[str, str]:
     """Environment variables that keep a child's temporary files together, for children that do not tidy up."""
     return dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder))
 
 
-def installed_profile(blender: Blender, addon_zip: Path, environ: Mapping[str, str] = os.environ) -> Path:
+def install_profile(blender: Blender, addon_zip: Path, environ: Mapping[str, str] = os.environ) -> Path:
     """A profile (a BLENDER_USER_RESOURCES folder) in which this Blender has the add-on of this zip, made once.
 
     It is made under another name and renamed, so that a profile that exists is whole whatever was killed meanwhile.
@@ -236,30 +236,30 @@ def installed_profile(blender: Blender, addon_zip: Path, environ: Mapping[str, s
     profiles = cache_folder(environ) / "profiles"
     profile = profiles / f"{'.'.join(map(str, blender.version))}-{identity[:12]}"
     profiles.mkdir(parents=True, exist_ok=True)
-    with folder_lock(profiles / f".{profile.name}.lock"):
+    with lock_folder(profiles / f".{profile.name}.lock"):
         if not profile.exists():
             for debris in profiles.glob(f".{profile.name}.*.tmp"):
                 shutil.rmtree(debris, ignore_errors=True)
             unfinished = Path(tempfile.mkdtemp(prefix=f".{profile.name}.", suffix=".tmp", dir=profiles))
             try:
-                _install(blender, addon_zip, unfinished, environ)
+                _install_addon(blender, addon_zip, unfinished, environ)
                 unfinished.replace(profile)
             finally:
                 shutil.rmtree(unfinished, ignore_errors=True)
     return profile
 
 
-def _install(blender: Blender, addon_zip: Path, profile: Path, environ: Mapping[str, str]) -> None:
-    in_it = _in_module if blender.kind == "module" else _in_executable
-    argv = in_it(blender.path, _INSTALL, str(addon_zip.absolute()))
-    code, output = _run(argv, _environment(profile, environ), timeout=300)
+def _install_addon(blender: Blender, addon_zip: Path, profile: Path, environ: Mapping[str, str]) -> None:
+    make_command = _make_module_command if blender.kind == "module" else _make_executable_command
+    argv = make_command(blender.path, _INSTALL, str(addon_zip.absolute()))
+    code, output = _run_program(argv, _make_environment(profile, environ), timeout=300)
     if code != 0:
         raise BlendsetError(
-            f"{addon_zip} cannot be installed into {blender} ({_complaint(output)}); reinstall Blendset."
+            f"{addon_zip} cannot be installed into {blender} ({_find_complaint(output)}); reinstall Blendset."
         )
 
 
-def _environment(profile: Path | None, environ: Mapping[str, str]) -> dict[str, str]:
+def _make_environment(profile: Path | None, environ: Mapping[str, str]) -> dict[str, str]:
     """What a Blender child sees: with a profile, nothing of the user's own Blender settings."""
     if profile is None:
         return dict(environ)
@@ -267,21 +267,21 @@ def _environment(profile: Path | None, environ: Mapping[str, str]) -> dict[str, 
     return {**others, "BLENDER_USER_RESOURCES": str(profile)}
 
 
-def blendset_command(
+def make_blendset_command(
     blender: Blender, profile: Path | None, *arguments: str, environ: Mapping[str, str] = os.environ
 ) -> tuple[list[str], dict[str, str]]:
     """Command line and environment of the add-on's command; no profile means the user's own, where it is enabled."""
-    environment = _environment(profile, environ)
+    environment = _make_environment(profile, environ)
     if blender.kind == "module":
-        return _in_module(blender.path, _ENTRY, *arguments), environment
+        return _make_module_command(blender.path, _ENTRY, *arguments), environment
     return [str(blender.path), "-b", "--disable-autoexec", "--command", "blendset", *arguments], environment
 
 
-def worker_command(
+def make_worker_command(
     blender: Blender, profile: Path | None, job: Path, events: Path, threads: int = 0
 ) -> tuple[list[str], dict[str, str]]:
     """Command line and environment of a worker; `threads` holds an executable to so many, 0 takes all."""
-    argv, environment = blendset_command(blender, profile, "work", "--job", str(job), "--events", str(events))
+    argv, environment = make_blendset_command(blender, profile, "work", "--job", str(job), "--events", str(events))
     if threads and blender.kind == "executable":
         argv[1:1] = ["-t", str(threads)]
     return argv, environment

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from blendset.errors import BlendsetError
-from blendset.jobs.blenders import NO_WINDOW, missing_library, temporary_files_in
+from blendset.jobs.blenders import NO_WINDOW, find_missing_library, make_temporary_variables
 from blendset.jobs.protocol import EventReader, Message, write_job
 
 WorkerCommand = Callable[[Path, Path], tuple[list[str], dict[str, str]]]
@@ -47,7 +47,7 @@ class Child:
         try:
             folder.mkdir(parents=True)
             write_job(folder / "job.json", job)
-            self._process = _start(*command(folder / "job.json", events), folder, self._log)
+            self._process = _start_process(*command(folder / "job.json", events), folder, self._log)
         except OSError as error:
             raise BlendsetError(
                 f"Blender cannot be started ({error}); check its path and the space on disk."
@@ -91,22 +91,22 @@ class Child:
     def wait(self) -> None:
         self._process.wait()
 
-    def tail(self) -> tuple[str, ...]:
+    def read_tail(self) -> tuple[str, ...]:
         """The last lines that it printed."""
         with self._log.open("rb") as log:
             log.seek(max(0, self._log.stat().st_size - _TAIL_BYTES))
             return tuple(log.read().decode(errors="replace").splitlines()[-TAIL_LINES:])
 
-    def death(self) -> str:
+    def explain_death(self) -> str:
         """Why it ended, as the rest of a sentence that begins with "Blender"."""
-        return reason_of_death(self._process.returncode, "\n".join(self.tail()))
+        return explain_exit(self._process.returncode, "\n".join(self.read_tail()))
 
 
-def _start(argv: list[str], environment: dict[str, str], folder: Path, log: Path) -> subprocess.Popen[bytes]:
+def _start_process(argv: list[str], environment: dict[str, str], folder: Path, log: Path) -> subprocess.Popen[bytes]:
     with log.open("wb") as output:
         return subprocess.Popen(
             argv,
-            env=environment | temporary_files_in(folder),
+            env=environment | make_temporary_variables(folder),
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -115,12 +115,12 @@ def _start(argv: list[str], environment: dict[str, str], folder: Path, log: Path
         )
 
 
-def reason_of_death(code: int, output: str) -> str:
+def explain_exit(code: int, output: str) -> str:
     """What an exit code and the last output mean, as the rest of a sentence that begins with "Blender"."""
     for pattern, meaning in _DEATHS:
         if re.search(pattern, output, re.IGNORECASE):
             return meaning
-    if library := missing_library(output):
+    if library := find_missing_library(output):
         return f"could not start because this system lacks {library}; install it"
     if code == -getattr(signal, "SIGKILL", 9):
         return "was killed from outside, most likely for want of memory; use --workers 1 or a machine with more"

@@ -51,9 +51,9 @@ class EventReader:
                 fresh = file.read()
         except FileNotFoundError:
             return []
-        whole = fresh[: fresh.rfind(b"\n") + 1]
-        self._offset += len(whole)
-        return [message for line in whole.splitlines() if (message := parse_line(line)) is not None]
+        complete = fresh[: fresh.rfind(b"\n") + 1]
+        self._offset += len(complete)
+        return [message for line in complete.splitlines() if (message := parse_line(line)) is not None]
 
 
 def parse_line(line: bytes) -> Message | None:

@@ -78,7 +78,7 @@ class SceneJob:
             return "done"
         return "partial" if self.passed else "failed"
 
-    def note(self, notes: list[str]) -> None:
+    def add_notes(self, notes: list[str]) -> None:
         """Keep what a worker remarks, once."""
         self.notes += [note for note in notes if note not in self.notes]
 
@@ -87,19 +87,19 @@ class SceneJob:
         self.run, self.funnel, self.subjects = event["run"], event["funnel"], event["subjects"]
         self.planned, self.passed = len(views), passed
         self.waiting = deque(view for view in views if render and view not in passed)
-        self.note(event["notes"])
+        self.add_notes(event["notes"])
         if not event["views"]:
-            self.reason = _nothing_planned(self.funnel)
+            self.reason = _explain_nothing_planned(self.funnel)
 
-    def take(self, count: int) -> list[str]:
+    def take_views(self, count: int) -> list[str]:
         return [self.waiting.popleft() for _ in range(min(count, len(self.waiting)))]
 
-    def give_back(self, batch: list[str]) -> None:
+    def return_views(self, batch: list[str]) -> None:
         """Put unfinished views back; the first was at work when its Blender died, so it goes last."""
         self.waiting.extendleft(reversed(batch[1:]))
         self.waiting.extend(batch[:1])
 
-    def summary(self) -> SceneSummary:
+    def summarize(self) -> SceneSummary:
         return SceneSummary(
             scene=str(self.path),
             status=self.status,
@@ -116,7 +116,7 @@ class SceneJob:
         )
 
 
-def _nothing_planned(funnel: dict[str, int]) -> str:
+def _explain_nothing_planned(funnel: dict[str, int]) -> str:
     rejected = {reason: count for reason, count in funnel.items() if count and reason not in ("candidates", "accepted")}
     if not rejected:
         return "there is nothing to photograph: no camera was proposed"

@@ -19,7 +19,7 @@ from typing import Literal
 from blendset.config import Config, config_to_dict
 from blendset.dataset import VIEW_RECORD, Dataset
 from blendset.errors import BlendsetError
-from blendset.files import folder_lock, sha256_file
+from blendset.files import lock_folder, sha256_file
 from blendset.jobs.child import Child, WorkerCommand
 from blendset.jobs.protocol import Message
 from blendset.jobs.scenes import SceneJob, Summary
@@ -29,7 +29,7 @@ BATCH = 8
 """Views per command: few enough that workers finish together, many enough that they never wait."""
 
 _GRACE_S = 30.0
-_HOPELESS = ("scene", "device", "disk", "usage")
+_PERMANENT_FAILURES = ("scene", "device", "disk", "usage")
 """Failures that a fresh start would only meet again."""
 
 
@@ -41,7 +41,7 @@ class Shard:
     count: int = 1
 
 
-WHOLE = Shard()
+SINGLE_SHARD = Shard()
 
 
 def parse_shard(text: str) -> Shard:
@@ -72,7 +72,7 @@ class _Worker:
     leaving: bool = False
     failure: Message = field(default_factory=dict)
 
-    def dismiss(self) -> None:
+    def terminate(self) -> None:
         """End it now, with nothing to explain."""
         self.leaving = True
         self.child.end()
@@ -94,7 +94,7 @@ class Supervisor:
         command: WorkerCommand,
         *,
         plan: Path | None = None,
-        shard: Shard = WHOLE,
+        shard: Shard = SINGLE_SHARD,
         mix_settings: bool = False,
         render: bool = True,
         previews: bool = True,
@@ -107,9 +107,9 @@ class Supervisor:
         self._render = render
         self._previews = previews
         # With fewer scenes than shards, every shard plans every scene and renders its part of the views.
-        self._shard_views = shard if len(scenes) < shard.count else WHOLE
-        mine = scenes if len(scenes) < shard.count else scenes[shard.index - 1 :: shard.count]
-        self._scenes = [SceneJob(path.absolute()) for path in mine]
+        self._shard_views = shard if len(scenes) < shard.count else SINGLE_SHARD
+        shard_scenes = scenes if len(scenes) < shard.count else scenes[shard.index - 1 :: shard.count]
+        self._scenes = [SceneJob(path.absolute()) for path in shard_scenes]
         self._copies = {path.absolute(): (str(copy), sha256_file(path)) for path, copy in (copies or {}).items()}
         self._workers: list[_Worker] = []
         self._children = 0
@@ -118,13 +118,13 @@ class Supervisor:
         self._started = time.monotonic()
         self._seconds = 0.0
         self.finished = False
-        self._held = ExitStack()
-        self.dataset = Dataset.for_run(dataset_root.absolute(), config, scenes, mix_settings)
+        self._resources = ExitStack()
+        self.dataset = Dataset.open_for_run(dataset_root.absolute(), config, scenes, mix_settings)
         name = f"Shard {shard.index}/{shard.count}" if shard.count > 1 else "Blendset"
         lock = self.dataset.root / f".shard-{shard.index}-of-{shard.count}.lock"
-        self._held.enter_context(folder_lock(lock, blocking=False, name=name))
+        self._resources.enter_context(lock_folder(lock, blocking=False, name=name))
         self._folder = Path(tempfile.mkdtemp(prefix="blendset-"))
-        self._held.callback(shutil.rmtree, self._folder, ignore_errors=True)
+        self._resources.callback(shutil.rmtree, self._folder, ignore_errors=True)
 
     def __enter__(self) -> Supervisor:
         return self
@@ -138,15 +138,15 @@ class Supervisor:
             worker.child.end()
             worker.child.wait()
         self._workers.clear()
-        self._held.close()
+        self._resources.close()
 
     def cancel(self) -> None:
         """End every child at once; `step` then comes to its end."""
         self._cancelled = True
         for worker in self._workers:
-            worker.dismiss()
+            worker.terminate()
 
-    def give_up(self, reason: str) -> None:
+    def abort(self, reason: str) -> None:
         """End everything at once, with this as the reason of what is not done."""
         for scene in self._scenes:
             scene.reason, scene.closed = scene.reason or reason, True
@@ -175,8 +175,8 @@ class Supervisor:
         """Views that there will be; for a scene not planned yet, as many as were asked for."""
         return sum(scene.planned if scene.run or scene.closed else self.config.cameras.views for scene in self._scenes)
 
-    def summary(self) -> Summary:
-        scenes = tuple(scene.summary() for scene in self._scenes)
+    def summarize(self) -> Summary:
+        scenes = tuple(scene.summarize() for scene in self._scenes)
         return Summary(scenes, self._seconds, self._cancelled, self._trouble)
 
     def step(self) -> list[Update]:
@@ -185,31 +185,31 @@ class Supervisor:
         for worker in list(self._workers):
             ended = worker.child.ended  # asked before listening, so that its last words are heard
             for event in worker.child.poll():
-                updates += self._hear(worker, event)
+                updates += self._handle_event(worker, event)
             if ended:
                 self._workers.remove(worker)
-                updates += self._bury(worker)
+                updates += self._handle_death(worker)
             else:
-                self._watch(worker)
+                self._check_silence(worker)
         if not self._cancelled and not self.paused:
-            self._give_out_work()
+            self._assign_work()
         updates += self._close_scenes()
         if not self._workers and not self.finished and all(scene.closed for scene in self._scenes):
             self._finish()
         return updates
 
-    def _hear(self, worker: _Worker, event: Message) -> list[Update]:
+    def _handle_event(self, worker: _Worker, event: Message) -> list[Update]:
         scene, kind = worker.scene, event.get("event")
         if kind == "opened":
             worker.free = True
-            scene.note(event["notes"])
+            scene.add_notes(event["notes"])
             return [Update("opened", scene.path, f"opened, {event['objects']} objects", event)]
         if kind == "progress":
             return [Update("progress", scene.path, f"{event['what']} {event['done']}/{event['total']}", event)]
         if kind == "planned":
-            return [self._take_plan(scene, event)]
+            return [self._accept_plan(scene, event)]
         if kind == "view":
-            return [self._take_view(worker, event)]
+            return [self._accept_view(worker, event)]
         if kind == "idle":
             self._end_command(worker)
         if kind == "failed":
@@ -217,20 +217,20 @@ class Supervisor:
             worker.child.end()
         return []
 
-    def _take_plan(self, scene: SceneJob, event: Message) -> Update:
+    def _accept_plan(self, scene: SceneJob, event: Message) -> Update:
         views: list[str] = event["views"][self._shard_views.index - 1 :: self._shard_views.count]
         known = set(event["done"]).intersection(views)
         scene.scene_id = event["scene"]
-        passed = {view: self._passed(scene.scene_id, view) for view in views if view in known}
+        passed = {view: self._has_passed(scene.scene_id, view) for view in views if view in known}
         scene.accept_plan(event, views, passed, self._render)
         text = f"planned {len(views)} views of {scene.subjects['chosen']} subjects"
         return Update("planned", scene.path, text + (f", {len(known)} already there" if known else ""), event)
 
-    def _passed(self, scene: str, view: str) -> bool:
+    def _has_passed(self, scene: str, view: str) -> bool:
         record = read_record(self.dataset.view_folder(scene, view) / VIEW_RECORD, ViewRecord)
         return not record.failed_checks
 
-    def _take_view(self, worker: _Worker, event: Message) -> Update:
+    def _accept_view(self, worker: _Worker, event: Message) -> Update:
         scene = worker.scene
         if event["view"] in worker.batch:
             worker.batch.remove(event["view"])
@@ -245,12 +245,12 @@ class Supervisor:
         """A command is finished. A view it said nothing of is there already: it outlived the Blender that wrote it."""
         scene = worker.scene
         there = [view for view in worker.batch if self.dataset.has_view(scene.scene_id, view)]
-        scene.passed |= {view: self._passed(scene.scene_id, view) for view in there}
+        scene.passed |= {view: self._has_passed(scene.scene_id, view) for view in there}
         if missing := len(worker.batch) - len(there):
             scene.reason = f"{missing} planned views were not rendered"
         worker.batch, worker.free = [], True
 
-    def _watch(self, worker: _Worker) -> None:
+    def _check_silence(self, worker: _Worker) -> None:
         """End a child that has gone silent."""
         limit = _GRACE_S if worker.leaving else self.config.jobs.timeout_s
         if not worker.free and worker.child.silence > limit:
@@ -259,65 +259,65 @@ class Supervisor:
                 worker.failure = {"kind": "timeout", "message": message}
             worker.child.end()
 
-    def _bury(self, worker: _Worker) -> list[Update]:
+    def _handle_death(self, worker: _Worker) -> list[Update]:
         """A child has ended: nothing to say if it was told to, else its scene goes on or is given up."""
         scene = worker.scene
         worker.child.end()
         if worker.leaving or scene.closed:
             return []
-        scene.give_back(worker.batch)
+        scene.return_views(worker.batch)
         scene.deaths += 1
-        hopeless = worker.failure.get("kind") in _HOPELESS
+        permanent = worker.failure.get("kind") in _PERMANENT_FAILURES
         traceback = str(worker.failure.get("traceback") or "").splitlines()
-        scene.log = () if hopeless else (*worker.child.tail(), *traceback)
-        message = str(worker.failure.get("message") or f"Blender {worker.child.death()}").rstrip(".")
-        if hopeless or scene.deaths > self.config.jobs.retries:
-            return [self._give_up(scene, message)]
+        scene.log = () if permanent else (*worker.child.read_tail(), *traceback)
+        message = str(worker.failure.get("message") or f"Blender {worker.child.explain_death()}").rstrip(".")
+        if permanent or scene.deaths > self.config.jobs.retries:
+            return [self._abandon_scene(scene, message)]
         return [Update("restarted", scene.path, f"{message}; starting again", worker.failure)]
 
-    def _give_up(self, scene: SceneJob, reason: str) -> Update:
+    def _abandon_scene(self, scene: SceneJob, reason: str) -> Update:
         scene.reason = reason
         scene.waiting.clear()
         for worker in self._workers:
             if worker.scene is scene:
-                worker.dismiss()
-        return self._close(scene)
+                worker.terminate()
+        return self._close_scene(scene)
 
-    def _give_out_work(self) -> None:
+    def _assign_work(self) -> None:
         for worker in self._workers:
             if worker.free and not worker.leaving:
-                self._give_command(worker)
-        while len(self._workers) < self.config.jobs.workers and (scene := self._scene_in_need()):
-            self._start(scene)
+                self._send_command(worker)
+        while len(self._workers) < self.config.jobs.workers and (scene := self._find_scene_in_need()):
+            self._start_worker(scene)
 
-    def _give_command(self, worker: _Worker) -> None:
+    def _send_command(self, worker: _Worker) -> None:
         scene = worker.scene
         room = self.config.jobs.views_per_child - worker.rendered
         worker.free = False
         if not scene.run:
             worker.child.send({"do": "plan", "previews": self._previews})
-        elif room > 0 and (batch := scene.take(min(BATCH, room))):
+        elif room > 0 and (batch := scene.take_views(min(BATCH, room))):
             worker.batch = batch
             worker.child.send({"do": "render", "views": list(batch)})
         else:
             worker.leaving = True
             worker.child.send({"do": "quit"})
 
-    def _scene_in_need(self) -> SceneJob | None:
+    def _find_scene_in_need(self) -> SceneJob | None:
         """A scene that nobody works on; else the one with most left, if a helper pays there."""
         attended = [worker.scene for worker in self._workers]
         for scene in self._scenes:
             if scene.has_work and scene not in attended:
                 return scene
-        longest = max(self._scenes, key=self._unclaimed)
-        return longest if self._unclaimed(longest) > BATCH else None
+        longest = max(self._scenes, key=self._count_unclaimed)
+        return longest if self._count_unclaimed(longest) > BATCH else None
 
-    def _unclaimed(self, scene: SceneJob) -> int:
+    def _count_unclaimed(self, scene: SceneJob) -> int:
         """Waiting views, less the first batches of the helpers that are still starting."""
         coming = [worker for worker in self._workers if worker.scene is scene and not (worker.batch or worker.leaving)]
         return len(scene.waiting) - BATCH * len(coming)
 
-    def _start(self, scene: SceneJob) -> None:
+    def _start_worker(self, scene: SceneJob) -> None:
         scene.started = scene.started or time.monotonic()
         self._children += 1
         opened, digest = self._copies.get(scene.path, (str(scene.path), ""))
@@ -337,9 +337,9 @@ class Supervisor:
         """Scenes that have just come to their end."""
         attended = [worker.scene for worker in self._workers if self._cancelled or not worker.leaving]
         over = [scene for scene in self._scenes if not scene.closed and scene not in attended]
-        return [self._close(scene) for scene in over if self._cancelled or not scene.has_work]
+        return [self._close_scene(scene) for scene in over if self._cancelled or not scene.has_work]
 
-    def _close(self, scene: SceneJob) -> Update:
+    def _close_scene(self, scene: SceneJob) -> Update:
         if self._cancelled and (not scene.run or (self._render and len(scene.passed) < scene.planned)):
             scene.reason = scene.reason or "cancelled"
         scene.closed = True
@@ -355,5 +355,5 @@ class Supervisor:
             except BlendsetError as error:
                 self._trouble = str(error)
         self._seconds = time.monotonic() - self._started
-        self._held.close()
+        self._resources.close()
         self.finished = True

@@ -17,7 +17,7 @@ from blendset.cameras import Camera
 from blendset.config import LIGHTING, Config, config_from_dict, config_to_dict
 from blendset.errors import BlendsetError
 from blendset.files import sha256_bytes
-from blendset.naming import slug
+from blendset.naming import slugify
 from blendset.placement.candidates import Candidate
 from blendset.placement.gates import Verdict
 from blendset.records import read_json, read_record, write_json
@@ -62,7 +62,7 @@ def make_view_id(scene: str, candidate: Candidate, seed: int) -> str:
     camera = candidate.camera
     numbers = [round(float(value), 4) + 0.0 for value in camera.world_from_camera[:3].ravel()]
     text = json.dumps([scene, numbers, camera.width, camera.height, camera.focal_length_mm, camera.shift, seed])
-    subject = candidate.subject.id if candidate.subject else slug(candidate.name or "scene")
+    subject = candidate.subject.id if candidate.subject else slugify(candidate.name or "scene")
     return f"{subject}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
 

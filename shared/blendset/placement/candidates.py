@@ -14,7 +14,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from blendset.cameras import Array, Camera, angles, direction, facing, framing_distance, framing_position, pose
+from blendset.cameras import (
+    Array,
+    Camera,
+    angles_from_direction,
+    compute_framing_distance,
+    compute_framing_position,
+    direction_from_angles,
+    make_facing_rotation,
+    make_pose,
+)
 from blendset.config import Config
 from blendset.placement.scene import Geometry, Snapshot
 from blendset.placement.subjects import Subject, make_rng
@@ -46,7 +55,7 @@ class Candidate:
     @property
     def angles(self) -> tuple[float, float]:
         """Azimuth and elevation of the view direction in degrees."""
-        return angles(self.view_direction)
+        return angles_from_direction(self.view_direction)
 
     @property
     def distance(self) -> float:
@@ -89,10 +98,10 @@ def frame_subject(
     subject: Subject, towards: Array, fill: float, focal_length_mm: float, size: tuple[int, int]
 ) -> Camera:
     """A camera in direction `towards` (3,) from the subject whose hull spans exactly `fill` of the tighter axis."""
-    rotation = facing(towards)
+    rotation = make_facing_rotation(towards)
     camera = Camera(np.eye(4), *size, focal_length_mm)
-    position = framing_position(subject.hull, rotation, fill * camera.half_tangents)
-    return replace(camera, world_from_camera=pose(rotation, position))
+    position = compute_framing_position(subject.hull, rotation, fill * camera.half_tangents)
+    return replace(camera, world_from_camera=make_pose(rotation, position))
 
 
 # ---- ours ------------------------------------------------------------------------------------------------------------
@@ -107,7 +116,7 @@ def propose_around_subjects(stage: PlacementContext) -> Iterator[Group]:
         group: Group = []
         for k in range(cameras.candidates):
             elevation = _sample_elevation(_radical_inverse(k, 2), *cameras.elevation_deg)
-            towards = direction(phase + GOLDEN_ANGLE * k, elevation)
+            towards = direction_from_angles(phase + GOLDEN_ANGLE * k, elevation)
             group.append(
                 _propose_shorter_lenses(
                     stage, subject, towards, cameras.fill[int(len(cameras.fill) * (k * SQRT_2 % 1))]
@@ -155,7 +164,10 @@ def make_orbit_proposer(count: int) -> Callable[[PlacementContext], Iterator[Gro
                 lens = cameras.focal_length_mm[attempt // len(cameras.fill) % len(cameras.focal_length_mm)]
                 start = phase + GOLDEN_ANGLE * attempt
                 name = f"{subject.id}-orbit-{count}-{attempt}"
-                rotations = [facing(direction(start + index * 360 / count, elevation)) for index in range(count)]
+                rotations = [
+                    make_facing_rotation(direction_from_angles(start + index * 360 / count, elevation))
+                    for index in range(count)
+                ]
                 for index, camera in enumerate(_make_orbit_cameras(subject, rotations, fill, lens, stage.view_size)):
                     group.append(iter([Candidate(camera, subject, name, index)]))
             yield group
@@ -169,8 +181,8 @@ def _make_orbit_cameras(
     """Cameras of these rotations at one distance from the subject's centre, the least that frames it in all of them."""
     camera = Camera(np.eye(4), *size, focal_length_mm)
     tangents = fill * camera.half_tangents
-    distance = max(framing_distance(subject.hull, subject.centre, rotation, tangents) for rotation in rotations)
-    poses = [pose(rotation, subject.centre + distance * rotation[:, 2]) for rotation in rotations]
+    distance = max(compute_framing_distance(subject.hull, subject.centre, rotation, tangents) for rotation in rotations)
+    poses = [make_pose(rotation, subject.centre + distance * rotation[:, 2]) for rotation in rotations]
     return [replace(camera, world_from_camera=place) for place in poses]
 
 
@@ -192,7 +204,9 @@ def propose_scene_views(stage: PlacementContext) -> Iterator[Group]:
         backward = standing - target
         backward[2] = np.clip(backward[2], *(np.linalg.norm(backward[:2]) * np.tan(np.radians([-5, 20]))))
         if np.linalg.norm(backward) > 1e-6:
-            group.append(iter([Candidate(Camera(pose(facing(backward), standing), *stage.view_size, lens))]))
+            group.append(
+                iter([Candidate(Camera(make_pose(make_facing_rotation(backward), standing), *stage.view_size, lens))])
+            )
     yield group
 
 
@@ -212,12 +226,12 @@ def propose_blendfusion(stage: PlacementContext) -> Iterator[Group]:
 def make_blendfusion_camera(bounds: Array, azimuth_deg: float, size: tuple[int, int]) -> Camera:
     """Algorithm 1 for one azimuth: d = h / (f tan(FOV_y / 2)) with h half the projected vertical span of the box (2,
     3)."""
-    towards = direction(azimuth_deg, 0.0)
-    rotation = facing(towards)
+    towards = direction_from_angles(azimuth_deg, 0.0)
+    rotation = make_facing_rotation(towards)
     half_span = float((bounds[1] - bounds[0]) @ np.abs(rotation[:, 1])) / 2
     lens = 18.0 / np.tan(np.radians(BLENDFUSION_FOV_DEG / 2))
     distance = half_span / (2 / 3 * np.tan(np.radians(BLENDFUSION_FOV_DEG / 2)))
-    return Camera(pose(rotation, bounds.mean(axis=0) + distance * towards), *size, float(lens))
+    return Camera(make_pose(rotation, bounds.mean(axis=0) + distance * towards), *size, float(lens))
 
 
 def make_random_proposer(grid: int) -> Callable[[PlacementContext], Iterator[Group]]:
@@ -265,15 +279,15 @@ def _sample_anchors(stage: PlacementContext, count: int, grid: int, rng: np.rand
 def _make_outward_candidate(
     stage: PlacementContext, point: Array, azimuth_deg: float, elevation_deg: float
 ) -> Candidate:
-    rotation = facing(-direction(azimuth_deg, elevation_deg))
+    rotation = make_facing_rotation(-direction_from_angles(azimuth_deg, elevation_deg))
     lens = 18.0 / np.tan(np.radians(BLENDFUSION_FOV_DEG / 2))
-    return Candidate(Camera(pose(rotation, point), *stage.view_size, float(lens)))
+    return Candidate(Camera(make_pose(rotation, point), *stage.view_size, float(lens)))
 
 
 def propose_scene_cameras(stage: PlacementContext) -> Iterator[Group]:
     """The cameras that the artist put into the file, each with its own framing and image shape."""
     resolution = stage.config.render.resolution
-    yield [iter([Candidate(camera.resized(resolution), name=name)]) for name, camera in stage.scene_cameras]
+    yield [iter([Candidate(camera.resize(resolution), name=name)]) for name, camera in stage.scene_cameras]
 
 
 PRESETS: dict[str, Preset] = {

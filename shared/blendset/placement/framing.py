@@ -41,7 +41,7 @@ def measure_framing(camera: Camera, subject: Subject, alone: Geometry, ids: NDAr
     stride = max(1, int((high - low).max()) // SAMPLES_ACROSS)
     columns, rows = (np.arange(low[k], high[k] + 1, stride) for k in range(2))
     grid = np.stack(np.meshgrid(columns, rows), axis=-1).reshape(-1, 2)
-    rays = camera.rays(grid + 0.5)
+    rays = camera.make_rays(grid + 0.5)
     _, hit = alone.cast(np.broadcast_to(camera.position, rays.shape), rays)
     extent = grid[hit >= 0]
     if not len(extent):

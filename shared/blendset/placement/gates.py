@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from blendset.cameras import Array, direction, pixel_centres, project_all
+from blendset.cameras import Array, compute_pixel_centres, direction_from_angles, project_all
 from blendset.config import GateSettings
 from blendset.placement.candidates import Candidate, Proposal, stack_attribute
 from blendset.placement.scene import OPEN_SKY_SHARE, Geometry, Snapshot, fibonacci_sphere, has_roof
@@ -26,7 +26,7 @@ FIRST_POINTS = 16
 FIRST_LOOK_SLACK = 0.2
 """So few points tell a share to about 0.12 only; what may still pass gets all points."""
 AROUND = fibonacci_sphere(16)
-RING = np.array([direction(15.0 * k, 0.0) for k in range(24)])
+RING = np.array([direction_from_angles(15.0 * k, 0.0) for k in range(24)])
 """Level directions in which to look for walls."""
 SCENE_ROOM = 4.0
 """How much more room around it a view of the scene wants: a person steps away from walls and furniture."""
@@ -242,7 +242,9 @@ def _find_wall_side(context: GateContext, verdicts: Sequence[Verdict]) -> list[b
 def check_ray_grid(context: GateContext, verdicts: Sequence[Verdict]) -> None:
     """A coarse ray grid through the image: shares, near occluders, single surfaces, and what scoring wants to know."""
     cameras = [verdict.candidate.camera for verdict in verdicts]
-    rays = np.stack([camera.rays(pixel_centres(camera.width, camera.height, GRID, GRID)) for camera in cameras])
+    rays = np.stack(
+        [camera.make_rays(compute_pixel_centres(camera.width, camera.height, GRID, GRID)) for camera in cameras]
+    )
     origins = np.repeat([camera.position for camera in cameras], GRID * GRID, axis=0)
     depth, triangles = context.geometry.cast(origins, rays.reshape(-1, 3))
     shape = rays.shape[:2]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from blendset.cameras import Array
 from blendset.config import SubjectSettings
-from blendset.naming import slug
+from blendset.naming import slugify
 from blendset.placement.labels import label_from_name
 from blendset.placement.scene import SceneObject, Snapshot, fibonacci_sphere
 
@@ -327,7 +327,7 @@ def _make_subject(scene: Snapshot, unit: _Unit, seed: int, taken: set[str], copy
     if unit.objects[0].instance_of and "#" in unit.key:  # scattered: what it is says more than what scatters it
         label = label or label_from_name(unit.objects[0].name)
     label = label or label_from_name(unit.key)
-    identity = _make_unique(slug(label or unit.key), taken)
+    identity = _make_unique(slugify(label or unit.key), taken)
     triangles = scene.find_triangles(each.id for each in unit.objects)
     return Subject(
         id=identity,

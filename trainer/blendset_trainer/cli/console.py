@@ -23,7 +23,7 @@ from rich.table import Table
 
 from blendset.jobs.scenes import SceneSummary, Summary
 from blendset.jobs.supervisor import Supervisor, Update
-from blendset.records import as_plain
+from blendset.records import to_plain
 
 _PUMP_S = 0.05
 _LINE_S = 10.0
@@ -70,7 +70,7 @@ def _pump(supervisor: Supervisor, show: Callable[[Update], None]) -> Summary:
                 time.sleep(_PUMP_S)
             except KeyboardInterrupt:
                 supervisor.cancel()
-    return supervisor.summary()
+    return supervisor.summarize()
 
 
 @contextmanager
@@ -102,7 +102,7 @@ def _counted_lines(what: str) -> Callable[[int, int], None]:
 
 def print_json(value: Any) -> None:
     """One JSON document on stdout."""
-    print(json.dumps(as_plain(value), indent=1, ensure_ascii=False))
+    print(json.dumps(to_plain(value), indent=1, ensure_ascii=False))
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -17,7 +17,7 @@ from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
 from safetensors.torch import save
 from torch import Tensor
 
-from blendset.files import atomic_write, disk_errors
+from blendset.files import atomic_write, translate_disk_errors
 from blendset_trainer.diffusion.families import Family
 from blendset_trainer.diffusion.lora import ADAPTER, diffusers_loads_lora, extract_lora_tensors
 
@@ -69,7 +69,7 @@ def replace_folder(folder: Path) -> Iterator[Path]:
     """An empty folder beside `folder` that takes its place when all went well, and is removed when not."""
     folder = folder.absolute()
     staged, old = (folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.{end}") for end in ("tmp", "old"))
-    with disk_errors(folder):
+    with translate_disk_errors(folder):
         staged.mkdir(parents=True)
         try:
             yield staged

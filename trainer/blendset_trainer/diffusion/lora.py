@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from blendset.errors import BlendsetError
-from blendset.options import nearest
+from blendset.options import find_nearest
 from blendset_trainer.diffusion.families import Family
 from blendset_trainer.models.weights import LIBRARY_ERRORS, find_file
 
@@ -97,7 +97,7 @@ def _check_targets(family: Family, targets: Sequence[str]) -> None:
     layers = [name for name, layer in family.module.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
     for target in targets:
         if not any(f".{name}".endswith(f".{target}") for name in layers):
-            near = nearest(target, sorted({ending for name in layers for ending in _list_endings(name)}))
+            near = find_nearest(target, sorted({ending for name in layers for ending in _list_endings(name)}))
             cure = f"did you mean '{near}'?" if near else f"its own are {', '.join(family.lora_targets)}."
             raise BlendsetError(f"{family.name} has no layer '{target}' to put a LoRA on; {cure}")
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from blendset.errors import BlendsetError
-from blendset.options import nearest
+from blendset.options import find_nearest
 
 Prediction = Literal["epsilon", "v_prediction", "sample", "flow"]
 """What a denoiser is trained to predict; the first three are diffusers' own names."""
@@ -163,7 +163,7 @@ AXES = tuple(_AXIS_MAKERS)
 def axis_from_name(name: str) -> NoiseAxis:
     """The axis of a schedule in `AXES`; BlendsetError for any other name."""
     if name not in _AXIS_MAKERS:
-        near = nearest(name, AXES)
+        near = find_nearest(name, AXES)
         cure = f"did you mean '{near}'?" if near else f"there are {', '.join(AXES)}."
         raise BlendsetError(f"There is no noise schedule '{name}'; {cure}")
     return _AXIS_MAKERS[name]()

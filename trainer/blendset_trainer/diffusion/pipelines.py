@@ -17,7 +17,7 @@ from diffusers.utils import logging
 from transformers.utils import logging as transformers_logging
 
 from blendset.errors import BlendsetError
-from blendset.records import as_plain, read_json
+from blendset.records import read_json, to_plain
 from blendset_trainer.models.loading import best_device
 from blendset_trainer.models.weights import compute_revision, explain_load_errors, find_model, find_model_index
 
@@ -197,7 +197,7 @@ def generator_of(model: str, steps: int, *, controlnet: str = "", remote_code: s
         source,
         _revision(index.parent),
         name,
-        as_plain({"class": scheduler[1], **settings}),
+        to_plain({"class": scheduler[1], **settings}),
         steps,
         **how,
     )

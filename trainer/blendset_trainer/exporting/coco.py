@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from blendset.records import ViewRecord, as_plain
+from blendset.records import ViewRecord, to_plain
 from blendset_trainer.exporting.instances import Instance, Instances, bounding_box, instances_of
 from blendset_trainer.exporting.source import Source, as_json, with_passes, write
 
@@ -70,7 +70,7 @@ def _image(view: ViewRecord, number: int) -> dict[str, Any]:
         "width": view.camera.width,
         "height": view.camera.height,
         "scene": view.scene,
-        "camera": as_plain(view.camera),
+        "camera": to_plain(view.camera),
     }
 
 

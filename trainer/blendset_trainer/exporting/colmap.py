@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from blendset.cameras import Array, Camera, pixel_centres
+from blendset.cameras import Array, Camera, compute_pixel_centres
 from blendset.files import sha256_bytes
 from blendset.records import CameraRecord, ViewRecord
 from blendset_trainer.exporting.geometry import opencv_from_world, quaternion
@@ -94,7 +94,7 @@ def _sample(source: Source, view: ViewRecord, count: int) -> _Points:
     solid = np.flatnonzero(np.isfinite(passes.depth) & (passes.id > 0))
     random = np.random.default_rng(int(sha256_bytes(view.view_id.encode()), 16))
     chosen = np.sort(random.choice(solid, min(count, len(solid)), replace=False))
-    rays = camera.rays(pixel_centres(camera.width, camera.height)[chosen])
+    rays = camera.make_rays(compute_pixel_centres(camera.width, camera.height)[chosen])
     with Image.open(io.BytesIO(source.read(view))) as picture:
         colours = np.asarray(picture.convert("RGB")).reshape(-1, 3)[chosen]
     return _Points(camera.position + rays * passes.depth.ravel()[chosen, None], colours, passes.id.ravel()[chosen])
@@ -108,7 +108,7 @@ def _sightings(source: Source, view: ViewRecord, points: _Points) -> _Sightings:
     inside = np.flatnonzero((depth > 0) & (pixels >= 0).all(axis=1) & (pixels < size).all(axis=1))
     pixels, depth = pixels[inside], depth[inside]
     column, row = pixels.astype(np.int64).T
-    rays = camera.rays(pixels)
+    rays = camera.make_rays(pixels)
     cosine = -(passes.normal[row, column] * rays).sum(axis=1) / np.linalg.norm(rays, axis=1)
     slope = np.sqrt(1 / np.clip(cosine, GRAZING, 1) ** 2 - 1)
     tolerance = (slope + 0.25) * depth / camera.focal_length_px

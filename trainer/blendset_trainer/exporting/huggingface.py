@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from blendset.dataset import RECORD_COLUMNS, RGB, Dataset
-from blendset.records import ViewRecord, as_plain
+from blendset.records import ViewRecord, to_plain
 from blendset_trainer.exporting.source import Source, parts
 from blendset_trainer.stages.tables import read_index
 
@@ -56,6 +56,6 @@ def _write_file(source: Source, views: Sequence[ViewRecord], schema: pa.Schema, 
 
 def _row(source: Source, view: ViewRecord) -> dict[str, Any]:
     """All that is known of a view; the schema takes its columns."""
-    values = as_plain(view)
+    values = to_plain(view)
     picture = {"bytes": source.read(view), "path": f"{view.view_id}.png"}
     return {**values, **values["camera"], "image": picture, "caption": source.captions.get(view.view_id)}

@@ -17,7 +17,7 @@ from typing import Any
 
 from blendset.dataset import PASSES, RGB, Dataset
 from blendset.errors import BlendsetError
-from blendset.files import disk_errors, sha256_bytes
+from blendset.files import sha256_bytes, translate_disk_errors
 from blendset.records import ViewRecord
 from blendset_trainer.selection.files import read_chosen
 from blendset_trainer.selection.splits import HELD_OUT
@@ -142,7 +142,7 @@ def new_folder(out: Path) -> Iterator[Path]:
     Raises BlendsetError where `out` holds something already, and where the disk refuses.
     """
     out = out.absolute()
-    with disk_errors(out):
+    with translate_disk_errors(out):
         if out.exists() and not (out.is_dir() and not any(out.iterdir())):
             raise BlendsetError(f"{out} is not empty; choose a new or empty folder, or remove it first.")
         temporary = out.with_name(f".{out.name}.{secrets.token_hex(4)}.tmp")

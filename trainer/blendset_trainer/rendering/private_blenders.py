@@ -16,8 +16,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from blendset.errors import BlendsetError
-from blendset.files import folder_lock
-from blendset.jobs.blenders import Blender, blendset_command, environments_folder, known_blenders, probe, python_in
+from blendset.files import lock_folder
+from blendset.jobs.blenders import (
+    Blender,
+    environments_folder,
+    find_python,
+    list_known_blenders,
+    make_blendset_command,
+    probe_blender,
+)
 from blendset.jobs.child import Child
 from blendset.jobs.protocol import Message
 
@@ -28,9 +35,9 @@ _PUMP_S = 0.05
 
 def find_blenders(environ: Mapping[str, str]) -> Iterator[tuple[str, Path, Blender | BlendsetError]]:
     """Yield, best first, where each Blender was found, its path, and and the Blender or why it cannot be used."""
-    for source, path in known_blenders(environ):
+    for source, path in list_known_blenders(environ):
         try:
-            yield source, path, probe(path)
+            yield source, path, probe_blender(path)
         except BlendsetError as error:
             yield source, path, error
 
@@ -58,22 +65,22 @@ def install(version: str, environ: Mapping[str, str]) -> Blender:
     python, numpy = ("3.13", "numpy") if (int(numbers[1]), int(numbers[2])) >= (5, 1) else ("3.11", "numpy<2")
     home = environments_folder(environ)
     home.mkdir(parents=True, exist_ok=True)
-    with folder_lock(home.parent / ".install.lock", blocking=False, name="Another installation"):
+    with lock_folder(home.parent / ".install.lock", blocking=False, name="Another installation"):
         unfinished = home.parent / f"installing-{version}"
         try:
             _make_environment(unfinished, python, [f"bpy=={version}", numpy], environ)
-            probe(python_in(unfinished))
+            probe_blender(find_python(unfinished))
             shutil.rmtree(home / version, ignore_errors=True)
             unfinished.replace(home / version)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
-    return probe(python_in(home / version))
+    return probe_blender(find_python(home / version))
 
 
 def _make_environment(folder: Path, version: str, packages: list[str], environ: Mapping[str, str]) -> None:
     """Make a virtual environment with uv, which can fetch a Python, or else with venv and pip."""
     shutil.rmtree(folder, ignore_errors=True)
-    python = str(python_in(folder))
+    python = str(find_python(folder))
     if uv := shutil.which("uv", path=environ.get("PATH")):
         _run([uv, "venv", "--python", version, str(folder)], f"install Python {version}, or choose another --version")
         _run([uv, "pip", "install", "--python", python, *packages], "choose another --version")
@@ -110,7 +117,7 @@ def try_devices(blender: Blender, profile: Path) -> Iterator[Message]:
     """
 
     def build_command(job: Path, events: Path) -> tuple[list[str], dict[str, str]]:
-        return blendset_command(blender, profile, "check", "--events", str(events))
+        return make_blendset_command(blender, profile, "check", "--events", str(events))
 
     with tempfile.TemporaryDirectory(prefix="blendset-") as folder:
         child = Child(build_command, Path(folder) / "check", {})
@@ -124,8 +131,8 @@ def try_devices(blender: Blender, profile: Path) -> Iterator[Message]:
                 messages += new
                 time.sleep(_PUMP_S)
             if not any(event["event"] == "idle" for event in messages):
-                print(*child.tail(), sep="\n", file=sys.stderr)
-                raise BlendsetError(f"{blender} {child.death()}.")
+                print(*child.read_tail(), sep="\n", file=sys.stderr)
+                raise BlendsetError(f"{blender} {child.explain_death()}.")
         finally:
             child.end()
             child.wait()

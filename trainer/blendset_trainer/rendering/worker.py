@@ -9,7 +9,7 @@ from pathlib import Path
 
 from blendset import __version__
 from blendset.errors import BlendsetError
-from blendset.jobs.blenders import find_blender, installed_profile, worker_command
+from blendset.jobs.blenders import find_blender, install_profile, make_worker_command
 from blendset.jobs.child import WorkerCommand
 
 
@@ -19,7 +19,7 @@ def find_worker(choice: str | None) -> WorkerCommand:
     `choice` is a path, or None for the best Blender of this machine. Raises BlendsetError where there is none.
     """
     blender = find_blender(choice, os.environ)
-    return partial(worker_command, blender, installed_profile(blender, find_addon()))
+    return partial(make_worker_command, blender, install_profile(blender, find_addon()))
 
 
 def find_addon() -> Path:

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from blendset.errors import BlendsetError
 from blendset.files import sha256_file
-from blendset.naming import slug
+from blendset.naming import slugify
 from blendset_trainer.models.loading import best_device
 from blendset_trainer.models.weights import explain_load_errors, find_file
 from blendset_trainer.scoring.clip import ClipModel, ClipWeights, find_clip
@@ -66,7 +66,7 @@ class AestheticScorer:
     columns: ClassVar[Mapping[str, Column]] = {"score": Column(pa.float32(), "predicted rating, about 1 to 10")}
 
     def __post_init__(self) -> None:
-        self.name = slug(f"aesthetic-{self.head.stem}")
+        self.name = slugify(f"aesthetic-{self.head.stem}")
         self.parameters = {"clip": self.clip.title}
         self.revision = f"{sha256_file(self.head)} over {self.clip.revision}"
 

@@ -19,8 +19,8 @@ import torch
 from PIL import Image
 
 from blendset.errors import BlendsetError
-from blendset.naming import slug
-from blendset.options import nearest
+from blendset.naming import slugify
+from blendset.options import find_nearest
 from blendset_trainer.models.loading import best_device, normalize_rows
 from blendset_trainer.models.weights import (
     compute_revision,
@@ -68,7 +68,7 @@ def find_clip(spec: str) -> ClipWeights:
         return _named_clip(name, pretrained or DEFAULT_TAG)
     folder = find_local_path(spec)
     if folder is None:
-        near = nearest(name, open_clip.list_models())
+        near = find_nearest(name, open_clip.list_models())
         cure = f"did you mean {near}?" if near else "see open_clip.list_models(), or give a folder."
         raise BlendsetError(f"open_clip knows no model {name} and there is no such folder; {cure}")
     return ClipWeights(f"local-dir:{folder}", None, compute_revision(folder), folder.name)
@@ -141,7 +141,7 @@ class ClipScorer:
     whole_sets: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        self.name = self.name or slug(f"clip-{self.weights.title}")
+        self.name = self.name or slugify(f"clip-{self.weights.title}")
 
     @property
     def revision(self) -> str:

@@ -78,7 +78,7 @@ class _Seen:
 
     def outline(self) -> dict[str, float]:
         """The figure `silhouette`; nothing without a subject in the picture."""
-        share = compute_silhouette(self.grey, self.geometry.of(self.subject)) if self.subject else None
+        share = compute_silhouette(self.grey, self.geometry.mask_objects(self.subject)) if self.subject else None
         return {} if share is None else {"silhouette": share}
 
 
@@ -108,7 +108,7 @@ def _residuals(target: _Seen, siblings: Sequence[_Seen]) -> dict[str, float | in
 def _residual(target: _Seen, source: _Seen) -> tuple[Ids, Array, Array]:
     """Of the pixels that both see: their objects and colour differences; and the similarities of whole windows."""
     match = correspond(target.geometry, source.geometry)
-    warped = match.warped(source.planes)
+    warped = match.warp(source.planes)
     difference = np.linalg.norm((target.planes - warped)[match.visible, :3], axis=-1)
     greys = (np.rint(planes[..., 3]).astype(np.uint8) for planes in (target.planes, warped))
     return target.geometry.passes.id[match.visible], difference, ssim_map(*greys)[find_windows_within(match.visible)]

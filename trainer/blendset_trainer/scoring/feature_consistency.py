@@ -18,7 +18,7 @@ from transformers import AutoImageProcessor
 
 from blendset.correspondence import ViewGeometry, correspond
 from blendset.errors import BlendsetError
-from blendset.tokens import Grid, pooled, token_labels
+from blendset.tokens import Grid, label_tokens, pool_correspondence
 from blendset_trainer.models.loading import best_device, load_model, normalize_rows
 from blendset_trainer.models.weights import find_model
 from blendset_trainer.scoring.transformers_scorer import TransformersScorer
@@ -82,11 +82,11 @@ def _row(
     cosines, labels = [np.zeros(0)], [np.zeros(0, np.uint32)]
     for other in members.keys() - {place}:
         source = members[other]
-        match = pooled(correspond(target, source), target.passes.id, source.passes.id, grid)
+        match = pool_correspondence(correspond(target, source), target.passes.id, source.passes.id, grid)
         warped = (match.weights[..., None] * features[other][match.neighbours]).sum(axis=1)
         seen = match.alpha >= 0.5
         cosines.append((features[place] * warped).sum(axis=1)[seen] / np.linalg.norm(warped[seen], axis=1))
-        labels.append(token_labels(target.passes.id, grid)[seen])
+        labels.append(label_tokens(target.passes.id, grid)[seen])
     every, own = np.concatenate(cosines), np.isin(np.concatenate(labels), subject)
     return {"cosine": _mean(every), "subject_cosine": _mean(every[own])}
 

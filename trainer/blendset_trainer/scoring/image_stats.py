@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from blendset.quality import CLIPPED, DARK, measure
+from blendset.quality import CLIPPED, DARK, compute_statistics
 from blendset_trainer.scoring.greys import Grey, compute_sharpness, to_grey
 from blendset_trainer.stages.stage import GREY_LEVELS, SHARE, Column, View
 
@@ -57,7 +57,7 @@ class ImageStats:
 
 def _row(view: View) -> dict[str, Any]:
     picture, mask = to_grey(view.rgb), view.subject_mask
-    return asdict(measure(picture, mask)) | {
+    return asdict(compute_statistics(picture, mask)) | {
         "subject_pixels": None if mask is None else int(mask.sum()),
         "sharpness": compute_sharpness(picture),
         "fireflies": measure_fireflies(picture),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from blendset.naming import slug
+from blendset.naming import slugify
 from blendset_trainer.models.weights import Weights
 
 
@@ -23,5 +23,5 @@ class TransformersScorer:
     kind: ClassVar[Literal["scores"]] = "scores"
 
     def __post_init__(self) -> None:
-        self.name = slug(f"{self.scheme}-{Path(self.weights.source).name}")
+        self.name = slugify(f"{self.scheme}-{Path(self.weights.source).name}")
         self.revision = self.weights.revision

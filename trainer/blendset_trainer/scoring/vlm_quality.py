@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 import pyarrow as pa
 
 from blendset.errors import BlendsetError
-from blendset.naming import slug
+from blendset.naming import slugify
 from blendset_trainer.models.chat.chat_model import ChatModel, ChatRequest, find_chat_model
 from blendset_trainer.models.chat.instructions import QUALITIES, labelled, prompt, quality
 from blendset_trainer.stages.stage import Column, View
@@ -39,7 +39,7 @@ class QualityScorer:
     }
 
     def __post_init__(self) -> None:
-        self.name = slug(f"vlm-quality-{self.answerer.title}")
+        self.name = slugify(f"vlm-quality-{self.answerer.title}")
         self.revision = self.answerer.revision
         self.parameters = {**self.answerer.parameters, "prompt": prompt("quality")}
 

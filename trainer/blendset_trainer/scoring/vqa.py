@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
 
-from blendset.naming import slug
+from blendset.naming import slugify
 from blendset_trainer.models.chat.chat_model import ChatRequest
 from blendset_trainer.models.chat.local import LocalChatModel
 from blendset_trainer.models.weights import find_model
@@ -38,7 +38,7 @@ class VqaScorer:
     }
 
     def __post_init__(self) -> None:
-        self.name = slug(f"vqa-{self.model.title}")
+        self.name = slugify(f"vqa-{self.model.title}")
         self.revision = self.model.revision
 
     def setup(self) -> None:

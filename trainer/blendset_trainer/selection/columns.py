@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from blendset.errors import BlendsetError
-from blendset.options import nearest
+from blendset.options import find_nearest
 from blendset_trainer.stages.catalogue import CAPTIONERS, SCORERS
 
 Numbers = NDArray[np.float64]
@@ -61,7 +61,7 @@ def get_column(table: pa.Table, name: str) -> pa.ChunkedArray:
         cure = f"run {_maker(stage)}"
         cure += f", or use another scorer with --scorer {stage}={alike.split('.')[0]}" if alike else ""
     else:
-        near = nearest(name, table.column_names)
+        near = find_nearest(name, table.column_names)
         cure = f"did you mean '{near}'" if near else f"there are {', '.join(sorted(table.column_names))}"
     raise BlendsetError(f"No view has a column '{name}'; {cure}{'?' if cure.startswith('did') else '.'}")
 

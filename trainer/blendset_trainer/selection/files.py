@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset.files import atomic_write
-from blendset.naming import slug
+from blendset.naming import slugify
 from blendset_trainer.selection.select import ViewSelection
 
 SELECTIONS = "selections"
@@ -26,8 +26,8 @@ def list_selections(dataset: Dataset) -> list[str]:
 
 def get_selection_path(dataset: Dataset, name: str) -> Path:
     """Where a selection lies; BlendsetError for a name that is not legal everywhere."""
-    if slug(name) != name:
-        raise BlendsetError(f"'{name}' cannot name a selection; call it '{slug(name)}', say.")
+    if slugify(name) != name:
+        raise BlendsetError(f"'{name}' cannot name a selection; call it '{slugify(name)}', say.")
     return dataset.root / SELECTIONS / f"{name}.parquet"
 
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import tomli_w
 
 from blendset.errors import BlendsetError
-from blendset.options import REQUIRED, nearest, option, read_toml, structure, unstructure
+from blendset.options import REQUIRED, find_nearest, option, read_toml, structure, unstructure
 
 PRESETS = Path(__file__).with_name("presets")
 RULES, PRESET = b"rules", b"preset"
@@ -179,7 +179,7 @@ def load_preset(name: str) -> Rules:
 def replace_scorer(rules: Rules, published: str, other: str) -> Rules:
     """The rules over another scorer's columns, their thresholds as they were; BlendsetError where none is replaced."""
     if published not in find_scorers(rules):
-        known = nearest(published, sorted(find_scorers(rules))) or ", ".join(sorted(find_scorers(rules)))
+        known = find_nearest(published, sorted(find_scorers(rules))) or ", ".join(sorted(find_scorers(rules)))
         raise BlendsetError(f"No rule is over a column of '{published}'; the rules know {known}.")
     swapped = _with_columns(unstructure(rules), f"{published}.", f"{other}.")
     return replace(structure(Rules, swapped, "rules"), other_scorers=True)

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from blendset.errors import BlendsetError
 from blendset.files import atomic_write, sha256_bytes
-from blendset.records import as_plain, canonical_json, read_record, write_json
+from blendset.records import encode_json, read_record, to_plain, write_json
 from blendset_trainer.stages.shards import ViewItem
 from blendset_trainer.stages.stage import Stage, StageRecord, build_stage_record
 
@@ -31,8 +31,8 @@ class StageFolder:
     @classmethod
     def from_stage(cls, root: Path, stage: Stage) -> StageFolder:
         """Return the folder of a stage's rows in the dataset at `root`; nothing is created."""
-        identity = [stage.version, as_plain(stage.parameters), stage.revision]
-        return cls(root / stage.kind / f"{stage.name}-{sha256_bytes(canonical_json(identity))[:8]}")
+        identity = [stage.version, to_plain(stage.parameters), stage.revision]
+        return cls(root / stage.kind / f"{stage.name}-{sha256_bytes(encode_json(identity))[:8]}")
 
     @property
     def record(self) -> StageRecord:
@@ -47,7 +47,7 @@ class StageFolder:
         """Return a hash that changes with the stage's record and with any file of rows."""
         states = [(path.name, path.stat()) for path in (self.path / STAGE_RECORD, *self.list_shards())]
         files = [[name, state.st_size, state.st_mtime_ns] for name, state in states]
-        return sha256_bytes(canonical_json(files))
+        return sha256_bytes(encode_json(files))
 
     def read_rows(self, columns: list[str] | None = None) -> pa.Table | None:
         """Return all rows, stale ones too, or None where there are no files yet."""

@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import cast
 
 from blendset.errors import BlendsetError
-from blendset.options import nearest
+from blendset.options import find_nearest
 from blendset_trainer.stages.stage import Stage
 
 
@@ -47,7 +47,7 @@ def find_stage(word: str, schemes: Mapping[str, Scheme]) -> Stage:
     name, colon, argument = word.partition(":")
     scheme = schemes.get(name)
     if scheme is None:
-        near = nearest(name, list(schemes))
+        near = find_nearest(name, list(schemes))
         raise UnknownStageError(
             f"There is no '{name}'; {f'did you mean {near}?' if near else f'choose from {format_choices(schemes)}.'}"
         )

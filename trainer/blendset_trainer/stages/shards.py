@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from blendset.dataset import INDEX, RGB, VIEW_RECORD, Dataset
 from blendset.errors import BlendsetError
 from blendset.files import sha256_bytes
-from blendset.records import SceneRecord, ViewRecord, canonical_json, read_record
+from blendset.records import SceneRecord, ViewRecord, encode_json, read_record
 from blendset_trainer.stages.stage import INPUTS, StageRecord, View
 
 SHARD_VIEWS, BATCH_VIEWS = 256, 16
@@ -35,7 +35,7 @@ def compute_keys(stage: StageRecord, index: pa.Table) -> list[str]:
     inputs = pc.binary_join_element_wise(
         *(index[name] for name in columns), "\0", null_handling="replace", null_replacement=""
     )
-    identity = sha256_bytes(canonical_json(stage))
+    identity = sha256_bytes(encode_json(stage))
     view_keys = [_hash_key(identity, text) for text in inputs.to_pylist()]
     if not stage.whole_sets:
         return view_keys

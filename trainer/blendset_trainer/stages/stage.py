@@ -19,7 +19,7 @@ from blendset.dataset import PASSES, RGB
 from blendset.errors import BlendsetError
 from blendset.exr import Passes, read_ids, read_passes
 from blendset.files import sha256_bytes
-from blendset.records import FORMAT_VERSION, SceneRecord, ViewRecord, as_plain
+from blendset.records import FORMAT_VERSION, SceneRecord, ViewRecord, to_plain
 
 Decoded = TypeVar("Decoded")
 
@@ -172,7 +172,7 @@ def build_stage_record(stage: Stage) -> StageRecord:
     return StageRecord(
         name=stage.name,
         version=stage.version,
-        parameters=as_plain(stage.parameters),
+        parameters=to_plain(stage.parameters),
         revision=stage.revision,
         reads=tuple(sorted(stage.reads)),
         whole_sets=stage.whole_sets,

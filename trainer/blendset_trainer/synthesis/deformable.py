@@ -18,7 +18,7 @@ import torch
 
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
-from blendset.naming import slug
+from blendset.naming import slugify
 from blendset.records import SceneRecord, write_json
 from blendset.tokens import Grid
 from blendset_trainer.cli.commands.synthesize import generator_from
@@ -96,7 +96,7 @@ def request_sets(synthesizer: Deformable, prompts: Iterable[Prompt], variants: i
         for variant in range(variants):
             settings = {"set": texts, "variant": variant, **size}
             asked = SynthesisRequest(JOB, (), "", synthesizer.generator, seed, settings)
-            subject = f"{slug(label, 28)}-{asked.digest}"
+            subject = f"{slugify(label, 28)}-{asked.digest}"
             for number, text in enumerate(texts):
                 wanted = make_view_request(asked, blank_parent(SCENE, label), number, subject=subject)
                 yield replace(wanted, record=replace(wanted.record, prompt=text))

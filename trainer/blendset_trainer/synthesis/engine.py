@@ -19,8 +19,8 @@ from PIL import Image
 
 from blendset.dataset import PASSES, RGB, Dataset
 from blendset.errors import BlendsetError
-from blendset.quality import LUMA, as_figures, measure
-from blendset.records import ViewRecord, canonical_json
+from blendset.quality import LUMA, collect_metrics, compute_statistics
+from blendset.records import ViewRecord, encode_json
 from blendset_trainer.models.memory import run_within_memory
 from blendset_trainer.stages.executors.task import Executor, ShardResult
 from blendset_trainer.synthetic_views import SYNTHESIS, SynthesisRecord, has_camera, make_unknown_camera
@@ -103,10 +103,12 @@ class SynthesisTask:
             view = replace(view, camera=make_unknown_camera(levels.shape[1], levels.shape[0]))
         png = io.BytesIO()
         Image.fromarray(levels).save(png, "PNG")
-        payload = {RGB: png.getvalue(), SYNTHESIS: canonical_json(wanted.record)}
+        payload = {RGB: png.getvalue(), SYNTHESIS: encode_json(wanted.record)}
         if wanted.passes_of:
             payload[PASSES] = (self.dataset.view_folder(view.scene, wanted.passes_of) / PASSES).read_bytes()
-        self.dataset.write_view(replace(view, statistics=as_figures(measure(levels @ LUMA, None))), payload)
+        self.dataset.write_view(
+            replace(view, statistics=collect_metrics(compute_statistics(levels @ LUMA, None))), payload
+        )
 
 
 def find_fault(request: ViewRequest, image: GeneratedImage | BlendsetError) -> BlendsetError | None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from blendset.files import sha256_bytes
-from blendset.naming import slug
-from blendset.records import ViewRecord, canonical_json
+from blendset.naming import slugify
+from blendset.records import ViewRecord, encode_json
 from blendset_trainer.diffusion.pipelines import Generator
 from blendset_trainer.synthesis.engine import ViewRequest
 from blendset_trainer.synthetic_views import SYNTHETIC, SynthesisRecord, make_unknown_camera
@@ -29,7 +29,7 @@ class SynthesisRequest:
     @property
     def digest(self) -> str:
         """Tells it from every other; 10 hex."""
-        return sha256_bytes(canonical_json(self.make_record(self.seed)))[:10]
+        return sha256_bytes(encode_json(self.make_record(self.seed)))[:10]
 
     def make_record(self, seed: int, parents: tuple[str, ...] = ()) -> SynthesisRecord:
         """How one of its pictures is made."""
@@ -67,9 +67,9 @@ def make_view_request(
     unknown: dict[str, Any] = {} if keeps_passes else _NOTHING_KNOWN
     view = replace(
         parent,
-        view_id=f"{slug(parent.subject or 'scene', 28)}-{request.digest}-{number:02d}",
+        view_id=f"{slugify(parent.subject or 'scene', 28)}-{request.digest}-{number:02d}",
         run=f"{request.job}-{request.digest}",
-        view_set=f"{slug(request.job)}-{request.digest}",
+        view_set=f"{slugify(request.job)}-{request.digest}",
         view_index=number,
         seed=seed,
         **(_NOT_RENDERED | unknown | changes),

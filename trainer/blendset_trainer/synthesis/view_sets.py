@@ -42,7 +42,7 @@ def view_sets_of(
             continue
         geometries = [geometry_of(dataset, scene, view.view_id) for view in members]
         objects = members[0].subject_objects
-        if not any(view.of(objects).any() for view in geometries):
+        if not any(view.mask_objects(objects).any() for view in geometries):
             yield BlendsetError(f"The masks of {what} cover nothing: no view shows it; choose other views.")
             continue
         found = choose_view_sets(geometries, size, objects, covisible)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from blendset.correspondence import ViewGeometry, correspond
-from blendset.tokens import Grid, pooled
+from blendset.tokens import Grid, pool_correspondence
 from blendset_trainer.diffusion.noise import FlowAxis, NoiseAxis
 
 SYNCD_WINDOW = 0.8
@@ -46,7 +46,10 @@ def plan_warps(views: Sequence[ViewGeometry], grid: Grid, order: Sequence[int]) 
 
 def _warp_of(views: Sequence[ViewGeometry], grid: Grid, view: int, sources: Sequence[int]) -> Warp:
     target, latents = views[view], grid[0] * grid[1]
-    found = [pooled(correspond(target, views[each]), target.passes.id, views[each].passes.id, grid) for each in sources]
+    found = [
+        pool_correspondence(correspond(target, views[each]), target.passes.id, views[each].passes.id, grid)
+        for each in sources
+    ]
     best = np.argmax([each.detail for each in found], axis=0), np.arange(latents)
     numbers = [each.neighbours + source * latents for each, source in zip(found, sources, strict=True)]
     return Warp(

@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from blendset.files import disk_errors, sync_directory
+from blendset.files import sync_directory, translate_disk_errors
 
 MANIFEST = "manifest.json"
 _UNFINISHED = ".unfinished"
@@ -49,7 +49,7 @@ def save_checkpoint(
     """
     path = folder / f"step-{step:08d}"
     unfinished = path.with_name(path.name + _UNFINISHED)
-    with disk_errors(path):
+    with translate_disk_errors(path):
         shutil.rmtree(unfinished, ignore_errors=True)
         try:
             unfinished.mkdir(parents=True)

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 import pyarrow as pa
 
 from blendset.errors import BlendsetError
-from blendset.naming import slug
+from blendset.naming import slugify
 from blendset_trainer.captioning.grounding import ground
 from blendset_trainer.captioning.models.facts_prompt import facts_prompt
 from blendset_trainer.captioning.seeing.facts import facts_of
@@ -49,7 +49,7 @@ class ModelCaptioner:
 
     @property
     def name(self) -> str:
-        return slug(f"{self.scheme}-{self.answerer.title}")
+        return slugify(f"{self.scheme}-{self.answerer.title}")
 
     @property
     def revision(self) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from blendset.jobs.blenders import find_blender, installed_profile
+from blendset.jobs.blenders import find_blender, install_profile
 from blendset_trainer.cli.console import print_json, print_table
 from blendset_trainer.cli.parser import DONE, FAILED, Parser, add_command
 from blendset_trainer.rendering import private_blenders
@@ -59,7 +59,7 @@ def _list(arguments: argparse.Namespace) -> int:
 def _check(arguments: argparse.Namespace) -> int:
     blender = find_blender(arguments.blender, os.environ)
     devices = []
-    for device in private_blenders.try_devices(blender, installed_profile(blender, find_addon())):
+    for device in private_blenders.try_devices(blender, install_profile(blender, find_addon())):
         devices.append(device)
         if not arguments.json:
             how = device["error"] or f"{device['seconds']:.1f} s"

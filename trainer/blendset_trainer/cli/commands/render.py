@@ -8,7 +8,7 @@ from pathlib import Path
 
 from blendset.config import add_arguments
 from blendset.errors import BlendsetError
-from blendset.jobs.supervisor import WHOLE, Shard, Supervisor, parse_shard
+from blendset.jobs.supervisor import SINGLE_SHARD, Shard, Supervisor, parse_shard
 from blendset.placement.camera_plan import read_plan
 from blendset_trainer.cli.console import follow, print_json, print_summary
 from blendset_trainer.cli.parser import (
@@ -69,6 +69,6 @@ def _render(arguments: argparse.Namespace) -> int:
 def _parse_shard(text: str) -> Shard:
     """Return the part that `--shard I/N` names; UsageError for what is no such part."""
     try:
-        return parse_shard(text) if text else WHOLE
+        return parse_shard(text) if text else SINGLE_SHARD
     except BlendsetError as error:
         raise UsageError(str(error)) from error

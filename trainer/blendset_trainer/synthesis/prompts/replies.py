@@ -14,7 +14,7 @@ from typing import Any
 
 from blendset.errors import BlendsetError
 from blendset.files import atomic_write, sha256_bytes
-from blendset.records import canonical_json
+from blendset.records import encode_json
 from blendset_trainer.models.chat.chat_model import ChatModel, ChatRequest
 from blendset_trainer.synthesis.prompts.files import other_prompts
 
@@ -68,4 +68,4 @@ class Replies:
 
     def _key(self, text: str) -> str:
         made_of = [self.answerer.title, self.answerer.revision, self.answerer.parameters, TOKENS, text]
-        return sha256_bytes(canonical_json(made_of))
+        return sha256_bytes(encode_json(made_of))

@@ -18,8 +18,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from blendset.errors import BlendsetError
-from blendset.files import TEMPORARY_FILES, atomic_write, disk_errors, sha256_bytes
-from blendset.records import canonical_json
+from blendset.files import TEMPORARY_FILES, atomic_write, sha256_bytes, translate_disk_errors
+from blendset.records import encode_json
 from blendset_trainer.stages.tables import CACHE
 
 FEATURES = "features"
@@ -48,7 +48,7 @@ def hash_caption(words: str) -> str:
 
 
 def _hash_parts(*parts: str) -> str:
-    return sha256_bytes(canonical_json(parts))[:32]
+    return sha256_bytes(encode_json(parts))[:32]
 
 
 @dataclass(frozen=True)
@@ -185,5 +185,5 @@ class FeatureCache:
 
 
 def _unlink(path: Path) -> None:
-    with disk_errors(path):
+    with translate_disk_errors(path):
         path.unlink(missing_ok=True)

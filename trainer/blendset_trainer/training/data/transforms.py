@@ -19,7 +19,7 @@ from PIL import Image, ImageOps
 from blendset.errors import BlendsetError
 from blendset.exr import read_passes
 from blendset.files import sha256_bytes
-from blendset.records import canonical_json
+from blendset.records import encode_json
 from blendset_trainer.training.data.sources import SINGLE, TILED, Sample
 
 Bucket = tuple[int, int]
@@ -49,7 +49,7 @@ def find_nearest_buckets(sizes: NDArray[np.int64], buckets: Sequence[Bucket]) ->
 
 def make_content_key(sample: Sample, layout: str, bucket: Bucket) -> str:
     """What stands for the pixels of a centred crop: the pictures by content, and how they are laid out."""
-    return sha256_bytes(canonical_json([sample.hashes, layout, bucket]))
+    return sha256_bytes(encode_json([sample.hashes, layout, bucket]))
 
 
 @dataclass(frozen=True)

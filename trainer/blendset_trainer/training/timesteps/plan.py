@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from blendset.errors import BlendsetError
-from blendset.options import nearest
+from blendset.options import find_nearest
 from blendset_trainer.diffusion.densities import BaseDensity, interpolate, sort_unique
 from blendset_trainer.diffusion.noise import Prediction
 
@@ -207,7 +207,7 @@ def make_min_snr_weighting(prediction: Prediction, gamma: float) -> Weighting:
 
 def unknown_source_error(source: str, known: Sequence[str]) -> BlendsetError:
     """One sentence about a source that nobody declared."""
-    near = nearest(source, known)
+    near = find_nearest(source, known)
     cure = f"did you mean '{near}'?" if near else f"there are {', '.join(known)}."
     return BlendsetError(f"There is no source '{source}'; {cure}")
 
