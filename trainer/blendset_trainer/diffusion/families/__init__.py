@@ -65,7 +65,7 @@ def load_family(model: str, *, dtype: torch.dtype, revision: str = "", full: boo
 
 def load_scheduler(model: str, revision: str = "") -> tuple[type[Family], Any]:
     """A model's family (the class) and its diffusers scheduler; no weights are loaded. Raises as `load_family`."""
-    source, index = find_model_index(model, "find_model_index.json", revision)
+    source, index = find_model_index(model, "model_index.json", revision)
     parts = read_json(index)
     family = _find_family(parts.get("_class_name"), model)
     with explain_load_errors(model, f"a {family.name} pipeline"):
