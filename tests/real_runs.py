@@ -18,6 +18,7 @@ import pytest
 from blendset.dataset import INDEX, Dataset
 from blendset.files import sha256_file
 from blendset.jobs.blenders import find_python
+from blendset.verification import verify_dataset
 
 ROOT = Path(__file__).resolve().parent.parent
 BLENDER = find_python(ROOT / ".venv-blender")
@@ -100,5 +101,5 @@ def assert_same(root: Path, other: Path) -> None:
 
 
 def assert_sound(root: Path, views: int) -> None:
-    report = Dataset(root).verify()
+    report = verify_dataset(Dataset(root))
     assert (report.views, report.problems, report.debris) == (views, (), ())

@@ -13,6 +13,7 @@ from blendset.contact_page import write_contact_page
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset.files import atomic_write
+from blendset.verification import verify_dataset
 
 from .. import rows
 from ..properties import from_config, get_dataset_folder, to_config
@@ -27,7 +28,7 @@ class BLENDSET_OT_verify(Button, bpy.types.Operator):
     bl_options = {"REGISTER"}
 
     def act(self, context: bpy.types.Context) -> None:
-        report = Dataset(get_dataset_folder(context.scene)).verify()
+        report = verify_dataset(Dataset(get_dataset_folder(context.scene)))
         rows.write_dataset_status(context)
         if report.problems:
             first = report.problems[0]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The dataset folder: where each file lies, how a view is written and read, the index, and what `verify` checks.
+"""The dataset folder: where each file lies, how a view is written and read, the index, and the check of a view's files.
 
 A view exists when its view.json does, and that is written last; everything else in its folder is debris until then.
 """
@@ -7,8 +7,6 @@ A view exists when its view.json does, and that is written last; everything else
 from __future__ import annotations
 
 import json
-import struct
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -17,14 +15,9 @@ from typing import Any
 
 from blendset.config import Config
 from blendset.errors import BlendsetError
-from blendset.exr import Passes, read_exr, read_passes
+from blendset.exr import Passes, read_passes
 from blendset.files import TEMPORARY_FILES, atomic_write, lock_folder, sha256_bytes, sha256_file, translate_disk_errors
 from blendset.records import DatasetRecord, FileEntry, SceneRecord, ViewRecord, read_record, to_plain, write_json
-
-if sys.platform == "win32":
-    pass
-else:
-    pass
 
 RGB, PASSES, VIEW_RECORD = "rgb.png", "passes.exr", "view.json"
 BLOCK = 1000
@@ -32,7 +25,6 @@ BLOCK = 1000
 CAPTION = "caption"
 """A column of metadata.jsonl once there are captions; their truth is in `captions/`."""
 INDEX, LOCK = "metadata.jsonl", ".index.lock"
-PNG_BEGIN, PNG_END = b"\x89PNG\r\n\x1a\n", b"\0\0\0\0IEND\xaeB`\x82"
 
 RECORD_COLUMNS = (
     "view_id", "scene", "subject", "subject_label", "subject_objects", "view_set", "view_index", "source",
@@ -46,17 +38,10 @@ COLUMNS = ("rgb_file_name", "passes_path", *RECORD_COLUMNS, "rgb_sha256", "passe
 
 @dataclass(frozen=True)
 class Problem:
+    """Something wrong in a dataset: the file, and what is wrong with it, as the rest of a sentence about the file."""
+
     path: Path
     what: str
-
-
-@dataclass(frozen=True)
-class VerifyReport:
-    """How many views are sound, what is wrong, and what interrupted runs left behind (harmless)."""
-
-    views: int
-    problems: tuple[Problem, ...]
-    debris: tuple[Path, ...]
 
 
 class Dataset:
@@ -110,12 +95,15 @@ class Dataset:
         return cls.create_or_open(root, record, mix_settings)
 
     def scene_path(self, scene: str) -> Path:
+        """Return the path of a scene's record."""
         return self.root / "scenes" / f"{scene}.json"
 
     def plan_path(self, run: str) -> Path:
+        """Return the path of a run's camera plan."""
         return self.root / "plans" / f"{run}.json"
 
     def funnel_path(self, run: str) -> Path:
+        """Return the path of a run's funnel."""
         return self.root / "funnels" / f"{run}.jsonl"
 
     def funnel_paths(self) -> list[Path]:
@@ -123,6 +111,7 @@ class Dataset:
         return sorted((self.root / "funnels").glob("*.jsonl"))
 
     def run_path(self, run: str) -> Path:
+        """Return the path of a run's record."""
         return self.root / "runs" / f"{run}.json"
 
     def view_folder(self, scene: str, view_id: str) -> Path:
@@ -155,22 +144,25 @@ class Dataset:
             view = read_record(folder / VIEW_RECORD, ViewRecord)
         except BlendsetError:
             return False
-        return (view.scene, view.view_id) == (scene, view_id) and not any(_find_file_problems(folder, view))
+        return (view.scene, view.view_id) == (scene, view_id) and not any(find_file_problems(folder, view))
 
     def views(self) -> Iterator[ViewRecord]:
         """Yield every view's record, by scene and id; BlendsetError names a damaged one."""
-        for _, view in self._read_records():
+        for _, view in self.read_records():
             if isinstance(view, BlendsetError):
                 raise view
             yield view
 
     def rgb_path(self, view: ViewRecord) -> Path:
+        """Return the path of a view's picture."""
         return self.view_folder(view.scene, view.view_id) / RGB
 
     def passes(self, view: ViewRecord) -> Passes:
+        """Read a view's depth, normals and object ids; BlendsetError for a file that is missing or damaged."""
         return read_passes(self.view_folder(view.scene, view.view_id) / PASSES)
 
     def scene(self, scene: str) -> SceneRecord:
+        """Read the record of a scene; BlendsetError where it is missing or damaged."""
         return read_record(self.scene_path(scene), SceneRecord)
 
     def rebuild_index(self, captions: Mapping[str, str] | None = None) -> int:
@@ -181,10 +173,10 @@ class Dataset:
         """
         with lock_folder(self.root / LOCK):
             _remove_files(self.root.glob(f".{INDEX}{TEMPORARY_FILES}"))
-            old = _read_index(self.root / INDEX)
+            old = read_index(self.root / INDEX)
             rows = [
-                self._make_index_row(folder, view)
-                for folder, view in self._read_records()
+                self.make_index_row(folder, view)
+                for folder, view in self.read_records()
                 if isinstance(view, ViewRecord)
             ]
             foreign = dict.fromkeys(column for row in old.values() for column in row if column not in COLUMNS)
@@ -198,40 +190,24 @@ class Dataset:
             atomic_write(self.root / INDEX, "".join(lines).encode())
         return len(rows)
 
-    def verify(self) -> VerifyReport:
-        """Check every record against its files, its scene and the index."""
-        records = list(self._read_records())
-        readable = [(folder, view) for folder, view in records if isinstance(view, ViewRecord)]
-        problems = [
-            Problem(folder / VIEW_RECORD, str(error)) for folder, error in records if isinstance(error, BlendsetError)
-        ]
-        sound = 0
-        for folder, view in readable:
-            found = list(_find_file_problems(folder, view)) or list(_find_content_problems(folder, view))
-            problems += found
-            sound += not found
-        problems += [
-            *self._find_scene_problems(readable),
-            *self._find_id_problems(readable),
-            *self._find_index_problems(readable),
-        ]
-        return VerifyReport(sound, tuple(problems), tuple(self._find_debris(dict(records))))
-
-    def _list_view_folders(self) -> Iterator[Path]:
+    def list_view_folders(self) -> Iterator[Path]:
+        """Yield the folders of all views, whether or not they hold a record, by scene and name."""
         for scene in _list_folders(self.root / "views"):
-            parents = [scene, *(block for block in _list_folders(scene) if _is_block(block))]
-            views = [view for parent in parents for view in _list_folders(parent) if not _is_block(view)]
+            parents = [scene, *(block for block in _list_folders(scene) if is_block(block))]
+            views = [view for parent in parents for view in _list_folders(parent) if not is_block(view)]
             yield from sorted(views, key=lambda view: view.name)
 
-    def _read_records(self) -> Iterator[tuple[Path, ViewRecord | BlendsetError]]:
-        for folder in self._list_view_folders():
+    def read_records(self) -> Iterator[tuple[Path, ViewRecord | BlendsetError]]:
+        """Yield the folder of every view that has a record, with the record or the reason why it cannot be read."""
+        for folder in self.list_view_folders():
             if (folder / VIEW_RECORD).exists():
                 try:
                     yield folder, read_record(folder / VIEW_RECORD, ViewRecord)
                 except BlendsetError as error:
                     yield folder, error
 
-    def _make_index_row(self, folder: Path, view: ViewRecord) -> dict[str, Any]:
+    def make_index_row(self, folder: Path, view: ViewRecord) -> dict[str, Any]:
+        """Return the row of metadata.jsonl for a view in this folder, without foreign columns."""
         values = to_plain(view)
         values |= values["camera"]
         folder_name = folder.relative_to(self.root).as_posix()
@@ -243,45 +219,8 @@ class Dataset:
             "passes_sha256": view.files[PASSES].sha256 if PASSES in view.files else None,
         }
 
-    def _find_scene_problems(self, views: list[tuple[Path, ViewRecord]]) -> Iterator[Problem]:
-        objects: dict[str, set[int]] = {}
-        for scene in sorted({view.scene for _, view in views}):
-            try:
-                objects[scene] = {entry.id for entry in self.scene(scene).objects}
-            except BlendsetError as error:
-                yield Problem(self.scene_path(scene), str(error))
-        for folder, view in views:
-            unknown = {entry.id for entry in view.visible_objects} - objects.get(view.scene, set())
-            if unknown and view.scene in objects:
-                yield Problem(folder / VIEW_RECORD, f"sees object {min(unknown)}, which its scene does not list")
 
-    def _find_id_problems(self, views: list[tuple[Path, ViewRecord]]) -> Iterator[Problem]:
-        first: dict[str, Path] = {}
-        for folder, view in views:
-            if first.setdefault(view.view_id, folder) != folder:
-                yield Problem(folder / VIEW_RECORD, f"has the view id of {first[view.view_id]}")
-
-    def _find_index_problems(self, views: list[tuple[Path, ViewRecord]]) -> Iterator[Problem]:
-        index = _read_index(self.root / INDEX)
-        stale = set(index) - {view.view_id for _, view in views}
-        for folder, view in views:
-            row = self._make_index_row(folder, view)
-            if row != {column: index.get(view.view_id, {}).get(column) for column in row}:
-                stale.add(view.view_id)
-        if stale:
-            what = f"disagrees with the records of {len(stale)} views, {min(stale)} first; the next render rebuilds it"
-            yield Problem(self.root / INDEX, what)
-
-    def _find_debris(self, records: Mapping[Path, ViewRecord | BlendsetError]) -> Iterator[Path]:
-        for pattern in (TEMPORARY_FILES, f"*/{TEMPORARY_FILES}"):
-            yield from sorted(self.root.glob(pattern))
-        for folder in self._list_view_folders():
-            view = records.get(folder)
-            known = {VIEW_RECORD, *(view.files if isinstance(view, ViewRecord) else ())}
-            yield from sorted(path for path in folder.iterdir() if path.name not in known)
-
-
-def _is_block(folder: Path) -> bool:
+def is_block(folder: Path) -> bool:
     """Blocks begin with what no view id has."""
     return folder.name.startswith("_")
 
@@ -322,7 +261,7 @@ def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _read_index(path: Path) -> dict[str, dict[str, Any]]:
+def read_index(path: Path) -> dict[str, dict[str, Any]]:
     """Return the rows by view id; a damaged line is left out, for the index is derived."""
     rows: dict[str, dict[str, Any]] = {}
     for line in path.read_bytes().split(b"\n") if path.exists() else ():
@@ -332,7 +271,7 @@ def _read_index(path: Path) -> dict[str, dict[str, Any]]:
     return rows
 
 
-def _find_file_problems(folder: Path, view: ViewRecord) -> Iterator[Problem]:
+def find_file_problems(folder: Path, view: ViewRecord) -> Iterator[Problem]:
     """Yield each file of a view that is not what its record says."""
     if RGB not in view.files:
         yield Problem(folder / VIEW_RECORD, f"lists no {RGB}")
@@ -344,29 +283,3 @@ def _find_file_problems(folder: Path, view: ViewRecord) -> Iterator[Problem]:
             yield Problem(path, f"has {path.stat().st_size} bytes where its record says {entry.bytes}")
         elif sha256_file(path) != entry.sha256:
             yield Problem(path, "was changed: its SHA-256 is not the one in its record")
-
-
-def _find_content_problems(folder: Path, view: ViewRecord) -> Iterator[Problem]:
-    """Yield what is wrong inside files that are as they were written, and in the record itself."""
-    size = (view.camera.width, view.camera.height)
-    scene_folder = folder.parent.parent if _is_block(folder.parent) else folder.parent
-    if (scene_folder.name, folder.name) != (view.scene, view.view_id):
-        yield Problem(folder / VIEW_RECORD, f"belongs into {view.scene}/{view.view_id}")
-    if _read_png_size((folder / RGB).read_bytes()) != size:
-        yield Problem(folder / RGB, f"is no whole PNG of {size[0]} x {size[1]} pixels")
-    if PASSES in view.files:
-        try:
-            shapes = {plane.shape for plane in read_exr(folder / PASSES).values()}
-        except BlendsetError as error:
-            yield Problem(folder / PASSES, str(error))
-        else:
-            if shapes != {size[::-1]}:
-                yield Problem(folder / PASSES, f"is not {size[0]} x {size[1]} pixels")
-
-
-def _read_png_size(data: bytes) -> tuple[int, int] | None:
-    """Return (width, height), or None for what has not a PNG's beginning and end."""
-    if not (data.startswith(PNG_BEGIN) and data.endswith(PNG_END) and len(data) > 24):
-        return None
-    width, height = struct.unpack_from(">2I", data, 16)
-    return width, height

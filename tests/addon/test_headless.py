@@ -10,6 +10,7 @@ import bpy
 import pytest
 
 from blendset.dataset import Dataset
+from blendset.verification import verify_dataset
 from tests.addon import scenes
 from tests.addon.runs import import_addon, read_scene_state
 
@@ -47,7 +48,7 @@ def test_the_open_file_becomes_a_dataset(options: list[str], tmp_path: Path, cap
     before = read_scene_state(bpy.context.scene)
     assert run_command(options) == 0
     dataset = Dataset(tmp_path / "dataset")
-    report = dataset.verify()
+    report = verify_dataset(dataset)
     assert report.views == 3 and not report.problems
     assert len((dataset.root / "metadata.jsonl").read_text(encoding="utf-8").splitlines()) == 3
     lines, errors = read_lines(capfd)
@@ -82,7 +83,7 @@ def test_a_damaged_view_is_rendered_again_and_is_what_it_was(options: list[str],
         path.write_bytes(path.read_bytes()[:-100])
     assert run_command(options) == 0
     assert {path: path.read_bytes() for path in whole} == whole
-    assert not Dataset(tmp_path / "dataset").verify().problems
+    assert not verify_dataset(Dataset(tmp_path / "dataset")).problems
 
 
 def test_other_settings_are_refused_until_asked_for(

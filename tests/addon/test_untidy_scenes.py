@@ -15,6 +15,7 @@ import pytest
 
 from blendset.cameras import Camera, make_facing_rotation, make_pose
 from blendset.errors import BlendsetError
+from blendset.verification import verify_dataset
 from tests.addon import scenes
 from tests.addon.runs import SMALL, Outcome, import_addon, open_run, read_scene_state, render_dataset, with_options
 
@@ -66,7 +67,7 @@ def assert_one_sentence(error: BaseException, *about: str) -> None:
 @pytest.mark.parametrize("name", RENDERED)
 def test_every_scene_gives_whole_views_of_the_size_asked_for(show: Show, name: str) -> None:
     outcome, _ = show(name)
-    report = outcome.dataset.verify()
+    report = verify_dataset(outcome.dataset)
     assert not report.problems and report.views == len(outcome.views) == len(outcome.plan.views) >= 1
     for view in outcome.views:
         passes = outcome.read_passes(view)
@@ -385,7 +386,7 @@ def test_any_name_will_do(tmp_path: Path, name: str) -> None:
     path = folder / name
     scenes.tidy(path)
     outcome = render_dataset(path, folder / f"dataset of {Path(name).stem}", with_options(SMALL, "cameras", views=1))
-    assert not outcome.dataset.verify().problems and outcome.scene.blend_name == name
+    assert not verify_dataset(outcome.dataset).problems and outcome.scene.blend_name == name
     assert [each.name for each in folder.iterdir() if each != path and each != outcome.dataset.root] == []
 
 

@@ -17,6 +17,7 @@ from blendset.config import Config, GateSettings, JobSettings, RenderSettings, c
 from blendset.dataset import Dataset
 from blendset.files import sha256_file
 from blendset.placement.camera_plan import make_planned_view
+from blendset.verification import verify_dataset
 from tests.addon import scenes
 from tests.addon.runs import SMALL, describe_file, import_addon, open_run, read_picture, read_scene_state, with_options
 
@@ -361,7 +362,7 @@ def test_a_cancelled_job_goes_on_where_it_was_also_after_reopening(tmp_path: Pat
     assert OPS.resume() == {"FINISHED"}
     assert wait_for_job().ended.status == "done"
     assert not get_lists().unfinished
-    assert not Dataset(tmp_path / "dataset").verify().problems
+    assert not verify_dataset(Dataset(tmp_path / "dataset")).problems
 
 
 # ---- drawing ---------------------------------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ from blendset.records import (
     VisibleObject,
     write_json,
 )
+from blendset.verification import verify_dataset
 
 WIDTH, HEIGHT = 8, 6
 SETTINGS = {"preset": "blendset", "render": {"resolution": [WIDTH, HEIGHT], "samples": 16}}
@@ -133,7 +134,9 @@ def index_rows(dataset: Dataset) -> list[dict[str, Any]]:
 
 
 def problems(dataset: Dataset) -> list[str]:
-    return [f"{found.path.relative_to(dataset.root).as_posix()} {found.what}" for found in dataset.verify().problems]
+    return [
+        f"{found.path.relative_to(dataset.root).as_posix()} {found.what}" for found in verify_dataset(dataset).problems
+    ]
 
 
 def test_a_reader_gets_back_every_view_and_its_passes(tmp_path: Path) -> None:
@@ -146,9 +149,9 @@ def test_a_reader_gets_back_every_view_and_its_passes(tmp_path: Path) -> None:
         assert dataset.rgb_path(record).read_bytes() == png(seed)
         np.testing.assert_array_equal(dataset.passes(record).depth, passes(seed).depth)
     assert dataset.scene(read[0].scene).objects[0].label == "chair"
-    assert dataset.verify().views == 12
-    assert not dataset.verify().problems
-    assert not dataset.verify().debris
+    assert verify_dataset(dataset).views == 12
+    assert not verify_dataset(dataset).problems
+    assert not verify_dataset(dataset).debris
 
 
 @pytest.mark.parametrize("view_blocks", [False, True])
@@ -221,12 +224,12 @@ def test_a_damaged_view_is_found_and_redone(damage: Any, name: str, tmp_path: Pa
     assert dataset.has_view("room-1a2b3c", "chair-0")
     place = "metadata.jsonl" if (damage, name) == (Path.unlink, "view.json") else f"room-1a2b3c/chair-1/{name}"
     assert any(place in problem for problem in problems(dataset))
-    assert dataset.verify().views == 2
+    assert verify_dataset(dataset).views == 2
     dataset.rebuild_index()
     dataset.write_view(view("chair-1"), payload(1))
     dataset.rebuild_index()
     assert not problems(dataset)
-    assert dataset.verify().views == 3
+    assert verify_dataset(dataset).views == 3
 
 
 def test_a_damaged_record_stops_a_reader_by_name(tmp_path: Path) -> None:
@@ -296,12 +299,12 @@ def test_debris_is_listed_and_is_no_problem(tmp_path: Path) -> None:
     ]
     for path in left:
         path.touch()
-    assert dataset.verify().debris == tuple(left)
-    assert not dataset.verify().problems
+    assert verify_dataset(dataset).debris == tuple(left)
+    assert not verify_dataset(dataset).problems
     assert not dataset.has_view("room-1a2b3c", "chair-9")
     dataset.write_view(view("chair-0"), payload(0))
     dataset.rebuild_index()
-    assert dataset.verify().debris == (left[1], left[3])
+    assert verify_dataset(dataset).debris == (left[1], left[3])
 
 
 def test_blocks_hold_many_views_and_both_layouts_are_read(tmp_path: Path) -> None:
@@ -394,14 +397,14 @@ def test_twenty_kills_and_one_more_run_give_the_whole_dataset(tmp_path: Path) ->
         write_scene(dataset)
         views = {view.view_id for view in dataset.views()}
         assert finished <= views
-        assert dataset.verify().views == len(views), "what has a record is whole"
+        assert verify_dataset(dataset).views == len(views), "what has a record is whole"
         assert all("metadata.jsonl disagrees" in problem for problem in problems(dataset))
         finished = views
     assert finished, "the kills came too early to prove anything"
     with start_writer(source.root, tmp_path / "set"):
         pass
     assert not problems(dataset)
-    assert not dataset.verify().debris
+    assert not verify_dataset(dataset).debris
     assert files_of(dataset) == files_of(source)
 
 
@@ -446,7 +449,7 @@ def test_a_full_disk_keeps_the_finished_views(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert not problems(dataset)
-    assert dataset.verify().views == 3
+    assert verify_dataset(dataset).views == 3
     dataset.write_view(view("chair-3"), payload(3))
     assert dataset.has_view("room-1a2b3c", "chair-3")
 

@@ -28,6 +28,7 @@ from blendset.jobs.protocol import EventReader, EventWriter, read_job, write_job
 from blendset.jobs.scenes import Summary
 from blendset.jobs.supervisor import BATCH, Shard, Supervisor, Update, parse_shard
 from blendset.records import to_plain
+from blendset.verification import verify_dataset
 from tests.real_runs import contents
 
 STUB = Path(__file__).with_name("stub_worker.py")
@@ -68,7 +69,7 @@ def render(scenes: list[Path], out: Path, settings: Config | None = None, **opti
 
 
 def assert_sound(root: Path, views: int) -> None:
-    report = Dataset(root).verify()
+    report = verify_dataset(Dataset(root))
     assert (report.views, report.problems) == (views, ())
 
 

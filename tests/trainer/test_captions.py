@@ -16,6 +16,7 @@ from blendset.cameras import SENSOR_MM, Camera, make_facing_rotation, make_pose
 from blendset.dataset import INDEX, Dataset
 from blendset.exr import Passes, write_passes
 from blendset.records import CameraRecord, SceneObjectRecord, SceneRecord, VisibleObject, write_json
+from blendset.verification import verify_dataset
 from blendset_trainer.captioning.english.sentences import dense_caption, short_caption
 from blendset_trainer.captioning.grounding import ground, nouns_in
 from blendset_trainer.captioning.metadata import Metadata
@@ -271,7 +272,7 @@ def test_the_command_captions_and_keeps_other_columns(tmp_path: Path, capsys: py
     assert "red vase" in after["caption"]
     assert main(["caption", str(tmp_path), "--with", "metadata", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) | {"made": 1, "kept": 0} == told
-    assert not dataset.verify().problems
+    assert not verify_dataset(dataset).problems
 
 
 def test_a_picture_without_passes_gets_no_caption(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
+from blendset.verification import verify_dataset
 from blendset_trainer.cli.main import main
 from blendset_trainer.diffusion.pipelines import noise_generators
 from blendset_trainer.synthesis.prompts.files import Prompt, write_prompts
@@ -74,7 +75,7 @@ def pictures(dataset: Dataset) -> dict[str, bytes]:
 def test_prompts_become_sets_without_renders(pipeline: Make, dataset: Dataset, tmp_path: Path, kind: str) -> None:
     file = prompts(tmp_path, TEXTS, TEXTS[:2])
     assert synthesized(dataset, pipeline(kind), file) == 0
-    assert dataset.verify().problems == ()
+    assert verify_dataset(dataset).problems == ()
     views = list(dataset.views())
     assert sorted(Counter(view.subject for view in views).values()) == [2, 3]
     assert {view.subject_label for view in views} == {"red lamp"}

@@ -27,6 +27,7 @@ from pycocotools.coco import COCO
 
 from blendset.dataset import RGB, Dataset
 from blendset.errors import BlendsetError
+from blendset.verification import verify_dataset
 from blendset_trainer.cli.commands import export
 from blendset_trainer.cli.parser import Parser
 from blendset_trainer.exporting.coco import run_lengths
@@ -298,12 +299,12 @@ def test_webdataset_iterates_pictures_records_and_captions(exported: Any) -> Non
 def test_webdataset_unpacks_into_the_same_bytes(dataset: Dataset, exported: Any, tmp_path: Path) -> None:
     assert run("unpack", exported("webdataset"), "--out", tmp_path / "again") == 0
     assert files(tmp_path / "again") == files(dataset.root)
-    assert Dataset(tmp_path / "again").verify().problems == ()
+    assert verify_dataset(Dataset(tmp_path / "again")).problems == ()
 
 
 def test_webdataset_of_a_selection_is_a_sound_smaller_dataset(exported: Any, tmp_path: Path) -> None:
     assert run("unpack", exported("webdataset", "few"), "--out", tmp_path / "few") == 0
-    report = Dataset(tmp_path / "few").verify()
+    report = verify_dataset(Dataset(tmp_path / "few"))
     assert (report.views, report.problems) == (3, ())
     held_out = webdataset.WebDataset(str(exported("webdataset", "few") / "held-out-000000.tar"), shardshuffle=False)
     assert [sample["__key__"] for sample in held_out] == [f"views/attic/{HELD_OUT_VIEW}"]

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from blendset.dataset import INDEX, Dataset
+from blendset.verification import verify_dataset
 from blendset_trainer.cli.main import build_parser, main
 from blendset_trainer.stages.catalogue import SCORERS
 from blendset_trainer.stages.registry import Scheme
@@ -81,7 +82,7 @@ def test_the_whole_way_twice_and_anew_gives_the_same_bytes(
     texts = {path.stem: path.read_text(encoding="utf-8") for path in Path("pairs").rglob("*.txt")}
     assert set(texts) == set(chosen["view_id"].to_pylist())
     assert all(text.endswith(".") for text in texts.values())
-    assert not dataset.verify().problems
+    assert not verify_dataset(dataset).problems
     once = tree("DATASET", "report.html", "pairs")
     capsys.readouterr()
     run(*FLOW)

@@ -14,6 +14,7 @@ import torch
 
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
+from blendset.verification import verify_dataset
 from blendset_trainer.cli.main import main
 from blendset_trainer.stages.tables import read_captions, read_index
 from blendset_trainer.synthesis.novel_views import Sheet, cut, cut_out
@@ -80,7 +81,7 @@ def test_a_sheet_becomes_views_with_their_angles(
 ) -> None:
     assert synthesized(dataset, model, "--remote-code", str(code)) == 0
     assert "1 of 3 views have no subject or no mask of it, and are left out." in capsys.readouterr().err
-    assert dataset.verify().problems == ()
+    assert verify_dataset(dataset).problems == ()
     views = synthetic(dataset)
     assert len(views) == 12
     second = [view for view in views if read_synthesis(dataset.rgb_path(view).parent).parents == ("chair-0001",)]

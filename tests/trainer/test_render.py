@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from blendset.dataset import PASSES, RGB, VIEW_RECORD, Dataset
+from blendset.verification import verify_dataset
 from tests.disks import mounted
 from tests.real_runs import (
     assert_same,
@@ -230,7 +231,7 @@ def test_a_full_disk_is_one_sentence_and_finished_views_stay(desk: Path, small_d
     assert 0 < len(finished) < VIEWS
     calm = contents_of_views(desk / "calm")
     assert all(calm[name] == said for name, said in finished.items())
-    report = Dataset(out).verify()
+    report = verify_dataset(Dataset(out))
     assert {problem.path.name for problem in report.problems} <= {"metadata.jsonl"}
     shutil.copytree(out, tmp_path / "moved")
     render(desk, tmp_path / "moved")

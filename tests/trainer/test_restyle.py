@@ -19,6 +19,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 from blendset.dataset import PASSES, RGB, Dataset
 from blendset.errors import BlendsetError
+from blendset.verification import verify_dataset
 from blendset_trainer.cli.main import main
 from blendset_trainer.stages.tables import read_index_with_stages
 from blendset_trainer.synthesis.steering import Steering
@@ -59,7 +60,7 @@ def synthetic(dataset: Dataset) -> dict[str, bytes]:
 @pytest.mark.parametrize("share", ["foreground", "same-object", "same-object+scene", "apart"])
 def test_flux_depth_draws_a_set_that_keeps_its_geometry(pipeline: Make, dataset: Dataset, share: str) -> None:
     assert restyled(dataset, pipeline("flux_depth"), "--share", share) == 0
-    assert dataset.verify().problems == ()
+    assert verify_dataset(dataset).problems == ()
     views = [view for view in dataset.views() if view.source == "synthetic"]
     assert len(views) == 3
     for view in views:

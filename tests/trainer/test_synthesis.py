@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from blendset.dataset import Dataset
+from blendset.verification import verify_dataset
 from blendset_trainer.cli.main import main
 from blendset_trainer.diffusion.pipelines import generator_of
 from blendset_trainer.models.memory import is_out_of_memory
@@ -59,7 +60,7 @@ def test_each_family_makes_pictures_of_captions(pipeline: Make, dataset: Dataset
     views = [view for view in dataset.views() if view.source == "synthetic"]
     assert len(views) == 6
     assert len({view.view_set for view in views}) == 3
-    assert dataset.verify().problems == ()
+    assert verify_dataset(dataset).problems == ()
     made = read_synthesis(dataset.view_folder(views[0].scene, views[0].view_id))
     assert made.prompt.startswith("a red chair")
     assert made.parents[0] in {view.view_id for view in dataset.views()}

@@ -7,6 +7,7 @@ import argparse
 from pathlib import Path
 
 from blendset.dataset import Dataset
+from blendset.verification import verify_dataset
 from blendset_trainer.cli.console import print_json
 from blendset_trainer.cli.parser import DONE, FAILED, Parser, add_command
 
@@ -24,7 +25,7 @@ def add_verify(commands: argparse._SubParsersAction[Parser]) -> None:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    report = Dataset(arguments.dataset).verify()
+    report = verify_dataset(Dataset(arguments.dataset))
     if arguments.json:
         problems = [{"path": str(problem.path), "what": problem.what} for problem in report.problems]
         print_json({"views": report.views, "problems": problems, "debris": [str(path) for path in report.debris]})
