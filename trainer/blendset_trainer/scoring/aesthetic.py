@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`aesthetic:HEAD[@CLIP]`: LAION's aesthetic predictors, heads over the picture embedding of CLIP ViT-L/14.
 
-Thresholds do not carry over to renders: path-traced pictures have about 4.5 where photographs have 5 to 6.
+Thresholds for photographs are too high for renders: path-traced pictures score about 4.5, photographs 5 to 6.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ DEFAULT_CLIP = "ViT-L-14/openai"
 
 
 def load_head(path: Path) -> torch.nn.Sequential:
-    """The head in a state dict (safetensors or torch): linear layers in the order of their numbers, nothing between.
+    """Return the head in a state dict (safetensors or torch): its linear layers in the order of their numbers.
 
-    Both of LAION's are that: the linear `sa_0_4_vit_l_14` (768-1) and the improved predictor's
-    768-1024-128-64-16-1, whose dropouts are silent when it answers.
+    Both of LAION's heads are only that: the linear `sa_0_4_vit_l_14` (768-1), and the improved predictor
+    (768-1024-128-64-16-1), whose dropouts do nothing at inference. Raises BlendsetError for a file of another kind.
     """
     with explain_load_errors(str(path), "a head of linear layers"):
         state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-        names = sorted((name for name in state if name.endswith("weight")), key=_layer_number)
+        names = sorted((name for name in state if name.endswith("weight")), key=_parse_layer_number)
         layers = [torch.nn.Linear(state[name].shape[1], state[name].shape[0]) for name in names]
         for name, layer in zip(names, layers, strict=True):
             bias = name.removesuffix("weight") + "bias"
@@ -46,13 +46,13 @@ def load_head(path: Path) -> torch.nn.Sequential:
     return torch.nn.Sequential(*layers).to(best_device()).eval()
 
 
-def _layer_number(name: str) -> int:
+def _parse_layer_number(name: str) -> int:
     return int((re.findall(r"\d+", name) or ["0"])[-1])
 
 
 @dataclass
 class AestheticScorer:
-    """A predicted rating by LAION's raters."""
+    """Predicts the rating that LAION's raters would give a picture."""
 
     head: Path
     clip: ClipWeights
@@ -71,6 +71,7 @@ class AestheticScorer:
         self.revision = f"{sha256_file(self.head)} over {self.clip.revision}"
 
     def setup(self) -> None:
+        """Load the head and its CLIP model; BlendsetError where they do not fit each other."""
         self._head, self._clip = load_head(self.head), ClipModel(self.clip)
         if self._head[0].in_features != self.clip.width:
             raise BlendsetError(
@@ -80,12 +81,13 @@ class AestheticScorer:
 
     @torch.inference_mode()
     def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
+        """Return one row of the stage's columns for each view, in their order."""
         assert self._clip is not None and self._head is not None
         scores = self._head(self._clip.encode_pictures([view.rgb for view in views]))
         return [{"score": score} for score in scores[:, 0].tolist()]
 
 
 def find_aesthetic_scorer(spec: str) -> AestheticScorer:
-    """The stage of `aesthetic:SPEC`: a head's file (or OWNER/REPOSITORY/FILE), and after @ its CLIP model."""
+    """Return the stage of `aesthetic:SPEC`: a head's file (or OWNER/REPOSITORY/FILE), and after @ its CLIP model."""
     head, _, clip = spec.partition("@")
     return AestheticScorer(find_file(head), find_clip(clip or DEFAULT_CLIP))

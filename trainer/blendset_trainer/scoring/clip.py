@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`clip:MODEL`: how well a picture and its caption agree, by any open_clip model; also the picture's embedding.
+"""`clip:MODEL`: how well a picture and its caption agree, by any open_clip model, and the picture's embedding.
 
-Raw cosines, never clamped or scaled: a threshold belongs to the model that it was found with.
+Cosines are not clamped or scaled. A threshold is valid only for the model that it was found with.
 """
 
 from __future__ import annotations
@@ -35,13 +35,15 @@ Picture = npt.NDArray[np.uint8]
 
 DEFAULT_TAG = "openai"
 SYNTHVLM_MODEL, SYNTHVLM_PREFIX = "ViT-B-32/openai", "A photo depicts "
-"""The model and the words before each caption of SynthVLM's CLIPScore (its repository), which is max(cosine, 0)."""
+"""The model of SynthVLM's CLIPScore, which is max(cosine, 0), and the words before each caption (its repository)."""
 
 
 @dataclass(frozen=True)
 class ClipWeights:
-    """An open_clip model: its name there, the tag or file of its weights (None where the name says it), and what it
-    is called in the names of stages."""
+    """An open_clip model: its name there, and the tag or file of its weights, None where the name includes them.
+
+    `title` is what the model is called in the names of stages.
+    """
 
     model: str
     pretrained: str | None
@@ -50,22 +52,23 @@ class ClipWeights:
 
     @property
     def width(self) -> int:
-        """Of an embedding."""
+        """The length of an embedding."""
         with explain_load_errors(self.model, "an open_clip model"):
             return int(open_clip.get_model_config(self.model)["embed_dim"])
 
 
 def find_clip(spec: str) -> ClipWeights:
-    """NAME[/TAG or /FILE], a folder with open_clip_config.json, or hf-hub:OWNER/REPOSITORY; the default tag is openai.
+    """Return the open_clip model that `spec` names, after fetching its weights, which give the revision.
 
-    Fetches the weights, for their revision; raises BlendsetError where there are none.
+    `spec` is NAME[/TAG or /FILE], a folder with open_clip_config.json, or hf-hub:OWNER/REPOSITORY. The default tag is
+    openai. Raises BlendsetError where there is no such model.
     """
     if spec.startswith("hf-hub:"):
         config = fetch_hub_file(spec.removeprefix("hf-hub:"), "open_clip_config.json")
         return ClipWeights(spec, None, compute_revision(config), spec.rpartition("/")[2])
     name, _, pretrained = spec.partition("/")
     if name in open_clip.list_models():
-        return _named_clip(name, pretrained or DEFAULT_TAG)
+        return _find_named_clip(name, pretrained or DEFAULT_TAG)
     folder = find_local_path(spec)
     if folder is None:
         near = find_nearest(name, open_clip.list_models())
@@ -74,7 +77,7 @@ def find_clip(spec: str) -> ClipWeights:
     return ClipWeights(f"local-dir:{folder}", None, compute_revision(folder), folder.name)
 
 
-def _named_clip(name: str, pretrained: str) -> ClipWeights:
+def _find_named_clip(name: str, pretrained: str) -> ClipWeights:
     known = open_clip.get_pretrained_cfg(name, pretrained)
     title = name if pretrained == DEFAULT_TAG else f"{name}-{Path(pretrained).stem}"
     if known:
@@ -106,21 +109,22 @@ class ClipModel:
 
     @torch.inference_mode()
     def encode_pictures(self, pictures: Sequence[Picture]) -> torch.Tensor:
-        """Unit embeddings (N, D) of sRGB pictures (height, width, 3)."""
+        """Return unit embeddings (N, D) of N sRGB pictures, each (height, width, 3)."""
         prepared = torch.stack([self._prepare(Image.fromarray(picture)) for picture in pictures])
         return normalize_rows(self._model.encode_image(prepared.to(best_device())))
 
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str]) -> torch.Tensor:
-        """Unit embeddings (N, D); what is over `token_limit` is not read."""
+        """Return unit embeddings (N, D) of N texts; tokens beyond `token_limit` are cut off."""
         return normalize_rows(self._model.encode_text(self._tokenizer(list(texts)).to(best_device())))
 
     @property
     def token_limit(self) -> int:
+        """How many tokens of a text the model reads."""
         return int(self._tokenizer.context_length)
 
     def count_tokens(self, text: str) -> int:
-        """Tokens of the whole text, marks of beginning and end included."""
+        """Return how many tokens a text has, with those of beginning and end."""
         if isinstance(self._tokenizer, open_clip.tokenizer.HFTokenizer):
             return len(self._tokenizer.tokenizer(self._tokenizer.clean_fn(text)).input_ids)
         return len(self._tokenizer.encode(text)) + 2
@@ -128,7 +132,7 @@ class ClipModel:
 
 @dataclass
 class ClipScorer:
-    """Cosine of picture and caption, the caption's tokens and whether it was cut, the picture's embedding."""
+    """Computes the cosine of picture and caption, the caption's tokens, whether it was cut, and the embedding."""
 
     weights: ClipWeights
     prefix: str = ""
@@ -145,14 +149,17 @@ class ClipScorer:
 
     @property
     def revision(self) -> str:
+        """The revision of the weights."""
         return self.weights.revision
 
     @property
     def parameters(self) -> Mapping[str, Any]:
+        """The model and the words before each caption."""
         return {"model": self.weights.title, "prefix": self.prefix}
 
     @property
     def columns(self) -> Mapping[str, Column]:
+        """The columns of a row; the embedding's length depends on the model."""
         return {
             "similarity": Column(pa.float32(), COSINE),
             "tokens": Column(pa.int32(), "tokens of the caption, beginning and end included"),
@@ -161,20 +168,22 @@ class ClipScorer:
         }
 
     def setup(self) -> None:
+        """Load the model; called once per process, before the first rows."""
         self._clip = ClipModel(self.weights)
 
     def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
+        """Return one row of the stage's columns for each view, in their order."""
         assert self._clip is not None
         pictures = self._clip.encode_pictures([view.rgb for view in views]).cpu()
         captions = self._clip.encode_texts([self.prefix + view.caption for view in views]).cpu()
         cosines = (pictures * captions).sum(dim=1).tolist()
         return [
-            self._agreement(view.caption, cosine) | {"embedding": picture.numpy()}
+            self._compute_agreement(view.caption, cosine) | {"embedding": picture.numpy()}
             for view, cosine, picture in zip(views, cosines, pictures, strict=True)
         ]
 
-    def _agreement(self, caption: str, cosine: float) -> dict[str, Any]:
-        """The figures about the caption; None where there is none."""
+    def _compute_agreement(self, caption: str, cosine: float) -> dict[str, Any]:
+        """Return the columns about the caption, None where there is no caption."""
         if not caption:
             return dict.fromkeys(("similarity", "tokens", "truncated"))
         assert self._clip is not None
@@ -183,7 +192,7 @@ class ClipScorer:
 
 
 def find_clip_scorer(spec: str) -> ClipScorer:
-    """The stage of `clip:SPEC`; `clip:synthvlm` is SynthVLM's CLIPScore, words before the caption included."""
+    """Return the stage of `clip:SPEC`; `clip:synthvlm` is SynthVLM's CLIPScore, with its words before the caption."""
     if spec == "synthvlm":
         return ClipScorer(find_clip(SYNTHVLM_MODEL), SYNTHVLM_PREFIX, "clip-synthvlm")
     return ClipScorer(find_clip(spec))

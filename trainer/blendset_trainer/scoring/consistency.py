@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`consistency`: whether the pictures of a view set show one and the same thing, by warping each into the others along
-exact depth. Made for synthesized views, whose geometry is known and whose pixels are only claimed to agree with it.
+"""`consistency`: whether the pictures of a view set agree, by warping each into the others along exact depth.
+
+Made for synthesized views, whose geometry is known and whose pixels may not agree with it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from blendset_trainer.stages.stage import SHARE, Column, View
 from blendset_trainer.stages.view_sets import build_set_geometries, size_mismatch
 
 SMALLEST = 64
-"""Pixels of an object, over all its pairs, below which it is not called the worst."""
+"""An object with fewer pixels than this, over all pairs of views, is not reported as the worst."""
 EDGE = 0.05
 """Upper threshold of Canny's detector (the lower is half of it) on grey in 0..1.
 
@@ -36,7 +37,7 @@ Measured on 68 renders of four scenes at 256 pixels: 91 to 96 % of the subjects'
 
 @dataclass(frozen=True)
 class Consistency:
-    """Residuals of a view against the warps of its siblings, where both see the same points; and its outline."""
+    """Compares each view with its siblings where both show the same points, and its subject's outline with edges."""
 
     name: ClassVar[str] = "consistency"
     version: ClassVar[str] = "1"
@@ -56,57 +57,61 @@ class Consistency:
     }
 
     def setup(self) -> None:
-        """There is no model."""
+        """Do nothing, for there is no model."""
 
     def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any] | BlendsetError]:
+        """Return one row of the stage's columns for each view, in their order."""
         rows: list[dict[str, Any] | BlendsetError] = [
-            size_mismatch(each) or dict.fromkeys(self.columns) for each in views
+            size_mismatch(view) or dict.fromkeys(self.columns) for view in views
         ]
         for members in build_set_geometries(views):
-            seen = {place: _Seen(views[place], geometry) for place, geometry in members.items()}
-            for place, each in seen.items():
-                siblings = [other for other in seen.values() if other is not each]
-                rows[place] = {**dict.fromkeys(self.columns), **each.outline(), **_residuals(each, siblings)}
+            loaded = {position: _LoadedView(views[position], geometry) for position, geometry in members.items()}
+            for position, target in loaded.items():
+                siblings = [other for other in loaded.values() if other is not target]
+                residuals = _compute_residuals(target, siblings)
+                rows[position] = {**dict.fromkeys(self.columns), **target.compute_outline(), **residuals}
         return rows
 
 
-class _Seen:
+class _LoadedView:
+    """A view's geometry and its picture as planes (height, width, 4): L, a and b of CIELAB, and grey."""
+
     def __init__(self, view: View, geometry: ViewGeometry) -> None:
         self.geometry, self.subject = geometry, view.record.subject_objects
         self.grey: Grey = to_grey(view.rgb)
         self.planes: Array = np.dstack([rgb2lab(view.rgb), self.grey])
 
-    def outline(self) -> dict[str, float]:
-        """The figure `silhouette`; nothing without a subject in the picture."""
+    def compute_outline(self) -> dict[str, float]:
+        """Return the column `silhouette`; empty without a subject in the picture."""
         share = compute_silhouette(self.grey, self.geometry.mask_objects(self.subject)) if self.subject else None
         return {} if share is None else {"silhouette": share}
 
 
 def compute_silhouette(picture: Grey, mask: Mask) -> float | None:
-    """The share of a mask's outline (both (H, W)) within a pixel of an edge of the picture; None without an outline.
+    """Return the share of a mask's outline that is within a pixel of an edge of the picture; None without an outline.
 
-    Where the mask runs out of the picture there is no outline.
+    `picture` and `mask` are (H, W). Where the mask runs out of the picture there is no outline.
     """
     outline = mask & ~binary_erosion(mask, border_value=1)
     edges = canny(picture / 255, low_threshold=EDGE / 2, high_threshold=EDGE)
     return float(binary_dilation(edges, np.ones((3, 3)))[outline].mean()) if outline.any() else None
 
 
-def _residuals(target: _Seen, siblings: Sequence[_Seen]) -> dict[str, float | int]:
-    """The figures that need siblings, over all pixels and windows that any of them shows."""
-    found = [_residual(target, source) for source in siblings]
-    if not found:
+def _compute_residuals(target: _LoadedView, siblings: Sequence[_LoadedView]) -> dict[str, float | int]:
+    """Return the columns that need siblings, over all pixels and windows that any sibling shows too."""
+    pairs = [_compare_pair(target, source) for source in siblings]
+    if not pairs:
         return {}
-    ids, differences, similarities = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    row = _worst(ids.astype(np.int64), differences)
+    ids, differences, similarities = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
+    row = _find_worst(ids.astype(np.int64), differences)
     means = {"delta_e": differences, "subject_delta_e": differences[np.isin(ids, target.subject)], "ssim": similarities}
     row |= {name: float(values.mean()) for name, values in means.items() if len(values)}
     objects = int((target.geometry.passes.id > 0).sum())
     return row | ({"compared": len(ids) / (objects * len(siblings))} if objects else {})
 
 
-def _residual(target: _Seen, source: _Seen) -> tuple[Ids, Array, Array]:
-    """Of the pixels that both see: their objects and colour differences; and the similarities of whole windows."""
+def _compare_pair(target: _LoadedView, source: _LoadedView) -> tuple[Ids, Array, Array]:
+    """Return the object ids and colour differences of the pixels in both views, and the SSIM of windows within them."""
     match = correspond(target.geometry, source.geometry)
     warped = match.warp(source.planes)
     difference = np.linalg.norm((target.planes - warped)[match.visible, :3], axis=-1)
@@ -114,8 +119,8 @@ def _residual(target: _Seen, source: _Seen) -> tuple[Ids, Array, Array]:
     return target.geometry.passes.id[match.visible], difference, ssim_map(*greys)[find_windows_within(match.visible)]
 
 
-def _worst(ids: npt.NDArray[np.int64], differences: Array) -> dict[str, float | int]:
-    """The object of the highest mean difference, of those that are not too small to judge; nothing without one."""
+def _find_worst(ids: npt.NDArray[np.int64], differences: Array) -> dict[str, float | int]:
+    """Return the columns about the object with the highest mean difference; empty where all objects are too small."""
     counts = np.bincount(ids, minlength=1)
     means = np.bincount(ids, differences, 1) / np.maximum(counts, 1)
     means[counts < SMALLEST] = -1

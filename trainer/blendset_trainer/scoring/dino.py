@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`dino:MODEL`: whether the views of a set show one and the same subject, by DINOv2 or v3 features of its crops.
+"""`dino:MODEL`: whether the views of a set show the same subject, by DINOv2 or DINOv3 features of its crops.
 
 SynCD (arXiv 2502.01720) keeps groups of mean >= 0.7 (paper); its loader keeps an image that has a pair of
 0.7 <= cosine <= 0.98 (code): `best_pair` is made for that rule.
@@ -25,47 +25,50 @@ from blendset_trainer.stages.stage import COSINE, Column, View
 from blendset_trainer.stages.view_sets import group_by_view_set
 
 NEAR_DUPLICATE = 0.98
-"""Pairs above it teach nothing (SynCD's loader)."""
+"""Pairs of views with a higher cosine are near duplicates, which teach nothing (SynCD's loader)."""
 
 
 def crop_subject(view: View) -> Image.Image:
-    """The square around the subject's own pixels, moved into the picture; all of it where none are known."""
+    """Return the square crop around the subject's pixels; the whole picture where they are unknown."""
     picture, mask = Image.fromarray(view.rgb), view.subject_mask
     return picture if mask is None or not mask.any() else picture.crop(find_square(mask))
 
 
 def find_square(mask: npt.NDArray[np.bool_]) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom of the smallest square over a mask (H, W); beyond the picture only if it must be."""
+    """Return left, top, right, bottom of the smallest square over a mask (H, W), within the picture where it fits."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     side = int(max(np.ptp(rows), np.ptp(columns))) + 1
     left, top = (
-        _start(int(places[0]), int(places[-1]) + 1, side, length)
-        for places, length in ((columns, mask.shape[1]), (rows, mask.shape[0]))
+        _find_start(int(indices[0]), int(indices[-1]) + 1, side, length)
+        for indices, length in ((columns, mask.shape[1]), (rows, mask.shape[0]))
     )
     return left, top, left + side, top + side
 
 
-def _start(first: int, end: int, side: int, length: int) -> int:
-    """Where an interval of length `side` begins that is centred on first..end and, if it fits, within 0..length."""
+def _find_start(first: int, end: int, side: int, length: int) -> int:
+    """Return the start of an interval of length `side`, centred on first..end and, if it fits, within 0..length."""
     centred = (first + end - side) // 2
     return min(max(centred, 0), length - side) if side <= length else (length - side) // 2
 
 
 def summarize_cosines(cosines: npt.NDArray[np.float32]) -> list[dict[str, float | None]]:
-    """For each view of a set, from the cosines (N, N) between all: the set's mean, least and greatest pair, and the
-    view's own greatest pair that is no near duplicate; None where there is no pair."""
+    """Return, for each of N views of a set, the columns from the cosines (N, N) between all views.
+
+    They are the mean, least and greatest cosine of the set's pairs, and the greatest cosine of the view's pairs that
+    are no near duplicates; None where there is no such pair.
+    """
     pairs = cosines[np.triu_indices(len(cosines), k=1)]
     if not len(pairs):
         return [dict.fromkeys(("set_mean", "set_min", "set_max", "best_pair")) for _ in cosines]
-    whole = {"set_mean": float(pairs.mean()), "set_min": float(pairs.min()), "set_max": float(pairs.max())}
-    own = [np.delete(row, place) for place, row in enumerate(cosines)]
-    distinct = [row[row <= NEAR_DUPLICATE] for row in own]
-    return [{**whole, "best_pair": float(row.max()) if len(row) else None} for row in distinct]
+    of_set = {"set_mean": float(pairs.mean()), "set_min": float(pairs.min()), "set_max": float(pairs.max())}
+    others = [np.delete(row, position) for position, row in enumerate(cosines)]
+    distinct = [row[row <= NEAR_DUPLICATE] for row in others]
+    return [{**of_set, "best_pair": float(row.max()) if len(row) else None} for row in distinct]
 
 
 @dataclass
 class DinoScorer(TransformersScorer):
-    """Cosines of subject crops within a view set, and the crop's embedding."""
+    """Computes cosines between the subject crops of a view set, and each crop's embedding."""
 
     width: int
 
@@ -76,24 +79,28 @@ class DinoScorer(TransformersScorer):
 
     @property
     def columns(self) -> Mapping[str, Column]:
+        """The columns of a row; the embedding's length depends on the model."""
         cosine = Column(pa.float32(), COSINE)
         names = ("set_mean", "set_min", "set_max", "best_pair")
         return {**dict.fromkeys(names, cosine), "embedding": Column(pa.list_(pa.float32(), self.width), "unit vector")}
 
     def setup(self) -> None:
+        """Load the model; called once per process, before the first rows."""
         self._loaded = load_model(self.weights, "a DINO image encoder", processor=AutoImageProcessor)
 
     def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
-        embeddings = self._embeddings([crop_subject(view) for view in views])
-        rows: list[dict[str, Any]] = [{"embedding": each} for each in embeddings]
-        for places in group_by_view_set(views):
-            members = embeddings[places]
-            for place, figures in zip(places, summarize_cosines(members @ members.T), strict=True):
-                rows[place] |= figures
+        """Return one row of the stage's columns for each view, in their order."""
+        embeddings = self._encode([crop_subject(view) for view in views])
+        rows: list[dict[str, Any]] = [{"embedding": embedding} for embedding in embeddings]
+        for positions in group_by_view_set(views):
+            members = embeddings[positions]
+            for position, summary in zip(positions, summarize_cosines(members @ members.T), strict=True):
+                rows[position] |= summary
         return rows
 
     @torch.inference_mode()
-    def _embeddings(self, crops: list[Image.Image]) -> npt.NDArray[np.float32]:
+    def _encode(self, crops: list[Image.Image]) -> npt.NDArray[np.float32]:
+        """Return unit embeddings (N, D) of N crops."""
         assert self._loaded is not None
         model, processor = self._loaded
         features = model(**processor(images=crops, return_tensors="pt").to(best_device())).pooler_output
@@ -101,7 +108,7 @@ class DinoScorer(TransformersScorer):
 
 
 def find_dino_scorer(spec: str) -> DinoScorer:
-    """The stage of `dino:SPEC`, a transformers model such as facebook/dinov2-large."""
+    """Return the stage of `dino:SPEC`, a transformers model such as facebook/dinov2-large."""
     weights = find_model(spec)
     with explain_load_errors(spec, "a DINO image encoder"):
         config = AutoConfig.from_pretrained(weights.source, revision=weights.commit, trust_remote_code=False)

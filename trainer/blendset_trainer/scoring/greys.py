@@ -9,17 +9,17 @@ import numpy.typing as npt
 from blendset.quality import LUMA
 
 Grey = npt.NDArray[np.float32]
-"""(height, width), 0 to 255."""
+"""A grey picture (height, width), 0 to 255."""
 
 
 def to_grey(rgb: npt.NDArray[np.uint8]) -> Grey:
-    """The luma of a picture (height, width, 3)."""
-    red, green, blue = LUMA.astype(np.float32)  # not a matrix product: its rounding hangs on the number of threads
+    """Return the luma (height, width) of a picture (height, width, 3)."""
+    red, green, blue = LUMA.astype(np.float32)  # not a matrix product: its rounding depends on the number of threads
     return np.asarray(red * rgb[..., 0] + green * rgb[..., 1] + blue * rgb[..., 2])
 
 
 def compute_sharpness(picture: Grey) -> float:
-    """The variance of a picture's Laplacian, in grey levels squared: near 0 where all is blurred.
+    """Return the variance of a picture's Laplacian, in grey levels squared: near 0 for a blurred picture.
 
     Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy" (2000); the kernel of four neighbours.
     """

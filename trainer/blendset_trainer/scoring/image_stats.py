@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stage `image-stats`: what pixels alone say of a picture's light, sharpness and faults, without a model.
+"""Stage `image-stats`: a picture's light, sharpness and faults, from its pixels alone, without a model.
 
-Holds the figures of BlendFusion's four heuristics (arXiv 2604.09022, 1.3): subject pixels, mean, variance, dark share.
+It has the columns of BlendFusion's four heuristics (arXiv 2604.09022, 1.3): subject pixels, mean, variance, dark share.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SPECK = 64
 
 @dataclass(frozen=True)
 class ImageStats:
-    """Figures about the subject are None for views of the whole scene and for pictures without passes."""
+    """Computes statistics of a picture; those of the subject are None for a view without a subject or passes."""
 
     name: ClassVar[str] = "image-stats"
     version: ClassVar[str] = "2"
@@ -49,13 +49,14 @@ class ImageStats:
     }
 
     def setup(self) -> None:
-        """There is no model."""
+        """Do nothing, for there is no model."""
 
     def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
-        return [_row(view) for view in views]
+        """Return one row of the stage's columns for each view, in their order."""
+        return [_compute_row(view) for view in views]
 
 
-def _row(view: View) -> dict[str, Any]:
+def _compute_row(view: View) -> dict[str, Any]:
     picture, mask = to_grey(view.rgb), view.subject_mask
     return asdict(compute_statistics(picture, mask)) | {
         "subject_pixels": None if mask is None else int(mask.sum()),
@@ -67,19 +68,20 @@ def _row(view: View) -> dict[str, Any]:
 
 
 def measure_fireflies(picture: Grey) -> float:
-    """The share of pixels in bright specks of at most 3 x 3 pixels, as path tracing leaves them.
+    """Return the share of pixels in bright specks of at most 3 x 3 pixels, which path tracing leaves.
 
-    A pixel counts that outshines the whole ring two pixels around it; lines and edges cross that ring.
+    A pixel counts where it is brighter, by SPECK, than the whole ring two pixels around it. Lines and edges cross
+    that ring.
     """
     height, width = picture.shape
     padded = np.pad(picture, 2, mode="reflect")
-    across, down = _highest_of_five(padded, 1), _highest_of_five(padded, 0)
+    across, down = _max_of_five(padded, 1), _max_of_five(padded, 0)
     ring = np.maximum.reduce((across[:height], across[4:], down[:, :width], down[:, 4:]))
     return float(np.mean(picture - ring > SPECK))
 
 
-def _highest_of_five(picture: Grey, axis: int) -> Grey:
-    """The highest of each five neighbours along an axis, which gets four shorter."""
+def _max_of_five(picture: Grey, axis: int) -> Grey:
+    """Return the maximum of each five neighbours along an axis, which becomes four shorter."""
     lines = np.moveaxis(picture, axis, 0)
     pairs = np.maximum(lines[:-1], lines[1:])
     fives = np.maximum(np.maximum(pairs[:-3], pairs[2:-1]), lines[4:])
@@ -87,14 +89,14 @@ def _highest_of_five(picture: Grey, axis: int) -> Grey:
 
 
 def measure_magenta(rgb: npt.NDArray[np.uint8]) -> float:
-    """The share of pixels in the colour that stands for a missing texture, however it is lit."""
+    """Return the share of pixels in the magenta of a missing texture, in any light."""
     red, green, blue = (rgb[..., channel].astype(np.int16) for channel in range(3))
     high, low = np.maximum(red, blue), np.minimum(red, blue)
     return float(np.mean((high >= 48) & (10 * low >= 7 * high) & (10 * green <= 4 * high)))
 
 
 def compute_entropy(picture: Grey) -> float:
-    """Shannon's entropy of a picture's grey levels, in bits: 0 for one level, 8 for all 256 alike."""
+    """Return the Shannon entropy of a picture's grey levels in bits: 0 for one level, 8 for all 256 equally often."""
     counts = np.bincount(np.rint(picture).astype(np.uint8).ravel(), minlength=256)
     shares = counts[counts > 0] / picture.size
     return float(-(shares * np.log2(shares)).sum()) + 0.0

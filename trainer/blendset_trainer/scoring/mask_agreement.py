@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`mask-agreement:MODEL`: whether a picture shows its subject where its exact mask is, by a segmenter that is told
-where to look (SAM, SAM 2 and their kin). Without one there is `consistency`'s silhouette, by edges.
+"""`mask-agreement:MODEL`: whether a picture shows its subject where its exact mask is, by a segmenter such as SAM.
+
+The segmenter must take a box as its prompt. `consistency` has a column `silhouette`, by edges, which needs no model.
 """
 
 from __future__ import annotations
@@ -26,15 +27,15 @@ from blendset_trainer.stages.stage import SHARE, Column, View
 from blendset_trainer.stages.view_sets import size_mismatch
 
 SMALLEST = 0.001
-"""Of the picture. These models draw masks in some 256 x 256 cells whatever a picture's size, and of a subject that
-takes fewer than eight by eight of them the figure would say how it was rounded."""
+"""Subjects with a smaller share of the picture are not judged. These models make masks of about 256 x 256 cells at any
+picture size, and for a subject of fewer than eight by eight cells the value would only measure rounding."""
 
 
 @dataclass
 class MaskAgreement(TransformersScorer):
-    """The overlap of the subject's exact mask with what a segmenter finds in that mask's box.
+    """Computes the overlap of the subject's exact mask with the mask that a segmenter finds in its bounding box.
 
-    Of the masks that a model draws for a box, the one counts that it holds for the best itself; the truth has no say.
+    Of several masks for a box, the one that the model itself rates best counts, whatever the exact mask is.
     """
 
     scheme: ClassVar[str] = "mask-agreement"
@@ -46,6 +47,7 @@ class MaskAgreement(TransformersScorer):
     }
 
     def setup(self) -> None:
+        """Load the segmenter; BlendsetError where it takes no box."""
         self._loaded = load_model(self.weights, "a segmenter", AutoModelForMaskGeneration)
         if "input_boxes" not in inspect.signature(self._loaded[1].__call__).parameters:
             raise BlendsetError(
@@ -54,31 +56,32 @@ class MaskAgreement(TransformersScorer):
             )
 
     def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any] | BlendsetError]:
-        return [size_mismatch(view) or {"iou": self._iou(view)} for view in views]
+        """Return one row of the stage's columns for each view, in their order."""
+        return [size_mismatch(view) or {"iou": self._compute_iou(view)} for view in views]
 
-    def _iou(self, view: View) -> float | None:
+    def _compute_iou(self, view: View) -> float | None:
         mask = view.subject_mask
-        return None if mask is None or mask.mean() < SMALLEST else iou(mask, self._found(view.rgb, mask))
+        return None if mask is None or mask.mean() < SMALLEST else iou(mask, self._segment(view.rgb, mask))
 
     @torch.inference_mode()
-    def _found(self, rgb: npt.NDArray[np.uint8], mask: Mask) -> Mask:
-        """What the model finds in a picture (H, W, 3) within the box of a mask (H, W); of the same size."""
+    def _segment(self, rgb: npt.NDArray[np.uint8], mask: Mask) -> Mask:
+        """Return the mask (H, W) that the model finds in a picture (H, W, 3) within the box of a mask (H, W)."""
         assert self._loaded is not None
         model, processor = self._loaded
         rows, columns = bounding(mask)
         box = [float(side) for side in (columns.start, rows.start, columns.stop, rows.stop)]
         inputs = processor(images=Image.fromarray(rgb), input_boxes=[[box]], return_tensors="pt")
-        answer = model(**inputs.to(best_device(), torch.float32))  # SAM's boxes are doubles, which not all devices know
+        output = model(**inputs.to(best_device(), torch.float32))  # SAM's boxes are doubles, which some devices lack
         sizes = [inputs[name] for name in ("original_sizes", "reshaped_input_sizes") if name in inputs]
-        found = processor.post_process_masks(answer.pred_masks, *sizes)[0][0]
-        return np.asarray(found[answer.iou_scores[0, 0].argmax()].cpu())
+        masks = processor.post_process_masks(output.pred_masks, *sizes)[0][0]
+        return np.asarray(masks[output.iou_scores[0, 0].argmax()].cpu())
 
 
 def iou(mask: Mask, other: Mask) -> float:
-    """The area of two masks (H, W) that both cover, as a share of what either does; not for two that are empty."""
+    """Return the intersection over union of two masks (H, W), which must not both be empty."""
     return float((mask & other).sum() / (mask | other).sum())
 
 
 def find_mask_scorer(spec: str) -> MaskAgreement:
-    """The stage of `mask-agreement:SPEC`, a transformers model such as facebook/sam2.1-hiera-small."""
+    """Return the stage of `mask-agreement:SPEC`, a transformers model such as facebook/sam2.1-hiera-small."""
     return MaskAgreement(find_model(spec))

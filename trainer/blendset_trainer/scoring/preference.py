@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`preference:MODEL`: which picture people would choose for a caption, by models in CLIP's form (PickScore, HPSv2).
+"""`preference:MODEL`: which picture people would prefer for a caption, by models of CLIP's form (PickScore, HPSv2).
 
-PickScore is the cosine times the model's logit scale, HPSv2 the cosine; both are given.
+PickScore is the cosine times the model's logit scale, HPSv2 is the cosine; there is a column for each.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from blendset_trainer.stages.stage import COSINE, Column, View
 
 @dataclass
 class PreferenceScorer(TransformersScorer):
-    """How much a picture is preferred for its caption; None where there is no caption."""
+    """Computes how much a picture is preferred for its caption; None where there is no caption."""
 
     scheme: ClassVar[str] = "preference"
     reads: ClassVar[frozenset[str]] = frozenset({"rgb", "caption"})
@@ -36,17 +36,21 @@ class PreferenceScorer(TransformersScorer):
     }
 
     def setup(self) -> None:
+        """Load the model; called once per process, before the first rows."""
         self._loaded = load_model(self.weights, "a preference model in the form of CLIP")
 
     def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
-        captioned = [place for place, view in enumerate(views) if view.caption]
+        """Return one row of the stage's columns for each view, in their order."""
+        captioned = [position for position, view in enumerate(views) if view.caption]
         rows: list[dict[str, Any]] = [dict.fromkeys(self.columns) for _ in views]
-        for place, row in zip(captioned, self._captioned([views[place] for place in captioned]), strict=True):
-            rows[place] = row
+        for position, row in zip(
+            captioned, self._score_captioned([views[position] for position in captioned]), strict=True
+        ):
+            rows[position] = row
         return rows
 
     @torch.inference_mode()
-    def _captioned(self, views: Sequence[View]) -> list[dict[str, Any]]:
+    def _score_captioned(self, views: Sequence[View]) -> list[dict[str, Any]]:
         if not views:
             return []
         assert self._loaded is not None
@@ -56,9 +60,9 @@ class PreferenceScorer(TransformersScorer):
         counts = [len(ids) for ids in processor.tokenizer(captions).input_ids]
         words = processor(text=captions, padding="max_length", truncation=True, max_length=limit, return_tensors="pt")
         pictures = processor(images=[Image.fromarray(view.rgb) for view in views], return_tensors="pt")
-        seen = normalize_rows(model.get_image_features(**pictures.to(best_device())).pooler_output)
-        read = normalize_rows(model.get_text_features(**words.to(best_device())).pooler_output)
-        cosines = (seen * read).sum(dim=1)
+        image_features = normalize_rows(model.get_image_features(**pictures.to(best_device())).pooler_output)
+        text_features = normalize_rows(model.get_text_features(**words.to(best_device())).pooler_output)
+        cosines = (image_features * text_features).sum(dim=1)
         scores = cosines * model.logit_scale.exp()
         return [
             {"cosine": cosine, "score": score, "tokens": tokens, "truncated": tokens > limit}
@@ -67,5 +71,5 @@ class PreferenceScorer(TransformersScorer):
 
 
 def find_preference_scorer(spec: str) -> PreferenceScorer:
-    """The stage of `preference:SPEC`, a transformers CLIPModel such as yuvalkirstain/PickScore_v1."""
+    """Return the stage of `preference:SPEC`, a transformers CLIPModel such as yuvalkirstain/PickScore_v1."""
     return PreferenceScorer(find_model(spec))

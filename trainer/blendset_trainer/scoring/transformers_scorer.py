@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every scorer by a transformers model is: weights, which name it, and the model, which arrives in `setup`."""
+"""The base of scorers by a transformers model: the weights, which give its name, and the loaded model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from blendset_trainer.models.weights import Weights
 
 @dataclass
 class TransformersScorer:
-    """The ground of such scorers; see `stages.Stage`. `scheme` is what stands before the model in their names."""
+    """A scorer by a transformers model, a `Stage`; `scheme` stands before the model's name in its own name.
+
+    `setup` of a subclass sets `_loaded` to the model and its processor.
+    """
 
     weights: Weights
     _loaded: tuple[Any, Any] | None = field(default=None, init=False, repr=False, compare=False)

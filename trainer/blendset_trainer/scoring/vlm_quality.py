@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`vlm-quality:MODEL`: Bootstrap3D's judgement of a view set from 1 to 5 by a model that sees, "unparsable" apart.
+"""`vlm-quality:MODEL`: Bootstrap3D's quality of a view set, from 1 to 5, by a chat model that reads pictures.
 
-An answer that holds no score is never taken for the worst one, as Bootstrap3D's own script does.
+An answer without a score is "unparsable". It does not count as the worst score, as it does in Bootstrap3D's script.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from blendset_trainer.stages.stage import Column, View
 from blendset_trainer.stages.view_sets import group_by_view_set
 
 TOKENS = 384
+"""The longest answer."""
 
 
 @dataclass
 class QualityScorer:
-    """One judgement for each view set; a view of no set is judged alone."""
+    """Asks for one judgement per view set; a view of no set is judged alone."""
 
-    answerer: ChatModel
+    chat_model: ChatModel
 
     version: ClassVar[str] = "1"
     kind: ClassVar[Literal["scores"]] = "scores"
@@ -39,34 +40,38 @@ class QualityScorer:
     }
 
     def __post_init__(self) -> None:
-        self.name = slugify(f"vlm-quality-{self.answerer.title}")
-        self.revision = self.answerer.revision
-        self.parameters = {**self.answerer.parameters, "prompt": prompt("quality")}
+        self.name = slugify(f"vlm-quality-{self.chat_model.title}")
+        self.revision = self.chat_model.revision
+        self.parameters = {**self.chat_model.parameters, "prompt": prompt("quality")}
 
     def setup(self) -> None:
-        self.answerer.setup()
+        """Load the model; called once per process, before the first rows."""
+        self.chat_model.setup()
 
     def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any] | BlendsetError]:
+        """Return one row of the stage's columns for each view, in their order."""
         sets = group_by_view_set(views)
-        questions = [ChatRequest([views[place].rgb for place in places], prompt("quality")) for places in sets]
+        requests = [
+            ChatRequest([views[position].rgb for position in positions], prompt("quality")) for positions in sets
+        ]
         rows: dict[int, dict[str, Any] | BlendsetError] = {}
-        for places, reply in zip(sets, self.answerer.generate(questions, TOKENS), strict=True):
-            rows |= dict.fromkeys(places, _judgement(reply))
-        return [rows[place] for place in range(len(views))]
+        for positions, answer in zip(sets, self.chat_model.generate(requests, TOKENS), strict=True):
+            rows |= dict.fromkeys(positions, _parse_judgement(answer))
+        return [rows[position] for position in range(len(views))]
 
 
-def _judgement(reply: str | BlendsetError) -> dict[str, Any] | BlendsetError:
-    if isinstance(reply, BlendsetError):
-        return reply
-    found = quality(reply)
+def _parse_judgement(answer: str | BlendsetError) -> dict[str, Any] | BlendsetError:
+    if isinstance(answer, BlendsetError):
+        return answer
+    found = quality(answer)
     return {
         "quality": found,
         "score": None if found == "unparsable" else int(found),
-        "reason": labelled(reply, "reason"),
+        "reason": labelled(answer, "reason"),
     }
 
 
 def find_quality_scorer(spec: str) -> QualityScorer:
-    """The stage of `vlm-quality:SPEC`; SPEC is a model, or openai:URL[#MODEL]."""
+    """Return the stage of `vlm-quality:SPEC`; SPEC is a model, or openai:URL[#MODEL]."""
     scheme, _, rest = spec.partition(":")
     return QualityScorer(find_chat_model("openai", rest) if scheme == "openai" else find_chat_model("hf", spec))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`vqa:MODEL`: VQAScore (Lin et al., arXiv 2404.01291), how probable a model finds "yes" when asked whether the picture
-shows its caption. Unlike CLIP's it has no limit of 77 tokens.
+"""`vqa:MODEL`: VQAScore (Lin et al., arXiv 2404.01291), the probability of "yes" to whether a picture shows a caption.
+
+Unlike CLIP's score it has no limit of 77 tokens.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from blendset_trainer.models.weights import find_model
 from blendset_trainer.stages.stage import Column, View
 
 QUESTION = 'Does this figure show "{caption}"? Please answer yes or no.'
-"""The paper's."""
+"""The question of the paper."""
 
 
 @dataclass
 class VqaScorer:
-    """P(yes), and P(no) beside it: where both are small, the model does not answer the question at all."""
+    """Computes P(yes) and P(no); where both are small, the model does not answer the question."""
 
     model: LocalChatModel
 
@@ -42,14 +43,16 @@ class VqaScorer:
         self.revision = self.model.revision
 
     def setup(self) -> None:
+        """Load the model; called once per process, before the first rows."""
         self.model.setup()
 
     def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
-        asked = [ChatRequest([view.rgb], QUESTION.format(caption=view.caption)) for view in views if view.caption]
-        answers = iter(self.model.probabilities(asked, ("yes", "no")))
+        """Return one row of the stage's columns for each view, in their order."""
+        requests = [ChatRequest([view.rgb], QUESTION.format(caption=view.caption)) for view in views if view.caption]
+        answers = iter(self.model.probabilities(requests, ("yes", "no")))
         return [dict(zip(self.columns, next(answers) if view.caption else (None, None), strict=True)) for view in views]
 
 
 def find_vqa_scorer(spec: str) -> VqaScorer:
-    """The stage of `vqa:SPEC`, any chat model of transformers that sees."""
+    """Return the stage of `vqa:SPEC`, any chat model of transformers that reads pictures."""
     return VqaScorer(LocalChatModel(find_model(spec)))
