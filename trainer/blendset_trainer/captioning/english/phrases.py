@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from random import Random
 
 from blendset_trainer.captioning.seeing.facts import Facts, SurfaceFact
-from blendset_trainer.captioning.seeing.object_facts import PALE, VAGUE, Mention
+from blendset_trainer.captioning.seeing.entities import PALE, VAGUE, Mention
 from blendset_trainer.language.grammar import SEVERAL, counted, is_mass, is_plural, listed, plural, with_article
 from blendset_trainer.language.lexicon import COLOURS, MATERIAL_OF
 

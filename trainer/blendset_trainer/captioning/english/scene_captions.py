@@ -8,7 +8,7 @@ from random import Random
 
 from blendset_trainer.captioning.english.phrases import be, coloured_surfaces, paired, seen, thing, things, together
 from blendset_trainer.captioning.seeing.facts import Facts
-from blendset_trainer.captioning.seeing.object_facts import Mention
+from blendset_trainer.captioning.seeing.entities import Mention
 from blendset_trainer.language.grammar import listed, plural, with_article
 
 MOST_NAMELESS = 5

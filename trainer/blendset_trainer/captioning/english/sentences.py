@@ -13,7 +13,7 @@ from random import Random
 from blendset_trainer.captioning.english import scene_captions, subject_captions
 from blendset_trainer.captioning.english.phrases import place, seen, sentence, support, surface_colours
 from blendset_trainer.captioning.seeing.facts import Facts, SurfaceFact
-from blendset_trainer.captioning.seeing.object_facts import Mention
+from blendset_trainer.captioning.seeing.entities import Mention
 from blendset_trainer.language.grammar import is_plural, listed
 
 SHORT_WORDS, DENSE_WORDS = (8, 20), (40, 80)

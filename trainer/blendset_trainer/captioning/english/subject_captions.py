@@ -21,7 +21,7 @@ from blendset_trainer.captioning.english.phrases import (
     together,
 )
 from blendset_trainer.captioning.seeing.facts import Facts
-from blendset_trainer.captioning.seeing.object_facts import Mention
+from blendset_trainer.captioning.seeing.entities import Mention
 from blendset_trainer.language.grammar import is_plural
 
 MOST_NAMELESS = 2

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from blendset.exr import Passes
 from blendset.records import SceneRecord, ViewRecord
 from blendset_trainer.captioning.seeing.gbuffer import Picture
-from blendset_trainer.captioning.seeing.object_facts import Mention, Telling, mentions
+from blendset_trainer.captioning.seeing.entities import Mention, Telling, mentions
 from blendset_trainer.captioning.seeing.relations import bearers, gap
 from blendset_trainer.captioning.seeing.segments import Seen, Thing, see
 from blendset_trainer.captioning.seeing.surfaces import Surface
