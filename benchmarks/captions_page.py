@@ -25,7 +25,7 @@ from PIL import Image
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset.files import atomic_write
-from blendset_trainer.captioning.metadata import Metadata
+from blendset_trainer.captioning.metadata import MetadataCaptioner
 from blendset_trainer.stages.stage import View
 
 VERDICTS = {
@@ -83,7 +83,7 @@ def parsed() -> argparse.Namespace:
 
 def captions(dataset: Dataset) -> Iterator[Drawn]:
     """Every caption of every view, in the order of the ids."""
-    stage = Metadata()
+    stage = MetadataCaptioner()
     for record in sorted(dataset.views(), key=lambda each: each.view_id):
         view = View(record, dataset.view_folder(record.scene, record.view_id), dataset.scene(record.scene))
         [row] = stage.compute_rows([view])

@@ -17,14 +17,14 @@ from blendset.dataset import INDEX, Dataset
 from blendset.exr import Passes, write_passes
 from blendset.records import CameraRecord, SceneObjectRecord, SceneRecord, VisibleObject, write_json
 from blendset.verification import verify_dataset
-from blendset_trainer.captioning.english.sentences import dense_caption, short_caption
-from blendset_trainer.captioning.grounding import ground, nouns_in
-from blendset_trainer.captioning.metadata import Metadata
-from blendset_trainer.captioning.seeing.colours import colour_of, fair_lab
-from blendset_trainer.captioning.seeing.facts import Facts, facts_of
+from blendset_trainer.captioning.english.sentences import compose_dense_caption, compose_short_caption
+from blendset_trainer.captioning.grounding import find_nouns, ground_caption
+from blendset_trainer.captioning.metadata import MetadataCaptioner
+from blendset_trainer.captioning.seeing.colours import name_colour, to_balanced_lab
+from blendset_trainer.captioning.seeing.facts import Facts, extract_facts
 from blendset_trainer.cli.main import main
-from blendset_trainer.language.grammar import counted
-from blendset_trainer.language.lexicon import noun_of
+from blendset_trainer.language.grammar import format_count
+from blendset_trainer.language.lexicon import extract_noun
 from tests.trainer.tiny_datasets import add_picture, add_scene, make_dataset
 
 SIZE = 96
@@ -111,7 +111,7 @@ def facts(root: Path, subject: int = 4, objects: tuple[SceneObjectRecord, ...] =
     dataset = room_view(root, subject, objects)
     view = next(dataset.views())
     with Image.open(dataset.rgb_path(view)) as picture:
-        return facts_of(view, dataset.scene("room"), np.asarray(picture), dataset.passes(view))
+        return extract_facts(view, dataset.scene("room"), np.asarray(picture), dataset.passes(view))
 
 
 # ---- words -----------------------------------------------------------------------------------------------------------
@@ -127,7 +127,7 @@ def facts(root: Path, subject: int = 4, objects: tuple[SceneObjectRecord, ...] =
     ],
 )  # fmt: skip
 def test_labels_become_nouns(label: str, noun: str) -> None:
-    assert noun_of(label) == noun
+    assert extract_noun(label) == noun
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_labels_become_nouns(label: str, noun: str) -> None:
      ("book", 9, "several books"), ("book", 90, "many books")],
 )  # fmt: skip
 def test_things_are_counted_as_people_do(noun: str, count: int, phrase: str) -> None:
-    assert counted(noun, count) == phrase
+    assert format_count(noun, count) == phrase
 
 
 # ---- colours ---------------------------------------------------------------------------------------------------------
@@ -150,13 +150,13 @@ def test_things_are_counted_as_people_do(noun: str, count: int, phrase: str) -> 
 def test_plain_colours_have_their_names(rgb: tuple[int, int, int], name: str) -> None:
     picture = np.full((20, 20, 3), 250, np.uint8)
     picture[:10] = rgb
-    assert colour_of(fair_lab(picture)[:10].reshape(-1, 3)).split()[-1] == name
+    assert name_colour(to_balanced_lab(picture)[:10].reshape(-1, 3)).split()[-1] == name
 
 
 def test_a_thing_of_two_colours_has_both_and_of_many_none() -> None:
     def colour(*parts: tuple[int, int, int]) -> str:
         picture = np.array([part for part in parts for _ in range(100)], np.uint8)[None]
-        return colour_of(fair_lab(np.concatenate([picture, np.full_like(picture, 250)]))[0])
+        return name_colour(to_balanced_lab(np.concatenate([picture, np.full_like(picture, 250)]))[0])
 
     assert set(colour((200, 25, 25), (40, 60, 200)).split(" and ")) == {"red", "blue"}
     assert colour((200, 25, 25), (40, 60, 200), (240, 200, 40), (20, 140, 40)) == ""
@@ -165,7 +165,7 @@ def test_a_thing_of_two_colours_has_both_and_of_many_none() -> None:
 def test_a_pale_blue_wall_is_no_white_wall_in_cool_light() -> None:
     picture = np.full((20, 20, 3), (157, 191, 212), np.uint8)
     picture[:5] = (235, 235, 235)
-    assert colour_of(fair_lab(picture)[5:].reshape(-1, 3)) == "light blue"
+    assert name_colour(to_balanced_lab(picture)[5:].reshape(-1, 3)) == "light blue"
 
 
 # ---- facts -----------------------------------------------------------------------------------------------------------
@@ -174,11 +174,11 @@ def test_a_pale_blue_wall_is_no_white_wall_in_cool_light() -> None:
 def test_relations_follow_the_geometry(tmp_path: Path) -> None:
     found = facts(tmp_path, subject=3)
     assert found.subject is not None
-    assert (found.subject.noun, found.subject.on) == ("table", "floor")
-    assert {each.noun: each.relation for each in found.others if each.named} == {
+    assert (found.subject.noun, found.subject.support) == ("table", "floor")
+    assert {each.noun: each.relation for each in found.others if each.is_named} == {
         "red vase": "on", "stool": "left", "plant": "behind",
     }  # fmt: skip
-    nameless = next(each for each in found.others if not each.named)
+    nameless = next(each for each in found.others if not each.is_named)
     assert (nameless.relation, nameless.colour) == ("right", "blue")
     assert nameless.noun == "block"
 
@@ -199,8 +199,8 @@ def test_two_things_of_a_kind_are_two_and_parts_are_one(tmp_path: Path) -> None:
 def test_a_slab_that_is_fixed_to_a_wall_is_a_ledge(tmp_path: Path) -> None:
     found = facts(tmp_path, 6, (*ROOM[:2], box(6, "", (-1.0, 2.5, 1.2), (1.0, 3.0, 1.3))))
     assert found.subject is not None
-    assert (found.subject.noun, found.subject.on_wall) == ("ledge", True)
-    assert " from " in short_caption(found, Random(0))
+    assert (found.subject.noun, found.subject.is_on_wall) == ("ledge", True)
+    assert " from " in compose_short_caption(found, Random(0))
 
 
 def test_things_of_a_name_on_every_side_are_told_together(tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_things_of_a_name_on_every_side_are_told_together(tmp_path: Path) -> Non
         for at, (x, y) in enumerate(((-1.7, 0.0), (1.7, 0.0), (2.6, 0.0)))
     )
     found = facts(tmp_path, 3, (*ROOM[:3], *stools))
-    assert "three stools around it" in dense_caption(found, Random(0)) + short_caption(found, Random(0))
+    assert "three stools around it" in compose_dense_caption(found, Random(0)) + compose_short_caption(found, Random(0))
 
 
 # ---- captions --------------------------------------------------------------------------------------------------------
@@ -219,42 +219,42 @@ def test_things_of_a_name_on_every_side_are_told_together(tmp_path: Path) -> Non
 def test_captions_have_their_length_and_are_grounded(tmp_path: Path, subject: int) -> None:
     found = facts(tmp_path, subject)
     for seed in range(30):
-        short, dense = short_caption(found, Random(seed)), dense_caption(found, Random(seed))
+        short, dense = compose_short_caption(found, Random(seed)), compose_dense_caption(found, Random(seed))
         assert 8 <= len(short.split()) <= 20, short
         assert 40 <= len(dense.split()) <= 80, dense
-        assert ground(f"{short} {dense}", found.nouns).unsupported == ()
+        assert ground_caption(f"{short} {dense}", found.nouns).unsupported == ()
         assert short[0].isupper() and short.endswith(".")
 
 
 def test_a_default_name_is_never_said(tmp_path: Path) -> None:
     found = facts(tmp_path, subject=6)
-    text = " ".join(dense_caption(found, Random(seed)) for seed in range(20)).lower()
+    text = " ".join(compose_dense_caption(found, Random(seed)) for seed in range(20)).lower()
     assert "cube" not in text
     assert "blue block" in text
 
 
 def test_seeds_vary_the_words_and_repeat_them(tmp_path: Path) -> None:
     found = facts(tmp_path)
-    assert dense_caption(found, Random(1)) == dense_caption(found, Random(1))
-    assert len({dense_caption(found, Random(seed)) for seed in range(20)}) > 5
+    assert compose_dense_caption(found, Random(1)) == compose_dense_caption(found, Random(1))
+    assert len({compose_dense_caption(found, Random(seed)) for seed in range(20)}) > 5
 
 
 # ---- grounding -------------------------------------------------------------------------------------------------------
 
 
 def test_nouns_that_are_not_in_sight_are_told() -> None:
-    told = ground("A red sofa stands beside two wooden tables and a dog.", {"sofa", "dining table", "floor"})
+    told = ground_caption("A red sofa stands beside two wooden tables and a dog.", {"sofa", "dining table", "floor"})
     assert told.unsupported == ("dog",)
     assert told.share == pytest.approx(2 / 3)
 
 
 def test_a_room_needs_walls() -> None:
-    assert ground("A room with a sofa.", {"sofa"}).unsupported == ("room",)
-    assert ground("A room with a sofa.", {"sofa", "wall"}).share == 1
+    assert ground_caption("A room with a sofa.", {"sofa"}).unsupported == ("room",)
+    assert ground_caption("A room with a sofa.", {"sofa", "wall"}).share == 1
 
 
 def test_colours_and_materials_are_no_things() -> None:
-    assert nouns_in("An orange armchair of wood and brass in warm light.") == ["armchair", "light"]
+    assert find_nouns("An orange armchair of wood and brass in warm light.") == ["armchair", "light"]
 
 
 # ---- the command -----------------------------------------------------------------------------------------------------
@@ -287,5 +287,5 @@ def test_captions_name_the_stage(tmp_path: Path) -> None:
     room_view(tmp_path)
     assert main(["caption", str(tmp_path), "--with", "metadata", "--seed", "7"]) == 0
     folders = [path.name for path in (tmp_path / "captions").iterdir()]
-    assert len(folders) == 1 and folders[0].startswith(f"{Metadata.name}-")
+    assert len(folders) == 1 and folders[0].startswith(f"{MetadataCaptioner.name}-")
     assert main(["caption", str(tmp_path), "--with", "metadata:x"]) == 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from blendset_trainer.models.chat.instructions import caption, labelled, prompt, quality
+from blendset_trainer.models.chat.instructions import parse_caption, parse_label, parse_quality, read_prompt
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ from blendset_trainer.models.chat.instructions import caption, labelled, prompt,
     ],
 )
 def test_quality(reply: str, score: str) -> None:
-    assert quality(reply) == score
+    assert parse_quality(reply) == score
 
 
 @pytest.mark.parametrize(
@@ -43,18 +43,18 @@ def test_quality(reply: str, score: str) -> None:
     ],
 )
 def test_caption(reply: str, text: str | None) -> None:
-    assert caption(reply) == text
+    assert parse_caption(reply) == text
 
 
 def test_labelled_lines() -> None:
     reply = "SHORT: draft\nLet me see.\n**DENSE:** A chair of red wood.\n- Short: A red chair.\nREASON:"
-    assert labelled(reply, "dense") == "A chair of red wood."
-    assert labelled(reply, "short") == "A red chair."
-    assert labelled(reply, "reason") is None
-    assert labelled(reply, "score") is None
+    assert parse_label(reply, "dense") == "A chair of red wood."
+    assert parse_label(reply, "short") == "A red chair."
+    assert parse_label(reply, "reason") is None
+    assert parse_label(reply, "score") is None
 
 
 def test_prompts_ask_for_what_is_read() -> None:
-    asked = prompt("view-set", "quality")
+    asked = read_prompt("view-set", "quality")
     assert all(f"\n{label}:" in asked for label in ("DENSE", "SHORT", "REASON", "SCORE"))
-    assert {"{things}", "{subject}"} <= set(prompt("facts").replace(".", " ").split())
+    assert {"{things}", "{subject}"} <= set(read_prompt("facts").replace(".", " ").split())

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from textblob.en import tag
 
-from blendset_trainer.language.grammar import singular
+from blendset_trainer.language.grammar import singularize
 from blendset_trainer.language.lexicon import COLOURS, MATERIAL_OF, OTHER_COLOURS
 
 PICTURE_WORDS = frozenset(
@@ -48,16 +48,16 @@ class Grounding:
     unsupported: tuple[str, ...]
 
 
-def ground(caption: str, visible: Collection[str]) -> Grounding:
+def ground_caption(caption: str, visible: Collection[str]) -> Grounding:
     """Hold a caption against the nouns in sight (singular, as `Facts.nouns` has them)."""
     words = {word for noun in visible for word in noun.split()} | set(visible)
     allowed = words | PICTURE_WORDS | SHAPE_WORDS | (ROOM_WORDS if "wall" in words else frozenset())
-    nouns = nouns_in(caption)
-    wrong = [noun for noun in nouns if noun not in allowed and singular(noun) not in allowed]
+    nouns = find_nouns(caption)
+    wrong = [noun for noun in nouns if noun not in allowed and singularize(noun) not in allowed]
     return Grounding(1 - len(wrong) / len(nouns) if nouns else 1.0, tuple(dict.fromkeys(wrong)))
 
 
-def nouns_in(caption: str) -> list[str]:
+def find_nouns(caption: str) -> list[str]:
     """The common nouns of a text, lower case, in order; words of colour and material are none."""
     tagged = ((str(word).lower(), str(kind)) for word, kind in tag(caption))
     return [word for word, kind in tagged if kind.startswith("NN") and word not in _NO_NOUNS]

@@ -14,9 +14,9 @@ from typing import Any, ClassVar, Literal
 import pyarrow as pa
 
 from blendset.errors import BlendsetError
-from blendset_trainer.captioning.english.sentences import dense_caption, short_caption
-from blendset_trainer.captioning.grounding import ground
-from blendset_trainer.captioning.seeing.facts import facts_of
+from blendset_trainer.captioning.english.sentences import compose_dense_caption, compose_short_caption
+from blendset_trainer.captioning.grounding import ground_caption
+from blendset_trainer.captioning.seeing.facts import extract_facts
 from blendset_trainer.stages.stage import Column, View
 from blendset_trainer.synthetic_views import SYNTHETIC, prompt_to_captions, read_synthesis
 
@@ -24,7 +24,7 @@ VARIANTS = 4
 
 
 @dataclass(frozen=True)
-class Metadata:
+class MetadataCaptioner:
     """The stage `metadata`; see `blendset_trainer.stages.stage.Stage`."""
 
     seed: int = 0
@@ -51,9 +51,9 @@ class Metadata:
         """Nothing to load."""
 
     def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any] | BlendsetError]:
-        return [self._row(view) for view in views]
+        return [self._caption_view(view) for view in views]
 
-    def _row(self, view: View) -> dict[str, Any] | BlendsetError:
+    def _caption_view(self, view: View) -> dict[str, Any] | BlendsetError:
         """Nothing for a photograph, of which no pass speaks; of a synthesized view its prompt is what is known."""
         if view.record.source == SYNTHETIC:
             try:
@@ -62,12 +62,12 @@ class Metadata:
                 return error
         if not view.has_passes:
             return dict.fromkeys(self.columns)
-        facts = facts_of(view.record, view.scene, view.rgb, view.passes)
+        facts = extract_facts(view.record, view.scene, view.rgb, view.passes)
         texts = [
             compose(facts, Random(f"{self.seed} {view.record.view_id} {number}"))
-            for number, compose in enumerate([short_caption, dense_caption] * (1 + VARIANTS // 2))
+            for number, compose in enumerate([compose_short_caption, compose_dense_caption] * (1 + VARIANTS // 2))
         ]
-        said = ground(" ".join(texts), facts.nouns)
+        said = ground_caption(" ".join(texts), facts.nouns)
         return {
             "short": texts[0],
             "dense": texts[1],

@@ -36,28 +36,28 @@ MATERIALS = {
 """The adjective for each material, and the words in material names that tell of it."""
 MATERIAL_OF = {word: material for material, words in MATERIALS.items() for word in words.split()}
 
-CONTAINERS = frozenset(
+CONTAINER_NOUNS = frozenset(
     """
     basket bowl box bucket cabinet cage cart cupboard drawer jar pot shelf bookshelf bookcase rack sink tray vase
     wardrobe
     """.split()
 )
 
-UNREMARKABLE = frozenset(
+UNREMARKABLE_NOUNS = frozenset(
     "baseboard bolt cable cord hinge molding moulding nail outlet screw skirting socket trim wire".split()
 )
 """What nobody mentions, however visible."""
-SEE_THROUGH = frozenset("glass mirror monitor screen television tv window".split())
+SEE_THROUGH_WORDS = frozenset("glass mirror monitor screen television tv window".split())
 """What shows the colour of other things."""
 
-_NOISE = frozenset(
+_NOISE_WORDS = frozenset(
     """
     asset bsdf col collection copy ctrl default export fbx final geo grp gltf high hipoly hires hp import inst instance
     joined lod low lowpoly lores lp mat mesh model new node obj old part pivot poly prefab proxy render rig root sk skm
     sm static temp test tmp ucx uv ver version
     """.split()
 )
-_POSITIONAL = frozenset("back front left right top bottom upper lower inner outer middle".split())
+_POSITION_WORDS = frozenset("back front left right top bottom upper lower inner outer middle".split())
 _PREPOSITIONS = frozenset(
     "above after at before behind below beneath beside by for from in near on over under with".split()
 )
@@ -67,20 +67,20 @@ _TOKEN = re.compile(r"([^\W\d_]+)\d{0,3}")
 
 
 @lru_cache(maxsize=4096)
-def noun_of(label: str) -> str:
+def extract_noun(label: str) -> str:
     """The noun phrase in a label ("wooden chair" of "SM_Wooden_Chair_01_LOD0"), "" where there is none."""
     tokens = (
         match[1].lower() for part in re.split(r"[\W_]+", _CAMEL.sub(" ", label)) if (match := _TOKEN.fullmatch(part))
     )
-    words = [word for word in tokens if word not in _NOISE and (len(word) > 1 or not word.isascii())]
-    words = [word for word in _before_preposition(words) if word not in _POSITIONAL]
-    words = [_corrected(word) for at, word in enumerate(words) if word not in words[:at]]
+    words = [word for word in tokens if word not in _NOISE_WORDS and (len(word) > 1 or not word.isascii())]
+    words = [word for word in _cut_at_preposition(words) if word not in _POSITION_WORDS]
+    words = [_correct_spelling(word) for at, word in enumerate(words) if word not in words[:at]]
     while words and not _can_be_noun(words[-1]):
         words.pop()
     return "" if all(word in MATERIAL_OF and word != "glass" for word in words) else " ".join(words[-3:])
 
 
-def _before_preposition(words: list[str]) -> list[str]:
+def _cut_at_preposition(words: list[str]) -> list[str]:
     """A wall above a window is a wall."""
     end = next((at for at, word in enumerate(words) if at and word in _PREPOSITIONS), len(words))
     return words[:end]
@@ -93,16 +93,16 @@ def _can_be_noun(word: str) -> bool:
     )
 
 
-def _corrected(word: str) -> str:
+def _correct_spelling(word: str) -> str:
     """The word that was meant, where a long word is unknown and one letter away from one that is known."""
     if len(word) < 8 or word in lexicon or not word.isascii():
         return word
     near = [str(each) for each, _ in spelling.suggest(word)]
-    close = [each for each in near if lexicon.get(each) == "NN" and _one_letter_apart(word, each)]
+    close = [each for each in near if lexicon.get(each) == "NN" and _is_one_letter_apart(word, each)]
     return close[0] if len(close) == 1 else word
 
 
-def _one_letter_apart(one: str, other: str) -> bool:
+def _is_one_letter_apart(one: str, other: str) -> bool:
     start = next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
     return start > 0 and any(
         one[start + cut_one :] == other[start + cut_other :] for cut_one, cut_other in ((1, 1), (1, 0), (0, 1))

@@ -19,7 +19,7 @@ from PIL import Image
 from transformers import AutoModelForMaskGeneration
 
 from blendset.errors import BlendsetError
-from blendset_trainer.captioning.seeing.gbuffer import Mask, bounding
+from blendset_trainer.captioning.seeing.gbuffer import Mask, find_bounding_slices
 from blendset_trainer.models.loading import best_device, load_model
 from blendset_trainer.models.weights import find_model
 from blendset_trainer.scoring.transformers_scorer import TransformersScorer
@@ -68,7 +68,7 @@ class MaskAgreement(TransformersScorer):
         """Return the mask (H, W) that the model finds in a picture (H, W, 3) within the box of a mask (H, W)."""
         assert self._loaded is not None
         model, processor = self._loaded
-        rows, columns = bounding(mask)
+        rows, columns = find_bounding_slices(mask)
         box = [float(side) for side in (columns.start, rows.start, columns.stop, rows.stop)]
         inputs = processor(images=Image.fromarray(rgb), input_boxes=[[box]], return_tensors="pt")
         output = model(**inputs.to(best_device(), torch.float32))  # SAM's boxes are doubles, which some devices lack

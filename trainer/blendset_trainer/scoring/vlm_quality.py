@@ -15,7 +15,7 @@ import pyarrow as pa
 from blendset.errors import BlendsetError
 from blendset.naming import slugify
 from blendset_trainer.models.chat.chat_model import ChatModel, ChatRequest, find_chat_model
-from blendset_trainer.models.chat.instructions import QUALITIES, labelled, prompt, quality
+from blendset_trainer.models.chat.instructions import QUALITIES, parse_label, parse_quality, read_prompt
 from blendset_trainer.stages.stage import Column, View
 from blendset_trainer.stages.view_sets import group_by_view_set
 
@@ -42,7 +42,7 @@ class QualityScorer:
     def __post_init__(self) -> None:
         self.name = slugify(f"vlm-quality-{self.chat_model.title}")
         self.revision = self.chat_model.revision
-        self.parameters = {**self.chat_model.parameters, "prompt": prompt("quality")}
+        self.parameters = {**self.chat_model.parameters, "prompt": read_prompt("quality")}
 
     def setup(self) -> None:
         """Load the model; called once per process, before the first rows."""
@@ -52,7 +52,7 @@ class QualityScorer:
         """Return one row of the stage's columns for each view, in their order."""
         sets = group_by_view_set(views)
         requests = [
-            ChatRequest([views[position].rgb for position in positions], prompt("quality")) for positions in sets
+            ChatRequest([views[position].rgb for position in positions], read_prompt("quality")) for positions in sets
         ]
         rows: dict[int, dict[str, Any] | BlendsetError] = {}
         for positions, answer in zip(sets, self.chat_model.generate(requests, TOKENS), strict=True):
@@ -63,11 +63,11 @@ class QualityScorer:
 def _parse_judgement(answer: str | BlendsetError) -> dict[str, Any] | BlendsetError:
     if isinstance(answer, BlendsetError):
         return answer
-    found = quality(answer)
+    found = parse_quality(answer)
     return {
         "quality": found,
         "score": None if found == "unparsable" else int(found),
-        "reason": labelled(answer, "reason"),
+        "reason": parse_label(answer, "reason"),
     }
 
 

@@ -23,7 +23,7 @@ SCORERS = {
 }
 
 CAPTIONERS = {
-    "metadata": Scheme("blendset_trainer.captioning.metadata:Metadata"),
+    "metadata": Scheme("blendset_trainer.captioning.metadata:MetadataCaptioner"),
     "hf": Scheme("blendset_trainer.captioning.models.captioner:local_captioner", "MODEL"),
     "openai": Scheme("blendset_trainer.captioning.models.captioner:server_captioner", "URL#MODEL"),
 }

@@ -15,11 +15,11 @@ import pyarrow as pa
 
 from blendset.errors import BlendsetError
 from blendset.naming import slugify
-from blendset_trainer.captioning.grounding import ground
-from blendset_trainer.captioning.models.facts_prompt import facts_prompt
-from blendset_trainer.captioning.seeing.facts import facts_of
+from blendset_trainer.captioning.grounding import ground_caption
+from blendset_trainer.captioning.models.facts_prompt import build_facts_prompt
+from blendset_trainer.captioning.seeing.facts import extract_facts
 from blendset_trainer.models.chat.chat_model import ChatModel, ChatRequest, find_chat_model
-from blendset_trainer.models.chat.instructions import QUALITIES, caption, labelled, prompt, quality
+from blendset_trainer.models.chat.instructions import QUALITIES, parse_caption, parse_label, parse_quality, read_prompt
 from blendset_trainer.stages.stage import SHARE, Column, View
 from blendset_trainer.stages.view_sets import group_by_view_set
 
@@ -61,8 +61,8 @@ class ModelCaptioner:
 
     @property
     def parameters(self) -> Mapping[str, Any]:
-        asked = {name: prompt(*files) for name, files in (SET_PROMPTS if self.view_sets else VIEW_PROMPTS).items()}
-        return {**self.answerer.parameters, "prompts": asked | ({"facts": prompt("facts")} if self.facts else {})}
+        asked = {name: read_prompt(*files) for name, files in (SET_PROMPTS if self.view_sets else VIEW_PROMPTS).items()}
+        return {**self.answerer.parameters, "prompts": asked | ({"facts": read_prompt("facts")} if self.facts else {})}
 
     @property
     def columns(self) -> Mapping[str, Column]:
@@ -82,34 +82,34 @@ class ModelCaptioner:
 
     def _of_views(self, views: Sequence[View]) -> list[Row]:
         short, dense = (
-            self.answerer.generate([self._question(prompt(*files), [view]) for view in views], TOKENS[name])
+            self.answerer.generate([self._question(read_prompt(*files), [view]) for view in views], TOKENS[name])
             for name, files in VIEW_PROMPTS.items()
         )
         return [_captions(*both) for both in zip(short, dense, strict=True)]
 
     def _of_sets(self, views: Sequence[View]) -> list[Row]:
         sets = group_by_view_set(views)
-        asked = prompt(*SET_PROMPTS["set"])
+        asked = read_prompt(*SET_PROMPTS["set"])
         questions = [self._question(asked, [views[place] for place in places]) for places in sets]
         replies = self.answerer.generate(questions, TOKENS["set"])
         found = {place: reply for places, reply in zip(sets, replies, strict=True) for place in places}
         return [_set_captions(found[place]) for place in range(len(views))]
 
     def _question(self, asked: str, views: Sequence[View]) -> ChatRequest:
-        facts = facts_prompt(views) if self.facts else ""
+        facts = build_facts_prompt(views) if self.facts else ""
         return ChatRequest([view.rgb for view in views], "\n\n".join(filter(None, (facts, asked))))
 
 
 def _captions(short: str | BlendsetError, dense: str | BlendsetError) -> Row:
     if isinstance(short, BlendsetError):
         return short
-    return dense if isinstance(dense, BlendsetError) else {"short": caption(short), "dense": caption(dense)}
+    return dense if isinstance(dense, BlendsetError) else {"short": parse_caption(short), "dense": parse_caption(dense)}
 
 
 def _set_captions(reply: str | BlendsetError) -> Row:
     if isinstance(reply, BlendsetError):
         return reply
-    return {name: labelled(reply, name) for name in ("short", "dense", "reason")} | {"quality": quality(reply)}
+    return {name: parse_label(reply, name) for name in ("short", "dense", "reason")} | {"quality": parse_quality(reply)}
 
 
 def _grounding(view: View, captions: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def _grounding(view: View, captions: Mapping[str, Any]) -> dict[str, Any]:
     said = " ".join(filter(None, (captions["short"], captions["dense"])))
     if not view.has_passes or not said:
         return dict.fromkeys(GROUNDING)
-    found = ground(said, facts_of(view.record, view.scene, view.rgb, view.passes).nouns)
+    found = ground_caption(said, extract_facts(view.record, view.scene, view.rgb, view.passes).nouns)
     return {"grounded_share": found.share, "unsupported": list(found.unsupported)}
 
 

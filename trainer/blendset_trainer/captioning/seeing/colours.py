@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The everyday name of what colour a thing has, from the pixels that show it.
+"""The everyday name of an object's colour, from its pixels.
 
-Pixels are named one by one in CIELAB by their nearest example; a thing has the name that most of its pixels have.
+Each pixel is named in CIELAB by its nearest example; an object has the name that most of its pixels have.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from skimage.color import rgb2lab
 
 Lab = NDArray[np.float64]
+"""CIELAB colours (..., 3): lightness 0 to 100, then a and b."""
 
-EXAMPLES = {
+COLOUR_EXAMPLES = {
     "black": ((6, 0, 0), (14, 0, 0), (21, 1, 2)),
     "grey": ((32, 0, 0), (42, 0, 0), (52, 0, 0), (62, 0, 0), (72, 0, 0), (45, 0, 6), (62, 1, 6)),
     "white": ((84, 0, 0), (92, 0, 0), (100, 0, 0), (88, 1, 6)),
@@ -41,11 +42,12 @@ EXAMPLES = {
         (36, -10, 6), (64, -14, 8), (70, -8, 7), (58, -8, 6), (88, -9, 4), (16, -11, 5), (45, -10, 28), (80, -16, 4),
     ),
 }  # fmt: skip
-_NAMES = tuple(EXAMPLES)
-_POINTS = np.array([point for points in EXAMPLES.values() for point in points], dtype=np.float64)
-_NAME_OF_POINT = np.repeat(np.arange(len(_NAMES)), [len(points) for points in EXAMPLES.values()])
+"""CIELAB points that people call by each name."""
+_NAMES = tuple(COLOUR_EXAMPLES)
+_POINTS = np.array([point for points in COLOUR_EXAMPLES.values() for point in points], dtype=np.float64)
+_NAME_OF_POINT = np.repeat(np.arange(len(_NAMES)), [len(points) for points in COLOUR_EXAMPLES.values()])
 
-NEIGHBOURS = frozenset(
+SIMILAR_COLOURS = frozenset(
     frozenset((name, other))
     for name, others in {
         "black": "grey",
@@ -65,57 +67,71 @@ NEIGHBOURS = frozenset(
     }.items()
     for other in others.split()
 )
-"""Two that shading makes of one."""
-MOST, SECOND = 0.55, 0.25
-"""The share of its pixels that gives a thing its colour, and what a second colour needs to be named beside it."""
-NEUTRAL_CHROMA, COOL_CHROMA = 22, 10
-"""What is less colourful than this may be white in coloured light. Lamps are often warm; a bluish thing is blue."""
-WHITE_LIGHTNESS = 92
+"""Pairs of names that one paint may have under different shading."""
+MAIN_SHARE, SECOND_SHARE = 0.55, 0.25
+"""The share of its pixels that gives an object its colour, and the share that a second colour needs to be named too."""
+MAX_NEUTRAL_CHROMA, MAX_COOL_CHROMA = 22, 10
+"""Less colourful pixels may be white in coloured light. Lamps are often warm, so a bluish pixel is sooner blue."""
+TARGET_WHITE = 92
+"""The lightness that the brightest pixels of a dim picture are raised to."""
 
 
-def fair_lab(rgb: NDArray[np.uint8]) -> Lab:
-    """CIELAB (height, width, 3) of an 8-bit sRGB picture, freed of half its colour cast and of its dimness.
+def to_balanced_lab(rgb: NDArray[np.uint8]) -> Lab:
+    """Convert an 8-bit sRGB image (H, W, 3) to CIELAB (H, W, 3), and remove half of its colour cast and its dimness.
 
-    White is what the brightest of the nearly grey pixels are: an eye adapts to the light in the same way.
+    The brightest of the nearly grey pixels count as white, as for an eye that has adapted to the light.
     """
     lab = np.asarray(rgb2lab(rgb), dtype=np.float64)
     lightness, chroma = lab[..., 0], np.hypot(lab[..., 1], lab[..., 2])
     bright = float(np.percentile(lightness, 97))
-    most = np.where(lab[..., 2] < 0, COOL_CHROMA, NEUTRAL_CHROMA)
-    neutral = (chroma < most) & (lightness > 0.75 * bright) & (lightness < 98)
+    limit = np.where(lab[..., 2] < 0, MAX_COOL_CHROMA, MAX_NEUTRAL_CHROMA)
+    neutral = (chroma < limit) & (lightness > 0.75 * bright) & (lightness < 98)
     if neutral.mean() > 0.02:
         lab[..., 1:] -= 0.5 * np.median(lab[neutral][:, 1:], axis=0) * (lightness / bright)[..., None].clip(0, 1)
-    return np.asarray(lab * np.clip(WHITE_LIGHTNESS / max(bright, 1.0), 1.0, 1.6))
+    return np.asarray(lab * np.clip(TARGET_WHITE / max(bright, 1.0), 1.0, 1.6))
 
 
-def colour_of(pixels: Lab) -> str:
-    """The colour of a thing from its pixels (N, 3): "dark green", "black and beige", or "" where it has many."""
+def name_colour(pixels: Lab) -> str:
+    """Name the colour of an object from its pixels (N, 3): "dark green", "black and beige", or "" where it has many."""
     if not len(pixels):
         return ""
     lit = pixels[pixels[:, 0] >= np.percentile(pixels[:, 0], 10)]  # the darkest are shadow
-    nearest = np.concatenate([_nearest(part) for part in np.array_split(lit, 1 + len(lit) // 4096)])
+    nearest = np.concatenate([_find_nearest_examples(part) for part in np.array_split(lit, 1 + len(lit) // 4096)])
     shares = np.bincount(_NAME_OF_POINT[nearest], minlength=len(_NAMES)) / len(lit)
-    first, second = (int(each) for each in np.argsort(-shares, kind="stable")[:2])
-    near = frozenset((_NAMES[first], _NAMES[second])) in NEIGHBOURS
-    kin = sum(shares[at] for at, name in enumerate(_NAMES) if frozenset((_NAMES[first], name)) in NEIGHBOURS)
-    if shares[first] >= MOST or (near and shares[first] + shares[second] >= 0.7) or shares[first] + kin >= 0.85:
-        return _shaded(_NAMES[first], lit[_NAME_OF_POINT[nearest] == first])
-    others = [at for at, name in enumerate(_NAMES) if frozenset((_NAMES[second], name)) in NEIGHBOURS and at != first]
-    cluster = [second, *(at for at in others if frozenset((_NAMES[first], _NAMES[at])) not in NEIGHBOURS)]
+    first, second = (int(index) for index in np.argsort(-shares, kind="stable")[:2])
+    near = frozenset((_NAMES[first], _NAMES[second])) in SIMILAR_COLOURS
+    similar = sum(
+        shares[index] for index, name in enumerate(_NAMES) if frozenset((_NAMES[first], name)) in SIMILAR_COLOURS
+    )
+    if (
+        shares[first] >= MAIN_SHARE
+        or (near and shares[first] + shares[second] >= 0.7)
+        or shares[first] + similar >= 0.85
+    ):
+        return _name_shade(_NAMES[first], lit[_NAME_OF_POINT[nearest] == first])
+    others = [
+        index
+        for index, name in enumerate(_NAMES)
+        if frozenset((_NAMES[second], name)) in SIMILAR_COLOURS and index != first
+    ]
+    cluster = [second, *(index for index in others if frozenset((_NAMES[first], _NAMES[index])) not in SIMILAR_COLOURS)]
     rest = float(shares[cluster].sum())
-    if not near and rest >= SECOND and shares[first] + rest >= 0.75:
-        told = [at for at in cluster if shares[at] > 0.2 * rest]
-        told = [at for at in told if _NAMES[at] not in ("white", "cream")] or told  # where it is lit most
-        return f"{_NAMES[first]} and {_NAMES[max(told, key=lambda at: shares[at])]}"
+    if not near and rest >= SECOND_SHARE and shares[first] + rest >= 0.75:
+        candidates = [index for index in cluster if shares[index] > 0.2 * rest]
+        candidates = [
+            index for index in candidates if _NAMES[index] not in ("white", "cream")
+        ] or candidates  # these may be highlights
+        return f"{_NAMES[first]} and {_NAMES[max(candidates, key=lambda index: shares[index])]}"
     return ""
 
 
-def _nearest(pixels: Lab) -> NDArray[Any]:
+def _find_nearest_examples(pixels: Lab) -> NDArray[Any]:
+    """The index (N,) into _POINTS of the example that is nearest to each pixel (N, 3)."""
     return np.asarray(np.argmin(((pixels[:, None] - _POINTS) ** 2).sum(axis=2), axis=1))
 
 
-def _shaded(name: str, pixels: Lab) -> str:
-    """ "dark green" for a dark one; only where people say so."""
+def _name_shade(name: str, pixels: Lab) -> str:
+    """Add "dark", "light" or "pale" to a colour's name where people do so; `pixels` are (N, 3)."""
     lightness = float(np.median(pixels[:, 0]))
     if lightness < {"green": 33, "blue": 33, "grey": 33, "red": 26, "brown": 20}.get(name, 0):
         return f"dark {name}"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the things in a view are told: several of a kind together, each with its words and its place.
+"""Entities: what a caption refers to with one noun phrase, an object or several of a kind in one relation.
 
-A thing without a name is told by its shape; one that is told by no plain word is left to other captioners.
+An object without a name is called by its shape; where no plain word fits, captions leave it out.
 """
 
 from __future__ import annotations
@@ -12,160 +12,167 @@ from itertools import groupby
 
 import numpy as np
 
-from blendset_trainer.captioning.seeing.relations import hangs_on_wall, relation
-from blendset_trainer.captioning.seeing.segments import Seen, Thing, are_alike
-from blendset_trainer.captioning.seeing.shapes import SLABS
+from blendset_trainer.captioning.seeing.relations import find_relation, hangs_on_wall
+from blendset_trainer.captioning.seeing.segments import ObjectSegment, ViewSegmentation, are_alike
+from blendset_trainer.captioning.seeing.shapes import SLAB_NOUNS
 from blendset_trainer.captioning.seeing.surfaces import Surface
-from blendset_trainer.language.lexicon import SEE_THROUGH
+from blendset_trainer.language.lexicon import SEE_THROUGH_WORDS
 
-MANY_ALIKE = 5
-"""So many that are alike are told as such in a view of the scene."""
-VAGUE = frozenset(("form", "shape", "structure"))
-"""Two that are called so have nothing else in common."""
-FAINT, DARK = 0.03, 22
-"""A thing with less of the picture and of such lightness is too dark for its colour to be seen."""
-PALE = frozenset(("white", "cream", "beige", "grey", "light grey"))
-"""Colours that light makes of each other."""
+MIN_ALIKE = 5
+"""In a view of the scene, more objects than this that are alike are described as such."""
+VAGUE_NOUNS = frozenset(("form", "shape", "structure"))
+"""Objects that share one of these nouns need have nothing else in common."""
+MAX_FAINT_SHARE, MAX_DARK_LIGHTNESS = 0.03, 22
+"""An object with a smaller share of the picture and a lower lightness is too dark for its colour to show."""
+PALE_COLOURS = frozenset(("white", "cream", "beige", "grey", "light grey"))
+"""Colours that light turns into each other."""
 
 
 @dataclass(frozen=True)
-class Mention:
-    """A thing, or several of a kind that stand in one relation to the subject.
+class Entity:
+    """An object, or several of a kind that stand in one relation to the subject.
 
-    Without a name, `noun` is a word for its shape, with `manner` before its colour ("tall") and `tail` behind ("on
-    legs"); `several` is "row" or "stack" where it is one of such; it is `alike`
-    in shape and size to the subject, or to many others in a view of the scene.
-    `relation` to the subject: "under" it (bearing it), "on", "in", "above", "below", "left", "right", "front",
-    "behind", "beside", "background", "foreground", "over" (the subject hangs over it), or "" where it is not clear.
-    `on` is the noun of what bears it, `on_wall` tells that it hangs. `place` is its centre in the picture, from the
-    left and from the top, 0 to 1, and
-    `frame` the left, top, right and bottom of the largest;
-    `upright` tells of a thin panel (door, painting), that is not said to stand on the floor.
-    `lightness` is CIELAB's.
+    Where it `is_named`, `noun` comes from its label, else it is a word for its shape, with `premodifier` before the
+    colour ("tall"), `postmodifier` behind the noun ("on its side") and `arrangement` "row" or "stack" where it is one.
+    It `is_alike` where it has the shape and size of the subject, or of many others in a view of the scene.
+    `relation` to the subject is "under" (it bears the subject), "over" (the subject hangs over it), "on", "in",
+    "above", "below", "left", "right", "front", "behind", "beside", "background", "foreground", or "" where it is not
+    clear. `support` is the noun of what bears it. What `is_on_wall` hangs there. What `is_upright_panel` (a door, a
+    painting) is never said to stand on the floor.
+    `share` is of the picture, 0 to 1; `lightness` is CIELAB's; `centre` is from the left and from the top, 0 to 1;
+    `bbox` is the left, top, right and bottom edge of the largest object, 0 to 1.
     """
 
     noun: str
-    named: bool
+    is_named: bool
     count: int
     colour: str
     material: str
     share: float
     lightness: float
-    place: tuple[float, float]
-    manner: str = ""
-    tail: str = ""
-    several: str = ""
-    alike: bool = False
-    upright: bool = False
-    on_wall: bool = False
-    frame: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+    centre: tuple[float, float]
+    premodifier: str = ""
+    postmodifier: str = ""
+    arrangement: str = ""
+    is_alike: bool = False
+    is_upright_panel: bool = False
+    is_on_wall: bool = False
+    bbox: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
     relation: str = ""
-    on: str = ""
+    support: str = ""
 
     @property
     def is_cut(self) -> bool:
         """Whether the edge of the picture cuts it off."""
-        return min(self.frame[:2]) <= 0 or max(self.frame[2:]) >= 1
+        return min(self.bbox[:2]) <= 0 or max(self.bbox[2:]) >= 1
 
     @property
-    def plain(self) -> bool:
+    def is_descriptive(self) -> bool:
         """Whether its noun says what it looks like."""
-        return self.named or self.alike or self.noun not in VAGUE or self.manner.endswith("-like")
+        return self.is_named or self.is_alike or self.noun not in VAGUE_NOUNS or self.premodifier.endswith("-like")
 
 
 @dataclass(frozen=True)
-class Telling:
-    """Makes mentions of things in one view, where it is known what bears each."""
+class EntityBuilder:
+    """Builds the entities of one view; `supports` says what bears each segment, where that is known."""
 
-    seen: Seen
-    borne: Mapping[Thing, Thing | Surface]
+    segmentation: ViewSegmentation
+    supports: Mapping[ObjectSegment, ObjectSegment | Surface]
 
-    def relation(self, each: Thing) -> str:
-        if not self.seen.subject:
+    def find_relation(self, segment: ObjectSegment) -> str:
+        """Its relation to the subject (see `Entity`); "" in a view of the scene."""
+        if not self.segmentation.subject:
             return ""
-        found = relation(each, self.seen.subject, self.borne)
-        return "behind" if found == "background" and self.alike(each) else found
+        found = find_relation(segment, self.segmentation.subject, self.supports)
+        return "behind" if found == "background" and self.is_alike(segment) else found
 
-    def bearer(self, each: Thing) -> str:
-        bearer = self.borne.get(each)
-        return self.noun([bearer]) if isinstance(bearer, Thing) else bearer.noun if bearer else ""
+    def find_support_noun(self, segment: ObjectSegment) -> str:
+        """What that is called that bears it; "" where it is not known."""
+        support = self.supports.get(segment)
+        return self.find_noun([support]) if isinstance(support, ObjectSegment) else support.noun if support else ""
 
-    def noun(self, things: Sequence[Thing]) -> str:
-        """What they are called, or the word for their shape; a slab that is fixed to a wall is a ledge."""
-        noun = things[0].noun or _one({each.shape.noun for each in things}) or "structure"
-        return "ledge" if noun in SLABS and self.hang(things) else noun
+    def find_noun(self, segments: Sequence[ObjectSegment]) -> str:
+        """What the segments are called, or the word for their shape; a slab that is fixed to a wall is a ledge."""
+        noun = segments[0].noun or _get_common({segment.shape.noun for segment in segments}) or "structure"
+        return "ledge" if noun in SLAB_NOUNS and self.are_on_wall(segments) else noun
 
-    def hang(self, things: Sequence[Thing]) -> bool:
-        picture, surfaces = self.seen.picture, self.seen.surfaces
-        return all(each not in self.borne and hangs_on_wall(picture, each, surfaces) for each in things)
+    def are_on_wall(self, segments: Sequence[ObjectSegment]) -> bool:
+        """Whether all of them hang on a wall, and nothing else bears them."""
+        gbuffer, surfaces = self.segmentation.gbuffer, self.segmentation.surfaces
+        return all(segment not in self.supports and hangs_on_wall(gbuffer, segment, surfaces) for segment in segments)
 
-    def alike(self, each: Thing) -> bool:
-        """Without a name, and of the size and shape of the subject; in a view of the scene, of several others."""
-        if self.seen.subject:
-            return each is not self.seen.subject and are_alike(each, self.seen.subject)
-        return sum(are_alike(each, other) for other in self.seen.things) > MANY_ALIKE
+    def is_alike(self, segment: ObjectSegment) -> bool:
+        """Whether it has no name and the size of the subject; in a view of the scene, the size of many others."""
+        if self.segmentation.subject:
+            return segment is not self.segmentation.subject and are_alike(segment, self.segmentation.subject)
+        return sum(are_alike(segment, other) for other in self.segmentation.objects) > MIN_ALIKE
 
-    def count(self, things: Sequence[Thing]) -> int:
-        """Of many alike in a view of the scene, also those that are too small to be told by themselves."""
-        if self.seen.subject or not self.alike(things[0]):
-            return len(things)
-        return sum(are_alike(things[0], each) for each in self.seen.things)
+    def count_objects(self, segments: Sequence[ObjectSegment]) -> int:
+        """How many they are; of many alike in a view of the scene, those too small to be salient count too."""
+        if self.segmentation.subject or not self.is_alike(segments[0]):
+            return len(segments)
+        return sum(are_alike(segments[0], segment) for segment in self.segmentation.objects)
 
-    def colour(self, things: Sequence[Thing]) -> str:
-        """The colour that all have; "" where it is not sure: of something dark and small, or in pale parts."""
-        colour = _one({each.colour for each in things})
-        dark = colour == "black" and all(each.share < FAINT and each.lightness < DARK for each in things)
-        return "" if dark or (colour in PALE and any(each.is_of_parts for each in things)) else colour
+    def find_colour(self, segments: Sequence[ObjectSegment]) -> str:
+        """The colour that all have; "" where it is not sure: for something dark and small, or with many pale parts."""
+        colour = _get_common({segment.colour for segment in segments})
+        dark = colour == "black" and all(
+            segment.share < MAX_FAINT_SHARE and segment.lightness < MAX_DARK_LIGHTNESS for segment in segments
+        )
+        pale_parts = colour in PALE_COLOURS and any(segment.has_many_materials for segment in segments)
+        return "" if dark or pale_parts else colour
 
-    def mention(self, things: Sequence[Thing], relation: str) -> Mention:
-        first = max(things, key=lambda each: each.share)
-        material = _one({each.material for each in things})
-        see_through = SEE_THROUGH & {*first.noun.split(), material}
-        return Mention(
-            noun=self.noun(things),
-            named=bool(first.noun),
-            count=self.count(things),
-            colour="" if see_through else self.colour(things),
+    def build(self, segments: Sequence[ObjectSegment], relation: str) -> Entity:
+        """One entity of segments that stand in one relation to the subject."""
+        first = max(segments, key=lambda segment: segment.share)
+        material = _get_common({segment.material for segment in segments})
+        see_through = SEE_THROUGH_WORDS & {*first.noun.split(), material}
+        return Entity(
+            noun=self.find_noun(segments),
+            is_named=bool(first.noun),
+            count=self.count_objects(segments),
+            colour="" if see_through else self.find_colour(segments),
             material=material,
-            share=sum(each.share for each in things),
+            share=sum(segment.share for segment in segments),
             lightness=first.lightness,
-            place=(
-                float(np.mean([each.centre[0] for each in things])),
-                float(np.mean([each.centre[1] for each in things])),
+            centre=(
+                float(np.mean([segment.centroid[0] for segment in segments])),
+                float(np.mean([segment.centroid[1] for segment in segments])),
             ),
-            manner=_one({each.shape.manner for each in things}),
-            tail=_one({each.shape.tail for each in things}),
-            several=_one({each.shape.several for each in things}),
-            alike=all(self.alike(each) for each in things),
-            upright=all(_is_upright_panel(each) for each in things),
-            on_wall=self.hang(things),
-            frame=first.frame,
+            premodifier=_get_common({segment.shape.premodifier for segment in segments}),
+            postmodifier=_get_common({segment.shape.postmodifier for segment in segments}),
+            arrangement=_get_common({segment.shape.arrangement for segment in segments}),
+            is_alike=all(self.is_alike(segment) for segment in segments),
+            is_upright_panel=all(_is_upright_panel(segment) for segment in segments),
+            is_on_wall=self.are_on_wall(segments),
+            bbox=first.bbox,
             relation=relation,
-            on=_one({self.bearer(each) for each in things}),
+            support=_get_common({self.find_support_noun(segment) for segment in segments}),
         )
 
 
-def mentions(things: Sequence[Thing], telling: Telling) -> Iterator[Mention]:
-    """Things of one kind in one relation are said together; the most visible come first."""
+def aggregate_entities(segments: Sequence[ObjectSegment], builder: EntityBuilder) -> Iterator[Entity]:
+    """Aggregate objects of one kind in one relation into entities, the largest in the picture first."""
 
-    def kind(each: Thing) -> tuple[str, str, str, bool]:
-        bearer = "" if telling.seen.subject or not each.noun else telling.bearer(each)
-        alike = telling.alike(each)
-        plain = not telling.seen.subject and each.shape.noun not in VAGUE
-        manner = "" if plain else each.shape.manner
-        colour = "" if each.colour in PALE else each.colour
-        shape = "" if alike else f"{manner} {telling.noun([each])} {each.shape.several} {colour}"
-        return each.noun or shape, telling.relation(each), bearer, alike
+    def make_key(segment: ObjectSegment) -> tuple[str, str, str, bool]:
+        support = "" if builder.segmentation.subject or not segment.noun else builder.find_support_noun(segment)
+        alike = builder.is_alike(segment)
+        has_plain_shape = not builder.segmentation.subject and segment.shape.noun not in VAGUE_NOUNS
+        premodifier = "" if has_plain_shape else segment.shape.premodifier
+        colour = "" if segment.colour in PALE_COLOURS else segment.colour
+        shape = "" if alike else f"{premodifier} {builder.find_noun([segment])} {segment.shape.arrangement} {colour}"
+        return segment.noun or shape, builder.find_relation(segment), support, alike
 
-    groups = [(key, list(members)) for key, members in groupby(sorted(things, key=kind), key=kind)]
-    yield from sorted((telling.mention(members, key[1]) for key, members in groups), key=lambda each: -each.share)
+    groups = [(key, list(members)) for key, members in groupby(sorted(segments, key=make_key), key=make_key)]
+    yield from sorted((builder.build(members, key[1]) for key, members in groups), key=lambda entity: -entity.share)
 
 
-def _one(words: set[str]) -> str:
-    """The word that all share, "" where they do not."""
+def _get_common(words: set[str]) -> str:
+    """The only word of a set; "" where there are several."""
     return words.pop() if len(words) == 1 else ""
 
 
-def _is_upright_panel(each: Thing) -> bool:
-    wide, deep, high = *sorted((each.box[1] - each.box[0])[:2], reverse=True), (each.box[1] - each.box[0])[2]
+def _is_upright_panel(segment: ObjectSegment) -> bool:
+    size = segment.box[1] - segment.box[0]
+    wide, deep, high = *sorted(size[:2], reverse=True), size[2]
     return bool(deep < 0.15 * high and deep < 0.25 * wide)

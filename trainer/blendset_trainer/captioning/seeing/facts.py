@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What there is to say about a view, as plain data: its subject, what is around it and where, surfaces, camera, light.
+"""The facts about a view, as plain data: its subject, what is around it and where, surfaces, camera and light.
 
-Nothing is said that the pixels, the index pass and the geometry do not show; what is unclear is left out.
+Facts hold only what the pixels, the index pass and the geometry show; what is unclear is left out.
 """
 
 from __future__ import annotations
@@ -14,30 +14,41 @@ from numpy.typing import NDArray
 
 from blendset.exr import Passes
 from blendset.records import SceneRecord, ViewRecord
-from blendset_trainer.captioning.seeing.gbuffer import Picture
-from blendset_trainer.captioning.seeing.entities import Mention, Telling, mentions
-from blendset_trainer.captioning.seeing.relations import bearers, gap
-from blendset_trainer.captioning.seeing.segments import Seen, Thing, see
+from blendset_trainer.captioning.seeing.entities import Entity, EntityBuilder, aggregate_entities
+from blendset_trainer.captioning.seeing.gbuffer import GBuffer
+from blendset_trainer.captioning.seeing.relations import compute_gap, find_supports
+from blendset_trainer.captioning.seeing.segments import ObjectSegment, ViewSegmentation, segment_view
 from blendset_trainer.captioning.seeing.surfaces import Surface
-from blendset_trainer.captioning.seeing.viewpoint import angle, distance, emptiness, is_colourless, light, light_side
-from blendset_trainer.language.grammar import singular
-from blendset_trainer.language.lexicon import UNREMARKABLE, noun_of
+from blendset_trainer.captioning.seeing.viewpoint import (
+    describe_background,
+    describe_light,
+    find_camera_angle,
+    find_distance,
+    find_light_side,
+    is_colourless,
+)
+from blendset_trainer.language.grammar import singularize
+from blendset_trainer.language.lexicon import UNREMARKABLE_NOUNS, extract_noun
 
-WORTH_NAMING, WORTH_DESCRIBING, WORTH_A_GLANCE = 0.004, 0.015, 0.007
-"""The share of the picture that a thing with a name needs to be mentioned, one without, and one in a view of all."""
-WORTH_COUNTING, MANY_SMALL = 0.0003, 5
-"""Smaller things are mentioned where there are so many, each with this share."""
-IN_SIGHT = 0.2
-"""How much of its box in the picture a thing must fill to be recognised by what is seen of it."""
-CLEARLY_THERE = 0.03
-"""A thing with this share of the picture is recognised even where the frame cuts it."""
-MOST_THINGS = 16
-LINE = 0.05
-"""Things slenderer than this (skirting, cables) are no news."""
+MIN_NAMED_SHARE, MIN_NAMELESS_SHARE, MIN_SCENE_SHARE = 0.004, 0.015, 0.007
+"""The share of the picture that makes an object salient: one with a name, one without, and one without a name in a
+view of the scene."""
+MIN_SMALL_SHARE, MIN_SMALL_COUNT = 0.0003, 5
+"""Smaller objects are salient where there are so many of a name, each with this share."""
+MIN_VISIBLE_SHARE = 0.2
+"""The share of its projected box that an object's visible part must fill to be recognized."""
+CLEAR_SHARE = 0.03
+"""An object with this share of the picture is recognized even where the frame cuts it."""
+MAX_OBJECTS = 16
+"""The most objects that are salient by their size."""
+MAX_LINE_WIDTH = 0.05
+"""An object whose second side is a smaller share of its longest is a line (skirting, a cable), and never salient."""
 
 
 @dataclass(frozen=True)
 class SurfaceFact:
+    """A floor, wall, ceiling, ...: `share` is of the picture, 0 to 1, `lightness` CIELAB's."""
+
     noun: str
     colour: str
     material: str
@@ -47,16 +58,17 @@ class SurfaceFact:
 
 @dataclass(frozen=True)
 class Facts:
-    """`angle` is where the camera looks from ("directly above", "above", "slightly above", "level", "below").
+    """What is known of one view.
 
-    `distance` is "close", "wide" or ""; `light` holds what is clear of "bright", "dim", "warm" and "cool"; `light_side`
-    is "left", "right" or ""; `palette` is "grey" where nothing has a colour; `backdrop` is the surface around the
-    subject; `emptiness` is what the background without any object is like ("" where there is little); `nouns` are all
-    that may be named, singular.
+    `subject` is None in a view of the scene. `angle` is where the camera looks from ("directly above", "above",
+    "slightly above", "level", "below"); `distance` is "close", "wide" or ""; `light` holds what is clear of "bright",
+    "dim", "warm" and "cool"; `light_side` is "left", "right" or ""; `palette` is "grey" where nothing has a colour;
+    `backdrop` is the wall behind the subject; `background` is "dark", "pale" or "plain" where much of the picture shows
+    no object, else ""; `nouns` are all that a caption may use, singular.
     """
 
-    subject: Mention | None
-    others: tuple[Mention, ...]
+    subject: Entity | None
+    others: tuple[Entity, ...]
     surfaces: tuple[SurfaceFact, ...]
     angle: str
     distance: str
@@ -64,99 +76,108 @@ class Facts:
     light_side: str
     palette: str
     backdrop: SurfaceFact | None
-    emptiness: str
+    background: str
     nouns: frozenset[str]
 
 
-def facts_of(view: ViewRecord, scene: SceneRecord, rgb: NDArray[np.uint8], passes: Passes) -> Facts:
-    """Find what there is to say. `rgb` (height, width, 3) is 8-bit sRGB of the same size as the passes."""
-    seen = see(view, scene, rgb, passes)
-    subject = seen.subject
-    things = [each for each in _worth_saying(seen) if not _is_part_of(each, subject)]
-    said = [*things, *([subject] if subject else [])]
-    telling = Telling(seen, bearers(seen.picture, said, seen.surfaces))
-    shown, colourless = seen.picture.ids > 0, is_colourless(rgb)
+def extract_facts(view: ViewRecord, scene: SceneRecord, rgb: NDArray[np.uint8], passes: Passes) -> Facts:
+    """Find the facts about a view. `rgb` (H, W, 3) is 8-bit sRGB of the same size as the passes."""
+    segmentation = segment_view(view, scene, rgb, passes)
+    subject = segmentation.subject
+    salient = [segment for segment in _select_salient(segmentation) if not _is_part_of(segment, subject)]
+    described = [*salient, *([subject] if subject else [])]
+    builder = EntityBuilder(segmentation, find_supports(segmentation.gbuffer, described, segmentation.surfaces))
+    covered, colourless = segmentation.gbuffer.ids > 0, is_colourless(rgb)
     return Facts(
-        subject=telling.mention([subject], "") if subject else None,
-        others=tuple(mentions(things, telling)),
-        surfaces=tuple(_surface_fact(each) for each in seen.surfaces if each.share > 0.02),
-        angle=angle(seen.picture),
-        distance=distance(subject),
-        light=light(rgb, shown),
-        light_side=light_side(seen.picture) if colourless else "",
+        subject=builder.build([subject], "") if subject else None,
+        others=tuple(aggregate_entities(salient, builder)),
+        surfaces=tuple(_build_surface_fact(surface) for surface in segmentation.surfaces if surface.share > 0.02),
+        angle=find_camera_angle(segmentation.gbuffer),
+        distance=find_distance(subject),
+        light=describe_light(rgb, covered),
+        light_side=find_light_side(segmentation.gbuffer) if colourless else "",
         palette="grey" if colourless else "",
-        backdrop=_backdrop(seen),
-        emptiness=emptiness(rgb, shown),
-        nouns=visible_nouns(view, seen.surfaces),
+        backdrop=_find_backdrop(segmentation),
+        background=describe_background(rgb, covered),
+        nouns=find_visible_nouns(view, segmentation.surfaces),
     )
 
 
-def visible_nouns(view: ViewRecord, surfaces: Iterable[Surface] = ()) -> frozenset[str]:
+def find_visible_nouns(view: ViewRecord, surfaces: Iterable[Surface] = ()) -> frozenset[str]:
     """The nouns (singular) of everything that the index pass shows, whatever its size, and of the surfaces."""
-    labels = [view.subject_label, *(each.label for each in view.visible_objects)]
-    return frozenset({singular(noun_of(label)) for label in labels} | {each.noun for each in surfaces}) - {""}
+    labels = [view.subject_label, *(entry.label for entry in view.visible_objects)]
+    return frozenset(
+        {singularize(extract_noun(label)) for label in labels} | {surface.noun for surface in surfaces}
+    ) - {""}
 
 
-# ---- what is worth saying --------------------------------------------------------------------------------------------
+# ---- what is salient -------------------------------------------------------------------------------------------------
 
 
-def _worth_saying(seen: Seen) -> list[Thing]:
-    """Things large enough to be recognised, and small ones of which there are many (the books of a shelf)."""
-    remarkable = [each for each in seen.things if each.noun.split(" ")[-1] not in UNREMARKABLE and not _is_line(each)]
-    large = [each for each in remarkable if _is_recognised(each, seen)][:MOST_THINGS]
-    small = [each for each in remarkable if each.noun and WORTH_COUNTING < each.share <= WORTH_NAMING]
-    for noun in dict.fromkeys(each.noun for each in small):
-        alike = [each for each in small if each.noun == noun]
-        if len(alike) >= MANY_SMALL and sum(each.share for each in alike) > WORTH_NAMING:
+def _select_salient(segmentation: ViewSegmentation) -> list[ObjectSegment]:
+    """Select objects large enough to be recognized, and small ones of which there are many (the books of a shelf)."""
+    remarkable = [
+        segment
+        for segment in segmentation.objects
+        if segment.noun.split(" ")[-1] not in UNREMARKABLE_NOUNS and not _is_line(segment)
+    ]
+    large = [segment for segment in remarkable if _is_recognizable(segment, segmentation)][:MAX_OBJECTS]
+    small = [segment for segment in remarkable if segment.noun and MIN_SMALL_SHARE < segment.share <= MIN_NAMED_SHARE]
+    for noun in dict.fromkeys(segment.noun for segment in small):
+        alike = [segment for segment in small if segment.noun == noun]
+        if len(alike) >= MIN_SMALL_COUNT and sum(segment.share for segment in alike) > MIN_NAMED_SHARE:
             large += alike
     return large
 
 
-def _is_line(each: Thing) -> bool:
-    size = np.sort(each.box[1] - each.box[0])
-    return bool(size[1] < LINE * size[2])
+def _is_line(segment: ObjectSegment) -> bool:
+    size = np.sort(segment.box[1] - segment.box[0])
+    return bool(size[1] < MAX_LINE_WIDTH * size[2])
 
 
-def _is_recognised(each: Thing, seen: Seen) -> bool:
-    nameless = WORTH_DESCRIBING if seen.subject else WORTH_A_GLANCE
-    return each.share > (WORTH_NAMING if each.noun else nameless) and _share_in_sight(each, seen.picture) > IN_SIGHT
+def _is_recognizable(segment: ObjectSegment, segmentation: ViewSegmentation) -> bool:
+    nameless = MIN_NAMELESS_SHARE if segmentation.subject else MIN_SCENE_SHARE
+    return (
+        segment.share > (MIN_NAMED_SHARE if segment.noun else nameless)
+        and _compute_visible_share(segment, segmentation.gbuffer) > MIN_VISIBLE_SHARE
+    )
 
 
-def _share_in_sight(each: Thing, picture: Picture) -> float:
-    """How much of the place that its box takes in the picture and beyond is filled by the box of what is seen of it."""
-    if each.share > CLEARLY_THERE:
+def _compute_visible_share(segment: ObjectSegment, gbuffer: GBuffer) -> float:
+    """The share of its projected box, in the picture and beyond, that the bounding box of its visible pixels fills."""
+    if segment.share > CLEAR_SHARE:
         return 1.0
     corners = np.array(
-        [[each.box[i, 0], each.box[j, 1], each.box[k, 2]] for i in (0, 1) for j in (0, 1) for k in (0, 1)]
+        [[segment.box[i, 0], segment.box[j, 1], segment.box[k, 2]] for i in (0, 1) for j in (0, 1) for k in (0, 1)]
     )
-    pixels, depth = picture.camera.project(corners)
+    pixels, depth = gbuffer.camera.project(corners)
     if (depth <= 0).any():  # it runs past the camera
         return 0.0
-    size = np.array([picture.camera.width, picture.camera.height])
-    whole = np.prod(np.ptp(pixels / size, axis=0))
-    left, top, right, bottom = each.frame
-    return float((right - left) * (bottom - top) / max(whole, 1e-9))
+    size = np.array([gbuffer.camera.width, gbuffer.camera.height])
+    projected_area = np.prod(np.ptp(pixels / size, axis=0))
+    left, top, right, bottom = segment.bbox
+    return float((right - left) * (bottom - top) / max(projected_area, 1e-9))
 
 
-def _is_part_of(each: Thing, subject: Thing | None) -> bool:
-    """Whether it is a piece of the subject that was not grouped with it: of its name, small and near."""
-    if subject is None or each.noun != subject.noun or not each.noun:
+def _is_part_of(segment: ObjectSegment, subject: ObjectSegment | None) -> bool:
+    """Whether it is a part of the subject that was not grouped with it: of its name, small and near."""
+    if subject is None or segment.noun != subject.noun or not segment.noun:
         return False
-    return bool(each.share < 0.3 * subject.share and gap(each, subject) < 0.01 * subject.size)
+    return bool(segment.share < 0.3 * subject.share and compute_gap(segment, subject) < 0.01 * subject.diagonal)
 
 
-def _surface_fact(each: Surface) -> SurfaceFact:
-    """A wall that light makes blue here and white there is light blue."""
-    first, _, second = each.colour.partition(" and ")
+def _build_surface_fact(surface: Surface) -> SurfaceFact:
+    """The fact of a surface; a wall that light makes blue here and white there is light blue."""
+    first, _, second = surface.colour.partition(" and ")
     colour = f"light {second if first == 'white' else first}" if "white" in (first, second) and second else first
-    return SurfaceFact(each.noun, colour, each.material, each.share, each.lightness)
+    return SurfaceFact(surface.noun, colour, surface.material, surface.share, surface.lightness)
 
 
-def _backdrop(seen: Seen) -> SurfaceFact | None:
-    """The wall (or other upright surface) that most of the subject is seen against: beside and above its pixels."""
-    if seen.subject is None:
+def _find_backdrop(segmentation: ViewSegmentation) -> SurfaceFact | None:
+    """The wall that lies beside and above most of the subject's pixels."""
+    if segmentation.subject is None:
         return None
-    mask = seen.subject.mask
+    mask = segmentation.subject.mask
     reach = max(2, mask.shape[1] // 40)
     around = np.zeros_like(mask)
     around[:, reach:] |= mask[:, :-reach]
@@ -164,7 +185,11 @@ def _backdrop(seen: Seen) -> SurfaceFact | None:
     around[:-reach] |= mask[reach:]
     around &= ~mask
     behind = next(
-        (each for each in seen.surfaces if each.noun == "wall" and (each.mask & around).sum() > 0.4 * around.sum()),
+        (
+            surface
+            for surface in segmentation.surfaces
+            if surface.noun == "wall" and (surface.mask & around).sum() > 0.4 * around.sum()
+        ),
         None,
     )
-    return _surface_fact(behind) if behind else None
+    return _build_surface_fact(behind) if behind else None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A view as planes of numbers: which object each pixel shows, its colour, its place in the world and where it faces."""
+"""A view's G-buffer: for each pixel its object, its colour, its position in the world and its normal."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from numpy.typing import NDArray
 from blendset.cameras import Array, Camera
 from blendset.exr import Passes
 from blendset.records import ViewRecord
-from blendset_trainer.captioning.seeing.colours import Lab, fair_lab
+from blendset_trainer.captioning.seeing.colours import Lab, to_balanced_lab
 
 Mask = NDArray[np.bool_]
+"""Which pixels (H, W) belong to something."""
 
-LEVEL, UPRIGHT = 0.7, 0.4
-"""How much of a normal points up (or down) on a floor (a ceiling), and how little on a wall."""
+MIN_LEVEL_Z, MAX_UPRIGHT_Z = 0.7, 0.4
+"""The least Z of a floor's unit normal (negated: of a ceiling's), and the greatest magnitude of Z of a wall's."""
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
-    """A view as planes of numbers, all (height, width, ...): ids, CIELAB colours, world positions and normals."""
+class GBuffer:
+    """Ids (H, W), CIELAB colours, world positions and unit normals that face the camera (all H, W, 3) of a view."""
 
     camera: Camera
     ids: NDArray[np.uint32]
@@ -31,26 +32,26 @@ class Picture:
     normals: Array
 
     @cached_property
-    def reach(self) -> float:
-        """How far what is in sight extends, in world units."""
-        seen = self.positions[self.ids > 0]
-        return float(np.linalg.norm(np.ptp(np.percentile(seen, (5, 95), axis=0), axis=0))) if len(seen) else 0.0
+    def extent(self) -> float:
+        """The diagonal, in world units, of what is in sight, without the outer 5 % at each side."""
+        covered = self.positions[self.ids > 0]
+        return float(np.linalg.norm(np.ptp(np.percentile(covered, (5, 95), axis=0), axis=0))) if len(covered) else 0.0
 
     @cached_property
     def depths(self) -> Array:
-        """(height, width): how far each pixel lies along the camera's axis."""
+        """The distance (H, W) of each pixel along the camera's axis, in world units."""
         return np.asarray((self.camera.position - self.positions) @ self.camera.rotation[:, 2])
 
 
-def picture_of(view: ViewRecord, rgb: NDArray[np.uint8], passes: Passes) -> Picture:
-    """`rgb` is (height, width, 3), of the same size as the passes."""
+def build_gbuffer(view: ViewRecord, rgb: NDArray[np.uint8], passes: Passes) -> GBuffer:
+    """Combine a view's picture and passes. `rgb` (H, W, 3) is 8-bit sRGB of the same size as the passes."""
     camera = Camera.from_record(view.camera)
     positions = camera.unproject(np.where(np.isfinite(passes.depth), passes.depth, 0.0))
-    towards = np.sign(((camera.position - positions) * passes.normal).sum(axis=2))[..., None]
-    return Picture(camera, passes.id, fair_lab(rgb), positions, passes.normal * towards)
+    facing = np.sign(((camera.position - positions) * passes.normal).sum(axis=2))[..., None]
+    return GBuffer(camera, passes.id, to_balanced_lab(rgb), positions, passes.normal * facing)
 
 
-def bounding(mask: Mask) -> tuple[slice, slice]:
-    """The rows and the columns that hold all of a mask."""
+def find_bounding_slices(mask: Mask) -> tuple[slice, slice]:
+    """The slices of rows and columns that bound the true pixels of a mask (H, W), which has at least one."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the pixels of a thing are made of, by what its materials are called, and the colour that they have."""
+"""What an object is made of, by the names of its materials, and its colour, by the pixels that they share."""
 
 from __future__ import annotations
 
@@ -9,38 +9,46 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from blendset.records import SceneObjectRecord
-from blendset_trainer.captioning.seeing.colours import colour_of
-from blendset_trainer.captioning.seeing.gbuffer import Mask, Picture
+from blendset_trainer.captioning.seeing.colours import name_colour
+from blendset_trainer.captioning.seeing.gbuffer import GBuffer, Mask
 from blendset_trainer.language.lexicon import MATERIAL_OF
 
-SAME_COLOUR = 18
-"""Two medians in CIELAB's plane of colours so near are one paint in different light."""
+MAX_PAINT_DISTANCE = 18
+"""Medians nearer than this in CIELAB's plane of a and b are one paint in different light."""
 
 
-def material_of(picture: Picture, mask: Mask, parts: Iterable[SceneObjectRecord]) -> str:
-    """The adjective of the material that most of the pixels have, by what materials are called; "" if none is told."""
+def find_material(gbuffer: GBuffer, mask: Mask, parts: Iterable[SceneObjectRecord]) -> str:
+    """The adjective of the material that most pixels of a mask (H, W) have; "" where the names tell none."""
     pixels: dict[str, int] = defaultdict(int)
-    for each in parts:
-        told = {MATERIAL_OF[word] for name in each.materials for word in _words(name) if word in MATERIAL_OF}
-        if len(told) == 1 and len(each.materials) == 1:
-            pixels[told.pop()] += int(np.count_nonzero(picture.ids[mask] == each.id))
+    for part in parts:
+        adjectives = {
+            MATERIAL_OF[word] for name in part.materials for word in _split_words(name) if word in MATERIAL_OF
+        }
+        if len(adjectives) == 1 and len(part.materials) == 1:
+            pixels[adjectives.pop()] += int(np.count_nonzero(gbuffer.ids[mask] == part.id))
     best = max(pixels, key=lambda name: pixels[name], default="")
     return best if best and pixels[best] > 0.6 * np.count_nonzero(mask) else ""
 
 
-def _words(name: str) -> list[str]:
+def _split_words(name: str) -> list[str]:
     """The words of a name, lower case, without numbers."""
     return "".join(letter if letter.isalpha() else " " for letter in name).lower().split()
 
 
-def painted_colour(
-    picture: Picture, mask: Mask, parts: Sequence[SceneObjectRecord], visible: Iterable[SceneObjectRecord]
+def name_paint_colour(
+    gbuffer: GBuffer, mask: Mask, parts: Sequence[SceneObjectRecord], visible: Iterable[SceneObjectRecord]
 ) -> str:
-    """The colour of a thing, from all pixels of its material where it has one: paint is one colour, however lit."""
-    own = picture.lab[mask]
-    if len({each.materials for each in parts}) == 1 and len(parts[0].materials) == 1:
-        same = [each.id for each in visible if each.materials == parts[0].materials]
-        pixels = picture.lab[np.isin(picture.ids, same)]
-        if np.linalg.norm(np.median(pixels[:, 1:], axis=0) - np.median(own[:, 1:], axis=0)) < SAME_COLOUR:
-            return colour_of(pixels) or colour_of(own)
-    return colour_of(own)
+    """Name the colour of an object from its mask (H, W).
+
+    Where it has one material, all visible pixels of that material count: paint is one colour, however it is lit.
+    """
+    object_pixels = gbuffer.lab[mask]
+    if len({part.materials for part in parts}) == 1 and len(parts[0].materials) == 1:
+        painted_ids = [record.id for record in visible if record.materials == parts[0].materials]
+        pixels = gbuffer.lab[np.isin(gbuffer.ids, painted_ids)]
+        if (
+            np.linalg.norm(np.median(pixels[:, 1:], axis=0) - np.median(object_pixels[:, 1:], axis=0))
+            < MAX_PAINT_DISTANCE
+        ):
+            return name_colour(pixels) or name_colour(object_pixels)
+    return name_colour(object_pixels)

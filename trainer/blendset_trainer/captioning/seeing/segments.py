@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a view shows as a person would count it: objects joined into things, and floor, walls and ceiling apart.
+"""Panoptic segments of a view, as a person would count them: objects, and floor, walls and ceiling apart.
 
-Everything comes from the view's own pixels: a thing is what the index pass shows of it.
+A scene's object is often a part (a chair's leg): parts are joined. Only what the index pass shows counts.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from numpy.typing import NDArray
 from blendset.cameras import Array
 from blendset.exr import Passes
 from blendset.records import SceneObjectRecord, SceneRecord, ViewRecord
-from blendset_trainer.captioning.seeing.gbuffer import Mask, Picture, bounding, picture_of
-from blendset_trainer.captioning.seeing.materials import material_of, painted_colour
-from blendset_trainer.captioning.seeing.shapes import SLABS, Shape, shape_of
-from blendset_trainer.captioning.seeing.surfaces import Surface, is_surface, surfaces_of
-from blendset_trainer.language.lexicon import noun_of
+from blendset_trainer.captioning.seeing.gbuffer import GBuffer, Mask, build_gbuffer, find_bounding_slices
+from blendset_trainer.captioning.seeing.materials import find_material, name_paint_colour
+from blendset_trainer.captioning.seeing.shapes import SLAB_NOUNS, Shape, describe_shape
+from blendset_trainer.captioning.seeing.surfaces import Surface, find_surfaces, is_surface
+from blendset_trainer.language.lexicon import extract_noun
 
-BODY = 0.6
-"""The share of a thing's pixels that makes one of its objects its body."""
-SIZES = frozenset("large small tall low".split())
-"""What one of several alike may be that the others are not, as seen."""
-MOST_PARTS = 400
-"""More visible objects of one label than this are a scatter, not to be counted."""
+MIN_BODY_SHARE = 0.6
+"""A part with more than this share of a segment's pixels is its body."""
+SIZE_WORDS = frozenset("large small tall low".split())
+"""What one of several alike may be and the others not, since it depends on the view."""
+MAX_PARTS = 400
+"""More visible parts of one label than this are a scatter: they are not told apart."""
 
 
 @dataclass(frozen=True, eq=False)
-class Thing:
-    """One thing in sight: `noun` is what its label calls it; where there is none, `shape` says what it looks like.
+class ObjectSegment:
+    """One visible object. `noun` comes from its label; where there is none, `shape` says what it looks like.
 
-    `box` (2, 3) is its extent in the world, `depth` and `lightness` (CIELAB) are medians of its pixels; what
-    `is_of_parts` consists of objects of different materials.
+    `mask` is (H, W); `box` (2, 3) is its lowest and highest corner in world units; `depth` (world units) and
+    `lightness` (CIELAB) are medians over its pixels. It `has_many_materials` where its parts differ in material.
     """
 
     noun: str
@@ -48,154 +48,153 @@ class Thing:
     material: str
     depth: float
     lightness: float
-    is_of_parts: bool
+    has_many_materials: bool
 
     @cached_property
     def share(self) -> float:
+        """Its share of the picture, 0 to 1."""
         return float(self.mask.mean())
 
     @cached_property
-    def frame(self) -> tuple[float, float, float, float]:
-        """Its left, top, right and bottom in the picture, 0 to 1."""
-        rows, columns = bounding(self.mask)
+    def bbox(self) -> tuple[float, float, float, float]:
+        """Its left, top, right and bottom edge in the picture, 0 to 1."""
+        rows, columns = find_bounding_slices(self.mask)
         height, width = self.mask.shape
         return columns.start / width, rows.start / height, columns.stop / width, rows.stop / height
 
     @cached_property
-    def centre(self) -> tuple[float, float]:
-        """Where its pixels are on average, from the left and from the top, 0 to 1."""
+    def centroid(self) -> tuple[float, float]:
+        """The mean position of its pixels, from the left and from the top, 0 to 1."""
         rows, columns = np.nonzero(self.mask)
         return float((columns.mean() + 0.5) / self.mask.shape[1]), float((rows.mean() + 0.5) / self.mask.shape[0])
 
     @cached_property
-    def size(self) -> float:
-        """Diagonal of its box in world units."""
+    def diagonal(self) -> float:
+        """The diagonal of its box, in world units."""
         return float(np.linalg.norm(self.box[1] - self.box[0]))
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
-    """Everything in sight: the subject (None in a view of the scene), other things by share, and surfaces by share."""
+class ViewSegmentation:
+    """Everything in sight: the subject (None in a view of the scene), other objects and surfaces, largest first."""
 
-    picture: Picture
-    subject: Thing | None
-    things: tuple[Thing, ...]
+    gbuffer: GBuffer
+    subject: ObjectSegment | None
+    objects: tuple[ObjectSegment, ...]
     surfaces: tuple[Surface, ...]
 
 
-def see(view: ViewRecord, scene: SceneRecord, rgb: NDArray[np.uint8], passes: Passes) -> Seen:
-    """Join the visible objects into things and surfaces. `rgb` is (height, width, 3)."""
-    picture = picture_of(view, rgb, passes)
-    objects = {each.id: each for each in scene.objects}
-    visible = [objects[each.id] for each in view.visible_objects if each.id in objects]
-    own = frozenset(view.subject_objects)
-    if own and not noun_of(view.subject_label):
-        own = _without_load(picture, own, objects)
-    others = [each for each in visible if each.id not in own]
-    walls = [each for each in others if is_surface(each, scene)]
-    rest = [each for each in others if each not in walls]
-    mine = [each for each in visible if each.id in own]
-    subject = _thing(picture, noun_of(view.subject_label), mine, visible) if own else None
-    found = (_thing(picture, noun_of(parts[0].label), parts, visible) for parts in _joined(rest))
-    things = sorted((each for each in found if each), key=lambda each: -each.share)
-    everything = [*things, *([subject] if subject else [])]
-    return Seen(
-        picture,
-        _agreed(subject, everything) if subject else None,
-        tuple(_agreed(each, everything) for each in things),
-        tuple(sorted(surfaces_of(picture, walls), key=lambda each: -each.share)),
+def segment_view(view: ViewRecord, scene: SceneRecord, rgb: NDArray[np.uint8], passes: Passes) -> ViewSegmentation:
+    """Segment a view into objects and surfaces. `rgb` (H, W, 3) is 8-bit sRGB of the same size as the passes."""
+    gbuffer = build_gbuffer(view, rgb, passes)
+    records = {record.id: record for record in scene.objects}
+    visible = [records[entry.id] for entry in view.visible_objects if entry.id in records]
+    subject_ids = frozenset(view.subject_objects)
+    if subject_ids and not extract_noun(view.subject_label):
+        subject_ids = _remove_load(gbuffer, subject_ids, records)
+    others = [record for record in visible if record.id not in subject_ids]
+    surface_records = [record for record in others if is_surface(record, scene)]
+    rest = [record for record in others if record not in surface_records]
+    subject_parts = [record for record in visible if record.id in subject_ids]
+    subject = _build_segment(gbuffer, extract_noun(view.subject_label), subject_parts, visible) if subject_ids else None
+    candidates = (
+        _build_segment(gbuffer, extract_noun(parts[0].label), parts, visible) for parts in _group_records(rest)
+    )
+    segments = sorted((segment for segment in candidates if segment), key=lambda segment: -segment.share)
+    all_segments = [*segments, *([subject] if subject else [])]
+    return ViewSegmentation(
+        gbuffer,
+        _unify_shape(subject, all_segments) if subject else None,
+        tuple(_unify_shape(segment, all_segments) for segment in segments),
+        tuple(sorted(find_surfaces(gbuffer, surface_records), key=lambda surface: -surface.share)),
     )
 
 
-def _thing(
-    picture: Picture, noun: str, parts: Sequence[SceneObjectRecord], visible: Iterable[SceneObjectRecord]
-) -> Thing | None:
-    """The thing that these objects make, None where no pixel shows it."""
-    mask = np.isin(picture.ids, [each.id for each in parts])
+def _build_segment(
+    gbuffer: GBuffer, noun: str, parts: Sequence[SceneObjectRecord], visible: Iterable[SceneObjectRecord]
+) -> ObjectSegment | None:
+    """The segment that these parts make together; None where no pixel shows them."""
+    mask = np.isin(gbuffer.ids, [part.id for part in parts])
     if not mask.any():
         return None
-    low, high = [each.bounds_min for each in parts], [each.bounds_max for each in parts]
+    low, high = [part.bounds_min for part in parts], [part.bounds_max for part in parts]
     box = np.stack([np.min(low, axis=0), np.max(high, axis=0)])
-    return Thing(
+    return ObjectSegment(
         noun=noun,
-        shape=Shape() if noun else shape_of(picture, mask, box),
-        ids=frozenset(each.id for each in parts),
+        shape=Shape() if noun else describe_shape(gbuffer, mask, box),
+        ids=frozenset(part.id for part in parts),
         mask=mask,
         box=box,
-        colour=painted_colour(picture, mask, parts, visible),
-        material=material_of(picture, mask, parts),
-        depth=float(np.median(picture.depths[mask])),
-        lightness=float(np.median(picture.lab[mask][:, 0])),
-        is_of_parts=len({each.materials for each in parts}) > 1,
+        colour=name_paint_colour(gbuffer, mask, parts, visible),
+        material=find_material(gbuffer, mask, parts),
+        depth=float(np.median(gbuffer.depths[mask])),
+        lightness=float(np.median(gbuffer.lab[mask][:, 0])),
+        has_many_materials=len({part.materials for part in parts}) > 1,
     )
 
 
-def are_alike(one: Thing, other: Thing) -> bool:
-    """Whether two have no name and one size, turned about the upright axis or not."""
+def are_alike(one: ObjectSegment, other: ObjectSegment) -> bool:
+    """Whether two objects have no name, colours that may be one, and one size, turned about the upright axis or not."""
     if one.noun or other.noun or len({one.colour, other.colour} - {"", "grey", "light grey", "white"}) > 1:
         return False
-    sizes = [(each.box[1] - each.box[0]) for each in (one, other)]
-    flat = [np.array([*np.sort(each[:2]), each[2]]) for each in sizes]
-    return bool(np.abs(flat[0] - flat[1]).max() < 0.1 * min(one.size, other.size))
+    sizes = [segment.box[1] - segment.box[0] for segment in (one, other)]
+    sorted_sizes = [np.array([*np.sort(size[:2]), size[2]]) for size in sizes]
+    return bool(np.abs(sorted_sizes[0] - sorted_sizes[1]).max() < 0.1 * min(one.diagonal, other.diagonal))
 
 
-def _agreed(each: Thing, things: Sequence[Thing]) -> Thing:
-    """A thing with the shape that most pixels of all that are like it show: one of them may be seen badly."""
+def _unify_shape(segment: ObjectSegment, segments: Sequence[ObjectSegment]) -> ObjectSegment:
+    """A segment with the shape that most pixels of all objects like it show, since one view of it may be poor."""
     shares: dict[Shape, float] = defaultdict(float)
-    for other in [other for other in things if are_alike(each, other)]:
-        shares[replace(other.shape, manner="")] += other.share
+    for other in [other for other in segments if are_alike(segment, other)]:
+        shares[replace(other.shape, premodifier="")] += other.share
     if len(shares) < 2:
-        return each
+        return segment
     best = max(shares, key=lambda shape: shares[shape])
-    return replace(
-        each,
-        shape=replace(
-            best, manner=each.shape.manner if best.noun == each.shape.noun or each.shape.manner in SIZES else ""
-        ),
-    )
+    keeps = best.noun == segment.shape.noun or segment.shape.premodifier in SIZE_WORDS
+    return replace(segment, shape=replace(best, premodifier=segment.shape.premodifier if keeps else ""))
 
 
-def _without_load(picture: Picture, own: frozenset[int], objects: Mapping[int, SceneObjectRecord]) -> frozenset[int]:
-    """Of a slab with what lies on it only the slab: the rest is told by itself."""
-    counts = {each: int(np.count_nonzero(picture.ids == each)) for each in sorted(own)}
-    largest = max(counts, key=lambda each: counts[each])
-    if counts[largest] <= BODY * sum(counts.values()) or largest not in objects:
-        return own
-    box = np.array([objects[largest].bounds_min, objects[largest].bounds_max])
-    return frozenset((largest,)) if shape_of(picture, picture.ids == largest, box).noun in SLABS else own
+def _remove_load(gbuffer: GBuffer, ids: frozenset[int], records: Mapping[int, SceneObjectRecord]) -> frozenset[int]:
+    """Of a subject that is a slab with things on it, the slab's id alone: the things are segments of their own."""
+    counts = {number: int(np.count_nonzero(gbuffer.ids == number)) for number in sorted(ids)}
+    largest = max(counts, key=lambda number: counts[number])
+    if counts[largest] <= MIN_BODY_SHARE * sum(counts.values()) or largest not in records:
+        return ids
+    box = np.array([records[largest].bounds_min, records[largest].bounds_max])
+    return frozenset((largest,)) if describe_shape(gbuffer, gbuffer.ids == largest, box).noun in SLAB_NOUNS else ids
 
 
 # ---- joining objects -------------------------------------------------------------------------------------------------
 
 
-def _joined(objects: Iterable[SceneObjectRecord]) -> Iterator[list[SceneObjectRecord]]:
-    """Objects by the thing that they are part of: of one label and collection, one instance, and touching."""
+def _group_records(records: Iterable[SceneObjectRecord]) -> Iterator[list[SceneObjectRecord]]:
+    """Group parts into objects: of one label and collection, one instance, and touching."""
     groups: dict[tuple[str, str, str], list[SceneObjectRecord]] = defaultdict(list)
-    for each in objects:
-        groups[each.label or f"\0{each.id}", each.collection, "" if _is_asset(each) else each.instance_of].append(each)
+    for record in records:
+        instance = "" if _is_asset(record) else record.instance_of
+        groups[record.label or f"\0{record.id}", record.collection, instance].append(record)
     for members in groups.values():
-        yield from [members] if len(members) > MOST_PARTS else _touching(members)
+        yield from [members] if len(members) > MAX_PARTS else _group_touching(members)
 
 
-def _is_asset(each: SceneObjectRecord) -> bool:
-    """Whether its collection is called what it is: then that collection holds one thing's parts."""
-    return bool(each.label) and noun_of(each.label) == noun_of(each.collection)
+def _is_asset(record: SceneObjectRecord) -> bool:
+    """Whether its collection has its name: then that collection holds the parts of one object."""
+    return bool(record.label) and extract_noun(record.label) == extract_noun(record.collection)
 
 
-def _touching(objects: Sequence[SceneObjectRecord]) -> Iterator[list[SceneObjectRecord]]:
-    """Connected groups of objects whose boxes touch."""
-    low = np.array([each.bounds_min for each in objects])
-    high = np.array([each.bounds_max for each in objects])
+def _group_touching(records: Sequence[SceneObjectRecord]) -> Iterator[list[SceneObjectRecord]]:
+    """Connected components of parts whose boxes touch."""
+    low = np.array([record.bounds_min for record in records])
+    high = np.array([record.bounds_max for record in records])
     diagonals = np.linalg.norm(high - low, axis=1)
-    slack = (
-        0.3 * diagonals.max() if _is_asset(objects[0]) else 0.02 * diagonals.min()
-    ) + 1e-6  # a lamp's shade need not touch its foot
+    # within an asset parts may lie apart: a lamp's shade need not touch its foot
+    slack = (0.3 * diagonals.max() if _is_asset(records[0]) else 0.02 * diagonals.min()) + 1e-6
     touch = ((low[:, None] <= high[None] + slack) & (high[:, None] >= low[None] - slack)).all(axis=2)
-    left = set(range(len(objects)))
-    while left:
-        reached, front = set(), {min(left)}
+    remaining = set(range(len(records)))
+    while remaining:
+        reached, front = set(), {min(remaining)}
         while front:
             reached |= front
             front = set(np.flatnonzero(touch[sorted(front)].any(axis=0)).tolist()) - reached
-        left -= reached
-        yield [objects[at] for at in sorted(reached)]
+        remaining -= reached
+        yield [records[index] for index in sorted(reached)]

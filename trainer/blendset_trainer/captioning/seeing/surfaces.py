@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Floor, walls and ceiling: which objects they are, and which of their pixels are which."""
+"""Surfaces: floor, walls and ceiling, which objects form them and which pixels show them."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from blendset.records import SceneObjectRecord, SceneRecord
-from blendset_trainer.captioning.seeing.colours import colour_of
-from blendset_trainer.captioning.seeing.gbuffer import LEVEL, UPRIGHT, Mask, Picture
-from blendset_trainer.captioning.seeing.materials import material_of
-from blendset_trainer.language.lexicon import noun_of
+from blendset_trainer.captioning.seeing.colours import name_colour
+from blendset_trainer.captioning.seeing.gbuffer import MAX_UPRIGHT_Z, MIN_LEVEL_Z, GBuffer, Mask
+from blendset_trainer.captioning.seeing.materials import find_material
+from blendset_trainer.language.lexicon import extract_noun
 
-SURFACES = frozenset("floor wall ceiling ground roof terrain".split())
+SURFACE_NOUNS = frozenset("floor wall ceiling ground roof terrain".split())
 
 
 @dataclass(frozen=True, eq=False)
 class Surface:
-    """All that is seen of the floor, the walls, the ceiling, ..."""
+    """All visible pixels of the floor, the walls, the ceiling, ...; `mask` is (H, W), `lightness` CIELAB's median."""
 
     noun: str
     mask: Mask
@@ -29,57 +29,65 @@ class Surface:
 
     @property
     def share(self) -> float:
+        """Its share of the picture, 0 to 1."""
         return float(self.mask.mean())
 
 
-def is_surface(each: SceneObjectRecord, scene: SceneRecord) -> bool:
-    """Walls, floors and the like: by the scene's own word, by name, or nameless but placed and shaped as they are."""
-    if each.structural or noun_of(each.label).split(" ")[-1] in SURFACES:
+def is_surface(record: SceneObjectRecord, scene: SceneRecord) -> bool:
+    """Whether an object is a wall, a floor or the like: structural, so named, or nameless and of such a shape."""
+    if record.structural or extract_noun(record.label).split(" ")[-1] in SURFACE_NOUNS:
         return True
-    return not each.label and _is_nameless_surface(each, scene)
+    return not record.label and _is_nameless_surface(record, scene)
 
 
-def _is_nameless_surface(each: SceneObjectRecord, scene: SceneRecord) -> bool:
-    """Boards at the very bottom, slabs that bear most of the scene, and panels as long as much of the floor."""
+def _is_nameless_surface(record: SceneObjectRecord, scene: SceneRecord) -> bool:
+    """Whether an object is a wall, a floor or the like: structural, so named, or nameless but shaped like one."""
     floors = [other for other in scene.objects if other.structural]
     if not floors:
         return False
-    size = np.subtract(each.bounds_max, each.bounds_min)
+    size = np.subtract(record.bounds_max, record.bounds_min)
     widest = max(max(np.subtract(other.bounds_max, other.bounds_min)[:2]) for other in floors)
-    lies = size[2] < 0.03 * size.max() and each.bounds_max[2] < min(f.bounds_min[2] for f in floors) + 0.05 * size.max()
-    stands = size[:2].min() < 0.03 * size.max() and size[2] > 0.1 * size.max() and size[:2].max() > 0.5 * widest
-    return bool(lies or stands or (size[2] < 0.15 * size.max() and _bears_most(each, scene)))
+    is_ground = (
+        size[2] < 0.03 * size.max()
+        and record.bounds_max[2] < min(floor.bounds_min[2] for floor in floors) + 0.05 * size.max()
+    )
+    is_wall = size[:2].min() < 0.03 * size.max() and size[2] > 0.1 * size.max() and size[:2].max() > 0.5 * widest
+    return bool(is_ground or is_wall or (size[2] < 0.15 * size.max() and _supports_most(record, scene)))
 
 
-def _bears_most(each: SceneObjectRecord, scene: SceneRecord) -> bool:
-    """Whether most of the scene stands over it, as over a base plate."""
-    low, high = np.array([each.bounds_min, each.bounds_max])
+def _supports_most(record: SceneObjectRecord, scene: SceneRecord) -> bool:
+    """Whether the centres of most objects lie above it, as above a base plate."""
+    low, high = np.array([record.bounds_min, record.bounds_max])
     centres = np.mean([(other.bounds_min, other.bounds_max) for other in scene.objects], axis=1)
     over = ((centres[:, :2] > low[:2]) & (centres[:, :2] < high[:2])).all(axis=1) & (centres[:, 2] > high[2])
     return bool(over.mean() > 0.5)
 
 
-def surfaces_of(picture: Picture, objects: Sequence[SceneObjectRecord]) -> Iterator[Surface]:
-    """Surfaces by noun, colour and material: by their label where it says so, else by where each pixel faces."""
-    bottom = min((each.bounds_min[2] for each in objects), default=0.0)
-    top = max((each.bounds_max[2] for each in objects), default=0.0)
-    found: dict[tuple[str, str, str], Mask] = {}
-    for each in objects:
-        for noun, mask in _faces(picture, each, bottom + 0.15 * (top - bottom)):
+def find_surfaces(gbuffer: GBuffer, records: Sequence[SceneObjectRecord]) -> Iterator[Surface]:
+    """Find the surfaces that these objects show, by noun, colour and material.
+
+    An object's label says which surface it is; without one, the normal of each pixel does.
+    """
+    bottom = min((record.bounds_min[2] for record in records), default=0.0)
+    top = max((record.bounds_max[2] for record in records), default=0.0)
+    masks: dict[tuple[str, str, str], Mask] = {}
+    for record in records:
+        for noun, mask in _split_by_normal(gbuffer, record, bottom + 0.15 * (top - bottom)):
             if mask.any():
-                key = noun, colour_of(picture.lab[mask]), material_of(picture, mask, [each])
-                found[key] = found.get(key, False) | mask
-    for (noun, colour, material), mask in found.items():
-        yield Surface(noun, mask, colour, material, float(np.median(picture.lab[mask][:, 0])))
+                key = noun, name_colour(gbuffer.lab[mask]), find_material(gbuffer, mask, [record])
+                masks[key] = masks.get(key, False) | mask
+    for (noun, colour, material), mask in masks.items():
+        yield Surface(noun, mask, colour, material, float(np.median(gbuffer.lab[mask][:, 0])))
 
 
-def _faces(picture: Picture, each: SceneObjectRecord, low: float) -> Iterator[tuple[str, Mask]]:
-    mask = picture.ids == each.id
-    noun = noun_of(each.label).split(" ")[-1]
-    if noun in SURFACES:
+def _split_by_normal(gbuffer: GBuffer, record: SceneObjectRecord, low: float) -> Iterator[tuple[str, Mask]]:
+    """Nouns and masks (H, W) of an object: by its label, else by normals, where a floor lies no higher than `low`."""
+    mask = gbuffer.ids == record.id
+    noun = extract_noun(record.label).split(" ")[-1]
+    if noun in SURFACE_NOUNS:
         yield noun, mask
         return
-    up = picture.normals[..., 2]
-    yield "floor", mask & (up > LEVEL) & (picture.positions[..., 2] <= low)
-    yield "wall", mask & (np.abs(up) < UPRIGHT)
-    yield "ceiling", mask & (up < -LEVEL)
+    up = gbuffer.normals[..., 2]
+    yield "floor", mask & (up > MIN_LEVEL_Z) & (gbuffer.positions[..., 2] <= low)
+    yield "wall", mask & (np.abs(up) < MAX_UPRIGHT_Z)
+    yield "ceiling", mask & (up < -MIN_LEVEL_Z)

@@ -15,33 +15,33 @@ _OPENING = re.compile(r"^\W*(?:[\w ]{0,20}caption|answer)\s*:\s*", re.IGNORECASE
 _QUOTES = "\"'“”‘’`* "
 
 
-def prompt(*names: str) -> str:
+def read_prompt(*names: str) -> str:
     """The text of prompt files, one after another."""
     folder = files("blendset_trainer.models.chat") / "prompts"
     return "\n\n".join((folder / f"{name}.txt").read_text("utf-8").strip() for name in names)
 
 
-def without_thoughts(reply: str) -> str:
+def strip_thoughts(reply: str) -> str:
     """A reply without what a reasoning model thought first."""
     return _THOUGHT.sub("", reply)
 
 
-def caption(reply: str) -> str | None:
+def parse_caption(reply: str) -> str | None:
     """The caption that a reply consists of, on one line, without what models put around it; None where it is empty."""
-    return _clean(_OPENING.sub("", without_thoughts(reply).strip()))
+    return _clean_line(_OPENING.sub("", strip_thoughts(reply).strip()))
 
 
-def labelled(reply: str, label: str) -> str | None:
+def parse_label(reply: str, label: str) -> str | None:
     """What stands after `LABEL:` in a reply, the last time; None where that is missing or empty."""
-    found = re.findall(rf"^\W*{label}\W*?:[ \t]*(.+)$", without_thoughts(reply), re.IGNORECASE | re.MULTILINE)
-    return _clean(found[-1]) if found else None
+    found = re.findall(rf"^\W*{label}\W*?:[ \t]*(.+)$", strip_thoughts(reply), re.IGNORECASE | re.MULTILINE)
+    return _clean_line(found[-1]) if found else None
 
 
-def quality(reply: str) -> str:
+def parse_quality(reply: str) -> str:
     """One of QUALITIES; only a whole number from 1 to 5 after the word "score" counts, the last one."""
-    found = _SCORE.findall(without_thoughts(reply))
+    found = _SCORE.findall(strip_thoughts(reply))
     return found[-1] if found else "unparsable"
 
 
-def _clean(text: str) -> str | None:
+def _clean_line(text: str) -> str | None:
     return " ".join(text.split()).strip(_QUOTES + ",") or None

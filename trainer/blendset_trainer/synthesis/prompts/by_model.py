@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from blendset.errors import BlendsetError
-from blendset_trainer.language.grammar import plural, singular, with_article
-from blendset_trainer.models.chat.instructions import without_thoughts
+from blendset_trainer.language.grammar import add_article, pluralize, singularize
+from blendset_trainer.models.chat.instructions import strip_thoughts
 from blendset_trainer.synthesis.prompts.curation import PATIENCE, Removed
 from blendset_trainer.synthesis.prompts.files import DEFORMABLE, RESTYLE, SET, SET_SIZE, Prompt
 from blendset_trainer.synthesis.prompts.grammar import Grammar, deformable, setting_of
@@ -99,7 +99,7 @@ def cleaned(reply: str) -> list[str]:
 
     SynCD's rules (`gen_prompts.py`), but that numbers within an item and capitals stay.
     """
-    lines = [_BULLET.sub("", line).strip(_QUOTES) for line in without_thoughts(reply).splitlines()]
+    lines = [_BULLET.sub("", line).strip(_QUOTES) for line in strip_thoughts(reply).splitlines()]
     items = [" ".join(line.rstrip(".").split()) for line in lines if not _CHATTER.search(line)]
     return [item for item in items if len(words_of(item)) >= LEAST_WORDS]
 
@@ -121,14 +121,14 @@ def _question(template: str, turn: Turn, each: int, author: Author) -> str:
 
 def _answers(subject: Subject, count: int, places: Sequence[str]) -> dict[str, str]:
     """What a template may name, and what stands there then."""
-    caption = subject.caption or f"{with_article(subject.noun, subject.noun)}."
+    caption = subject.caption or f"{add_article(subject.noun, subject.noun)}."
     return {"count": str(count), "subject": subject.noun, "caption": caption, "places": "; ".join(places)}
 
 
 def _about(subject: Subject, reply: str, removed: list[Removed]) -> list[str]:
     """The items of a reply that name their subject, in singular or plural."""
     last = subject.noun.split()[-1]
-    names = {*words_of(f"{last} {singular(last)} {plural(last)}")}
+    names = {*words_of(f"{last} {singularize(last)} {pluralize(last)}")}
     items = cleaned(reply)
     removed += [Removed(item, "subject not named", last) for item in items if not names & {*words_of(item)}]
     return [item for item in items if names & {*words_of(item)}]

@@ -14,7 +14,7 @@ from random import Random
 
 from blendset.errors import BlendsetError
 from blendset.options import REQUIRED, option, read_toml, structure
-from blendset_trainer.language.grammar import listed, singular, with_article
+from blendset_trainer.language.grammar import add_article, join_phrases, singularize
 from blendset_trainer.language.lexicon import COLOURS, MATERIAL_OF, OTHER_COLOURS
 from blendset_trainer.synthesis.prompts.files import DEFORMABLE, GRAMMAR, RESTYLE, SET, SET_SIZE, Prompt
 from blendset_trainer.synthesis.prompts.subjects import Subject
@@ -167,7 +167,7 @@ def setting_of(grammar: Grammar, subject: Subject, seed: int, number: int) -> Se
 
 def sentence(grammar: Grammar, subject: Subject, scene: Scene, material: str = "") -> str:
     """The subject in its surroundings, without a full stop."""
-    hangs = {*subject.noun.split(), singular(subject.noun).split()[-1]} & {*grammar.hanging}
+    hangs = {*subject.noun.split(), singularize(subject.noun).split()[-1]} & {*grammar.hanging}
     ground = "" if hangs else scene.setting.ground
     words = [_named(subject, material), ground, scene.setting.place, _when(scene)]
     clauses = [" ".join(filter(None, words)), scene.light, scene.style]
@@ -177,11 +177,11 @@ def sentence(grammar: Grammar, subject: Subject, scene: Scene, material: str = "
 def description(grammar: Grammar, subject: Subject, random: Random) -> str:
     """A subject's looks in some detail, with no word of its surroundings or a full stop."""
     details = random.sample(_family(grammar, subject).details, DETAILS)
-    return _capitalised(f"{_named(subject, _material(grammar, subject, random))} with {listed(details)}")
+    return _capitalised(f"{_named(subject, _material(grammar, subject, random))} with {join_phrases(details)}")
 
 
 def _named(subject: Subject, material: str = "") -> str:
-    return with_article(f"{material} {subject.noun}".strip(), subject.noun)
+    return add_article(f"{material} {subject.noun}".strip(), subject.noun)
 
 
 def _material(grammar: Grammar, subject: Subject, random: Random) -> str:
@@ -191,7 +191,7 @@ def _material(grammar: Grammar, subject: Subject, random: Random) -> str:
 
 
 def _family(grammar: Grammar, subject: Subject) -> Family:
-    last = singular(subject.noun).split()[-1]
+    last = singularize(subject.noun).split()[-1]
     return next((each for each in grammar.families if last in each.nouns), grammar.families[-1])
 
 
@@ -216,7 +216,7 @@ def _lights(grammar: Grammar, setting: Setting, season: str, time: Time | None) 
 def _when(scene: Scene) -> str:
     if scene.time is None or not scene.season:
         return scene.time.alone if scene.time else ""
-    a_season = with_article(scene.season, scene.season)
+    a_season = add_article(scene.season, scene.season)
     return scene.time.in_season.replace("{a_season}", a_season).replace("{season}", scene.season)
 
 

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
-from blendset_trainer.language.lexicon import noun_of
+from blendset_trainer.language.lexicon import extract_noun
 from blendset_trainer.selection.files import read_chosen
 from blendset_trainer.stages.tables import read_captions, read_index
 from blendset_trainer.synthesis.prompts.files import CAPTIONS, TEXT_TO_IMAGE, VIEW, Prompt
@@ -34,7 +34,7 @@ def subjects_of(dataset: Dataset, selection: str = "") -> list[Subject]:
     subjects: dict[str, Subject] = {}
     for row in _views(dataset, selection):
         label = row["subject_label"] or ""
-        if (noun := noun_of(label)) and not (label in subjects and subjects[label].caption):
+        if (noun := extract_noun(label)) and not (label in subjects and subjects[label].caption):
             subjects[label] = Subject(label, noun, row["said"] or "")
     if not subjects:
         raise BlendsetError(
