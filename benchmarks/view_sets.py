@@ -30,7 +30,7 @@ from view_sets_plot import plot
 from blendset.cameras import Array
 from blendset.correspondence import ViewGeometry
 from blendset.options import REQUIRED, option, read_toml, structure
-from blendset_trainer.diffusion.families.flux import pack_latents
+from blendset_trainer.diffusion.latents import pack_latents
 from blendset_trainer.diffusion.randomness import make_generator
 from blendset_trainer.diffusion.shared_attention import ViewSets, shared_attention
 from blendset_trainer.diffusion.shared_attention.view_sets import Mode

@@ -21,7 +21,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from blendset.cameras import Array
 from blendset.correspondence import ViewGeometry
 from blendset.options import REQUIRED, option
-from blendset_trainer.diffusion.families.flux import pack_latents
+from blendset_trainer.diffusion.latents import pack_latents
 from blendset_trainer.diffusion.noise import FlowAxis, add_noise, compute_target
 from blendset_trainer.diffusion.randomness import make_generator
 from blendset_trainer.diffusion.shared_attention import rotary_positions

@@ -24,7 +24,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from blendset.dataset import Dataset
 from blendset.quality import LUMA
 from blendset.records import ViewRecord
-from blendset_trainer.diffusion.families.flux import pack_latents
+from blendset_trainer.diffusion.latents import pack_latents
 from blendset_trainer.diffusion.noise import FlowAxis, add_noise, compute_target
 from blendset_trainer.diffusion.shared_attention import rotary_positions
 from blendset_trainer.synthesis.view_sets import disparity

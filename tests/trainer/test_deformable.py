@@ -19,7 +19,7 @@ from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset.verification import verify_dataset
 from blendset_trainer.cli.main import main
-from blendset_trainer.diffusion.pipelines import noise_generators
+from blendset_trainer.diffusion.randomness import seed_generators
 from blendset_trainer.synthesis.prompts.files import Prompt, write_prompts
 from blendset_trainer.synthesis.subject_attention import FollowedSubject, attention_to, foreground, word_tokens
 from blendset_trainer.synthetic_views import read_synthesis
@@ -95,7 +95,7 @@ def test_pictures_of_a_set_see_each_other(pipeline: Make) -> None:
     def last(*texts: str) -> Tensor:
         words = [word_tokens([(loaded.tokenizer_2, 0)], text, "red lamp") for text in texts]
         with FollowedSubject(loaded.transformer, words, GRID) as followed:
-            made = loaded(list(texts), generator=noise_generators([0, 1]), callback_on_step_end=followed, **HOW).images
+            made = loaded(list(texts), generator=seed_generators([0, 1]), callback_on_step_end=followed, **HOW).images
         assert 0 < followed.masks.float().mean() < 1
         return made[-1]  # type: ignore[no-any-return]
 
@@ -114,7 +114,7 @@ def test_what_pictures_should_not_be_says_nothing_of_where_the_subject_is(pipeli
     def masks(negative_prompt: str) -> Tensor:
         with FollowedSubject(loaded.transformer, tokens, GRID) as followed:
             loaded(TEXTS, negative_prompt=[negative_prompt] * 3, **guided, **HOW | {"num_inference_steps": 1},
-                   generator=noise_generators([0, 1, 2]), callback_on_step_end=followed)  # fmt: skip
+                   generator=seed_generators([0, 1, 2]), callback_on_step_end=followed)  # fmt: skip
         return followed.masks
 
     assert torch.equal(masks("blue"), masks("a table"))

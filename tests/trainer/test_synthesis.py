@@ -15,7 +15,7 @@ import torch
 from blendset.dataset import Dataset
 from blendset.verification import verify_dataset
 from blendset_trainer.cli.main import main
-from blendset_trainer.diffusion.pipelines import generator_of
+from blendset_trainer.diffusion.pipeline_settings import find_pipeline
 from blendset_trainer.models.memory import is_out_of_memory
 from blendset_trainer.stages.executors.local import LocalExecutor
 from blendset_trainer.stages.tables import read_captions, read_index
@@ -70,13 +70,15 @@ def test_each_family_makes_pictures_of_captions(pipeline: Make, dataset: Dataset
 
 
 def test_a_pipeline_is_asked_to_read_no_further_than_its_tokenizer_does(pipeline: Make) -> None:
-    generator = generator_of(str(pipeline("flux")), 2)
+    generator = find_pipeline(str(pipeline("flux")), 2)
     flux = generator.load()
-    assert "max_sequence_length" not in generator.options(flux)
-    flux.tokenizer_2.model_max_length = 20
-    assert generator.options(flux)["max_sequence_length"] == 20
-    without_t5 = generator_of(str(pipeline("stable_diffusion_3_without_t5")), 2)
-    assert "max_sequence_length" not in without_t5.options(without_t5.load())  # zeros stand there, as many as it likes
+    assert "max_sequence_length" not in generator.make_call_options(flux)
+    flux.pipeline.tokenizer_2.model_max_length = 20
+    assert generator.make_call_options(flux)["max_sequence_length"] == 20
+    without_t5 = find_pipeline(str(pipeline("stable_diffusion_3_without_t5")), 2)
+    assert "max_sequence_length" not in without_t5.make_call_options(
+        without_t5.load()
+    )  # zeros stand there, as many as it likes
 
 
 def test_what_is_there_is_not_made_again(pipeline: Make, dataset: Dataset, capsys: pytest.CaptureFixture[str]) -> None:
@@ -123,7 +125,7 @@ class Short(TextToImage):
 
 
 def test_a_batch_that_is_too_large_is_halved(pipeline: Make, dataset: Dataset) -> None:
-    generator = generator_of(str(pipeline("stable_diffusion")), 2)
+    generator = find_pipeline(str(pipeline("stable_diffusion")), 2)
     wanted = list(
         request_images(Short(generator, PIXELS, PIXELS), [(view, "a chair") for view in dataset.views()], 1, 0)
     )
@@ -160,7 +162,7 @@ class Broken(TextToImage):
 
 
 def test_what_is_no_picture_is_said_and_the_others_go_on(pipeline: Make, dataset: Dataset) -> None:
-    broken = Broken(generator_of(str(pipeline("stable_diffusion")), 2), PIXELS, PIXELS)
+    broken = Broken(find_pipeline(str(pipeline("stable_diffusion")), 2), PIXELS, PIXELS)
     captioned = [(view, "a chair") for view in dataset.views()]
     report = synthesize(dataset, broken, list(request_images(broken, captioned, 1, 0)), LocalExecutor(), 4)
     assert report.made == 1
@@ -170,7 +172,7 @@ def test_what_is_no_picture_is_said_and_the_others_go_on(pipeline: Make, dataset
 
 
 def test_variants_are_drawn_one_by_one_where_there_is_no_room_for_more(pipeline: Make, dataset: Dataset) -> None:
-    short = Short(generator_of(str(pipeline("stable_diffusion")), 2), PIXELS, PIXELS)
+    short = Short(find_pipeline(str(pipeline("stable_diffusion")), 2), PIXELS, PIXELS)
     captioned = [(view, "a chair") for view in dataset.views()]
     report = synthesize(dataset, short, list(request_images(short, captioned, 3, 0)), LocalExecutor(), 1)
     assert (report.made, report.failed, report.notes) == (9, {}, ())

@@ -1,282 +1,217 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loading any diffusers pipeline, and saying how it makes its pictures: steps, guidance by its full name, precision."""
+"""A loaded diffusers pipeline of any class: how it is loaded, what it reads of prompts, and which sizes it draws.
+
+`GenericPipeline` is what any pipeline can do, Zero123++'s too; `families.Family` adds what training needs.
+"""
 
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import diffusers
 import torch
 from diffusers import DiffusionPipeline
 from diffusers.utils import logging
 from transformers.utils import logging as transformers_logging
 
 from blendset.errors import BlendsetError
-from blendset.records import read_json, to_plain
-from blendset_trainer.models.loading import best_device
-from blendset_trainer.models.weights import compute_revision, explain_load_errors, find_model, find_model_index
+from blendset.files import sha256_bytes
+from blendset_trainer.models.weights import compute_revision, explain_load_errors
 
-for each in (logging, transformers_logging):
-    each.disable_progress_bar()  # a command has a bar of its own
-    each.set_verbosity_error()
+for library in (logging, transformers_logging):
+    library.disable_progress_bar()  # a command has a bar of its own
+    library.set_verbosity_error()  # and reports a truncated prompt itself
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""The dtypes by the names that users give them."""
+SHA256_LETTERS = 64
+"""Letters of the hash that is a local model's revision; a hub's commit has fewer."""
 
 
-@dataclass(frozen=True)
-class RemoteCode:
-    """A pipeline's own code: the name that it was asked for by, its file, and the revision of that."""
+def load_pipeline(
+    source: str,
+    index: Mapping[str, Any],
+    kind: str,
+    *,
+    name: str = "",
+    pipeline_class: Any = DiffusionPipeline,
+    trust_remote_code: bool = False,
+    **options: Any,
+) -> Any:
+    """A diffusers pipeline from a folder or the hub, on the CPU, without its progress bar.
 
-    name: str
-    path: str
-    revision: str
-
-
-@dataclass(frozen=True)
-class Generator:
-    """A pipeline by name and how it is run; None leaves a figure to the pipeline. Small and picklable."""
-
-    model: str
-    revision: str
-    pipeline: str
-    scheduler: Mapping[str, Any]
-    steps: int
-    cfg_scale: float | None = None
-    embedded_guidance: float | None = None
-    negative_prompt: str = ""
-    precision: str = ""
-    remote_code: RemoteCode | None = None
-    controlnet: str = ""
-    controlnet_revision: str = ""
-
-    def load(self) -> Any:
-        """The pipeline on the best device, in bf16 there unless told otherwise."""
-        device = best_device()
-        dtype = PRECISIONS[self.precision or ("fp32" if device.type == "cpu" else "bf16")]
-        revision = commit_of(self.revision)
-        _, index = find_model_index(self.model, "model_index.json", revision or "")
-        parts = read_json(index)
-        absent = [name for name, kind in parts.items() if isinstance(kind, list) and kind[0] is None]
-        kind, more = self._controlled(dtype) if self.controlnet else (DiffusionPipeline, {})
-        with explain_load_errors(self.model, f"a {self.pipeline}"):
-            pipeline = kind.from_pretrained(
-                self.model,
-                revision=revision,
-                dtype=dtype,
-                use_safetensors=True,
-                trust_remote_code=self.remote_code is not None,
-                custom_pipeline=self.remote_code.path if self.remote_code else None,
-                **dict.fromkeys(absent),
-                **more,
-            )
-        pipeline.set_progress_bar_config(disable=True)
-        return pipeline.to(device)
-
-    def _controlled(self, dtype: torch.dtype) -> tuple[Any, dict[str, Any]]:
-        """The pipeline's class with a ControlNet, and that."""
-        with explain_load_errors(self.controlnet, "a ControlNet"):
-            controlnet = diffusers.ControlNetModel.from_pretrained(
-                self.controlnet, revision=commit_of(self.controlnet_revision), dtype=dtype, use_safetensors=True
-            )
-        return getattr(diffusers, CONTROLLED[self.pipeline]), {"controlnet": controlnet}
-
-    @property
-    def run_by(self) -> dict[str, str]:
-        """What else decides on its pictures: other code than diffusers', a ControlNet, the precision asked for."""
-        code = self.remote_code
-        told = {
-            "remote_code": code.name if code else "",
-            "remote_code_revision": code.revision if code else "",
-            "controlnet": self.controlnet,
-            "controlnet_revision": self.controlnet_revision,
-            "precision": self.precision,
-        }
-        return {name: value for name, value in told.items() if value}
-
-    @property
-    def guidance(self) -> dict[str, float]:
-        """Each strength that was asked for, by its full name."""
-        told = {"cfg_scale": self.cfg_scale, "embedded_guidance": self.embedded_guidance}
-        return {name: value for name, value in told.items() if value is not None}
-
-    def options(self, pipeline: Any) -> dict[str, Any]:
-        """Arguments of the pipeline's call. A model that is distilled for guidance takes it as an input
-        (`guidance_scale` there), and classifier-free guidance besides (`true_cfg_scale`).
-        """
-        takes = inspect.signature(pipeline.__call__).parameters
-        options: dict[str, Any] = {"num_inference_steps": self.steps}
-        options |= {name: False for name in ("use_resolution_binning", "clean_caption") if name in takes}
-        _, limit = reads(pipeline)
-        if all(tokenizers(pipeline)) and limit < (read_by_default(pipeline) or 0):
-            options["max_sequence_length"] = limit  # the rest would be padding
-        free = "true_cfg_scale" if "true_cfg_scale" in takes else "guidance_scale"
-        embedded = getattr(getattr(pipeline, "transformer", None), "config", {}).get("guidance_embeds", False)
-        if self.cfg_scale is not None:
-            if embedded and free == "guidance_scale":
-                raise BlendsetError(f"{self.model} takes no classifier-free guidance; leave --cfg-scale out.")
-            if free not in takes:
-                raise BlendsetError(f"{self.model} takes no guidance; leave --cfg-scale out.")
-            options[free] = self.cfg_scale
-        if self.embedded_guidance is not None:
-            if not embedded:
-                raise BlendsetError(f"{self.model} has no guidance embedded; use --cfg-scale.")
-            options["guidance_scale"] = self.embedded_guidance
-        if self.negative_prompt:
-            if "negative_prompt" not in takes:
-                raise BlendsetError(f"{self.model} takes no negative prompt; leave it out.")
-            options["negative_prompt"] = self.negative_prompt
-        return options
-
-
-@dataclass
-class ByPipeline:
-    """What every job's synthesizer is: a generator, whose pipeline arrives in `setup` and does not travel."""
-
-    generator: Generator
-
-    @property
-    def revision(self) -> str:
-        return self.generator.revision
-
-    def setup(self) -> None:
-        self._pipeline = self.generator.load()
-        self._options = self.generator.options(self._pipeline)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if not name.startswith("_")}
-
-
-def asked_sides(width: int | None, height: int | None) -> dict[str, int]:
-    """The sides that were asked for, by name; the pipeline decides on the others."""
-    return {name: side for name, side in (("width", width), ("height", height)) if side}
-
-
-CONTROLLED = {
-    "StableDiffusionPipeline": "StableDiffusionControlNetPipeline",
-    "StableDiffusionXLPipeline": "StableDiffusionXLControlNetPipeline",
-}
-SHA256 = 64
-"""Letters of the hash that stands for a local model's revision; a hub's commit has fewer."""
-
-
-def commit_of(revision: str) -> str | None:
-    """What to ask the hub for; None for local files."""
-    return revision if revision and len(revision) < SHA256 else None
-
-
-def generator_of(model: str, steps: int, *, controlnet: str = "", remote_code: str = "", **how: Any) -> Generator:
-    """What is known of a pipeline without its weights: class, scheduler, revision.
-
-    `remote_code` names the folder or hub repository whose pipeline.py may run; no other code but diffusers' does.
+    `index` is its model_index.json: components that were left out when it was saved are left out here too. `options`
+    go to `from_pretrained`. Raises BlendsetError, which says that `name` is no `kind`, where it cannot be loaded.
     """
-    source, index = find_model_index(model, "model_index.json")
-    parts = read_json(index)
-    file, name = _class_of(parts)
-    if controlnet and name not in CONTROLLED:
-        raise BlendsetError(f"{model} is a {name}, which takes no --controlnet; {' and '.join(CONTROLLED)} do.")
-    if remote_code:
-        how |= {"remote_code": _remote_code(model, file, remote_code)}
-    elif file or name not in dir(diffusers):
-        raise BlendsetError(
-            f"{model} is a {name}, which is none of diffusers' own; read the code that it needs, and name what holds "
-            f"it: --remote-code {model if file else 'OWNER/REPOSITORY'}."
+    absent = {part: None for part, library in index.items() if isinstance(library, list) and library[0] is None}
+    with explain_load_errors(name or source, kind):
+        pipeline = pipeline_class.from_pretrained(
+            source, use_safetensors=True, trust_remote_code=trust_remote_code, **(absent | options)
         )
-    if controlnet:
-        how |= {"controlnet": controlnet, "controlnet_revision": find_model(controlnet).revision}
-    scheduler = parts.get("scheduler") or [None, ""]
-    with explain_load_errors(model, "a diffusers pipeline"):
-        kind = getattr(diffusers, str(scheduler[1]), None)
-        configured = kind.load_config(source, subfolder="scheduler") if kind else {}
-    settings = {name: _plain(value) for name, value in dict(configured).items() if not name.startswith("_")}
-    return Generator(
-        source,
-        _revision(index.parent),
-        name,
-        to_plain({"class": scheduler[1], **settings}),
-        steps,
-        **how,
-    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
 
 
-def _class_of(parts: Mapping[str, Any]) -> tuple[str, str]:
-    """The file beside the weights that a pipeline's class is in, "" where it is diffusers', and its name."""
-    named = parts.get("_class_name")
-    return (str(named[0]), str(named[1])) if isinstance(named, list) else ("", str(named))
+def find_commit(revision: str) -> str | None:
+    """The commit to ask the hub for; None for local files, whose revision is a hash, and for no revision."""
+    return revision if revision and len(revision) < SHA256_LETTERS else None
 
 
-def _remote_code(model: str, file: str, named: str) -> RemoteCode:
-    """What was named to be run. diffusers takes what lies beside the weights, so no other may be named then."""
-    if file and named != model:
-        raise BlendsetError(f"{model} brings code of its own and runs no other; name it with --remote-code {model}.")
-    path = find_model_index(named, f"{file or 'pipeline'}.py")[1].absolute()
-    return RemoteCode(named, str(path), compute_revision(path))
+def compute_pipeline_revision(folder: Path, *components: str) -> str:
+    """The commit of a model from the hub, else a hash over the files in its folder, or in these components of it."""
+    if folder.parent.name == "snapshots":
+        return folder.name
+    if components:
+        return sha256_bytes("".join(compute_revision(folder / name) for name in components).encode())
+    return compute_revision(folder)
 
 
-def _revision(folder: Path) -> str:
-    return folder.name if folder.parent.name == "snapshots" else compute_revision(folder)
+class GenericPipeline:
+    """A loaded diffusers pipeline of any class; calling it calls the pipeline."""
 
+    def __init__(self, pipeline: Any, model: str) -> None:
+        self.pipeline = pipeline
+        self.model = model
 
-def _plain(value: Any) -> Any:
-    """As JSON takes it: some schedulers have infinite bounds."""
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        return self.pipeline(*arguments, **options)
 
+    @property
+    def class_name(self) -> str:
+        """What diffusers calls the pipeline's class."""
+        return type(self.pipeline).__name__
 
-def refuse_overlong(pipeline: Any, prompts: Sequence[str]) -> list[BlendsetError | None]:
-    """Why a prompt's end would not be read, by prompt; None where it is read whole."""
-    tokenizer, limit = reads(pipeline)
-    if tokenizer is None:
-        return [None] * len(prompts)
-    counts = [len(ids) for ids in tokenizer(list(prompts), truncation=False, verbose=False).input_ids]
-    return [
-        None
-        if count <= limit
-        else BlendsetError(
-            f"The prompt '{prompt[:40]}...' has {count} tokens and {type(pipeline).__name__} reads {limit}; shorten it."
-        )
-        for prompt, count in zip(prompts, counts, strict=True)
-    ]
+    @property
+    def module(self) -> Any:
+        """The denoiser: a transformer or a U-Net."""
+        return getattr(self.pipeline, "transformer", None) or self.pipeline.unet
 
+    @property
+    def call_parameters(self) -> Mapping[str, inspect.Parameter]:
+        """The parameters of the pipeline's call by name."""
+        return inspect.signature(self.pipeline.__call__).parameters
 
-def reads(pipeline: Any) -> tuple[Any, int]:
-    """The tokenizer that reads most of a prompt, None where there is none, and how many tokens are read of it."""
-    readers = filter(None, tokenizers(pipeline))
-    furthest = max(readers, key=lambda reader: int(reader.model_max_length), default=None)
-    limits = [read_by_default(pipeline), furthest.model_max_length if furthest else None]
-    return furthest, min((limit for limit in limits if limit is not None), default=0)
+    # ---- prompts ---------------------------------------------------------------------------------------------------
 
+    @property
+    def tokenizers(self) -> list[Any]:
+        """The tokenizer of each text encoder, None where the encoder is left out."""
+        return [part for name, part in self.pipeline.components.items() if name.startswith("tokenizer")]
 
-def read_by_default(pipeline: Any) -> int | None:
-    """How many tokens a pipeline reads unless told otherwise; None where it cannot be told."""
-    takes = inspect.signature(pipeline.__call__).parameters.get("max_sequence_length")
-    return takes.default if takes is not None and isinstance(takes.default, int) else None
+    @property
+    def tokenizer(self) -> Any:
+        """The tokenizer that reads most tokens of a prompt; None where there is none."""
+        return max(filter(None, self.tokenizers), key=lambda part: int(part.model_max_length), default=None)
 
+    @property
+    def default_max_tokens(self) -> int | None:
+        """How many tokens of a prompt the pipeline's call reads by default; None where its signature does not say."""
+        parameter = self.call_parameters.get("max_sequence_length")
+        return parameter.default if parameter is not None and isinstance(parameter.default, int) else None
 
-def tokenizers(pipeline: Any) -> list[Any]:
-    """One for each text encoder, None where that is left out."""
-    return [part for name, part in pipeline.components.items() if name.startswith("tokenizer")]
+    @property
+    def max_tokens(self) -> int:
+        """How many tokens of a prompt are read; the rest is cut off. 0 where nobody knows."""
+        tokenizer = self.tokenizer
+        limits = [self.default_max_tokens, tokenizer.model_max_length if tokenizer else None]
+        return min((int(limit) for limit in limits if limit is not None), default=0)
 
+    def count_tokens(self, prompts: Sequence[str]) -> list[int]:
+        """The number of tokens of each prompt, before any truncation."""
+        return [len(ids) for ids in self.tokenizer(list(prompts), truncation=False, verbose=False).input_ids]
 
-def refuse_sides(pipeline: Any, sides: Iterable[int]) -> None:
-    """BlendsetError for a side, in pixels, that a pipeline does not draw: all take multiples of two latents."""
-    multiple = 2 * pipeline.vae_scale_factor
-    for side in sides:
-        if side % multiple:
-            raise BlendsetError(
-                f"A side of {side} pixels is no multiple of {multiple}, which {type(pipeline).__name__} draws; choose "
-                "another size."
+    def refuse_truncated_prompts(self, prompts: Sequence[str]) -> list[BlendsetError | None]:
+        """For each prompt the error that it would be truncated; None where it is read to its end."""
+        if self.tokenizer is None:
+            return [None] * len(prompts)
+        limit = self.max_tokens
+        return [
+            None
+            if count <= limit
+            else BlendsetError(
+                f"The prompt '{prompt[:40]}...' has {count} tokens and {self.class_name} reads {limit}; shorten it."
             )
+            for prompt, count in zip(prompts, self.count_tokens(prompts), strict=True)
+        ]
 
+    # ---- sizes and latents -----------------------------------------------------------------------------------------
 
-def noise_generators(seeds: Sequence[int]) -> list[torch.Generator]:
-    """One for each picture, on the CPU, so that every device starts from the same noise."""
-    return [torch.Generator().manual_seed(seed) for seed in seeds]
+    @property
+    def pixels_per_latent(self) -> int:
+        """Pixels of a side that the VAE encodes as one latent."""
+        return int(self.pipeline.vae_scale_factor)
 
+    @property
+    def size_divisor(self) -> int:
+        """The sides of images, in pixels, are multiples of this: two latents, for every pipeline of diffusers."""
+        return 2 * self.pixels_per_latent
 
-def for_each(options: Mapping[str, Any], count: int) -> dict[str, Any]:
-    """Arguments of a call for so many prompts: texts are said once for each."""
-    return {name: [value] * count if isinstance(value, str) else value for name, value in options.items()}
+    def check_sides(self, sides: Iterable[int]) -> None:
+        """Raise BlendsetError for a side, in pixels, that the pipeline does not draw."""
+        for side in sides:
+            if side % self.size_divisor:
+                raise BlendsetError(
+                    f"A side of {side} pixels is no multiple of {self.size_divisor}, which {self.class_name} draws; "
+                    "choose another size."
+                )
+
+    @property
+    def packs_latents(self) -> bool:
+        """Whether the pipeline samples tokens of 2 × 2 latents, as FLUX does."""
+        return hasattr(self.pipeline, "_pack_latents")
+
+    @property
+    def pixels_per_cell(self) -> int:
+        """Pixels of a side in one cell of what is sampled: a latent, or a token of 2 × 2 latents."""
+        return self.pixels_per_latent * (2 if self.packs_latents else 1)
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether the pipeline draws from an image."""
+        return not {"image", "control_image"}.isdisjoint(self.call_parameters)
+
+    @property
+    def depth_argument(self) -> str:
+        """What the pipeline's call names the image of depth that it draws from; "" for a pipeline that takes none."""
+        if "Control" not in self.class_name or "Img2Img" in self.class_name or "Inpaint" in self.class_name:
+            return ""
+        return "control_image" if self.class_name.startswith("Flux") else "image"
+
+    # ---- guidance --------------------------------------------------------------------------------------------------
+
+    @property
+    def embeds_guidance(self) -> bool:
+        """Whether guidance is an input of the denoiser, as in distilled models."""
+        return bool(getattr(getattr(self.pipeline, "transformer", None), "config", {}).get("guidance_embeds", False))
+
+    @property
+    def cfg_argument(self) -> str:
+        """What the pipeline's call names the scale of classifier-free guidance."""
+        return "true_cfg_scale" if "true_cfg_scale" in self.call_parameters else "guidance_scale"
+
+    def make_guidance_options(
+        self, cfg_scale: float | None, embedded_guidance: float | None, negative_prompt: str
+    ) -> dict[str, Any]:
+        """Arguments of the pipeline's call for guidance; None and "" leave it to the pipeline.
+
+        Embedded guidance is `guidance_scale` there, and classifier-free guidance then `true_cfg_scale`. Raises
+        BlendsetError for guidance that the pipeline does not take.
+        """
+        options: dict[str, Any] = {}
+        if cfg_scale is not None:
+            if self.embeds_guidance and self.cfg_argument == "guidance_scale":
+                raise BlendsetError(f"{self.model} takes no classifier-free guidance; leave --cfg-scale out.")
+            if self.cfg_argument not in self.call_parameters:
+                raise BlendsetError(f"{self.model} takes no guidance; leave --cfg-scale out.")
+            options[self.cfg_argument] = cfg_scale
+        if embedded_guidance is not None:
+            if not self.embeds_guidance:
+                raise BlendsetError(f"{self.model} has no guidance embedded; use --cfg-scale.")
+            options["guidance_scale"] = embedded_guidance
+        if negative_prompt:
+            if "negative_prompt" not in self.call_parameters:
+                raise BlendsetError(f"{self.model} takes no negative prompt; leave it out.")
+            options["negative_prompt"] = negative_prompt
+        return options

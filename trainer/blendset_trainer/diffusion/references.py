@@ -22,6 +22,7 @@ from blendset_trainer.diffusion.families import Conditions, Family
 from blendset_trainer.diffusion.families.family import ReferenceDefaults
 from blendset_trainer.diffusion.guidance import normalise_guidance
 from blendset_trainer.diffusion.noise import FlowAxis, add_noise
+from blendset_trainer.diffusion.randomness import seed_generator
 from blendset_trainer.diffusion.reference_attention import NoisyReferences, predict_with_references, reference_attention
 from blendset_trainer.diffusion.sampling import SamplingSettings, choose_size, to_image
 from blendset_trainer.training.data.transforms import load_reference_picture
@@ -60,7 +61,7 @@ def sample_with_references(
     seen = torch.from_numpy(np.stack([visible for _, visible in shown])).repeat(GUIDED, 1, 1, 1)
     seen[0] = False
     for number, prompt in enumerate(prompts):
-        generator = torch.Generator().manual_seed(settings.seed + number)
+        generator = seed_generator(settings.seed + number)
         noise, *others = torch.randn(1 + len(references), *references.shape[1:], generator=generator).to(references)
         texts = family.encode_prompts(["", "", prompt])
         predict = GuidedPrediction(family, how, references, torch.stack(others), texts, family.encode_prompts([""]))

@@ -14,6 +14,7 @@ from PIL import Image
 
 from blendset.errors import BlendsetError
 from blendset_trainer.diffusion.families import Family
+from blendset_trainer.diffusion.randomness import seed_generator
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def sample(family: Family, prompts: Sequence[str], settings: SamplingSettings) -
     family.module.eval()
     try:
         for number, prompt in enumerate(prompts):
-            generator = torch.Generator().manual_seed(settings.seed + number)
+            generator = seed_generator(settings.seed + number)
             with _autocast(family):
                 latents = family.pipeline(prompt, generator=generator, output_type="latent", **options).images
             yield to_image(family.decode_latents(family.unpack_latents(latents, **size))[0])

@@ -23,8 +23,10 @@ from blendset.records import SceneRecord, write_json
 from blendset.tokens import Grid
 from blendset_trainer.cli.commands.synthesize import generator_from
 from blendset_trainer.cli.parser import UsageError
-from blendset_trainer.diffusion.pipelines import ByPipeline, for_each, noise_generators, refuse_overlong, refuse_sides
+from blendset_trainer.diffusion.families import FAMILIES
+from blendset_trainer.diffusion.randomness import seed_generators
 from blendset_trainer.synthesis.engine import GeneratedImage, RequestBatch, ViewRequest, generate_by_group
+from blendset_trainer.synthesis.pipeline_synthesizer import PipelineSynthesizer, repeat_texts
 from blendset_trainer.synthesis.prompts.files import DEFORMABLE, SET, Prompt, read_prompts
 from blendset_trainer.synthesis.requests import SynthesisRequest, blank_parent, make_view_request
 from blendset_trainer.synthesis.subject_attention import FollowedSubject, word_tokens
@@ -32,12 +34,12 @@ from blendset_trainer.synthesis.subject_attention import FollowedSubject, word_t
 JOB = "deformable"
 SCENE = "prompts"
 """Where pictures are kept that belong to no scene."""
-PIPELINES = "FluxPipeline", "StableDiffusion3Pipeline"
+PIPELINES = [name for name, family in FAMILIES.items() if family.joint_attention]
 """Captions and pictures meet in one attention there, so that words have queries."""
 
 
 @dataclass
-class Deformable(ByPipeline):
+class Deformable(PipelineSynthesizer):
     """See `work.Synthesizer`. Sides in pixels; None leaves them to the pipeline."""
 
     width: int | None = None
@@ -52,39 +54,36 @@ class Deformable(ByPipeline):
         prompts = [each.record.prompt for each in wanted]
         if len(prompts) < 2:
             raise BlendsetError(f"The set of '{prompts[0][:40]}...' has one prompt; give it several, with one 'set'.")
-        for fault in filter(None, refuse_overlong(self._pipeline, prompts)):
+        for fault in filter(None, self._pipeline.refuse_truncated_prompts(prompts)):
             raise fault
         words = [word_tokens(self._readers, prompt, wanted[0].view.subject_label) for prompt in prompts]
         height, width = self._sides
-        with FollowedSubject(self._pipeline.transformer, words, self._grid(height, width)) as followed:
+        with FollowedSubject(self._pipeline.module, words, self._grid(height, width)) as followed:
             return list(
                 self._pipeline(
                     prompt=prompts,
                     height=height,
                     width=width,
-                    generator=noise_generators([each.record.seed for each in wanted]),
+                    generator=seed_generators([each.record.seed for each in wanted]),
                     callback_on_step_end=followed,
                     output_type="np",
-                    **for_each(self._options, len(prompts)),
+                    **repeat_texts(self._options, len(prompts)),
                 ).images
             )
 
     @property
     def _readers(self) -> list[tuple[Any, int]]:
         """The tokenizers whose tokens the denoiser attends to, each with the number of its first."""
-        if self.generator.pipeline == "FluxPipeline":
-            return [(self._pipeline.tokenizer_2, 0)]
-        both = (self._pipeline.tokenizer, 0), (self._pipeline.tokenizer_3, self._pipeline.tokenizer_max_length)
-        return [(reader, first) for reader, first in both if reader is not None]
+        return FAMILIES[self.generator.pipeline].list_joint_tokenizers(self._pipeline.pipeline)
 
     @property
     def _sides(self) -> tuple[int, int]:
-        own = self._pipeline.default_sample_size * self._pipeline.vae_scale_factor
+        own = self._pipeline.pipeline.default_sample_size * self._pipeline.pixels_per_latent
         return self.height or own, self.width or own
 
     def _grid(self, height: int, width: int) -> Grid:
-        pixels = 2 * self._pipeline.vae_scale_factor
-        refuse_sides(self._pipeline, (height, width))
+        self._pipeline.check_sides((height, width))
+        pixels = self._pipeline.size_divisor
         return height // pixels, width // pixels
 
 

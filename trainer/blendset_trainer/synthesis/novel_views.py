@@ -8,7 +8,6 @@ The subject is cut out by its exact mask. What the model draws on one sheet is c
 from __future__ import annotations
 
 import argparse
-import inspect
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,10 +23,11 @@ from blendset.dataset import PASSES, VIEW_RECORD, Dataset
 from blendset.errors import BlendsetError
 from blendset.records import ViewRecord, read_record
 from blendset_trainer.cli.commands.synthesize import generator_from
-from blendset_trainer.diffusion.pipelines import ByPipeline, asked_sides, noise_generators
+from blendset_trainer.diffusion.randomness import seed_generator
 from blendset_trainer.stages.stage import View
 from blendset_trainer.synthesis.engine import GeneratedImage, RequestBatch, ViewRequest, generate_by_group
 from blendset_trainer.synthesis.parents import load_parents
+from blendset_trainer.synthesis.pipeline_synthesizer import PipelineSynthesizer, name_sides
 from blendset_trainer.synthesis.requests import SynthesisRequest, derive_seed, make_view_request
 
 JOB = "novel-views"
@@ -81,7 +81,7 @@ def sheet_of(model: str, layout: tuple[int, int] | None) -> Sheet:
 
 
 @dataclass
-class NovelViews(ByPipeline):
+class NovelViews(PipelineSynthesizer):
     """See `work.Synthesizer`. Sides in pixels of a sheet; None leaves them to the pipeline."""
 
     sheet: Sheet
@@ -92,12 +92,12 @@ class NovelViews(ByPipeline):
     @property
     def size(self) -> dict[str, int]:
         """What is asked for."""
-        return asked_sides(self.width, self.height)
+        return name_sides(self.width, self.height)
 
     def setup(self) -> None:
         super().setup()
         self._options |= self.size
-        if "image" not in inspect.signature(self._pipeline.__call__).parameters:
+        if "image" not in self._pipeline.call_parameters:
             raise BlendsetError(
                 f"{self.generator.model} is a {self.generator.pipeline}, which takes no picture; give a model that "
                 "makes several views of one."
@@ -112,8 +112,8 @@ class NovelViews(ByPipeline):
         square = Image.fromarray(self._subject(dataset, first.view.scene, first.record.parents[0]))
         with torch.random.fork_rng():
             torch.manual_seed(first.record.seed)  # Zero123++ takes the noise of its reference from nowhere else
-            generator = noise_generators([first.record.seed])
-            answer = self._pipeline(image=square, generator=generator[0], output_type="np", **self._options)[0]
+            generator = seed_generator(first.record.seed)
+            answer = self._pipeline(image=square, generator=generator, output_type="np", **self._options)[0]
         return cut(np.reshape(answer, (-1, *np.shape(answer)[-3:])), self.sheet)
 
     def _subject(self, dataset: Dataset, scene: str, view_id: str) -> NDArray[np.uint8]:

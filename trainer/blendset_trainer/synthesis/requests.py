@@ -10,7 +10,7 @@ from typing import Any
 from blendset.files import sha256_bytes
 from blendset.naming import slugify
 from blendset.records import ViewRecord, encode_json
-from blendset_trainer.diffusion.pipelines import Generator
+from blendset_trainer.diffusion.pipeline_settings import PipelineSettings
 from blendset_trainer.synthesis.engine import ViewRequest
 from blendset_trainer.synthetic_views import SYNTHETIC, SynthesisRecord, make_unknown_camera
 
@@ -22,7 +22,7 @@ class SynthesisRequest:
     job: str
     parents: tuple[str, ...]
     prompt: str
-    generator: Generator
+    generator: PipelineSettings
     seed: int
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -46,7 +46,7 @@ class SynthesisRequest:
             steps=generator.steps,
             guidance=generator.guidance,
             seed=seed,
-            settings={**self.settings, **generator.run_by},
+            settings={**self.settings, **generator.extras},
         )
 
 

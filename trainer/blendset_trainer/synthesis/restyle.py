@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from itertools import product
-from typing import Any, cast
+from typing import cast
 
 import torch
 from PIL import Image
@@ -26,12 +26,14 @@ from blendset.records import ViewRecord
 from blendset.tokens import Grid
 from blendset_trainer.cli.commands.synthesize import generator_from, prompts_from
 from blendset_trainer.cli.parser import UsageError
-from blendset_trainer.diffusion.pipelines import ByPipeline, for_each, noise_generators, refuse_overlong
+from blendset_trainer.diffusion.pipelines import GenericPipeline
+from blendset_trainer.diffusion.randomness import seed_generator
 from blendset_trainer.diffusion.shared_attention import ViewSets, shared_attention
 from blendset_trainer.diffusion.shared_attention.view_sets import Mode
 from blendset_trainer.synthesis.engine import GeneratedImage, RequestBatch, ViewRequest, generate_by_group
 from blendset_trainer.synthesis.layouts import Layout
 from blendset_trainer.synthesis.parents import load_parents
+from blendset_trainer.synthesis.pipeline_synthesizer import PipelineSynthesizer, repeat_texts
 from blendset_trainer.synthesis.requests import SynthesisRequest, make_view_request
 from blendset_trainer.synthesis.steering import Steering, Warping
 from blendset_trainer.synthesis.view_sets import disparity, geometry_of, ids_of, view_sets_of
@@ -56,14 +58,14 @@ class Restyling:
 
 
 @dataclass
-class Restyle(ByPipeline):
+class Restyle(PipelineSynthesizer):
     """See `work.Synthesizer`."""
 
     how: Restyling
 
     def setup(self) -> None:
         super().setup()
-        self._control = control_name(self._pipeline, self.generator.model)
+        self._control = find_depth_argument(self._pipeline)
 
     def generate(self, dataset: Dataset, batch: RequestBatch) -> Sequence[GeneratedImage | BlendsetError]:
         return generate_by_group(batch, lambda members: self._drawn(dataset, members))
@@ -71,7 +73,7 @@ class Restyle(ByPipeline):
     @torch.no_grad()
     def _drawn(self, dataset: Dataset, wanted: Sequence[ViewRequest]) -> list[GeneratedImage]:
         """The pictures of one set; an anchor stands before them, where the first view does."""
-        if fault := refuse_overlong(self._pipeline, [wanted[0].record.prompt])[0]:
+        if fault := self._pipeline.refuse_truncated_prompts([wanted[0].record.prompt])[0]:
             raise fault
         anchors = wanted[:1] if self.how.anchor else []
         views = [geometry_of(dataset, each.view.scene, each.passes_of) for each in (*anchors, *wanted)]
@@ -89,9 +91,9 @@ class Restyle(ByPipeline):
                 latents=steering.begin(noise),
                 callback_on_step_end=steering,
                 output_type="np",
-                generator=noise_generators([wanted[0].record.seed])[0],  # FLUX draws its depth's latents, too
+                generator=seed_generator(wanted[0].record.seed),  # FLUX draws its depth's latents, too
                 **{self._control: self._depth(views)},
-                **for_each(self._options, len(views)),
+                **repeat_texts(self._options, len(views)),
             ).images
         return list(pictures[len(anchors) :])
 
@@ -114,18 +116,17 @@ class Restyle(ByPipeline):
         """An anchor lends first; of a set without one the last view does, as SynCD's."""
         order = range(len(views)) if self.how.anchor else range(len(views))[::-1]
         warps = [] if self.how.warp == "none" else plan_warps(views, grid, order)
-        return Steering(self._pipeline.scheduler, grid, warps, self.how.warp, self.how.warp_above)
+        return Steering(self._pipeline.pipeline.scheduler, grid, warps, self.how.warp, self.how.warp_above)
 
 
-def control_name(pipeline: Any, model: str) -> str:
-    """What a depth-conditioned pipeline calls the picture of depth; BlendsetError for one that takes none."""
-    kind = type(pipeline).__name__
-    if "Control" not in kind or "Img2Img" in kind or "Inpaint" in kind:
+def find_depth_argument(pipeline: GenericPipeline) -> str:
+    """What a depth-conditioned pipeline's call names the image of depth; BlendsetError for one that takes none."""
+    if not pipeline.depth_argument:
         raise BlendsetError(
-            f"{model} is a {kind}, which takes no depth, so the views would not keep their geometry; give a FLUX depth "
-            "model, or a Stable Diffusion model with --controlnet."
+            f"{pipeline.model} is a {pipeline.class_name}, which takes no depth, so the views would not keep their "
+            "geometry; give a FLUX depth model, or a Stable Diffusion model with --controlnet."
         )
-    return FLUX_CONTROL if kind.startswith("Flux") else "image"
+    return pipeline.depth_argument
 
 
 def plan_restyle(arguments: argparse.Namespace, dataset: Dataset) -> tuple[Restyle, list[ViewRequest], list[str]]:

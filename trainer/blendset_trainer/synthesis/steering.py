@@ -15,6 +15,7 @@ from torch import Tensor
 
 from blendset.errors import BlendsetError
 from blendset.tokens import Grid
+from blendset_trainer.diffusion.latents import grid_to_tokens, tokens_to_grid
 from blendset_trainer.diffusion.noise import NoiseAxis, add_noise, axis_from_scheduler
 from blendset_trainer.synthesis.warp import SYNCD_WINDOW, Warp, clean_and_noise, in_window, warp_clean, warp_noisy
 
@@ -103,9 +104,9 @@ class Steering:
 
     def _spatial(self, latents: Tensor) -> Tensor:
         """(N, C, rows, columns), of FLUX's tokens too."""
-        return latents if latents.ndim == 4 else latents.transpose(1, 2).unflatten(2, self.grid)
+        return latents if latents.ndim == 4 else tokens_to_grid(latents, *self.grid)
 
     @staticmethod
     def _packed_as(latents: Tensor, spatial: Tensor) -> Tensor:
         """In the layout of the latents that they came from."""
-        return (spatial if latents.ndim == 4 else spatial.flatten(2).transpose(1, 2)).to(latents)
+        return (spatial if latents.ndim == 4 else grid_to_tokens(spatial)).to(latents)

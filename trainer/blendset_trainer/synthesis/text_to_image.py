@@ -8,7 +8,6 @@ of one caption are a view set here, so that `view_set = 1` under [budgets] keeps
 from __future__ import annotations
 
 import argparse
-import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,16 +18,10 @@ from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset.records import ViewRecord
 from blendset_trainer.cli.commands.synthesize import generator_from
-from blendset_trainer.diffusion.pipelines import (
-    ByPipeline,
-    asked_sides,
-    for_each,
-    noise_generators,
-    refuse_overlong,
-    refuse_sides,
-)
+from blendset_trainer.diffusion.randomness import seed_generators
 from blendset_trainer.synthesis.engine import GeneratedImage, RequestBatch, ViewRequest
 from blendset_trainer.synthesis.parents import load_captioned_parents, load_parents
+from blendset_trainer.synthesis.pipeline_synthesizer import PipelineSynthesizer, name_sides, repeat_texts
 from blendset_trainer.synthesis.prompts.files import TEXT_TO_IMAGE, VIEW, read_prompts
 from blendset_trainer.synthesis.requests import SynthesisRequest, make_view_request
 
@@ -36,7 +29,7 @@ JOB = "text-to-image"
 
 
 @dataclass
-class TextToImage(ByPipeline):
+class TextToImage(PipelineSynthesizer):
     """See `work.Synthesizer`. Sides in pixels; None leaves them to the pipeline."""
 
     width: int | None = None
@@ -45,12 +38,12 @@ class TextToImage(ByPipeline):
     @property
     def size(self) -> dict[str, int]:
         """What is asked for."""
-        return asked_sides(self.width, self.height)
+        return name_sides(self.width, self.height)
 
     def setup(self) -> None:
         super().setup()
-        refuse_sides(self._pipeline, self.size.values())
-        if {"image", "control_image"} & {*inspect.signature(self._pipeline.__call__).parameters}:
+        self._pipeline.check_sides(self.size.values())
+        if self._pipeline.takes_images:
             raise BlendsetError(
                 f"{self.generator.model} is a {self.generator.pipeline}, which draws from pictures; give a model of "
                 "text to image, or choose another --job."
@@ -58,7 +51,7 @@ class TextToImage(ByPipeline):
 
     @torch.no_grad()
     def generate(self, dataset: Dataset, batch: RequestBatch) -> Sequence[GeneratedImage | BlendsetError]:
-        faults = refuse_overlong(self._pipeline, [wanted.record.prompt for wanted in batch])
+        faults = self._pipeline.refuse_truncated_prompts([wanted.record.prompt for wanted in batch])
         sound = [wanted for wanted, fault in zip(batch, faults, strict=True) if fault is None]
         made = iter(self._drawn(sound) if sound else [])
         return [fault or next(made) for fault in faults]
@@ -66,10 +59,10 @@ class TextToImage(ByPipeline):
     def _drawn(self, wanted: Sequence[ViewRequest]) -> Sequence[GeneratedImage]:
         return self._pipeline(  # type: ignore[no-any-return]
             prompt=[each.record.prompt for each in wanted],
-            generator=noise_generators([each.record.seed for each in wanted]),
+            generator=seed_generators([each.record.seed for each in wanted]),
             output_type="np",
             **self.size,
-            **for_each(self._options, len(wanted)),
+            **repeat_texts(self._options, len(wanted)),
         ).images
 
 

@@ -160,10 +160,10 @@ def _told(report: SynthesisReport, left_out: list[str], dataset: Dataset, as_jso
 
 def generator_from(arguments: argparse.Namespace) -> Any:
     """The generator that a command line asks for."""
-    from blendset_trainer.diffusion.pipelines import generator_of
+    from blendset_trainer.diffusion.pipeline_settings import find_pipeline
 
     names = ("cfg_scale", "embedded_guidance", "negative_prompt", "precision", "remote_code", "controlnet")
-    return generator_of(arguments.model, arguments.steps, **{name: getattr(arguments, name) for name in names})
+    return find_pipeline(arguments.model, arguments.steps, **{name: getattr(arguments, name) for name in names})
 
 
 def prompts_from(arguments: argparse.Namespace, label: str) -> list[str]:

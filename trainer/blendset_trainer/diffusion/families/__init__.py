@@ -7,9 +7,6 @@ from typing import Any
 
 import diffusers
 import torch
-from diffusers import DiffusionPipeline
-from diffusers.utils import logging
-from transformers.utils import logging as transformers_logging
 
 from blendset.errors import BlendsetError
 from blendset.records import read_json
@@ -19,13 +16,10 @@ from blendset_trainer.diffusion.families.pixart import PixArtAlpha, PixArtSigma
 from blendset_trainer.diffusion.families.stable_diffusion import StableDiffusion
 from blendset_trainer.diffusion.families.stable_diffusion_3 import StableDiffusion3
 from blendset_trainer.diffusion.families.stable_diffusion_xl import StableDiffusionXL
+from blendset_trainer.diffusion.pipelines import load_pipeline
 from blendset_trainer.models.weights import explain_load_errors, find_model_index
 
-__all__ = ["Conditions", "Family", "load_family", "load_scheduler"]
-
-for library in (logging, transformers_logging):
-    library.disable_progress_bar()  # a command has a bar of its own
-    library.set_verbosity_error()  # and reports a truncated prompt itself
+__all__ = ["FAMILIES", "Conditions", "Family", "load_family", "load_scheduler"]
 
 FAMILIES: dict[str, type[Family]] = {
     "FluxPipeline": Flux,
@@ -46,18 +40,17 @@ def load_family(model: str, *, dtype: torch.dtype, revision: str = "", full: boo
     source, index = find_model_index(model, "model_index.json", revision)
     parts = read_json(index)
     family = _find_family(parts.get("_class_name"), model)
-    absent = [name for name, kind in parts.items() if isinstance(kind, list) and kind[0] is None]
     denoiser = torch.float32 if full else dtype
-    with explain_load_errors(model, f"a {family.name} pipeline"):
-        pipeline = DiffusionPipeline.from_pretrained(
-            source,
-            revision=revision or None,
-            dtype={family.denoiser_name: denoiser, "default": dtype},
-            use_safetensors=True,
-            trust_remote_code=False,
-            **dict.fromkeys([*absent, *family.unused_components]),
-        )
-    pipeline.set_progress_bar_config(disable=True)
+    unused: dict[str, Any] = dict.fromkeys(family.unused_components)
+    pipeline = load_pipeline(
+        source,
+        parts,
+        f"a {family.name} pipeline",
+        name=model,
+        revision=revision or None,
+        dtype={family.denoiser_name: denoiser, "default": dtype},
+        **unused,
+    )
     if dtype == torch.float16 and pipeline.vae.config.get("force_upcast"):
         pipeline.vae.to(torch.float32)
     return family(pipeline, model, index.parent, denoiser)

@@ -16,9 +16,8 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from blendset.files import sha256_bytes
 from blendset_trainer.diffusion.noise import FlowAxis, NoiseAxis, Prediction, axis_from_scheduler
-from blendset_trainer.models.weights import compute_revision
+from blendset_trainer.diffusion.pipelines import GenericPipeline, compute_pipeline_revision
 
 ATTENTION = "to_q", "to_k", "to_v", "to_out.0"
 """The projections of every attention in diffusers' models."""
@@ -55,7 +54,7 @@ class ReferenceDefaults:
     guidance: float = 1.0
 
 
-class Family(ABC):
+class Family(GenericPipeline, ABC):
     """A loaded pipeline of a known family. All its networks are frozen until training frees some parameters."""
 
     name: ClassVar[str]
@@ -64,14 +63,15 @@ class Family(ABC):
     base_density: ClassVar[str] = "uniform"
     """The density of noise levels that the family was trained with."""
     lora_targets: ClassVar[tuple[str, ...]] = ATTENTION
+    joint_attention: ClassVar[bool] = False
+    """Whether the tokens of prompts and images attend to each other in one attention."""
     references: ClassVar[ReferenceDefaults | None] = None
     """None for a family that takes no reference images."""
     unused_components: ClassVar[tuple[str, ...]] = ()
     """Components of the pipeline that are not loaded."""
 
     def __init__(self, pipeline: Any, model: str, folder: Path, dtype: torch.dtype) -> None:
-        self.pipeline = pipeline
-        self.model = model
+        super().__init__(pipeline, model)
         self.folder = folder
         self.dtype = dtype
         self.axis: NoiseAxis = axis_from_scheduler(pipeline.scheduler)
@@ -99,11 +99,6 @@ class Family(ABC):
         return int(self.pixels_per_latent * self.module.config.patch_size)
 
     @property
-    def pixels_per_latent(self) -> int:
-        """Pixels of a side that the VAE encodes as one latent."""
-        return int(2 ** (len(self.pipeline.vae.config.block_out_channels) - 1))
-
-    @property
     def pixels_per_token(self) -> int:
         """Pixels of a side in one token of the denoiser's finest grid."""
         return self.size_divisor
@@ -116,12 +111,13 @@ class Family(ABC):
     @cached_property
     def vae_revision(self) -> str:
         """The revision of the VAE, for the keys of cached latents."""
-        return self._compute_revision("vae")
+        return compute_pipeline_revision(self.folder, "vae")
 
     @cached_property
     def text_revision(self) -> str:
         """The revision of the text encoders, for the keys of cached text features."""
-        return self._compute_revision(*sorted(name for name in self.pipeline.components if name.startswith(TEXT_PARTS)))
+        components = sorted(name for name in self.pipeline.components if name.startswith(TEXT_PARTS))
+        return compute_pipeline_revision(self.folder, *components)
 
     @torch.no_grad()
     def encode_images(self, pixels: Tensor) -> Tensor:
@@ -168,7 +164,7 @@ class Family(ABC):
     def report_truncated_prompts(self, prompts: Sequence[str]) -> str:
         """One sentence about prompts that are truncated; empty where every prompt is read to its end."""
         limit = self.max_tokens
-        counts = [len(ids) for ids in self.tokenizer(list(prompts), truncation=False, verbose=False).input_ids]
+        counts = self.count_tokens(prompts)
         truncated = sum(count > limit for count in counts)
         if not truncated:
             return ""
@@ -179,7 +175,12 @@ class Family(ABC):
 
     def build_sampling_options(self, cfg_scale: float | None) -> dict[str, Any]:
         """Arguments of the pipeline's call; a `cfg_scale` of None leaves classifier-free guidance to the pipeline."""
-        return {} if cfg_scale is None else {"guidance_scale": cfg_scale}
+        return {} if cfg_scale is None else {self.cfg_argument: cfg_scale}
+
+    @staticmethod
+    def list_joint_tokenizers(pipeline: Any) -> list[tuple[Any, int]]:
+        """The tokenizers whose tokens take part in joint attention, each with the number of its first token."""
+        return []
 
     def unpack_latents(self, latents: Tensor, height: int, width: int) -> Tensor:
         """Latents (B, C, h, w) from what the pipeline samples for images of `height` x `width` pixels."""
@@ -198,9 +199,3 @@ class Family(ABC):
 
     def _to_denoiser(self, values: Tensor) -> Tensor:
         return values.to(self.module.device, self.dtype)
-
-    def _compute_revision(self, *components: str) -> str:
-        """The commit of a model from the hub, else a hash over the files of these components."""
-        if self.folder.parent.name == "snapshots":
-            return self.folder.name
-        return sha256_bytes("".join(compute_revision(self.folder / name) for name in components).encode())

@@ -12,6 +12,7 @@ from torch import Tensor
 from blendset_trainer.diffusion.densities import LOGIT_NORMAL
 from blendset_trainer.diffusion.families.family import Conditions, Family, ReferenceDefaults
 from blendset_trainer.diffusion.families.stable_diffusion_3 import JOINT_ATTENTION
+from blendset_trainer.diffusion.latents import pack_latents, unpack_latents
 from blendset_trainer.diffusion.shared_attention import rotary_positions
 
 
@@ -19,6 +20,7 @@ class Flux(Family):
     name = "FLUX"
     base_density = LOGIT_NORMAL
     lora_targets = JOINT_ATTENTION
+    joint_attention = True
     references = ReferenceDefaults("clean", image_scale=1.0, text_scale=1.5, guidance=3.5)
     unused_components = "feature_extractor", "image_encoder"
 
@@ -67,20 +69,12 @@ class Flux(Family):
 
     def build_sampling_options(self, cfg_scale: float | None) -> dict[str, Any]:
         """The pipeline's `guidance_scale` is the embedded guidance; classifier-free guidance is `true_cfg_scale`."""
-        guided = {} if cfg_scale is None else {"true_cfg_scale": cfg_scale, "negative_prompt": ""}
+        guided = {} if cfg_scale is None else {self.cfg_argument: cfg_scale, "negative_prompt": ""}
         return guided | {"max_sequence_length": self.max_tokens}
+
+    @staticmethod
+    def list_joint_tokenizers(pipeline: Any) -> list[tuple[Any, int]]:
+        return [(pipeline.tokenizer_2, 0)]
 
     def unpack_latents(self, latents: Tensor, height: int, width: int) -> Tensor:
         return unpack_latents(latents, height // self.pixels_per_latent, width // self.pixels_per_latent)
-
-
-def pack_latents(latents: Tensor) -> Tensor:
-    """Tokens (B, h/2 · w/2, 4C) of latents (B, C, h, w): 2 × 2 of them each, channel by channel."""
-    squares = torch.nn.functional.pixel_unshuffle(latents, 2)
-    return squares.flatten(2).transpose(1, 2)
-
-
-def unpack_latents(tokens: Tensor, height: int, width: int) -> Tensor:
-    """The inverse of `pack_latents`: latents (B, C, height, width) of tokens (B, height/2 · width/2, 4C)."""
-    squares = tokens.transpose(1, 2).reshape(len(tokens), -1, height // 2, width // 2)
-    return torch.nn.functional.pixel_shuffle(squares, 2)

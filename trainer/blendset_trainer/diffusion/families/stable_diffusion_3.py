@@ -23,6 +23,7 @@ class StableDiffusion3(Family):
     name = "Stable Diffusion 3"
     base_density = LOGIT_NORMAL
     lora_targets = JOINT_ATTENTION
+    joint_attention = True
     unused_components = "feature_extractor", "image_encoder"
 
     @torch.no_grad()
@@ -48,3 +49,9 @@ class StableDiffusion3(Family):
     @property
     def max_tokens(self) -> int:
         return int(self.tokenizer.model_max_length) if self.pipeline.text_encoder_3 is None else T5_TOKENS
+
+    @staticmethod
+    def list_joint_tokenizers(pipeline: Any) -> list[tuple[Any, int]]:
+        """CLIP's, and T5's behind it where it is there."""
+        both = (pipeline.tokenizer, 0), (pipeline.tokenizer_3, pipeline.tokenizer_max_length)
+        return [(tokenizer, first) for tokenizer, first in both if tokenizer is not None]
