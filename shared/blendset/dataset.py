@@ -17,6 +17,7 @@ from blendset.config import Config
 from blendset.errors import BlendsetError
 from blendset.exr import Passes, read_passes
 from blendset.files import TEMPORARY_FILES, atomic_write, lock_folder, sha256_bytes, sha256_file, translate_disk_errors
+from blendset.options import flatten_settings
 from blendset.records import DatasetRecord, FileEntry, SceneRecord, ViewRecord, read_record, to_plain, write_json
 
 RGB, PASSES, VIEW_RECORD = "rgb.png", "passes.exr", "view.json"
@@ -241,24 +242,13 @@ def _refuse_foreign_folder(root: Path) -> None:
 
 
 def _refuse_other_settings(root: Path, stored: Mapping[str, Any], requested: Mapping[str, Any]) -> None:
-    before, now = _flat(stored), _flat(requested)
+    before, now = flatten_settings(stored), flatten_settings(requested)
     for name in sorted({*before, *now}):
         if before.get(name) != now.get(name):
             raise BlendsetError(
                 f"{root} was rendered with {name} = {before.get(name)!r} and this run has {now.get(name)!r}; "
                 "use the same, choose another output folder, or mix them on purpose (--mix-settings)."
             )
-
-
-def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return nested settings under dotted names."""
-    flat: dict[str, Any] = {}
-    for name, value in settings.items():
-        if isinstance(value, dict):
-            flat |= {f"{name}.{inner}": leaf for inner, leaf in _flat(value).items()}
-        else:
-            flat[name] = value
-    return flat
 
 
 def read_index(path: Path) -> dict[str, dict[str, Any]]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, field
@@ -18,6 +17,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import cattrs
 
+from blendset.converter import strict_converter
 from blendset.errors import BlendsetError
 
 Section = TypeVar("Section")
@@ -48,24 +48,6 @@ def is_section(kind: Any) -> bool:
     return dataclasses.is_dataclass(kind)
 
 
-def _strictly(kind: type) -> Any:
-    """A cattrs hook that takes a value of this very type; a whole number will do for a float."""
-
-    def structure(value: Any, _: Any) -> Any:
-        if kind is float and type(value) is int:
-            return float(value)
-        if type(value) is not kind or (type(value) is float and not math.isfinite(value)):
-            raise TypeError(f"{value!r} is not a {kind.__name__}")
-        return value
-
-    return structure
-
-
-_converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=False)
-for _kind in (bool, int, float, str):
-    _converter.register_structure_hook(_kind, _strictly(_kind))
-
-
 def structure(kind: type[Section], values: Any, where: str) -> Section:
     """Build a dataclass, and those inside it, from a table; BlendsetError names the key, its section and the nearest
     valid key."""
@@ -74,8 +56,22 @@ def structure(kind: type[Section], values: Any, where: str) -> Section:
 
 def unstructure(value: Any) -> dict[str, Any]:
     """Nested tables of plain values, as TOML and JSON take them; options that are None are left out."""
-    tables: dict[str, Any] = _drop_none(_converter.unstructure(value))
+    tables: dict[str, Any] = _drop_none(strict_converter.unstructure(value))
     return tables
+
+
+def flatten_settings(settings: Any, prefix: str = "", lists: bool = False) -> dict[str, Any]:
+    """Return the leaves of nested tables by their dotted names; with `lists`, those of lists too, by their numbers."""
+    if isinstance(settings, Mapping):
+        items = list(settings.items())
+    elif lists and isinstance(settings, list | tuple):
+        items = list(enumerate(settings))
+    else:
+        return {prefix: settings}
+    flat: dict[str, Any] = {}
+    for key, value in items:
+        flat |= flatten_settings(value, f"{prefix}.{key}" if prefix else str(key), lists)
+    return flat
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -153,8 +149,8 @@ def _structure_value(option: dataclasses.Field[Any], kind: Any, value: Any, wher
     try:
         if get_origin(kind) is tuple and not isinstance(value, list | tuple):
             raise TypeError(f"{value!r} is not a list")
-        ready = _converter.structure(value, kind)
-    except (TypeError, ValueError) as error:
+        ready = strict_converter.structure(value, kind)
+    except (TypeError, ValueError, cattrs.BaseValidationError) as error:
         raise BlendsetError(f"{where}: {name} is {value!r}; it must be {_describe_type(kind)}.") from error
     check_option(option, ready, f"{where}: {name}")
     return ready

@@ -6,14 +6,13 @@ and which names are legal everywhere.
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import cattrs
 
+from blendset.converter import strict_converter
 from blendset.errors import BlendsetError
 from blendset.files import atomic_write
 
@@ -140,29 +139,6 @@ class DatasetRecord:
     view_blocks: bool = False
 
 
-def _exactly(kind: type[Any]) -> Callable[[Any, Any], Any]:
-    """Return a hook that refuses what cattrs would convert: a record never holds "3" for 3 or null for a name."""
-
-    def check(value: Any, _: Any) -> Any:
-        if type(value) is not kind:
-            raise TypeError(f"expected {kind.__name__}, found {value!r}")
-        return value
-
-    return check
-
-
-def _number(value: Any, _: Any) -> float:
-    if type(value) not in (int, float) or not math.isfinite(value):
-        raise TypeError(f"expected a number, found {value!r}")
-    return float(value)
-
-
-_converter = cattrs.Converter(forbid_extra_keys=True)
-_converter.register_structure_hook(float, _number)
-for _kind in (bool, int, str):
-    _converter.register_structure_hook(_kind, _exactly(_kind))
-
-
 def to_plain(value: Any) -> Any:
     """Return a record (or anything that holds some) as the dicts, lists and numbers that JSON has."""
     return json.loads(encode_json(value))
@@ -170,7 +146,8 @@ def to_plain(value: Any) -> Any:
 
 def encode_json(value: Any) -> bytes:
     """Return the one UTF-8 spelling of a record; what Unicode cannot hold (a file name in bytes) becomes "?"."""
-    text = json.dumps(_converter.unstructure(value), sort_keys=True, indent=1, allow_nan=False, ensure_ascii=False)
+    plain = strict_converter.unstructure(value)
+    text = json.dumps(plain, sort_keys=True, indent=1, allow_nan=False, ensure_ascii=False)
     return (text + "\n").encode("utf-8", errors="replace")
 
 
@@ -206,6 +183,6 @@ def read_record(path: Path, kind: type[Record]) -> Record:
             f"{path} has format version {version} and not {FORMAT_VERSION}; use the Blendset that wrote it."
         )
     try:
-        return _converter.structure(value, kind)
+        return strict_converter.structure(value, kind)
     except cattrs.BaseValidationError as error:
         raise _make_damaged_error(path, cattrs.transform_error(error)[0]) from error

@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from blendset.errors import BlendsetError
-from blendset.options import unstructure
+from blendset.options import flatten_settings, unstructure
 from blendset_trainer.diffusion.families import Family
 from blendset_trainer.training.checkpoints import (
     Checkpoint,
@@ -142,7 +142,8 @@ class TrainState:
 
     def _refuse_another_run(self, checkpoint: Checkpoint) -> None:
         """BlendsetError where the checkpoint's run had other settings or other data."""
-        before, now = flatten(checkpoint.facts["config"]), flatten(unstructure(self.config))
+        before = flatten_settings(checkpoint.facts["config"], lists=True)
+        now = flatten_settings(unstructure(self.config), lists=True)
         changed = [
             f"{name} was {before.get(name)} and is {now.get(name)}"
             for name in sorted(before.keys() | now.keys())
@@ -155,15 +156,3 @@ class TrainState:
                 f"{self.folder} holds a run that began differently ({'; '.join(changed[:3])}); "
                 "change it back, or give another out."
             )
-
-
-def flatten(table: Any, prefix: str = "") -> dict[str, Any]:
-    """The leaves of nested tables and lists by their dotted names."""
-    inner = table.items() if isinstance(table, dict) else enumerate(table) if isinstance(table, list | tuple) else None
-    if inner is None:
-        return {prefix: table}
-    return {
-        name: leaf
-        for key, value in inner
-        for name, leaf in flatten(value, f"{prefix}.{key}" if prefix else str(key)).items()
-    }
