@@ -9,6 +9,7 @@ import bpy
 import numpy as np
 
 from blendset.placement.scene import has_roof
+from blendset.reasons import Reason
 
 from ..scene.snapshot import OpenScene
 from .previews import Previewer, Shot
@@ -16,7 +17,7 @@ from .previews import Previewer, Shot
 LIT_SHARE = 0.75
 """Light is added where a smaller share of the subjects that cameras can see can be exposed."""
 PROBES = 24
-TOO_DARK = {"dark", "dark subject"}
+TOO_DARK = {Reason.DARK, Reason.DARK_SUBJECT}
 
 
 def choose_lighting(

@@ -20,6 +20,7 @@ from blendset.placement.planner import PlanningResult
 from blendset.placement.selection import Unit
 from blendset.placement.subjects import Subject
 from blendset.quality import PREVIEW, collect_metrics, find_framing_faults
+from blendset.reasons import Reason
 
 from ..render.session import RenderSession, derive_seed
 from ..scene.snapshot import OpenScene
@@ -38,7 +39,7 @@ class Preview:
     """
 
     exposure_ev: float
-    faults: tuple[str, ...]
+    faults: tuple[Reason, ...]
     metrics: dict[str, float]
     exposures: tuple[Exposure, ...] = ()
 
@@ -86,11 +87,11 @@ class Previewer:
 
     def _render_preview(self, name: str, camera: Camera, subject: Subject | None) -> Preview:
         if subject is not None and subject.lacks_texture:
-            return Preview(0.0, ("texture missing",), {})
+            return Preview(0.0, (Reason.TEXTURE_MISSING,), {})
         samples, seed = self._config.preview.samples, derive_seed(name, self._config.seed)
         first = self._session.render(camera, samples, seed, denoise=True)
         if np.isin(first.ids, self._magenta).mean() > MAGENTA_SHARE:
-            return Preview(0.0, ("texture missing",), {})
+            return Preview(0.0, (Reason.TEXTURE_MISSING,), {})
         subject_mask = np.isin(first.ids, list(subject.objects)) if subject else None
         framing = (
             measure_framing(camera, subject, self._geometry.restrict_to(subject.objects), first.ids)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from blendset.cameras import Array
 from blendset.quality import LUMA, PREVIEW, Statistics, compute_statistics, find_light_faults
+from blendset.reasons import Reason
 
 THIN = 2
 """Every second pixel each way is enough to choose an exposure by."""
@@ -55,7 +56,7 @@ class Exposure:
 
     ev: float
     statistics: Statistics
-    faults: tuple[str, ...]
+    faults: tuple[Reason, ...]
 
 
 def try_exposures(

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blendset.placement.framing import Framing
+from blendset.reasons import Reason
 
 LUMA = np.array([0.299, 0.587, 0.114])
 """ITU-R BT.601, as in Pillow's mode "L", which BlendFusion's grey values are."""
@@ -50,9 +51,12 @@ def compute_statistics(
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a picture must keep to. `finished` is what a view is judged by; `preview` asks for a margin."""
+    """What a picture must keep to. FINISHED judges a view; PREVIEW asks for a margin.
+
+    Grey values are on the scale 0..255, shares in 0..1. `share` is the least and the most that the subject may cover.
+    """
 
     mean: float
     variance: float
@@ -65,40 +69,60 @@ class Limits:
     truncation: float
 
 
-FINISHED = Limits(30, 300, 0.3, 1.0, 20, 0, (0.04, 0.70), 0.5, 0.15)
+FINISHED = Limits(
+    mean=30,
+    variance=300,
+    dark_fraction=0.3,
+    clipped_fraction=1.0,
+    subject_mean=20,
+    subject_deviation=0,
+    share=(0.04, 0.70),
+    visible_fraction=0.5,
+    truncation=0.15,
+)
 """BlendFusion's mean, variance and dark share (arXiv 2604.09022, 1.3), and our framing."""
-PREVIEW = Limits(38, 400, 0.22, 0.15, 34, 7, (0.052, 0.64), 0.57, 0.11)
+PREVIEW = Limits(
+    mean=38,
+    variance=400,
+    dark_fraction=0.22,
+    clipped_fraction=0.15,
+    subject_mean=34,
+    subject_deviation=7,
+    share=(0.052, 0.64),
+    visible_fraction=0.57,
+    truncation=0.11,
+)
 
 
-def find_light_faults(statistics: Statistics, limits: Limits) -> list[str]:
-    """Reason codes of everything about the light that breaks a limit."""
-    faults = []
+def find_light_faults(statistics: Statistics, limits: Limits) -> list[Reason]:
+    """Return the reason for each limit of the light that is broken."""
+    faults: list[Reason] = []
     if statistics.mean < limits.mean or statistics.dark_fraction > limits.dark_fraction:
-        faults.append("dark")
+        faults.append(Reason.DARK)
     if statistics.clipped_fraction > limits.clipped_fraction:
-        faults.append("blown out")
+        faults.append(Reason.BLOWN_OUT)
     if statistics.subject_mean is not None and statistics.subject_mean < limits.subject_mean:
-        faults.append("dark subject")
+        faults.append(Reason.DARK_SUBJECT)
     if statistics.variance < limits.variance:
-        faults.append("flat")
+        faults.append(Reason.FLAT)
     if statistics.subject_deviation is not None and statistics.subject_deviation < limits.subject_deviation:
-        faults.append("flat subject")
+        faults.append(Reason.FLAT_SUBJECT)
     return faults
 
 
-def find_framing_faults(framing: Framing | None, limits: Limits) -> list[str]:
-    """Reason codes of everything about the framing that breaks a limit; nothing for views of the scene."""
+def find_framing_faults(framing: Framing | None, limits: Limits) -> list[Reason]:
+    """Return the reason for each limit of the framing that is broken; none for views of the scene."""
     if framing is None:
         return []
-    faults = []
+    faults: list[Reason] = []
     if framing.visible_fraction < limits.visible_fraction:
-        faults.append("hidden in picture")
+        faults.append(Reason.HIDDEN_IN_PICTURE)
     if framing.subject_share < limits.share[0]:
-        faults.append("too little in picture")
+        faults.append(Reason.TOO_LITTLE_IN_PICTURE)
     if framing.subject_share > limits.share[1]:
-        faults.append("too much in picture")
+        faults.append(Reason.TOO_MUCH_IN_PICTURE)
     if framing.truncation > limits.truncation:
-        faults.append("truncated in picture")
+        faults.append(Reason.TRUNCATED_IN_PICTURE)
     return faults
 
 

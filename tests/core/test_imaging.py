@@ -32,12 +32,13 @@ from blendset.quality import (
     find_light_faults,
     strip_png_text,
 )
+from blendset.reasons import Reason
 from tests.core.analytic import BruteForce, Solid, box, panel, snapshot, subject_of
 
 # ---- the limits ------------------------------------------------------------------------------------------------------
 
 
-def faults(picture: NDArray[Any], subject: NDArray[np.bool_] | None = None, limits: Limits = FINISHED) -> list[str]:
+def faults(picture: NDArray[Any], subject: NDArray[np.bool_] | None = None, limits: Limits = FINISHED) -> list[Reason]:
     """What is wrong with an 8-bit picture, grey (H, W) or in colour (H, W, 3)."""
     values = picture.astype(float)
     return find_light_faults(compute_statistics(values @ LUMA if values.ndim == 3 else values, subject), limits)

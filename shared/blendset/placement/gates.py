@@ -7,9 +7,9 @@ Cheapest first. A candidate stops at the first gate that rejects it; the gate's 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from blendset.config import GateSettings
 from blendset.placement.candidates import Candidate, Proposal, stack_attribute
 from blendset.placement.scene import OPEN_SKY_SHARE, Geometry, Snapshot, fibonacci_sphere, has_roof
 from blendset.placement.subjects import Subject
+from blendset.reasons import Reason
 
 GRID = 12
 """Rays across the image, in each direction, in `check_ray_grid`; 144 rays give shares to about 0.02."""
@@ -34,8 +35,24 @@ KNEE = 0.3
 """Share of the scene's height that is room enough: cameras for views of the scene stand above it."""
 NEAR_WALL = 1.5
 """Distance from a subject's centre to a wall, in sizes of the subject, up to which it stands or hangs at that wall."""
+WALL_SIDE_DEG = 30.0
+"""Angle to the direction of such a wall up to which a camera stands on the wall's side."""
 SAME_SURFACE = 0.94
 """Cosine between normals (20 degrees) up to which hits on one object count as one surface."""
+HALF_WAY = 0.5
+"""Share of the distance to the subject's centre up to which something counts as a near occluder."""
+FOREGROUND_DEPTH = 0.35
+"""Share of the median depth up to which something counts as foreground."""
+CROWDED_FOREGROUND = 0.2
+"""Most share of a scene view that may be foreground."""
+BARE_SURFACES = 4
+"""A scene view of fewer surfaces than this shows next to nothing."""
+BARE_STRUCTURE = 0.85
+"""Most share of a scene view that walls, floors and ceilings may take."""
+BARE_EMPTY = 0.6
+"""Most share of a scene view that may show nothing at all."""
+AMBIENT, DIFFUSE = 0.35, 0.65
+"""Weights of an even light and of a light at the camera, which stand in for the scene's own light in estimates."""
 
 
 @dataclass(eq=False)
@@ -99,7 +116,7 @@ def screen_proposals(context: GateContext, proposals: Sequence[Proposal]) -> lis
     pending = list(range(len(proposals)))
     while pending:
         run_gates(context, [verdicts[index] for index in pending])
-        cramped = [index for index in pending if verdicts[index].reason in ("clearance", "blocked")]
+        cramped = [index for index in pending if verdicts[index].reason in (Reason.CLEARANCE, Reason.BLOCKED)]
         pending = []
         for index in cramped:
             if (nearer := next(proposals[index], None)) is not None:
@@ -118,11 +135,11 @@ def run_gates(context: GateContext, verdicts: Sequence[Verdict]) -> None:
 
 
 def _apply_threshold(
-    verdicts: Sequence[Verdict], reason: str, values: Array, accepted: NDArray[np.bool_], metric: str = ""
+    verdicts: Sequence[Verdict], reason: Reason, values: Array, accepted: NDArray[np.bool_], metric: str = ""
 ) -> None:
     """Keep the values (N,) under the metric's name (by default the reason's), and reject what is not accepted (N,)."""
     for verdict, value, good in zip(verdicts, values, accepted, strict=True):
-        verdict.metrics[metric or reason] = float(value)
+        verdict.metrics[metric or reason.value] = float(value)
         if not good and verdict.accepted:
             verdict.reason = reason
 
@@ -136,7 +153,7 @@ def check_clearance(context: GateContext, verdicts: Sequence[Verdict]) -> None:
         height = float(scene.extent[1, 2] - scene.extent[0, 2])
         radius = min(SCENE_ROOM * settings.clearance * scene.diagonal, KNEE * height)
     near = context.geometry.is_near(stack_attribute([verdict.candidate for verdict in verdicts], "position"), radius)
-    _apply_threshold(verdicts, "clearance", near.astype(float), ~near)
+    _apply_threshold(verdicts, Reason.CLEARANCE, near.astype(float), ~near)
 
 
 def _cast_at_points(
@@ -165,7 +182,7 @@ def check_first_visibility(context: GateContext, verdicts: Sequence[Verdict]) ->
     for verdict, row in zip(verdicts, visible, strict=True):
         verdict.visible_points = row
     share = visible.mean(axis=1)
-    _apply_threshold(verdicts, "blocked", share, share >= context.settings.visible_fraction - FIRST_LOOK_SLACK)
+    _apply_threshold(verdicts, Reason.BLOCKED, share, share >= context.settings.visible_fraction - FIRST_LOOK_SLACK)
 
 
 def check_visibility(context: GateContext, verdicts: Sequence[Verdict]) -> None:
@@ -176,7 +193,7 @@ def check_visibility(context: GateContext, verdicts: Sequence[Verdict]) -> None:
         verdict.visible_points = np.concatenate([verdict.visible_points, row])
     share = np.array([verdict.visible_points.mean() for verdict in verdicts])
     accepted = share >= context.settings.visible_fraction
-    _apply_threshold(verdicts, "hidden", share, accepted, metric="visible_fraction")
+    _apply_threshold(verdicts, Reason.HIDDEN, share, accepted, metric="visible_fraction")
 
 
 def check_truncation(context: GateContext, verdicts: Sequence[Verdict]) -> None:
@@ -185,7 +202,7 @@ def check_truncation(context: GateContext, verdicts: Sequence[Verdict]) -> None:
     pixels, depth = project_all(cameras, _get_subject(verdicts).points)
     size = np.array([(camera.width, camera.height) for camera in cameras])[:, None]
     outside = 1 - ((depth > 0) & (pixels >= 0).all(axis=2) & (pixels <= size).all(axis=2)).mean(axis=1)
-    _apply_threshold(verdicts, "truncated", outside, outside <= context.settings.truncation)
+    _apply_threshold(verdicts, Reason.TRUNCATED, outside, outside <= context.settings.truncation)
 
 
 def check_inside_solid(context: GateContext, verdicts: Sequence[Verdict]) -> None:
@@ -201,7 +218,7 @@ def check_inside_solid(context: GateContext, verdicts: Sequence[Verdict]) -> Non
     sky = (triangles < 0).reshape(len(verdicts), len(AROUND))[:, AROUND[:, 2] > 0].mean(axis=1)
     for verdict, value in zip(verdicts, sky, strict=True):
         verdict.metrics["sky"] = float(value)
-    _apply_threshold(verdicts, "inside solid", share, share <= context.settings.back_faces)
+    _apply_threshold(verdicts, Reason.INSIDE_SOLID, share, share <= context.settings.back_faces)
 
 
 def reject_unlikely_viewpoints(context: GateContext, verdicts: Sequence[Verdict]) -> None:
@@ -210,15 +227,13 @@ def reject_unlikely_viewpoints(context: GateContext, verdicts: Sequence[Verdict]
     That is outside a scene with a roof, and between a thing and the wall that it stands or hangs at.
     """
     if context.roofed:
-        _reject_worse(
-            "outdoors", verdicts, [verdict.metrics["sky"] > OPEN_SKY_SHARE for verdict in verdicts if verdict.accepted]
-        )
-    _reject_worse(
-        "wall side", verdicts, _find_wall_side(context, [verdict for verdict in verdicts if verdict.accepted])
-    )
+        outside = [verdict.metrics["sky"] > OPEN_SKY_SHARE for verdict in verdicts if verdict.accepted]
+        _reject_worse(Reason.OUTDOORS, verdicts, outside)
+    behind = _find_wall_side(context, [verdict for verdict in verdicts if verdict.accepted])
+    _reject_worse(Reason.WALL_SIDE, verdicts, behind)
 
 
-def _reject_worse(reason: str, verdicts: Sequence[Verdict], worse: Sequence[bool]) -> None:
+def _reject_worse(reason: Reason, verdicts: Sequence[Verdict], worse: Sequence[bool]) -> None:
     """Reject the accepted verdicts that are worse, where some are not."""
     if not all(worse):
         accepted = [verdict for verdict in verdicts if verdict.accepted]
@@ -236,7 +251,7 @@ def _find_wall_side(context: GateContext, verdicts: Sequence[Verdict]) -> list[b
     near = (reach < NEAR_WALL * subject.size) & (reach < np.roll(reach, len(RING) // 2) / 2)
     towards = np.array([verdict.candidate.view_direction for verdict in verdicts]) * [1, 1, 0]
     towards /= np.maximum(np.linalg.norm(towards, axis=1, keepdims=True), 1e-12)
-    return list((towards @ RING[near].T > np.cos(np.pi / 6)).any(axis=1))
+    return list((towards @ RING[near].T > np.cos(np.radians(WALL_SIDE_DEG))).any(axis=1))
 
 
 def check_ray_grid(context: GateContext, verdicts: Sequence[Verdict]) -> None:
@@ -264,7 +279,7 @@ def _compute_grid_metrics(
     )
     albedo = context.scene.albedo[triangles] if struck.any() else np.zeros(struck.shape)
     cosine = np.abs((normals * rays).sum(axis=2)) / np.linalg.norm(rays, axis=2)
-    shade = np.where(struck, albedo * (0.35 + 0.65 * cosine), 0.5)
+    shade = np.where(struck, albedo * (AMBIENT + DIFFUSE * cosine), 0.5)
     together = owners[:, :, None] == owners[:, None, :]
     alike = together & (normals @ normals.transpose(0, 2, 1) > SAME_SURFACE) & struck[:, :, None]
     surface = np.maximum(alike.sum(axis=2), 1)
@@ -275,7 +290,7 @@ def _compute_grid_metrics(
     structural = context.structural[owners]
     metrics = {
         "one_surface": np.where(struck.any(axis=1), np.where(struck, surface, 0).max(axis=1) / depth.shape[1], 1.0),
-        "foreground": ((depth < 0.35 * np.median(depth, axis=1, keepdims=True)) & ~structural).mean(axis=1),
+        "foreground": ((depth < FOREGROUND_DEPTH * np.median(depth, axis=1, keepdims=True)) & ~structural).mean(axis=1),
         "empty": 1 - struck.mean(axis=1),
         "only_structure": structural.mean(axis=1) if context.furnished else np.zeros(len(depth)),
         "variety": -np.log(of_object / depth.shape[1]).mean(axis=1),
@@ -303,26 +318,33 @@ def _compute_subject_metrics(
     both = (count > 0) & (count < is_subject.shape[1])
     return {
         "subject_share": is_subject.mean(axis=1),
-        "near_occluder": ((depth < 0.5 * np.maximum(ahead, 0)[:, None]) & ~is_subject).mean(axis=1),
+        "near_occluder": ((depth < HALF_WAY * np.maximum(ahead, 0)[:, None]) & ~is_subject).mean(axis=1),
         "subject_contrast": np.where(both, np.abs(inside - outside), 0.0),
         "subject_faces": np.where(is_subject, 1 / surface, 0).sum(axis=1),
     }
 
 
-def _find_grid_reason(verdict: Verdict, settings: GateSettings) -> str:
+def _find_grid_reason(verdict: Verdict, settings: GateSettings) -> Reason | Literal[""]:
+    """Return why the metrics of the ray grid reject a view; "" where they do not."""
     metrics = verdict.metrics
     if metrics["one_surface"] > settings.one_surface:
-        return "one surface"
+        return Reason.ONE_SURFACE
     if verdict.candidate.subject is None:
-        bare = metrics["surfaces"] < 4 or metrics["only_structure"] > 0.85 or metrics["empty"] > 0.6
-        return "too close" if metrics["foreground"] > 0.2 else "bare" if bare else ""
+        return _find_scene_view_reason(metrics)
     if metrics["subject_share"] < settings.subject_share_min:
-        return "too little in frame"
+        return Reason.TOO_LITTLE_IN_FRAME
     if metrics["subject_share"] > settings.subject_share_max:
-        return "too much in frame"
+        return Reason.TOO_MUCH_IN_FRAME
     if metrics["near_occluder"] > settings.near_occluder:
-        return "near occluder"
+        return Reason.NEAR_OCCLUDER
     return ""
+
+
+def _find_scene_view_reason(metrics: Mapping[str, float]) -> Reason | Literal[""]:
+    if metrics["foreground"] > CROWDED_FOREGROUND:
+        return Reason.TOO_CLOSE
+    few, walls = metrics["surfaces"] < BARE_SURFACES, metrics["only_structure"] > BARE_STRUCTURE
+    return Reason.BARE if few or walls or metrics["empty"] > BARE_EMPTY else ""
 
 
 SUBJECT_GATES: tuple[Gate, ...] = (

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from blendset.dataset import Dataset
 from blendset.placement.funnel import read_funnel
-from blendset.reasons import MEANINGS
+from blendset.reasons import explain_reason
 from blendset.records import ViewRecord
 
 
@@ -57,7 +57,7 @@ def funnel_of(dataset: Dataset, views: Sequence[ViewRecord]) -> Funnel:
 def reasons(counts: Mapping[str, int]) -> tuple[Reason, ...]:
     """Counts by reason with what each means, the commonest first."""
     order = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return tuple(Reason(name, count, MEANINGS.get(name, "")) for name, count in order)
+    return tuple(Reason(name, count, explain_reason(name)) for name, count in order)
 
 
 def _counts(run: str, funnel: Counter[str] | None, rendered: int, sound: int) -> RunCounts:
