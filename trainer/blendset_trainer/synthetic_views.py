@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from blendset.records import FORMAT_VERSION, CameraRecord, read_record
+from blendset_trainer.stages.caption_forms import CAPTION_FORMS
 
 SYNTHESIS, SYNTHETIC = "synthesis.json", "synthetic"
 IDENTITY = tuple(float(index % 5 == 0) for index in range(16))
@@ -57,4 +58,4 @@ def has_camera(camera: CameraRecord) -> bool:
 
 def prompt_to_captions(prompt: str) -> dict[str, Any]:
     """Return the captions of a synthesized view: its prompt in both forms; none for an empty prompt."""
-    return {"short": prompt, "dense": prompt} if prompt else {}
+    return dict.fromkeys(CAPTION_FORMS, prompt) if prompt else {}

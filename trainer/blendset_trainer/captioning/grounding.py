@@ -22,16 +22,16 @@ PICTURE_WORDS = frozenset(
     rear render rendering right row scene shade shadow shot side space tenth third top tone view viewer
     """.split()
 )
-"""They name the picture itself, not a thing in it."""
+"""Nouns that name the picture itself, not an object in it."""
 SHAPE_WORDS = frozenset(
     """
     ball bar block board box cone cylinder disc form item kind ledge leg object panel piece post rod row shape slab
     sphere stack structure thing
     """.split()
 )
-"""What may be said of anything."""
+"""Nouns that fit any object."""
 ROOM_WORDS = frozenset("room interior space indoor indoors".split())
-"""What floor and walls make."""
+"""Nouns for what floor and walls form."""
 _NO_NOUNS = (
     COLOURS
     | OTHER_COLOURS
@@ -42,22 +42,22 @@ _NO_NOUNS = (
 
 @dataclass(frozen=True)
 class Grounding:
-    """The share (0 to 1) of a caption's nouns that are in sight (1 where it has none), and the other nouns."""
+    """The share (0 to 1) of a caption's nouns that are in sight, 1 where it has none, and the nouns that are not."""
 
     share: float
     unsupported: tuple[str, ...]
 
 
 def ground_caption(caption: str, visible: Collection[str]) -> Grounding:
-    """Hold a caption against the nouns in sight (singular, as `Facts.nouns` has them)."""
+    """Compare a caption's nouns with the nouns in sight (singular, as `Facts.nouns` has them)."""
     words = {word for noun in visible for word in noun.split()} | set(visible)
     allowed = words | PICTURE_WORDS | SHAPE_WORDS | (ROOM_WORDS if "wall" in words else frozenset())
     nouns = find_nouns(caption)
-    wrong = [noun for noun in nouns if noun not in allowed and singularize(noun) not in allowed]
-    return Grounding(1 - len(wrong) / len(nouns) if nouns else 1.0, tuple(dict.fromkeys(wrong)))
+    unsupported = [noun for noun in nouns if noun not in allowed and singularize(noun) not in allowed]
+    return Grounding(1 - len(unsupported) / len(nouns) if nouns else 1.0, tuple(dict.fromkeys(unsupported)))
 
 
 def find_nouns(caption: str) -> list[str]:
-    """The common nouns of a text, lower case, in order; words of colour and material are none."""
+    """Find the common nouns of a text, lower case, in order, without words for colours and materials."""
     tagged = ((str(word).lower(), str(kind)) for word, kind in tag(caption))
     return [word for word, kind in tagged if kind.startswith("NN") and word not in _NO_NOUNS]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The captioner without weights: sentences composed from what a view's own records and pixels show.
+"""The captioner without weights: a small seeded grammar over the facts that a view's records and pixels show.
 
-A small seeded grammar over `Facts`: the same view and seed give the same words.
+The same view and seed give the same words.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from blendset.errors import BlendsetError
 from blendset_trainer.captioning.english.sentences import compose_dense_caption, compose_short_caption
 from blendset_trainer.captioning.grounding import ground_caption
 from blendset_trainer.captioning.seeing.facts import extract_facts
+from blendset_trainer.stages.caption_forms import DENSE, SHORT
 from blendset_trainer.stages.stage import Column, View
 from blendset_trainer.synthetic_views import SYNTHETIC, prompt_to_captions, read_synthesis
 
 VARIANTS = 4
+"""How many other wordings a view gets, short and dense ones in turn."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,8 @@ class MetadataCaptioner:
     reads: ClassVar[frozenset[str]] = frozenset({"rgb", "passes", "record"})
     whole_sets: ClassVar[bool] = False
     columns: ClassVar[Mapping[str, Column]] = {
-        "short": Column(pa.string()),
-        "dense": Column(pa.string()),
+        SHORT: Column(pa.string()),
+        DENSE: Column(pa.string()),
         "variants": Column(pa.list_(pa.string())),
         "grounded_share": Column(pa.float32(), "share, 0 to 1"),
         "unsupported": Column(pa.list_(pa.string())),
@@ -45,16 +47,18 @@ class MetadataCaptioner:
 
     @property
     def parameters(self) -> Mapping[str, Any]:
+        """What the captions depend on besides the views."""
         return {"seed": self.seed}
 
     def setup(self) -> None:
         """Nothing to load."""
 
     def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any] | BlendsetError]:
+        """One row of captions for each view, or why it has none."""
         return [self._caption_view(view) for view in views]
 
     def _caption_view(self, view: View) -> dict[str, Any] | BlendsetError:
-        """Nothing for a photograph, of which no pass speaks; of a synthesized view its prompt is what is known."""
+        """Caption a view by its facts; a synthesized view has its prompt, a photo without passes has nulls."""
         if view.record.source == SYNTHETIC:
             try:
                 return dict.fromkeys(self.columns) | dict(prompt_to_captions(read_synthesis(view.folder).prompt))
@@ -67,11 +71,11 @@ class MetadataCaptioner:
             compose(facts, Random(f"{self.seed} {view.record.view_id} {number}"))
             for number, compose in enumerate([compose_short_caption, compose_dense_caption] * (1 + VARIANTS // 2))
         ]
-        said = ground_caption(" ".join(texts), facts.nouns)
+        grounding = ground_caption(" ".join(texts), facts.nouns)
         return {
-            "short": texts[0],
-            "dense": texts[1],
+            SHORT: texts[0],
+            DENSE: texts[1],
             "variants": texts[2:],
-            "grounded_share": said.share,
-            "unsupported": list(said.unsupported),
+            "grounded_share": grounding.share,
+            "unsupported": list(grounding.unsupported),
         }

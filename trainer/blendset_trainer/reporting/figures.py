@@ -10,10 +10,11 @@ from typing import Any
 import pyarrow as pa
 
 from blendset.records import ViewRecord
+from blendset_trainer.stages.caption_forms import DENSE, SHORT
 from blendset_trainer.stages.stage import GREY_LEVELS, SHARE
 
 CAMERA, LIGHT, CAPTIONS, SCORES = "Camera and framing", "Light", "Captions", "Scores"
-FORMS = ("dense", "short", "caption")
+FORMS = (DENSE, SHORT, "caption")
 """Figures of a caption stage that hold a text, the one to read first in front."""
 
 MEASURED = {
@@ -74,7 +75,7 @@ def captions_of(rows: pa.Table) -> list[list[Caption]]:
     said: list[list[Caption]] = [[] for _ in range(rows.num_rows)]
     for column, stage, form in _text_columns(rows):
         nouns = f"{stage}.unsupported"
-        doubts = rows[nouns].to_pylist() if nouns in rows.column_names and form == "dense" else [None] * rows.num_rows
+        doubts = rows[nouns].to_pylist() if nouns in rows.column_names and form == DENSE else [None] * rows.num_rows
         for captions, text, unsupported in zip(said, rows[column].to_pylist(), doubts, strict=True):
             if text:
                 captions.append(Caption(stage, form, text, unsupported or ()))

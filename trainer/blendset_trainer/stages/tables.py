@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from blendset.dataset import COLUMNS, INDEX, RECORD_COLUMNS, Dataset
 from blendset.errors import BlendsetError
 from blendset.files import atomic_write, sha256_bytes
+from blendset_trainer.stages.caption_forms import DENSE
 from blendset_trainer.stages.folder import ROW_COLUMNS, STAGE_RECORD, StageFolder, read_parquet
 from blendset_trainer.stages.shards import compute_keys
 from blendset_trainer.stages.stage import CAPTIONS, KINDS, Stage
@@ -183,7 +184,7 @@ def read_valid_columns(folder: StageFolder, index: pa.Table) -> pa.Table | None:
 
 
 def read_captions(dataset: Dataset, index: pa.Table, forms: Sequence[str]) -> dict[str, pa.ChunkedArray]:
-    """Return an array of captions per form ("short", "dense"), one per view of the index, null where there is none.
+    """Return an array of captions per form (see `caption_forms`), one per view of the index, null where there is none.
 
     Where several captioners described today's picture of a view, the one that ran last counts.
     """
@@ -202,7 +203,7 @@ def read_dense_captions(dataset: Dataset, captioner: Stage) -> dict[str, str]:
     columns = read_valid_columns(StageFolder.from_stage(dataset.root, captioner), index)
     if columns is None:
         return {}
-    captions = zip(index["view_id"].to_pylist(), columns["dense"].to_pylist(), strict=True)
+    captions = zip(index["view_id"].to_pylist(), columns[DENSE].to_pylist(), strict=True)
     return {view_id: dense for view_id, dense in captions if dense}
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`hf:MODEL` and `openai:URL`: captions by a model that sees, of each view or of whole view sets.
+"""`hf:MODEL` and `openai:URL`: captions by a vision-language model, of each view or of whole view sets.
 
 BlendFusion's factual caption (arXiv 2604.09022, 1.5) gives the short form; Bootstrap3D's (arXiv 2406.00093) gives one
 caption to a set, after a chain of thought that ends in a score from 1 to 5.
@@ -20,13 +20,14 @@ from blendset_trainer.captioning.models.facts_prompt import build_facts_prompt
 from blendset_trainer.captioning.seeing.facts import extract_facts
 from blendset_trainer.models.chat.chat_model import ChatModel, ChatRequest, find_chat_model
 from blendset_trainer.models.chat.instructions import QUALITIES, parse_caption, parse_label, parse_quality, read_prompt
+from blendset_trainer.stages.caption_forms import CAPTION_FORMS, DENSE, SHORT
 from blendset_trainer.stages.stage import SHARE, Column, View
 from blendset_trainer.stages.view_sets import group_by_view_set
 
-VIEW_PROMPTS, SET_PROMPTS = {"short": ["short"], "dense": ["dense"]}, {"set": ["view-set", "quality"]}
-"""The files that each question is made of."""
-TOKENS = {"short": 64, "dense": 192, "set": 768}
-"""Room for the words that are asked for, and for thoughts where there are any."""
+VIEW_PROMPTS, SET_PROMPTS = {SHORT: ["short"], DENSE: ["dense"]}, {"set": ["view-set", "quality"]}
+"""The prompt files that each request consists of."""
+TOKENS = {SHORT: 64, DENSE: 192, "set": 768}
+"""The most tokens of a reply, with room for thoughts where there are any."""
 GROUNDING = {"grounded_share": Column(pa.float32(), SHARE), "unsupported": Column(pa.list_(pa.string()))}
 
 Row = dict[str, Any] | BlendsetError
@@ -34,11 +35,13 @@ Row = dict[str, Any] | BlendsetError
 
 @dataclass
 class ModelCaptioner:
-    """Asks for a short and a dense caption of each view, or with `view_sets` once about all views of a set, each of
-    which gets the answer. `facts` adds to the prompt what the id pass knows.
+    """Requests a short and a dense caption of each view.
+
+    With `view_sets` there is one request about all views of a set, and each of them gets the reply. `facts` adds to
+    the prompt what the id pass knows.
     """
 
-    answerer: ChatModel
+    chat_model: ChatModel
     scheme: str
     facts: bool = True
     view_sets: bool = False
@@ -49,76 +52,87 @@ class ModelCaptioner:
 
     @property
     def name(self) -> str:
-        return slugify(f"{self.scheme}-{self.answerer.title}")
+        """The name of the stage, which is also that of its folder."""
+        return slugify(f"{self.scheme}-{self.chat_model.title}")
 
     @property
     def revision(self) -> str:
-        return self.answerer.revision
+        """The revision of the model's weights."""
+        return self.chat_model.revision
 
     @property
     def whole_sets(self) -> bool:
+        """Whether the views of a set have to be captioned in one call."""
         return self.view_sets
 
     @property
     def parameters(self) -> Mapping[str, Any]:
-        asked = {name: read_prompt(*files) for name, files in (SET_PROMPTS if self.view_sets else VIEW_PROMPTS).items()}
-        return {**self.answerer.parameters, "prompts": asked | ({"facts": read_prompt("facts")} if self.facts else {})}
+        """What the captions depend on besides the views: the model's parameters and the prompts."""
+        files = SET_PROMPTS if self.view_sets else VIEW_PROMPTS
+        prompts = {name: read_prompt(*names) for name, names in files.items()}
+        facts = {"facts": read_prompt("facts")} if self.facts else {}
+        return {**self.chat_model.parameters, "prompts": prompts | facts}
 
     @property
     def columns(self) -> Mapping[str, Column]:
+        """The columns of a row; view sets have a quality and the reason for it too."""
         text = Column(pa.string())
-        judged = {"reason": text, "quality": Column(pa.string(), " or ".join(QUALITIES))} if self.view_sets else {}
-        return {"short": text, "dense": text, **judged, **GROUNDING}
+        quality = {"reason": text, "quality": Column(pa.string(), " or ".join(QUALITIES))} if self.view_sets else {}
+        return {SHORT: text, DENSE: text, **quality, **GROUNDING}
 
     def setup(self) -> None:
-        self.answerer.setup()
+        """Load the model."""
+        self.chat_model.setup()
 
     def compute_rows(self, views: Sequence[View]) -> list[Row]:
-        answers = self._of_sets(views) if self.view_sets else self._of_views(views)
+        """One row of captions for each view, or why it has none."""
+        rows = self._caption_sets(views) if self.view_sets else self._caption_views(views)
         return [
-            answer if isinstance(answer, BlendsetError) else answer | _grounding(view, answer)
-            for view, answer in zip(views, answers, strict=True)
+            row if isinstance(row, BlendsetError) else row | _compute_grounding(view, row)
+            for view, row in zip(views, rows, strict=True)
         ]
 
-    def _of_views(self, views: Sequence[View]) -> list[Row]:
+    def _caption_views(self, views: Sequence[View]) -> list[Row]:
         short, dense = (
-            self.answerer.generate([self._question(read_prompt(*files), [view]) for view in views], TOKENS[name])
+            self.chat_model.generate([self._build_request(read_prompt(*files), [view]) for view in views], TOKENS[name])
             for name, files in VIEW_PROMPTS.items()
         )
-        return [_captions(*both) for both in zip(short, dense, strict=True)]
+        return [_merge_captions(*both) for both in zip(short, dense, strict=True)]
 
-    def _of_sets(self, views: Sequence[View]) -> list[Row]:
+    def _caption_sets(self, views: Sequence[View]) -> list[Row]:
         sets = group_by_view_set(views)
-        asked = read_prompt(*SET_PROMPTS["set"])
-        questions = [self._question(asked, [views[place] for place in places]) for places in sets]
-        replies = self.answerer.generate(questions, TOKENS["set"])
-        found = {place: reply for places, reply in zip(sets, replies, strict=True) for place in places}
-        return [_set_captions(found[place]) for place in range(len(views))]
+        prompt = read_prompt(*SET_PROMPTS["set"])
+        requests = [self._build_request(prompt, [views[position] for position in positions]) for positions in sets]
+        replies = self.chat_model.generate(requests, TOKENS["set"])
+        reply_of = {position: reply for positions, reply in zip(sets, replies, strict=True) for position in positions}
+        return [_parse_set_captions(reply_of[position]) for position in range(len(views))]
 
-    def _question(self, asked: str, views: Sequence[View]) -> ChatRequest:
+    def _build_request(self, prompt: str, views: Sequence[View]) -> ChatRequest:
         facts = build_facts_prompt(views) if self.facts else ""
-        return ChatRequest([view.rgb for view in views], "\n\n".join(filter(None, (facts, asked))))
+        return ChatRequest([view.rgb for view in views], "\n\n".join(filter(None, (facts, prompt))))
 
 
-def _captions(short: str | BlendsetError, dense: str | BlendsetError) -> Row:
+def _merge_captions(short: str | BlendsetError, dense: str | BlendsetError) -> Row:
+    """A row of two replies, or the first error."""
     if isinstance(short, BlendsetError):
         return short
-    return dense if isinstance(dense, BlendsetError) else {"short": parse_caption(short), "dense": parse_caption(dense)}
+    return dense if isinstance(dense, BlendsetError) else {SHORT: parse_caption(short), DENSE: parse_caption(dense)}
 
 
-def _set_captions(reply: str | BlendsetError) -> Row:
+def _parse_set_captions(reply: str | BlendsetError) -> Row:
+    """The row that each view of a set gets."""
     if isinstance(reply, BlendsetError):
         return reply
-    return {name: parse_label(reply, name) for name in ("short", "dense", "reason")} | {"quality": parse_quality(reply)}
+    return {name: parse_label(reply, name) for name in (*CAPTION_FORMS, "reason")} | {"quality": parse_quality(reply)}
 
 
-def _grounding(view: View, captions: Mapping[str, Any]) -> dict[str, Any]:
-    """The caption held against what the index pass shows; None where there is no pass, or nothing was said."""
-    said = " ".join(filter(None, (captions["short"], captions["dense"])))
-    if not view.has_passes or not said:
+def _compute_grounding(view: View, captions: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns GROUNDING of a view's captions; None where it has no passes or no captions."""
+    text = " ".join(filter(None, (captions[form] for form in CAPTION_FORMS)))
+    if not view.has_passes or not text:
         return dict.fromkeys(GROUNDING)
-    found = ground_caption(said, extract_facts(view.record, view.scene, view.rgb, view.passes).nouns)
-    return {"grounded_share": found.share, "unsupported": list(found.unsupported)}
+    grounding = ground_caption(text, extract_facts(view.record, view.scene, view.rgb, view.passes).nouns)
+    return {"grounded_share": grounding.share, "unsupported": list(grounding.unsupported)}
 
 
 def local_captioner(spec: str) -> ModelCaptioner:
@@ -127,5 +141,5 @@ def local_captioner(spec: str) -> ModelCaptioner:
 
 
 def server_captioner(spec: str) -> ModelCaptioner:
-    """The stage of `openai:SPEC`; see `vision_language.server.find_server`."""
+    """The stage of `openai:SPEC`; see `blendset_trainer.models.chat.server`."""
     return ModelCaptioner(find_chat_model("openai", spec), "openai")

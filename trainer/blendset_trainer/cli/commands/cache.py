@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from blendset.errors import BlendsetError
 from blendset_trainer.cli.console import print_json, print_table
 from blendset_trainer.cli.parser import DONE, Parser, add_command
+from blendset_trainer.stages.caption_forms import CAPTION_FORMS
 
 if TYPE_CHECKING:
     from blendset_trainer.training.data.feature_cache import FeatureCache
@@ -92,8 +93,8 @@ def _hash_origins(folder: Path) -> set[str]:
     """What stands for the pictures and captions that are in a folder today."""
     from blendset_trainer.training.data.feature_cache import hash_caption
     from blendset_trainer.training.data.photos import load_photo_rows
-    from blendset_trainer.training.data.views import FORMS, load_view_rows
+    from blendset_trainer.training.data.views import load_view_rows
 
     rows = load_view_rows(folder) if (folder / "dataset.json").is_file() else load_photo_rows(folder)
-    words = {text or "" for form in FORMS for text in rows[form].to_pylist()}
+    words = {text or "" for form in CAPTION_FORMS for text in rows[form].to_pylist()}
     return {*rows["sha256"].to_pylist(), *map(hash_caption, words | {""})}

@@ -17,6 +17,7 @@ from blendset.errors import BlendsetError
 from blendset_trainer.cli.console import print_json, show_progress
 from blendset_trainer.cli.parser import DONE, FAILED, Parser, UsageError, add_command, parse_positive, parse_share
 from blendset_trainer.cli.stage_options import add_executor, make_executor
+from blendset_trainer.stages.caption_forms import CAPTION_FORMS, DENSE
 
 if TYPE_CHECKING:
     from blendset_trainer.synthesis.engine import SynthesisReport, Synthesizer, ViewRequest
@@ -66,7 +67,7 @@ def add_synthesize(commands: argparse._SubParsersAction[Parser]) -> None:
     added.add_argument("--job", required=True, choices=tuple(JOBS), help="what is made of what")
     added.add_argument("--model", required=True, metavar="MODEL", help="a folder or a hub id of a diffusers pipeline")
     added.add_argument("--selection", default="", metavar="NAME", help="the views to begin with (default: all renders)")
-    added.add_argument("--captions", choices=("short", "dense"), default="dense", help="default %(default)s")
+    added.add_argument("--captions", choices=CAPTION_FORMS, default=DENSE, help="default %(default)s")
     added.add_argument(
         "--variants", type=parse_positive, default=1, metavar="N", help="pictures of each caption or prompt"
     )

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What captioning models are asked, from the files in prompts/, and how their answers are read: leniently, but an
-answer that does not hold what was asked for stays empty.
+"""Instructions to vision-language models, from the files in prompts/, and how the replies are parsed.
+
+Parsing is lenient, but a reply without what was requested stays empty.
 """
 
 from __future__ import annotations
@@ -16,29 +17,29 @@ _QUOTES = "\"'“”‘’`* "
 
 
 def read_prompt(*names: str) -> str:
-    """The text of prompt files, one after another."""
+    """Read prompt files by name, one after another."""
     folder = files("blendset_trainer.models.chat") / "prompts"
     return "\n\n".join((folder / f"{name}.txt").read_text("utf-8").strip() for name in names)
 
 
 def strip_thoughts(reply: str) -> str:
-    """A reply without what a reasoning model thought first."""
+    """Remove what a reasoning model thought before it replied."""
     return _THOUGHT.sub("", reply)
 
 
 def parse_caption(reply: str) -> str | None:
-    """The caption that a reply consists of, on one line, without what models put around it; None where it is empty."""
+    """Parse a reply that is a caption: on one line, without what models put around it; None where it is empty."""
     return _clean_line(_OPENING.sub("", strip_thoughts(reply).strip()))
 
 
 def parse_label(reply: str, label: str) -> str | None:
-    """What stands after `LABEL:` in a reply, the last time; None where that is missing or empty."""
+    """Parse what the last `LABEL:` in a reply introduces; None where that is missing or empty."""
     found = re.findall(rf"^\W*{label}\W*?:[ \t]*(.+)$", strip_thoughts(reply), re.IGNORECASE | re.MULTILINE)
     return _clean_line(found[-1]) if found else None
 
 
 def parse_quality(reply: str) -> str:
-    """One of QUALITIES; only a whole number from 1 to 5 after the word "score" counts, the last one."""
+    """Parse one of QUALITIES: the last whole number from 1 to 5 after the word "score", else "unparsable"."""
     found = _SCORE.findall(strip_thoughts(reply))
     return found[-1] if found else "unparsable"
 

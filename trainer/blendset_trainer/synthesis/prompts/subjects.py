@@ -15,6 +15,7 @@ from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset_trainer.language.lexicon import extract_noun
 from blendset_trainer.selection.files import read_chosen
+from blendset_trainer.stages.caption_forms import SHORT
 from blendset_trainer.stages.tables import read_captions, read_index
 from blendset_trainer.synthesis.prompts.files import CAPTIONS, TEXT_TO_IMAGE, VIEW, Prompt
 from blendset_trainer.synthetic_views import SYNTHETIC
@@ -60,7 +61,7 @@ def _views(dataset: Dataset, selection: str) -> list[dict[str, Any]]:
     Short ones fit the text encoders of most generators.
     """
     index = read_index(dataset)
-    said = pc.coalesce(read_captions(dataset, index, ("short",))["short"], index["caption"])
+    said = pc.coalesce(read_captions(dataset, index, (SHORT,))[SHORT], index["caption"])
     table = index.select(["view_id", "subject_label", "source"]).append_column("said", said)
     table = table.filter(pc.not_equal(table["source"], SYNTHETIC))  # else it would write of its own pictures
     if selection:

@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 from blendset.errors import BlendsetError
 from blendset.options import REQUIRED, option
 from blendset_trainer.diffusion.randomness import sample_uniform
+from blendset_trainer.stages.caption_forms import CAPTION_FORMS, DENSE, SHORT
 from blendset_trainer.training.data.photos import load_photo_rows
-from blendset_trainer.training.data.views import FORMS, load_view_rows
+from blendset_trainer.training.data.views import load_view_rows
 from blendset_trainer.training.timesteps.settings import BandSettings
 
 NO_SIBLINGS = "no other view of its set or subject"
@@ -120,7 +121,7 @@ class Source:
             hashes=tuple(row["sha256"] for row in rows),
             passes=tuple(self.root / row["passes"] if row["passes"] else None for row in rows),
             subjects=tuple(tuple(row["subject"] or ()) for row in rows),
-            captions={form: first[form] for form in FORMS if first[form]},
+            captions={form: first[form] for form in CAPTION_FORMS if first[form]},
             size=(first["width"], first["height"]),
             weight=min(row["weight"] for row in rows),
             lowest=max(row["lowest"] for row in rows),
@@ -150,13 +151,13 @@ class Source:
         at = sample_uniform(seed, "caption", sample.id, repeat) * (said.short + said.dense + said.none)
         if at >= said.short + said.dense:
             return ""
-        form, other = FORMS if at < said.short else FORMS[::-1]
+        form, other = CAPTION_FORMS if at < said.short else CAPTION_FORMS[::-1]
         return self.settings.prefix + sample.captions.get(form, sample.captions.get(other, ""))
 
     def list_captions(self, sample: Sample) -> dict[str, str]:
         """All words that can go with a sample, and the caption that each is made of."""
         said = self.settings.captions
-        forms = [form for form in FORMS if getattr(said, form) > 0]
+        forms = [form for form in CAPTION_FORMS if getattr(said, form) > 0]
         captions = {sample.captions.get(form) or next(iter(sample.captions.values())) for form in forms}
         wordless = said.none > 0 or self.groups is not None  # references have no words
         return {self.settings.prefix + words: words for words in sorted(captions)} | ({"": ""} if wordless else {})
@@ -221,7 +222,7 @@ def _check_settings(settings: SourceSettings, references: bool) -> None:
 
 
 def _coalesce_captions(rows: pa.Table) -> pa.ChunkedArray:
-    return pc.coalesce(rows["dense"], rows["short"])
+    return pc.coalesce(rows[DENSE], rows[SHORT])
 
 
 def _filter_rows(rows: pa.Table, good: Any, why: str, left_out: dict[str, int]) -> pa.Table:

@@ -17,6 +17,7 @@ from blendset.dataset import CAPTION, Dataset
 from blendset.errors import BlendsetError
 from blendset_trainer.selection.files import read_chosen
 from blendset_trainer.selection.splits import HELD_OUT
+from blendset_trainer.stages.caption_forms import CAPTION_FORMS, DENSE
 from blendset_trainer.stages.stage import INPUTS
 from blendset_trainer.stages.tables import read_captions, read_index
 
@@ -44,7 +45,6 @@ INDEX_COLUMNS = {
     *("subject_objects", *INPUTS.values()),
 }
 """Columns of the index; the last are what captions are keyed by."""
-FORMS = "short", "dense"
 """Of captions."""
 
 
@@ -66,8 +66,8 @@ def load_view_rows(root: Path, kind: str = "", selection: str = "") -> pa.Table:
 
 def _add_captions(dataset: Dataset, index: pa.Table) -> pa.Table:
     """The index with a short and a dense caption, null where there is none; one that is foreign to us is dense."""
-    said = read_captions(dataset, index, FORMS)
-    said["dense"] = pc.coalesce(said["dense"], index[CAPTION])
+    said = read_captions(dataset, index, CAPTION_FORMS)
+    said[DENSE] = pc.coalesce(said[DENSE], index[CAPTION])
     for form, texts in said.items():
         index = index.append_column(form, texts)
     return index
@@ -101,7 +101,7 @@ def _make_rows(views: pa.Table) -> pa.Table:
         "id": views["view_id"], "set": sets, "group": pc.coalesce(sets, subjects),
         "azimuth": views["azimuth_deg"], "picture": views["rgb_file_name"], "sha256": views["rgb_sha256"],
         "width": views["width"], "height": views["height"], "passes": views["passes_path"],
-        "subject": views["subject_objects"], **{form: views[form] for form in FORMS}, "weight": views["weight"],
+        "subject": views["subject_objects"], **{form: views[form] for form in CAPTION_FORMS}, "weight": views["weight"],
         "lowest": lowest, "highest": highest, "held_out": pc.equal(views["split"], HELD_OUT),
     }  # fmt: skip
     return pa.table(columns).cast(ROWS)
