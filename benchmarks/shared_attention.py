@@ -198,7 +198,7 @@ class _ProjectingAnew:
         """What is added to the logits, (B, heads, queries, keys)."""
         masked = ViewSets(self._views.ids, self._views.grid, positions=torch.zeros(*self._views.ids.shape, 3).to(query))
         if not hasattr(self, "_kept"):
-            self._kept = masked.mask(self._tokens, query.shape[2] - self._tokens).to(query.dtype)
+            self._kept = masked.build_mask(self._tokens, query.shape[2] - self._tokens).to(query.dtype)
         return self._kept.expand(-1, query.shape[1], -1, -1).contiguous()
 
 

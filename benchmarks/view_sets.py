@@ -33,8 +33,8 @@ from blendset.options import REQUIRED, option, read_toml, structure
 from blendset_trainer.diffusion.latents import pack_latents
 from blendset_trainer.diffusion.randomness import make_generator
 from blendset_trainer.diffusion.shared_attention import ViewSets, shared_attention
-from blendset_trainer.diffusion.shared_attention.view_sets import Mode
-from blendset_trainer.synthesis.steering import Steering, Warping
+from blendset_trainer.diffusion.shared_attention.view_sets import SharingMode
+from blendset_trainer.synthesis.steering import WarpCallback, WarpMode
 from blendset_trainer.synthesis.warp import plan_warps
 
 VIEWS = 3
@@ -47,8 +47,8 @@ NAMES = "large ball", "small ball", "box", "ground"
 class Way:
     """How the views of a set are drawn; without `share` each attends to itself alone."""
 
-    share: Mode | None = None
-    warp: Warping = "none"
+    share: SharingMode | None = None
+    warp: WarpMode = "none"
 
 
 WAYS = {
@@ -158,7 +158,7 @@ def draw(
     side = views[0].camera.width
     grid = side // 2, side // 2
     warps = plan_warps(views, grid, list(reversed(range(len(views)))))
-    steering = Steering(pipeline.scheduler, grid, warps, way.warp)
+    steering = WarpCallback(pipeline.scheduler, grid, warps, way.warp)
     random = make_generator(seed, "drawing", number)
     noise = torch.randn(len(views), 3, side, side, generator=random)
     sets = ViewSets(ids_seen(views, way), grid, way.share or "foreground")
@@ -170,7 +170,7 @@ def draw(
             width=side,
             num_inference_steps=steps,
             generator=random,
-            latents=steering.begin(pack_latents(noise)),
+            latents=steering.warp_noise(pack_latents(noise)),
             callback_on_step_end=steering,
             output_type="np",
         )

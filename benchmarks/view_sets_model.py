@@ -25,7 +25,7 @@ from blendset_trainer.diffusion.latents import pack_latents
 from blendset_trainer.diffusion.noise import FlowAxis, add_noise, compute_target
 from blendset_trainer.diffusion.randomness import make_generator
 from blendset_trainer.diffusion.shared_attention import rotary_positions
-from blendset_trainer.synthesis.view_sets import disparity
+from blendset_trainer.synthesis.view_sets import compute_disparity
 
 OBJECTS = 4
 SKY = 0.9
@@ -145,7 +145,7 @@ def batches(views: list[ViewGeometry], size: int, random: np.random.Generator) -
 
 def depth_shown(views: Sequence[ViewGeometry]) -> Tensor:
     """What FLUX is shown of the depth of a set, (views, 3, H, W) in -1..1: its pipeline takes tensors as they are."""
-    return disparity([view.passes for view in views]) * 2 - 1
+    return compute_disparity([view.passes for view in views]) * 2 - 1
 
 
 def as_tensor(pictures: NDArray[np.float64]) -> Tensor:

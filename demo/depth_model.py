@@ -27,7 +27,7 @@ from blendset.records import ViewRecord
 from blendset_trainer.diffusion.latents import pack_latents
 from blendset_trainer.diffusion.noise import FlowAxis, add_noise, compute_target
 from blendset_trainer.diffusion.shared_attention import rotary_positions
-from blendset_trainer.synthesis.view_sets import disparity
+from blendset_trainer.synthesis.view_sets import compute_disparity
 from parts import COLOURS, END, PAD, SPECIAL, START, autoencoder, text_encoder, tokenizer
 
 PAINTS = {"red": (0.80, 0.15, 0.10), "green": (0.10, 0.50, 0.25), "blue": (0.15, 0.35, 0.80)}
@@ -52,7 +52,7 @@ def main(root: Path, out: Path) -> None:
     captions = [f"a {paint} {views[0].subject_label} {light}" for paint, light in looks]
     pictures = torch.stack([restyled(dataset, view, *look) for look in looks for view in views])
     pipeline = untrained(captions, float(pictures.std()))
-    train(pipeline, captions, pictures, 2 * disparity([dataset.passes(view) for view in views]) - 1)
+    train(pipeline, captions, pictures, 2 * compute_disparity([dataset.passes(view) for view in views]) - 1)
     pipeline.save_pretrained(out)
 
 

@@ -33,12 +33,20 @@ def option(
     at_least: float | None = None,
     at_most: float | None = None,
     choices: tuple[str, ...] = (),
+    metavar: str = "",
 ) -> Any:
     """A field with what the command line, the window and the check need to know of it."""
     return field(
         default=default,
         metadata=MappingProxyType(
-            {"help": help, "flag": flag, "at_least": at_least, "at_most": at_most, "choices": choices}
+            {
+                "help": help,
+                "flag": flag,
+                "at_least": at_least,
+                "at_most": at_most,
+                "choices": choices,
+                "metavar": metavar,
+            }
         ),
     )
 

@@ -21,7 +21,12 @@ from blendset.verification import verify_dataset
 from blendset_trainer.cli.main import main
 from blendset_trainer.diffusion.randomness import seed_generators
 from blendset_trainer.synthesis.prompts.files import Prompt, write_prompts
-from blendset_trainer.synthesis.subject_attention import FollowedSubject, attention_to, foreground, word_tokens
+from blendset_trainer.synthesis.subject_attention import (
+    SubjectAttention,
+    compute_word_attention,
+    find_word_tokens,
+    threshold_attention,
+)
 from blendset_trainer.synthetic_views import read_synthesis
 from tests.trainer.tiny_datasets import make_dataset
 from tests.trainer.tiny_models import tokenizer
@@ -93,8 +98,8 @@ def test_pictures_of_a_set_see_each_other(pipeline: Make) -> None:
     loaded = quiet(pipeline("flux"))
 
     def last(*texts: str) -> Tensor:
-        words = [word_tokens([(loaded.tokenizer_2, 0)], text, "red lamp") for text in texts]
-        with FollowedSubject(loaded.transformer, words, GRID) as followed:
+        words = [find_word_tokens([(loaded.tokenizer_2, 0)], text, "red lamp") for text in texts]
+        with SubjectAttention(loaded.transformer, words, GRID) as followed:
             made = loaded(list(texts), generator=seed_generators([0, 1]), callback_on_step_end=followed, **HOW).images
         assert 0 < followed.masks.float().mean() < 1
         return made[-1]  # type: ignore[no-any-return]
@@ -108,11 +113,11 @@ def test_pictures_of_a_set_see_each_other(pipeline: Make) -> None:
 def test_what_pictures_should_not_be_says_nothing_of_where_the_subject_is(pipeline: Make, kind: str) -> None:
     loaded = quiet(pipeline(kind))
     first_reader = loaded.tokenizer_2 if kind == "flux" else loaded.tokenizer
-    tokens = [word_tokens([(first_reader, 0)], text, "red lamp") for text in TEXTS]
+    tokens = [find_word_tokens([(first_reader, 0)], text, "red lamp") for text in TEXTS]
     guided = {"true_cfg_scale": 3.0} if kind == "flux" else {"guidance_scale": 3.0}
 
     def masks(negative_prompt: str) -> Tensor:
-        with FollowedSubject(loaded.transformer, tokens, GRID) as followed:
+        with SubjectAttention(loaded.transformer, tokens, GRID) as followed:
             loaded(TEXTS, negative_prompt=[negative_prompt] * 3, **guided, **HOW | {"num_inference_steps": 1},
                    generator=seed_generators([0, 1, 2]), callback_on_step_end=followed)  # fmt: skip
         return followed.masks
@@ -123,9 +128,9 @@ def test_what_pictures_should_not_be_says_nothing_of_where_the_subject_is(pipeli
 def test_words_are_found_in_any_case_and_wherever_they_are() -> None:
     words = tokenizer(limit=64)  # a token for each word, and one before them
     text = "The Red Lamp beside a red lamp"
-    assert word_tokens([(words, 0), (words, 100)], text, "red lamp").tolist() == [2, 3, 6, 7, 102, 103, 106, 107]
+    assert find_word_tokens([(words, 0), (words, 100)], text, "red lamp").tolist() == [2, 3, 6, 7, 102, 103, 106, 107]
     with pytest.raises(BlendsetError, match=r"The prompt 'The Red Lamp beside a red lamp\.\.\.' does not say 'chair'"):
-        word_tokens([(words, 0)], text, "chair")
+        find_word_tokens([(words, 0)], text, "chair")
 
 
 def test_attention_is_the_share_that_the_words_have() -> None:
@@ -135,7 +140,7 @@ def test_attention_is_the_share_that_the_words_have() -> None:
     queries[0, 2, :, 0] = queries[0, 3, :, 0] = 40.0
     keys = torch.zeros(1, tokens, heads, width)
     keys[0, 4, :, 0] = 1.0
-    share = attention_to([torch.tensor([2, 3])], queries, keys)
+    share = compute_word_attention([torch.tensor([2, 3])], queries, keys)
     torch.testing.assert_close(share[0, [0, 1, 2, 3, 5]], torch.full((5,), 2 / 5))
     assert share[0, 4] > 0.999
 
@@ -143,7 +148,7 @@ def test_attention_is_the_share_that_the_words_have() -> None:
 def test_the_foreground_is_what_stands_out_and_what_lies_beside() -> None:
     attention = torch.full((2, 6, 8), 0.1)
     attention[0, 1, 1] = attention[0, 1, 2] = 0.9
-    mask = foreground(attention)
+    mask = threshold_attention(attention)
     assert mask[0].nonzero().tolist() == [[row, column] for row in range(3) for column in range(4)]
     assert not mask[1].any(), "nothing stands out"
 

@@ -17,7 +17,7 @@ from blendset.errors import BlendsetError
 from blendset.verification import verify_dataset
 from blendset_trainer.cli.main import main
 from blendset_trainer.stages.tables import read_captions, read_index
-from blendset_trainer.synthesis.novel_views import Sheet, cut, cut_out
+from blendset_trainer.synthesis.novel_views import Sheet, cut_out_subject, cut_sheet
 from blendset_trainer.synthetic_views import has_camera, read_synthesis
 from tests.trainer import sheet_pipeline
 from tests.trainer.tiny_datasets import add_picture, add_scene, make_dataset
@@ -167,7 +167,7 @@ def test_the_subject_stands_alone_in_the_middle_of_a_square() -> None:
     mask = np.zeros((20, 30), bool)
     mask[4:16, 21:27] = True
     mask[4, 21] = False
-    square = cut_out(pixels, mask, 127)
+    square = cut_out_subject(pixels, mask, 127)
     assert square.shape == (16, 16, 3)
     assert (square[2, 5] == 127).all()
     square[2, 5] = pixels[4, 21]
@@ -179,7 +179,7 @@ def test_the_subject_stands_alone_in_the_middle_of_a_square() -> None:
 def test_sheets_are_cut_row_by_row() -> None:
     views = np.random.default_rng(0).random((6, 4, 5, 3), np.float32)
     rows = [np.concatenate(views[first : first + 2], axis=1) for first in (0, 2, 4)]
-    assert np.array_equal(cut(np.concatenate(rows)[None], Sheet(3, 2)), views)
-    assert np.array_equal(cut(views, Sheet(1, 6)), views)
+    assert np.array_equal(cut_sheet(np.concatenate(rows)[None], Sheet(3, 2)), views)
+    assert np.array_equal(cut_sheet(views, Sheet(1, 6)), views)
     with pytest.raises(BlendsetError, match="6 pictures of 5 x 4 pixels cannot be cut into rows and columns of 2x2"):
-        cut(views, Sheet(2, 2))
+        cut_sheet(views, Sheet(2, 2))

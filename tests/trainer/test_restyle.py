@@ -22,8 +22,8 @@ from blendset.errors import BlendsetError
 from blendset.verification import verify_dataset
 from blendset_trainer.cli.main import main
 from blendset_trainer.stages.tables import read_index_with_stages
-from blendset_trainer.synthesis.steering import Steering
-from blendset_trainer.synthesis.view_sets import disparity, geometry_of, view_sets_of
+from blendset_trainer.synthesis.steering import WarpCallback
+from blendset_trainer.synthesis.view_sets import compute_disparity, find_view_sets, load_geometry
 from blendset_trainer.synthesis.warp import plan_warps
 from blendset_trainer.synthetic_views import read_synthesis
 from tests.trainer.tiny_datasets import add_picture, add_scene, make_dataset
@@ -133,7 +133,7 @@ def test_the_result_can_be_scored_and_selected(pipeline: Make, dataset: Dataset)
 
 def test_one_range_of_depth_for_a_set() -> None:
     passes = [view_at(20.0 * number).passes for number in range(3)]
-    pictures = disparity(passes)
+    pictures = compute_disparity(passes)
     assert pictures.shape == (3, 3, 96, 96)
     assert (float(pictures.max()), float(pictures.min())) == (1.0, 0.0)
     values = torch.cat([pictures[n, 0][torch.from_numpy(np.isfinite(each.depth))] for n, each in enumerate(passes)])
@@ -150,10 +150,10 @@ def test_clean_latents_are_what_is_warped(scheduler: str) -> None:
     made.set_timesteps(12)
     torch.manual_seed(0)
     clean, noise = torch.ones(3, 4, *grid) * torch.randn(4)[:, None, None], torch.randn(3, 4, *grid)
-    steering = Steering(made, grid, plan_warps(views, grid, (2, 1, 0)), "clean", above=0.0)
-    latents = steering.begin(noise) * getattr(made, "init_noise_sigma", 1.0)
+    steering = WarpCallback(made, grid, plan_warps(views, grid, (2, 1, 0)), "clean", warp_above=0.0)
+    latents = steering.warp_noise(noise) * getattr(made, "init_noise_sigma", 1.0)
     for step, timestep in enumerate(made.timesteps):
-        level = steering._level(step)
+        level = steering._get_level(step)
         alpha, sigma = (float(each) for each in steering.axis.alpha_sigma(level))
         scaled = made.scale_model_input(latents, timestep) if hasattr(made, "scale_model_input") else latents
         told = (scaled - alpha * clean) / sigma
@@ -205,9 +205,9 @@ def test_missing_passes_and_empty_masks_leave_the_other_sets_alone(
 
 
 def test_a_set_is_chosen_by_what_its_views_share(dataset: Dataset) -> None:
-    [members] = view_sets_of(dataset, list(dataset.views()), 3, 0.25)
+    [members] = find_view_sets(dataset, list(dataset.views()), 3, 0.25)
     assert not isinstance(members, BlendsetError)
-    assert [geometry_of(dataset, "attic", view.view_id).camera.width for view in members] == [96, 96, 96]
+    assert [load_geometry(dataset, "attic", view.view_id).camera.width for view in members] == [96, 96, 96]
 
 
 def test_how_much_its_views_share_can_be_said(pipeline: Make, dataset: Dataset, capsys: Any) -> None:

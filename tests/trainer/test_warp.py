@@ -13,7 +13,14 @@ from torch import Tensor
 from blendset.correspondence import ViewGeometry
 from blendset.tokens import Grid, assign_tokens, label_tokens
 from blendset_trainer.diffusion.noise import AXES, DdpmAxis, FlowAxis, add_noise, axis_from_name
-from blendset_trainer.synthesis.warp import Warp, clean_and_noise, in_window, plan_warps, warp_clean, warp_noisy
+from blendset_trainer.synthesis.warp import (
+    Warp,
+    is_in_window,
+    plan_warps,
+    recover_clean_and_noise,
+    warp_clean,
+    warp_noisy,
+)
 from tests.trainer.traced_sets import view_at
 
 GRID = (24, 24)
@@ -103,7 +110,7 @@ def test_two_sides_of_a_step_tell_what_was_predicted(name: str) -> None:
     levels = axis.level(torch.tensor([-3.0, -1.0]))
     clean, noise = torch.randn(2, 3, 4, 8, 8, generator=torch.Generator().manual_seed(0)).unbind()
     before, after = (add_noise(axis, clean, noise, level.repeat(3)) for level in levels)
-    found = clean_and_noise(axis, before, levels[0], after, levels[1])
+    found = recover_clean_and_noise(axis, before, levels[0], after, levels[1])
     torch.testing.assert_close(found, (clean, noise), atol=1e-4, rtol=1e-4)
 
 
@@ -111,19 +118,19 @@ def test_pure_noise_is_a_side_of_the_first_step() -> None:
     axis = FlowAxis()
     clean, noise = torch.randn(2, 1, 4, 8, 8, generator=torch.Generator().manual_seed(0)).unbind()
     level = torch.tensor(0.9)
-    found = clean_and_noise(axis, noise, torch.tensor(1.0), add_noise(axis, clean, noise, level[None]), level)
+    found = recover_clean_and_noise(axis, noise, torch.tensor(1.0), add_noise(axis, clean, noise, level[None]), level)
     torch.testing.assert_close(found, (clean, noise), atol=1e-5, rtol=1e-5)
 
 
 def test_the_window_is_a_noise_level_on_every_axis() -> None:
     flow = FlowAxis()
-    assert in_window(flow, torch.tensor(1.0))
-    assert [in_window(flow, torch.tensor(sigma)) for sigma in (0.81, 0.79)] == [True, False]
+    assert is_in_window(flow, torch.tensor(1.0))
+    assert [is_in_window(flow, torch.tensor(sigma)) for sigma in (0.81, 0.79)] == [True, False]
     ddpm = axis_from_name("sd-scaled-linear")
     assert isinstance(ddpm, DdpmAxis)
-    inside = [in_window(ddpm, torch.tensor(step)) for step in range(ddpm.timesteps)]
+    inside = [is_in_window(ddpm, torch.tensor(step)) for step in range(ddpm.timesteps)]
     assert inside == sorted(inside)
     first = torch.tensor(inside.index(True))
     alpha, sigma = ddpm.alpha_sigma(first)
     assert float(sigma / (alpha + sigma)) == pytest.approx(0.8, abs=0.001)
-    assert in_window(flow, torch.tensor(0.5), above=0.4)
+    assert is_in_window(flow, torch.tensor(0.5), above=0.4)

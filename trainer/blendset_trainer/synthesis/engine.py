@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The work of a synthesis: pictures that are wanted become views of the dataset, each once, whole or not at all.
+"""Runs a synthesis: the images that are requested become views of the dataset, each once, completely or not at all.
 
-A batch that was interrupted is made again as a whole, and what is there already stays as it is, so that a run that was
-killed ends with the bytes of one that was not.
+A batch that was interrupted is generated again, all of it, and views that are there already stay as they are, so that a
+run that was killed ends with the same bytes as one that was not.
 """
 
 from __future__ import annotations
@@ -26,17 +26,18 @@ from blendset_trainer.stages.executors.task import Executor, ShardResult
 from blendset_trainer.synthetic_views import SYNTHESIS, SynthesisRecord, has_camera, make_unknown_camera
 
 GeneratedImage = NDArray[np.float32]
-"""(height, width, 3), sRGB in 0..1."""
+"""(H, W, 3), sRGB in 0..1."""
 TOO_LARGE = "make smaller pictures, or fewer in a set"
-FLAT = 1 / 255
-"""A picture whose levels all lie within so much is none."""
+FLAT_RANGE = 1 / 255
+"""An image whose levels all lie within so much shows nothing."""
 
 
 @dataclass(frozen=True)
 class ViewRequest:
-    """A picture to be made: its view, but for the files, and how it is made. It keeps the passes of view `passes_of`.
+    """A view to be generated: its record in the dataset (without files, which are not known yet), and the record of how
+    it is made. It keeps the passes of view `passes_of`, unless that is "".
 
-    Pictures of one `group` are made together or not at all.
+    The views of one `group` are written together or not at all.
     """
 
     view: ViewRecord
@@ -46,6 +47,7 @@ class ViewRequest:
 
     @property
     def view_id(self) -> str:
+        """The view's name in the dataset."""
         return self.view.view_id
 
     def __hash__(self) -> int:
@@ -56,17 +58,17 @@ RequestBatch = tuple[ViewRequest, ...]
 
 
 class Synthesizer(Protocol):
-    """A generator with its settings: a small picklable object; the model arrives in `setup`."""
+    """A generator with its settings: a small picklable object, which loads its model in `setup`."""
 
     @property
     def revision(self) -> str:
-        """Of the model's weights."""
+        """The revision of the model's weights."""
 
     def setup(self) -> None:
-        """Once per process, before the first pictures."""
+        """Load the model; called once per process, before the first images."""
 
     def generate(self, dataset: Dataset, batch: RequestBatch) -> Sequence[GeneratedImage | BlendsetError]:
-        """A picture for each that is wanted, or why there is none."""
+        """One image for each request, or the error that says why there is none."""
 
 
 @dataclass(frozen=True)
@@ -77,42 +79,42 @@ class SynthesisTask:
     stage: Synthesizer
 
     def compute(self, batch: RequestBatch) -> ShardResult:
-        """Make and write what of a batch is not there yet."""
-        missing = [wanted for wanted in batch if not self.dataset.has_view(wanted.view.scene, wanted.view_id)]
+        """Generate and write the views of a batch that are not there yet."""
+        missing = [request for request in batch if not self.dataset.has_view(request.view.scene, request.view_id)]
         if not missing:
             return ShardResult(len(batch))
         failed: dict[str, str] = {}
         notes: list[str] = []
-        pictures = run_within_memory(
-            lambda some: self.stage.generate(self.dataset, tuple(some)), batch, _group_of, TOO_LARGE, notes
+        images = run_within_memory(
+            lambda some: self.stage.generate(self.dataset, tuple(some)), batch, _get_group, TOO_LARGE, notes
         )
-        made = list(zip(batch, pictures, strict=True))
-        faults = {wanted.group: fault for wanted, picture in made[::-1] if (fault := find_fault(wanted, picture))}
-        for wanted, picture in made:
-            if wanted in missing and wanted.group in faults:
-                failed[wanted.view_id] = str(faults[wanted.group])
-            elif wanted in missing and not isinstance(picture, BlendsetError):
-                self._write(wanted, picture)
+        pairs = list(zip(batch, images, strict=True))
+        faults = {request.group: fault for request, image in pairs[::-1] if (fault := find_fault(request, image))}
+        for request, image in pairs:
+            if request in missing and request.group in faults:
+                failed[request.view_id] = str(faults[request.group])
+            elif request in missing and not isinstance(image, BlendsetError):
+                self._write_view(request, image)
         return ShardResult(len(batch), failed, tuple(notes))
 
-    def _write(self, wanted: ViewRequest, picture: GeneratedImage) -> None:
-        """The view's files, its record last."""
-        levels = np.rint(picture.clip(0, 1) * 255).astype(np.uint8)
-        view = wanted.view
+    def _write_view(self, request: ViewRequest, image: GeneratedImage) -> None:
+        """Write the view's files, its record last."""
+        levels = np.rint(image.clip(0, 1) * 255).astype(np.uint8)
+        view = request.view
         if not has_camera(view.camera):
             view = replace(view, camera=make_unknown_camera(levels.shape[1], levels.shape[0]))
         png = io.BytesIO()
         Image.fromarray(levels).save(png, "PNG")
-        payload = {RGB: png.getvalue(), SYNTHESIS: encode_json(wanted.record)}
-        if wanted.passes_of:
-            payload[PASSES] = (self.dataset.view_folder(view.scene, wanted.passes_of) / PASSES).read_bytes()
+        payload = {RGB: png.getvalue(), SYNTHESIS: encode_json(request.record)}
+        if request.passes_of:
+            payload[PASSES] = (self.dataset.view_folder(view.scene, request.passes_of) / PASSES).read_bytes()
         self.dataset.write_view(
             replace(view, statistics=collect_metrics(compute_statistics(levels @ LUMA, None))), payload
         )
 
 
 def find_fault(request: ViewRequest, image: GeneratedImage | BlendsetError) -> BlendsetError | None:
-    """Why there is no picture, or why it cannot be used at all."""
+    """The error that says why there is no image, or why it cannot be used; None where nothing is wrong."""
     if isinstance(image, BlendsetError):
         return image
     size = request.view.camera.height, request.view.camera.width
@@ -120,7 +122,7 @@ def find_fault(request: ViewRequest, image: GeneratedImage | BlendsetError) -> B
         what = f"is not {size[1]} x {size[0]} pixels, as its render is; render at a size that the model makes"
     elif not np.isfinite(image).all():
         what = "is not finite; use --precision fp32 or bf16"
-    elif np.ptp(image) < FLAT:
+    elif np.ptp(image) < FLAT_RANGE:
         what = "is of one colour, as a safety checker or an overflow makes it; try another seed, prompt or precision"
     else:
         return None
@@ -130,35 +132,35 @@ def find_fault(request: ViewRequest, image: GeneratedImage | BlendsetError) -> B
 def generate_by_group(
     batch: RequestBatch, generate_group: Callable[[Sequence[ViewRequest]], Sequence[GeneratedImage]]
 ) -> list[GeneratedImage | BlendsetError]:
-    """The pictures of each group, drawn by itself, or for each of its members why there are none."""
-    made: list[GeneratedImage | BlendsetError] = []
-    for _, group in groupby(batch, key=_group_of):
-        members = list(group)
+    """Generate each group of a batch by itself; where that fails, each request of the group gets the error."""
+    images: list[GeneratedImage | BlendsetError] = []
+    for _, group in groupby(batch, key=_get_group):
+        requests = list(group)
         try:
-            made += run_within_memory(generate_group, members, _group_of, TOO_LARGE, [])
+            images += run_within_memory(generate_group, requests, _get_group, TOO_LARGE, [])
         except BlendsetError as error:
-            made += [error] * len(members)
-    return made
+            images += [error] * len(requests)
+    return images
 
 
-def _group_of(wanted: ViewRequest) -> str:
-    return wanted.group
+def _get_group(request: ViewRequest) -> str:
+    return request.group
 
 
 def batch_requests(requests: Sequence[ViewRequest], size: int) -> list[RequestBatch]:
-    """Batches of at least `size` pictures (the last may have fewer); groups stay whole."""
-    found: list[RequestBatch] = []
-    for _, group in groupby(requests, key=_group_of):
-        if found and len(found[-1]) < size:
-            found[-1] += tuple(group)
+    """Batches of at least `size` requests (the last may have fewer), each of complete groups."""
+    batches: list[RequestBatch] = []
+    for _, group in groupby(requests, key=_get_group):
+        if batches and len(batches[-1]) < size:
+            batches[-1] += tuple(group)
         else:
-            found.append(tuple(group))
-    return found
+            batches.append(tuple(group))
+    return batches
 
 
 @dataclass(frozen=True)
 class SynthesisReport:
-    """What a run did: pictures made now, pictures that were there, and those that failed, with the reasons."""
+    """What a run did: how many views were made now, how many were there before, and by id why others failed."""
 
     made: int
     kept: int
@@ -174,21 +176,24 @@ def synthesize(
     batch_size: int,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> SynthesisReport:
-    """Make what is wanted, `size` pictures at once, and bring the index up to date; safe to interrupt and run again."""
-    requests = list({each.view_id: each for each in requests}.values())  # what is asked for twice is the same view
-    there = {each.view_id for each in requests if dataset.has_view(each.view.scene, each.view_id)}
-    todo = [
-        batch for batch in batch_requests(requests, batch_size) if not there.issuperset(each.view_id for each in batch)
-    ]
+    """Generate the views that are requested, at least `batch_size` at once, and bring the dataset's index up to date.
+
+    Safe to interrupt and to run again. A request that comes twice is one view. `on_progress` is called with the number
+    of views that are done and of all.
+    """
+    requests = list({request.view_id: request for request in requests}.values())
+    there = {request.view_id for request in requests if dataset.has_view(request.view.scene, request.view_id)}
+    batches = batch_requests(requests, batch_size)
+    todo = [batch for batch in batches if not there.issuperset(request.view_id for request in batch)]
     failed: dict[str, str] = {}
     notes: dict[str, None] = {}
     done, total = len(requests) - sum(map(len, todo)), len(requests)
     on_progress(done, total)
     try:
-        for each in executor.run(SynthesisTask(dataset, synthesizer), todo) if todo else ():
-            done += each.views
-            failed |= each.unreadable
-            notes |= dict.fromkeys(each.notes)
+        for result in executor.run(SynthesisTask(dataset, synthesizer), todo) if todo else ():
+            done += result.views
+            failed |= result.unreadable
+            notes |= dict.fromkeys(result.notes)
             on_progress(done, total)
     finally:
         dataset.rebuild_index()

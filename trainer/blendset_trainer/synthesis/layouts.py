@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a pipeline lays out the latents of pictures of one size: its grid, its noise, what a picture becomes in it."""
+"""How a pipeline lays out the latents of images of one size: their grid, their noise, and an image as latents."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ from blendset_trainer.diffusion.randomness import seed_generators
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Of pictures of `height` x `width` pixels; BlendsetError for sides that the pipeline does not draw."""
+class LatentLayout:
+    """The latents of images of `height` x `width` pixels in a diffusers pipeline: (N, C, h, w), or (N, h w / 4, 4 C) in
+    FLUX, whose pipelines pack 2 x 2 latents into a token. BlendsetError for sides that the pipeline does not draw.
+    """
 
     pipeline: GenericPipeline
     height: int
@@ -35,25 +37,28 @@ class Layout:
 
     @property
     def grid(self) -> Grid:
-        """Rows and columns of what a layout has one of per place: latents, or FLUX's tokens of 2 x 2 latents."""
+        """Rows and columns of latents, or of FLUX's tokens."""
         pixels = self.pipeline.pixels_per_cell
         return self.height // pixels, self.width // pixels
 
-    def noise(self, seeds: Sequence[int]) -> Tensor:
-        """What pictures begin as, one to a seed; drawn on the CPU, so that every device starts from the same."""
+    def sample_noise(self, seeds: Sequence[int]) -> Tensor:
+        """The noise that images start from, one image to a seed; sampled on the CPU, so that every device starts from
+        the same.
+        """
         factor, channels = self.pipeline.pixels_per_latent, self.pipeline.pipeline.vae.config.latent_channels
         size = (channels, self.height // factor, self.width // factor)
-        return self._to_pipeline(torch.stack([torch.randn(size, generator=each) for each in seed_generators(seeds)]))
+        noise = [torch.randn(size, generator=generator) for generator in seed_generators(seeds)]
+        return self._to_denoiser(torch.stack(noise))
 
-    def latents(self, picture: Image) -> Tensor:
-        """What a picture is without noise, (1, ...)."""
+    def encode_image(self, image: Image) -> Tensor:
+        """The clean latents of an image, a batch of one."""
         vae = self.pipeline.pipeline.vae
-        pixels = self.pipeline.pipeline.image_processor.preprocess(picture).to(vae.device, vae.dtype)
+        pixels = self.pipeline.pipeline.image_processor.preprocess(image).to(vae.device, vae.dtype)
         mean = vae.encode(pixels).latent_dist.mode() - (vae.config.get("shift_factor") or 0.0)
-        return self._to_pipeline(mean * vae.config.scaling_factor)
+        return self._to_denoiser(mean * vae.config.scaling_factor)
 
-    def _to_pipeline(self, latents: Tensor) -> Tensor:
-        """Latents as the pipeline samples them, on the denoiser's device."""
+    def _to_denoiser(self, latents: Tensor) -> Tensor:
+        """Latents (N, C, h, w) in the pipeline's layout, on the denoiser's device."""
         if self.pipeline.packs_latents:
             latents = pack_latents(latents).contiguous()
         return latents.to(self.denoiser.device, self.denoiser.dtype)

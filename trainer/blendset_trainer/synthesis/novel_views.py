@@ -2,12 +2,12 @@
 """`novel-views`: a subject from sides that nobody rendered, by Zero123++ (arXiv 2310.15110) or any other diffusers
 pipeline that makes several views of one picture.
 
-The subject is cut out by its exact mask. What the model draws on one sheet is cut into views, each with its own record.
+The subject is cut out by its exact mask. The model draws its views on one sheet, which is cut into views, each with a
+record of its own.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,25 +22,25 @@ from PIL import Image
 from blendset.dataset import PASSES, VIEW_RECORD, Dataset
 from blendset.errors import BlendsetError
 from blendset.records import ViewRecord, read_record
-from blendset_trainer.cli.commands.synthesize import generator_from
 from blendset_trainer.diffusion.randomness import seed_generator
 from blendset_trainer.stages.stage import View
 from blendset_trainer.synthesis.engine import GeneratedImage, RequestBatch, ViewRequest, generate_by_group
 from blendset_trainer.synthesis.parents import load_parents
 from blendset_trainer.synthesis.pipeline_synthesizer import PipelineSynthesizer, name_sides
-from blendset_trainer.synthesis.requests import SynthesisRequest, derive_seed, make_view_request
+from blendset_trainer.synthesis.requests import SynthesisRequest, derive_seed, find_generator, make_view_request
+from blendset_trainer.synthesis.settings import BACKGROUNDS, NovelViewsSettings
 
 JOB = "novel-views"
-BACKGROUNDS = {"grey": 127, "white": 255}
-"""Grey is what Zero123++ puts behind a picture with transparency, and draws behind its own."""
 FILL = 0.75
-"""Of the square's side that the subject's longer one takes; Zero123++'s demonstration has the same."""
+"""Share of the square's side that the subject's longer side takes, as in Zero123++'s demonstration."""
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """How many views a model draws of a picture, in rows and columns, and where each is seen from, row by row: degrees
-    of azimuth further than the picture and of elevation above the horizon; no `poses` where nobody knows.
+    """How a model lays out the views that it draws of an image, in rows and columns.
+
+    `poses` says for each view, row by row, where its camera stands: azimuth in degrees relative to the image, elevation
+    in degrees above the horizon. It is empty where nobody knows.
     """
 
     rows: int
@@ -50,27 +50,29 @@ class Sheet:
     def __str__(self) -> str:
         return f"{self.rows}x{self.columns}"
 
-    def seen_from(self, parent: ViewRecord) -> list[dict[str, Any]]:
-        """What is known of the angles of each view of a parent."""
+    def compute_angles(self, parent: ViewRecord) -> list[dict[str, Any]]:
+        """The fields of a `ViewRecord` that say where each view of a parent is seen from, as far as it is known."""
         if parent.azimuth_deg is None or not self.poses:
             return [{}] * (self.rows * self.columns)
         azimuth = parent.azimuth_deg
         return [{"azimuth_deg": (azimuth + turn) % 360, "elevation_deg": height} for turn, height in self.poses]
 
 
-AROUND = 30.0, 90.0, 150.0, 210.0, 270.0, 330.0
-KNOWN = {
-    "zero123plus-v1.1": Sheet(3, 2, tuple(zip(AROUND, (30.0, -20.0) * 3, strict=True))),
-    "zero123plus-v1.2": Sheet(3, 2, tuple(zip(AROUND, (20.0, -10.0) * 3, strict=True))),
+AZIMUTHS = 30.0, 90.0, 150.0, 210.0, 270.0, 330.0
+KNOWN_SHEETS = {
+    "zero123plus-v1.1": Sheet(3, 2, tuple(zip(AZIMUTHS, (30.0, -20.0) * 3, strict=True))),
+    "zero123plus-v1.2": Sheet(3, 2, tuple(zip(AZIMUTHS, (20.0, -10.0) * 3, strict=True))),
 }
 """By the last part of a model's name; from Zero123++'s README. Azimuths run counter-clockwise seen from above, as ours
-do, and elevations do not depend on the picture's.
+do, and elevations do not depend on the image's.
 """
 
 
-def sheet_of(model: str, layout: tuple[int, int] | None) -> Sheet:
-    """The sheet that a model draws; BlendsetError where neither it nor the command line says."""
-    known = KNOWN.get(Path(model).name)
+def find_sheet(model: str, layout: tuple[int, int] | None) -> Sheet:
+    """The sheet that a model draws. `layout` are its rows and columns; None takes what is known of the model, and
+    BlendsetError says that nothing is.
+    """
+    known = KNOWN_SHEETS.get(Path(model).name)
     if known and layout in (None, (known.rows, known.columns)):
         return known
     if layout is None:
@@ -82,7 +84,7 @@ def sheet_of(model: str, layout: tuple[int, int] | None) -> Sheet:
 
 @dataclass
 class NovelViews(PipelineSynthesizer):
-    """See `work.Synthesizer`. Sides in pixels of a sheet; None leaves them to the pipeline."""
+    """The `Synthesizer` of this job. Sides in pixels of a sheet; None leaves them to the pipeline."""
 
     sheet: Sheet
     background: str = "grey"
@@ -91,7 +93,7 @@ class NovelViews(PipelineSynthesizer):
 
     @property
     def size(self) -> dict[str, int]:
-        """What is asked for."""
+        """The sides that were asked for, by name."""
         return name_sides(self.width, self.height)
 
     def setup(self) -> None:
@@ -104,28 +106,31 @@ class NovelViews(PipelineSynthesizer):
             )
 
     def generate(self, dataset: Dataset, batch: RequestBatch) -> Sequence[GeneratedImage | BlendsetError]:
-        return generate_by_group(batch, lambda members: self._drawn(dataset, members[0]))
+        return generate_by_group(batch, lambda requests: self._generate_sheet(dataset, requests[0]))
 
     @torch.no_grad()
-    def _drawn(self, dataset: Dataset, first: ViewRequest) -> list[GeneratedImage]:
-        """The views of one sheet."""
-        square = Image.fromarray(self._subject(dataset, first.view.scene, first.record.parents[0]))
+    def _generate_sheet(self, dataset: Dataset, first: ViewRequest) -> list[GeneratedImage]:
+        """The views of one sheet, which have one seed and one parent."""
+        square = Image.fromarray(self._load_subject(dataset, first.view.scene, first.record.parents[0]))
         with torch.random.fork_rng():
             torch.manual_seed(first.record.seed)  # Zero123++ takes the noise of its reference from nowhere else
             generator = seed_generator(first.record.seed)
-            answer = self._pipeline(image=square, generator=generator, output_type="np", **self._options)[0]
-        return cut(np.reshape(answer, (-1, *np.shape(answer)[-3:])), self.sheet)
+            images = self._pipeline(image=square, generator=generator, output_type="np", **self._options)[0]
+        return cut_sheet(np.reshape(images, (-1, *np.shape(images)[-3:])), self.sheet)
 
-    def _subject(self, dataset: Dataset, scene: str, view_id: str) -> NDArray[np.uint8]:
+    def _load_subject(self, dataset: Dataset, scene: str, view_id: str) -> NDArray[np.uint8]:
+        """The subject of a view, cut out: (S, S, 3), 0..255. BlendsetError where its mask is empty."""
         folder = dataset.view_folder(scene, view_id)
         view = View(read_record(folder / VIEW_RECORD, ViewRecord), folder, dataset.scene(scene))
         if view.subject_mask is None or not view.subject_mask.any():
             raise BlendsetError(f"The mask of {view_id} covers nothing; choose views that show their subject.")
-        return cut_out(view.rgb, view.subject_mask, BACKGROUNDS[self.background])
+        return cut_out_subject(view.rgb, view.subject_mask, BACKGROUNDS[self.background])
 
 
-def cut_out(rgb: NDArray[np.uint8], mask: NDArray[np.bool_], background: int) -> NDArray[np.uint8]:
-    """What a mask (H, W) shows of a picture (H, W, 3), alone in the middle of a square of one grey; see FILL."""
+def cut_out_subject(rgb: NDArray[np.uint8], mask: NDArray[np.bool_], background: int) -> NDArray[np.uint8]:
+    """The part of an image (H, W, 3) under a mask (H, W), in the middle of a square (S, S, 3) of one grey; the subject
+    takes `FILL` of its side.
+    """
     across, down = (np.flatnonzero(mask.any(axis=axis)) for axis in (0, 1))
     box = slice(down[0], down[-1] + 1), slice(across[0], across[-1] + 1)
     height, width = mask[box].shape
@@ -136,41 +141,31 @@ def cut_out(rgb: NDArray[np.uint8], mask: NDArray[np.bool_], background: int) ->
     return square
 
 
-def cut(pictures: NDArray[np.float32], sheet: Sheet) -> list[GeneratedImage]:
-    """The views of a sheet, row by row, from pictures (N, H, W, 3): one sheet, or the views already."""
-    if len(pictures) == sheet.rows * sheet.columns:
-        return list(pictures)
-    count, height, width, _ = pictures.shape
+def cut_sheet(images: NDArray[np.float32], sheet: Sheet) -> list[GeneratedImage]:
+    """The views of a sheet, row by row. `images` (N, H, W, 3) are one sheet, or the views themselves.
+
+    Raises BlendsetError for anything else.
+    """
+    if len(images) == sheet.rows * sheet.columns:
+        return list(images)
+    count, height, width, _ = images.shape
     if count > 1 or height % sheet.rows or width % sheet.columns:
         raise BlendsetError(
             f"{count} pictures of {width} x {height} pixels cannot be cut into rows and columns of {sheet}; give the "
             "--layout that the model draws."
         )
-    cells = pictures.reshape(sheet.rows, height // sheet.rows, sheet.columns, width // sheet.columns, 3)
+    cells = images.reshape(sheet.rows, height // sheet.rows, sheet.columns, width // sheet.columns, 3)
     return list(cells.swapaxes(1, 2).reshape(-1, height // sheet.rows, width // sheet.columns, 3))
 
 
-def request_sheets(
-    synthesizer: NovelViews, parents: Sequence[ViewRecord], variants: int, seed: int
-) -> Iterator[ViewRequest]:
-    """The views of `variants` sheets of each parent; those of a sheet are a view set and have one seed."""
-    settings = {"layout": str(synthesizer.sheet), "background": synthesizer.background, **synthesizer.size}
-    for parent in parents:
-        for variant in range(variants):
-            asked = SynthesisRequest(
-                JOB, (parent.view_id,), "", synthesizer.generator, seed, settings | {"variant": variant}
-            )
-            for number, angles in enumerate(synthesizer.sheet.seen_from(parent)):
-                yield make_view_request(asked, parent, number, seed=derive_seed(asked, 0), **angles)
+def plan_novel_views(dataset: Dataset, settings: NovelViewsSettings) -> tuple[NovelViews, list[ViewRequest], list[str]]:
+    """The synthesizer, its requests, and how many views were left out because they have no subject or no mask.
 
-
-def plan_novel_views(
-    arguments: argparse.Namespace, dataset: Dataset
-) -> tuple[NovelViews, list[ViewRequest], list[str]]:
-    """What `blendset synthesize --job novel-views` asks for, and whether some views cannot be begun with."""
-    sheet = sheet_of(arguments.model, arguments.layout)
-    synthesizer = NovelViews(generator_from(arguments), sheet, arguments.background, arguments.width, arguments.height)
-    views = load_parents(dataset, arguments.selection)
+    Raises BlendsetError where no view has a subject, and for a model that cannot be run or whose layout is not known.
+    """
+    sheet = find_sheet(settings.model, settings.layout)
+    synthesizer = NovelViews(find_generator(settings), sheet, settings.background, settings.width, settings.height)
+    views = load_parents(dataset, settings.selection)
     parents = [view for view in views if view.subject and PASSES in view.files]
     if not parents:
         raise BlendsetError(f"No view of {dataset.root} has a subject and its mask; render some, or choose others.")
@@ -178,4 +173,18 @@ def plan_novel_views(
     left_out = (
         [f"{without} of {len(views)} views have no subject or no mask of it, and are left out."] if without else []
     )
-    return synthesizer, list(request_sheets(synthesizer, parents, arguments.variants, arguments.seed)), left_out
+    return synthesizer, list(request_sheets(synthesizer, parents, settings.variants, settings.seed)), left_out
+
+
+def request_sheets(
+    synthesizer: NovelViews, parents: Sequence[ViewRecord], variants: int, seed: int
+) -> Iterator[ViewRequest]:
+    """Requests for the views of `variants` sheets of each parent; those of a sheet are a view set and have one seed."""
+    settings = {"layout": str(synthesizer.sheet), "background": synthesizer.background, **synthesizer.size}
+    for parent in parents:
+        for variant in range(variants):
+            request = SynthesisRequest(
+                JOB, (parent.view_id,), "", synthesizer.generator, seed, settings | {"variant": variant}
+            )
+            for number, angles in enumerate(synthesizer.sheet.compute_angles(parent)):
+                yield make_view_request(request, parent, number, seed=derive_seed(request, 0), **angles)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The views that a synthesis begins with: renders with what is said of them."""
+"""The parents of synthesized views: renders, with their captions."""
 
 from __future__ import annotations
 
@@ -26,11 +26,15 @@ def load_parents(dataset: Dataset, selection: str = "") -> list[ViewRecord]:
 
 
 def load_captioned_parents(dataset: Dataset, selection: str, form: str) -> list[tuple[ViewRecord, str]]:
-    """Parents with their caption of a form ("short", "dense"), else the index's own; BlendsetError where none has."""
+    """The parents that have a caption, each with its caption of a form ("short", "dense") or else the index's own.
+
+    Raises BlendsetError where none has a caption.
+    """
     index = read_index(dataset)
     texts = pc.coalesce(read_captions(dataset, index, (form,))[form], index["caption"].cast(pa.string()))
-    said = dict(zip(index["view_id"].to_pylist(), texts.to_pylist(), strict=True))
-    found = [(view, caption) for view in load_parents(dataset, selection) if (caption := said.get(view.view_id))]
-    if not found:
+    caption_of = dict(zip(index["view_id"].to_pylist(), texts.to_pylist(), strict=True))
+    parents = load_parents(dataset, selection)
+    captioned = [(view, caption) for view in parents if (caption := caption_of.get(view.view_id))]
+    if not captioned:
         raise BlendsetError(f"No view of {dataset.root} has a caption; run 'blendset caption {dataset.root}' first.")
-    return found
+    return captioned

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From what is asked for to the view that it will be: names, seeds and records that follow from the question alone."""
+"""From what is asked of a generator to the views that it will make: ids, seeds and records, which follow from the
+request alone.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +12,17 @@ from typing import Any
 from blendset.files import sha256_bytes
 from blendset.naming import slugify
 from blendset.records import ViewRecord, encode_json
-from blendset_trainer.diffusion.pipeline_settings import PipelineSettings
+from blendset_trainer.diffusion.pipeline_settings import PipelineSettings, find_pipeline
 from blendset_trainer.synthesis.engine import ViewRequest
+from blendset_trainer.synthesis.settings import SynthesisSettings
 from blendset_trainer.synthetic_views import SYNTHETIC, SynthesisRecord, make_unknown_camera
 
 
 @dataclass(frozen=True)
 class SynthesisRequest:
-    """A group of pictures: job, parents, prompt, the model and how it is run, seed, the job's own settings."""
+    """A group of images: job, ids of the parent views, prompt, the generator and how it is run, seed, and the job's own
+    settings.
+    """
 
     job: str
     parents: tuple[str, ...]
@@ -28,11 +33,11 @@ class SynthesisRequest:
 
     @property
     def digest(self) -> str:
-        """Tells it from every other; 10 hex."""
+        """Ten hex digits of the hash over all of it, which the names of its views carry."""
         return sha256_bytes(encode_json(self.make_record(self.seed)))[:10]
 
     def make_record(self, seed: int, parents: tuple[str, ...] = ()) -> SynthesisRecord:
-        """How one of its pictures is made."""
+        """The record of one of its images, which starts from `seed`; `parents` where they are not the group's."""
         generator = self.generator
         return SynthesisRecord(
             job=self.job,
@@ -50,6 +55,20 @@ class SynthesisRequest:
         )
 
 
+def find_generator(settings: SynthesisSettings, controlnet: str = "") -> PipelineSettings:
+    """The pipeline that settings name and how it is run; BlendsetError where there is none that diffusers can run."""
+    return find_pipeline(
+        settings.model,
+        settings.steps,
+        cfg_scale=settings.cfg_scale,
+        embedded_guidance=settings.embedded_guidance,
+        negative_prompt=settings.negative_prompt,
+        precision=settings.precision or "",
+        remote_code=settings.remote_code,
+        controlnet=controlnet,
+    )
+
+
 def make_view_request(
     request: SynthesisRequest,
     parent: ViewRecord,
@@ -60,11 +79,13 @@ def make_view_request(
     seed: int | None = None,
     **changes: Any,
 ) -> ViewRequest:
-    """The `number`-th picture of a group. It is about what its parent is about; where it keeps the parent's passes, all
-    that the record says of geometry holds too, else only what `changes` say. `seed` is its own unless given.
+    """The request for image `number` of a group. Its view has the subject of its parent.
+
+    Where the view keeps the parent's passes it keeps all that the record says of geometry, too; else it has only what
+    `changes` say. `seed` is derived from the group and the number unless it is given.
     """
     seed = derive_seed(request, number) if seed is None else seed
-    unknown: dict[str, Any] = {} if keeps_passes else _NOTHING_KNOWN
+    unknown: dict[str, Any] = {} if keeps_passes else _UNKNOWN_GEOMETRY
     view = replace(
         parent,
         view_id=f"{slugify(parent.subject or 'scene', 28)}-{request.digest}-{number:02d}",
@@ -78,10 +99,10 @@ def make_view_request(
 
 
 def blank_parent(scene: str, subject: str) -> ViewRecord:
-    """Stands for the parent of pictures that have none, but are about something."""
+    """A record that stands for the parent of images that have none, but that show `subject`."""
     return ViewRecord(
         view_id="", run="", scene=scene, subject=subject, subject_label=subject, view_set="", view_index=0, seed=0,
-        **_NOT_RENDERED, **_NOTHING_KNOWN,
+        **_NOT_RENDERED, **_UNKNOWN_GEOMETRY,
     )  # fmt: skip
 
 
@@ -95,7 +116,7 @@ _NOT_RENDERED: dict[str, Any] = {
     "files": {},
     "timings": {},
 }
-_NOTHING_KNOWN: dict[str, Any] = {
+_UNKNOWN_GEOMETRY: dict[str, Any] = {
     "camera": make_unknown_camera(),
     "subject_objects": (),
     "azimuth_deg": None,
@@ -109,5 +130,5 @@ _NOTHING_KNOWN: dict[str, Any] = {
 
 
 def derive_seed(request: SynthesisRequest, number: int) -> int:
-    """Of the noise that a picture begins with: a function of what is asked for and its number, below 2**32."""
+    """The seed of the noise that image `number` of a group starts from, below 2**32: a function of the two."""
     return int(sha256_bytes(f"{request.digest} {number}".encode())[:8], 16)

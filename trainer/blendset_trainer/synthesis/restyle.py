@@ -1,17 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """`restyle`: a view set keeps its geometry and identity, and gets new surroundings, light and material from a prompt.
 
-A depth-conditioned model draws the views of a set together: each sees the others' subject through shared attention and
-takes what they show over while the layout settles (SynCD, arXiv 2502.01720). Masks, identities and warps come from the
-renders' exact passes, so there is no first step without masks, and no object to guess.
+A depth-conditioned model denoises the views of a set together: each attends to the others' subject (shared attention),
+and while the layout settles it takes over the latents of what the others show (SynCD, arXiv 2502.01720). Masks, object
+ids and warps come from the renders' exact passes, so there is no first step without masks, and no object to guess.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import product
 from typing import cast
 
@@ -24,99 +23,88 @@ from blendset.dataset import RGB, Dataset
 from blendset.errors import BlendsetError
 from blendset.records import ViewRecord
 from blendset.tokens import Grid
-from blendset_trainer.cli.commands.synthesize import generator_from, prompts_from
-from blendset_trainer.cli.parser import UsageError
 from blendset_trainer.diffusion.pipelines import GenericPipeline
 from blendset_trainer.diffusion.randomness import seed_generator
 from blendset_trainer.diffusion.shared_attention import ViewSets, shared_attention
-from blendset_trainer.diffusion.shared_attention.view_sets import Mode
+from blendset_trainer.diffusion.shared_attention.view_sets import SharingMode
 from blendset_trainer.synthesis.engine import GeneratedImage, RequestBatch, ViewRequest, generate_by_group
-from blendset_trainer.synthesis.layouts import Layout
+from blendset_trainer.synthesis.layouts import LatentLayout
 from blendset_trainer.synthesis.parents import load_parents
 from blendset_trainer.synthesis.pipeline_synthesizer import PipelineSynthesizer, repeat_texts
-from blendset_trainer.synthesis.requests import SynthesisRequest, make_view_request
-from blendset_trainer.synthesis.steering import Steering, Warping
-from blendset_trainer.synthesis.view_sets import disparity, geometry_of, ids_of, view_sets_of
-from blendset_trainer.synthesis.warp import SYNCD_WINDOW, plan_warps
+from blendset_trainer.synthesis.prompts.files import read_prompts, read_texts
+from blendset_trainer.synthesis.requests import SynthesisRequest, find_generator, make_view_request
+from blendset_trainer.synthesis.settings import APART, RestyleSettings
+from blendset_trainer.synthesis.steering import WarpCallback, WarpMode
+from blendset_trainer.synthesis.view_sets import build_object_ids, compute_disparity, find_view_sets, load_geometry
+from blendset_trainer.synthesis.warp import plan_warps
 
 JOB = "restyle"
-APART = "apart"
 FLUX_CONTROL = "control_image"
-
-
-@dataclass(frozen=True)
-class Restyling:
-    """How the views of a set are drawn together. `share` is a mode of `shared_attention`, or "apart"; `warp` what is
-    taken from one view to another while there is more noise than flow's sigma `warp_above`; `anchor` lets the first
-    view's render stand among them.
-    """
-
-    share: str = "foreground"
-    warp: Warping = "noisy"
-    warp_above: float = SYNCD_WINDOW
-    anchor: bool = False
 
 
 @dataclass
 class Restyle(PipelineSynthesizer):
-    """See `work.Synthesizer`."""
+    """The `Synthesizer` of this job."""
 
-    how: Restyling
+    settings: RestyleSettings
 
     def setup(self) -> None:
         super().setup()
-        self._control = find_depth_argument(self._pipeline)
+        self._depth_argument = find_depth_argument(self._pipeline)
 
     def generate(self, dataset: Dataset, batch: RequestBatch) -> Sequence[GeneratedImage | BlendsetError]:
-        return generate_by_group(batch, lambda members: self._drawn(dataset, members))
+        return generate_by_group(batch, lambda requests: self._generate_set(dataset, requests))
 
     @torch.no_grad()
-    def _drawn(self, dataset: Dataset, wanted: Sequence[ViewRequest]) -> list[GeneratedImage]:
-        """The pictures of one set; an anchor stands before them, where the first view does."""
-        if fault := self._pipeline.refuse_truncated_prompts([wanted[0].record.prompt])[0]:
+    def _generate_set(self, dataset: Dataset, requests: Sequence[ViewRequest]) -> list[GeneratedImage]:
+        """The images of one set. An anchor is the first view's render, and stands before them in the batch."""
+        if fault := self._pipeline.refuse_truncated_prompts([requests[0].record.prompt])[0]:
             raise fault
-        anchors = wanted[:1] if self.how.anchor else []
-        views = [geometry_of(dataset, each.view.scene, each.passes_of) for each in (*anchors, *wanted)]
-        layout = Layout(self._pipeline, *views[0].passes.depth.shape)
-        noise = layout.noise([each.record.seed ^ 1 for each in anchors] + [each.record.seed for each in wanted])
-        steering = self._steering(views, layout.grid)
-        for each in anchors:
-            with Image.open(dataset.view_folder(each.view.scene, each.passes_of) / RGB) as render:
-                steering.anchor, steering.noise = layout.latents(render.convert("RGB"))[0], noise
-        with self._sharing(views, wanted[0].view.subject_objects, layout):
-            pictures = self._pipeline(
-                prompt=[wanted[0].record.prompt] * len(views),
+        anchors = requests[:1] if self.settings.anchor else []
+        views = [load_geometry(dataset, each.view.scene, each.passes_of) for each in (*anchors, *requests)]
+        layout = LatentLayout(self._pipeline, *views[0].passes.depth.shape)
+        seeds = [anchor.record.seed ^ 1 for anchor in anchors] + [request.record.seed for request in requests]
+        noise = layout.sample_noise(seeds)
+        callback = self._make_callback(views, layout.grid)
+        for anchor in anchors:
+            with Image.open(dataset.view_folder(anchor.view.scene, anchor.passes_of) / RGB) as render:
+                callback.anchor, callback.noise = layout.encode_image(render.convert("RGB"))[0], noise
+        with self._share_attention(views, requests[0].view.subject_objects, layout):
+            images = self._pipeline(
+                prompt=[requests[0].record.prompt] * len(views),
                 height=layout.height,
                 width=layout.width,
-                latents=steering.begin(noise),
-                callback_on_step_end=steering,
+                latents=callback.warp_noise(noise),
+                callback_on_step_end=callback,
                 output_type="np",
-                generator=seed_generator(wanted[0].record.seed),  # FLUX draws its depth's latents, too
-                **{self._control: self._depth(views)},
+                generator=seed_generator(requests[0].record.seed),  # FLUX samples its depth's latents, too
+                **{self._depth_argument: self._make_control_image(views)},
                 **repeat_texts(self._options, len(views)),
             ).images
-        return list(pictures[len(anchors) :])
+        return list(images[len(anchors) :])
 
-    def _depth(self, views: Sequence[ViewGeometry]) -> Tensor:
-        """Depth as the pipeline takes it, (N, 3, H, W): ControlNet's from 0 to 1, FLUX's from -1 to 1, for it scales
-        no tensor."""
-        shown = disparity([each.passes for each in views])
-        return 2 * shown - 1 if self._control == FLUX_CONTROL else shown
+    def _make_control_image(self, views: Sequence[ViewGeometry]) -> Tensor:
+        """Depth as the pipeline takes it, (N, 3, H, W): a ControlNet's from 0 to 1, FLUX's from -1 to 1, because its
+        pipeline does not scale tensors.
+        """
+        disparity = compute_disparity([view.passes for view in views])
+        return 2 * disparity - 1 if self._depth_argument == FLUX_CONTROL else disparity
 
-    def _sharing(
-        self, views: Sequence[ViewGeometry], objects: Sequence[int], layout: Layout
+    def _share_attention(
+        self, views: Sequence[ViewGeometry], objects: Sequence[int], layout: LatentLayout
     ) -> AbstractContextManager[None]:
-        """Shared attention among the views, unless they are drawn apart."""
-        if self.how.share == APART:
+        """Shared attention among the views, unless they are denoised apart."""
+        if self.settings.share == APART:
             return nullcontext()
-        mode = cast(Mode, self.how.share)
-        return shared_attention(layout.denoiser, ViewSets(ids_of(views, objects, mode), layout.grid, mode))
+        mode = cast(SharingMode, self.settings.share)
+        return shared_attention(layout.denoiser, ViewSets(build_object_ids(views, objects, mode), layout.grid, mode))
 
-    def _steering(self, views: Sequence[ViewGeometry], grid: Grid) -> Steering:
-        """An anchor lends first; of a set without one the last view does, as SynCD's."""
-        order = range(len(views)) if self.how.anchor else range(len(views))[::-1]
-        warps = [] if self.how.warp == "none" else plan_warps(views, grid, order)
-        return Steering(self._pipeline.pipeline.scheduler, grid, warps, self.how.warp, self.how.warp_above)
+    def _make_callback(self, views: Sequence[ViewGeometry], grid: Grid) -> WarpCallback:
+        """An anchor is the first source of the warps; in a set without one the last view is, as in SynCD."""
+        order = range(len(views)) if self.settings.anchor else range(len(views))[::-1]
+        mode = cast(WarpMode, self.settings.warp)
+        warps = [] if mode == "none" else plan_warps(views, grid, order)
+        return WarpCallback(self._pipeline.pipeline.scheduler, grid, warps, mode, self.settings.warp_above)
 
 
 def find_depth_argument(pipeline: GenericPipeline) -> str:
@@ -129,35 +117,54 @@ def find_depth_argument(pipeline: GenericPipeline) -> str:
     return pipeline.depth_argument
 
 
-def plan_restyle(arguments: argparse.Namespace, dataset: Dataset) -> tuple[Restyle, list[ViewRequest], list[str]]:
-    """What `blendset synthesize --job restyle` asks for, and why some subjects have no set."""
-    if arguments.views < 2:
-        raise UsageError("A set of one view has nothing to agree with; give --views 2 or more.")
-    how = Restyling(arguments.share, arguments.warp, arguments.warp_above, arguments.anchor)
-    synthesizer = Restyle(generator_from(arguments), how)
-    wanted: list[ViewRequest] = []
+def plan_restyle(dataset: Dataset, settings: RestyleSettings) -> tuple[Restyle, list[ViewRequest], list[str]]:
+    """The synthesizer, its requests, and why some subjects have no set.
+
+    Raises BlendsetError where no subject has one, and for a model that cannot be run.
+    """
+    synthesizer = Restyle(find_generator(settings, settings.controlnet), settings)
+    requests: list[ViewRequest] = []
     left_out: list[str] = []
-    views = load_parents(dataset, arguments.selection)
-    for members in view_sets_of(dataset, views, arguments.views, arguments.covisible):
+    views = load_parents(dataset, settings.selection)
+    for members in find_view_sets(dataset, views, settings.views, settings.covisible):
         if isinstance(members, BlendsetError):
             left_out.append(str(members))
             continue
         label = members[0].subject_label
-        prompts = prompts_from(arguments, label)
+        prompts = load_prompts(settings, label)
         if not prompts:
-            left_out.append(f"No prompt of {arguments.prompts} is for '{label}'.")
-        for prompt, variant in product(prompts, range(arguments.variants)):
-            wanted += _request_set(synthesizer, members, prompt, variant, arguments.seed)
-    if not wanted:
+            left_out.append(f"No prompt of {settings.prompts} is for '{label}'.")
+        for prompt, variant in product(prompts, range(settings.variants)):
+            requests += _request_set(synthesizer, members, prompt, variant)
+    if not requests:
         raise BlendsetError(left_out[0] if left_out else f"{dataset.root} holds no views of a subject.")
-    return synthesizer, wanted, list(dict.fromkeys(left_out))
+    return synthesizer, requests, list(dict.fromkeys(left_out))
+
+
+def load_prompts(settings: RestyleSettings, label: str) -> list[str]:
+    """The prompts for subjects with a label, each once: those of the settings, and those of the file that are for this
+    label or for any.
+    """
+    prompts = list(settings.prompt)
+    if settings.prompts and settings.prompts.suffix == ".jsonl":
+        prompts += [prompt.prompt for prompt in read_prompts(settings.prompts) if prompt.label in ("", label)]
+    elif settings.prompts:
+        prompts += read_texts(settings.prompts)
+    return list(dict.fromkeys(prompts))
 
 
 def _request_set(
-    synthesizer: Restyle, members: Sequence[ViewRecord], prompt: str, variant: int, seed: int
+    synthesizer: Restyle, members: Sequence[ViewRecord], prompt: str, variant: int
 ) -> Iterator[ViewRequest]:
+    settings = synthesizer.settings
     parents = tuple(view.view_id for view in members)
-    settings = {**asdict(synthesizer.how), "variant": variant}
-    asked = SynthesisRequest(JOB, parents, prompt, synthesizer.generator, seed, settings)
+    recorded = {
+        "share": settings.share,
+        "warp": settings.warp,
+        "warp_above": settings.warp_above,
+        "anchor": settings.anchor,
+        "variant": variant,
+    }
+    request = SynthesisRequest(JOB, parents, prompt, synthesizer.generator, settings.seed, recorded)
     for number, parent in enumerate(members):
-        yield make_view_request(asked, parent, number, parents=(parent.view_id,), keeps_passes=True)
+        yield make_view_request(request, parent, number, parents=(parent.view_id,), keeps_passes=True)

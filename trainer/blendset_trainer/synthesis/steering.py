@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is done to latents between the steps of a sampler: views lend one another what they see, a render holds still.
+"""What is done to the latents of a view set between the steps of a sampler: views take over what others show (warps),
+and a render among them stays as it is (an anchor).
 
-Through the pipelines' own `callback_on_step_end`, so that no pipeline is written anew.
+It is a diffusers `callback_on_step_end`, so that no pipeline is written anew.
 """
 
 from __future__ import annotations
@@ -15,98 +16,103 @@ from torch import Tensor
 
 from blendset.errors import BlendsetError
 from blendset.tokens import Grid
-from blendset_trainer.diffusion.latents import grid_to_tokens, tokens_to_grid
 from blendset_trainer.diffusion.noise import NoiseAxis, add_noise, axis_from_scheduler
-from blendset_trainer.synthesis.warp import SYNCD_WINDOW, Warp, clean_and_noise, in_window, warp_clean, warp_noisy
+from blendset_trainer.synthesis.settings import SYNCD_WINDOW
+from blendset_trainer.synthesis.warp import Warp, is_in_window, recover_clean_and_noise, warp_clean, warp_noisy
 
-Warping = Literal["none", "noisy", "clean"]
+WarpMode = Literal["none", "noisy", "clean"]
 FIRST_ORDER = "DDIMScheduler", "EulerDiscreteScheduler", "FlowMatchEulerDiscreteScheduler"
-"""Deterministic, so that latents on both sides of a step tell what was predicted."""
+"""Deterministic samplers of first order: the latents before and after a step give what was predicted."""
 
 
 @dataclass
-class Steering:
-    """Steers the latents of one view set through a pipeline's steps.
+class WarpCallback:
+    """The `callback_on_step_end` that warps the latents of one view set.
 
     `grid` are the rows and columns that `warps` were planned on: of latents, or of FLUX's tokens (2 x 2 latents each).
-    `anchor` (C, h, w) are the clean latents of a render that stands first in the batch and is only noised.
+    `mode` says what is warped while there is more noise than rectified flow's sigma `warp_above`: "noisy" latents, the
+    predicted "clean" ones, or "none". Raises BlendsetError for a sampler that does not go with "clean".
     """
 
     scheduler: Any
     grid: Grid
     warps: Sequence[Warp] = ()
-    warping: Warping = "none"
-    above: float = SYNCD_WINDOW
+    mode: WarpMode = "none"
+    warp_above: float = SYNCD_WINDOW
     anchor: Tensor | None = None
+    """Clean latents of a render, in the pipeline's layout without the batch: the first view, which is only noised."""
     noise: Tensor | None = None
-    """(N, ...): what the latents began as, in the pipeline's own layout."""
+    """(N, ...): the noise that the latents started from, in the pipeline's layout; an anchor needs it."""
     axis: NoiseAxis = field(init=False)
     _before: Tensor | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         name = type(self.scheduler).__name__
-        if self.warping == "clean" and name not in FIRST_ORDER:
+        if self.mode == "clean" and name not in FIRST_ORDER:
             raise BlendsetError(
                 f"The scheduler {name} does not say what it predicted, which --warp clean needs; use --warp noisy, or "
                 f"a model with {', '.join(FIRST_ORDER)}."
             )
         self.axis = axis_from_scheduler(self.scheduler)
 
-    def begin(self, latents: Tensor) -> Tensor:
-        """The noise (N, ...) that the pipeline begins with, warped where the first level is within the window."""
-        if self.warping != "none":
-            latents = self._packed_as(latents, warp_noisy(self._spatial(latents), self.warps))
+    def warp_noise(self, latents: Tensor) -> Tensor:
+        """The noise (N, ...) for the pipeline to start from: warped, unless the mode is "none". To be called first."""
+        if self.mode != "none":
+            latents = self._to_layout_of(latents, warp_noisy(self._to_grid(latents), self.warps))
         self._before = latents
         return latents
 
-    def __call__(self, pipeline: Any, step: int, timestep: Any, given: dict[str, Any]) -> dict[str, Any]:
-        """What diffusers calls after each step."""
-        latents: Tensor = given["latents"]
+    def __call__(self, pipeline: Any, step: int, timestep: Any, callback_kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Called by diffusers after each step, with the `latents` (N, ...) in `callback_kwargs`."""
+        latents: Tensor = callback_kwargs["latents"]
         if step == 0 and self._before is not None:
             self._before = self._before * getattr(self.scheduler, "init_noise_sigma", 1.0)
         if step + 1 < len(self.scheduler.timesteps):
-            latents = self._steered(latents, step)
+            latents = self._adjust(latents, step)
         self._before = latents
         return {"latents": latents}
 
-    def _steered(self, latents: Tensor, step: int) -> Tensor:
-        level = self._level(step + 1)
-        if self.warping == "noisy" and in_window(self.axis, level, self.above):
-            latents = self._packed_as(latents, warp_noisy(self._spatial(latents), self.warps))
-        elif self.warping == "clean" and in_window(self.axis, level, self.above):
-            latents = self._through_clean(latents, step)
+    def _adjust(self, latents: Tensor, step: int) -> Tensor:
+        """The latents after a step, warped, and with the anchor at the noise of the next step."""
+        level = self._get_level(step + 1)
+        if self.mode == "noisy" and is_in_window(self.axis, level, self.warp_above):
+            latents = self._to_layout_of(latents, warp_noisy(self._to_grid(latents), self.warps))
+        elif self.mode == "clean" and is_in_window(self.axis, level, self.warp_above):
+            latents = self._warp_prediction(latents, step)
         if self.anchor is not None and self.noise is not None:
-            held = add_noise(self.axis, self.anchor[None].float(), self.noise[:1].float(), level.reshape(1))
-            latents = torch.cat([held.to(latents) / self._scale(step + 1), latents[1:]])
+            anchor = add_noise(self.axis, self.anchor[None].float(), self.noise[:1].float(), level.reshape(1))
+            latents = torch.cat([anchor.to(latents) / self._get_scale(step + 1), latents[1:]])
         return latents
 
-    def _through_clean(self, latents: Tensor, step: int) -> Tensor:
+    def _warp_prediction(self, latents: Tensor, step: int) -> Tensor:
+        """The latents after a step, whose predicted clean latents and noise were warped."""
         assert self._before is not None
         before, after = (
-            self._spatial(each) * self._scale(at) for each, at in ((self._before, step), (latents, step + 1))
+            self._to_grid(part) * self._get_scale(number)
+            for part, number in ((self._before, step), (latents, step + 1))
         )
-        level, next_level = self._level(step), self._level(step + 1)
-        clean, noise = warp_clean(*clean_and_noise(self.axis, before, level, after, next_level), self.warps)
+        level, next_level = self._get_level(step), self._get_level(step + 1)
+        clean, noise = warp_clean(*recover_clean_and_noise(self.axis, before, level, after, next_level), self.warps)
         joined = add_noise(self.axis, clean, noise, next_level.expand(len(clean)))
-        return self._packed_as(latents, joined / self._scale(step + 1))
+        return self._to_layout_of(latents, joined / self._get_scale(step + 1))
 
-    def _level(self, step: int) -> Tensor:
-        """Of the latents before a step, on `axis`."""
+    def _get_level(self, step: int) -> Tensor:
+        """The noise level () of the latents before a step, on `axis`."""
         if self.axis.discrete:
             return self.scheduler.timesteps[step].cpu().round().long()  # type: ignore[no-any-return]
         return self.scheduler.sigmas[step].cpu().double()  # type: ignore[no-any-return]
 
-    def _scale(self, step: int) -> float:
-        """What latents are multiplied by to be alpha clean + sigma noise; Euler's on a DDPM schedule are not."""
+    def _get_scale(self, step: int) -> float:
+        """The factor that makes latents before a step alpha clean + sigma noise; not 1 for Euler on a DDPM schedule."""
         if not self.axis.discrete or "Euler" not in type(self.scheduler).__name__:
             return 1.0
         return float((1 + self.scheduler.sigmas[step] ** 2) ** -0.5)
 
-    def _spatial(self, latents: Tensor) -> Tensor:
-        """(N, C, rows, columns), of FLUX's tokens too."""
-        return latents if latents.ndim == 4 else tokens_to_grid(latents, *self.grid)
+    def _to_grid(self, latents: Tensor) -> Tensor:
+        """Latents (N, C, rows, columns), from the pipeline's layout; a token of FLUX is one of them."""
+        return latents if latents.ndim == 4 else latents.transpose(1, 2).unflatten(2, self.grid)
 
     @staticmethod
-    def _packed_as(latents: Tensor, spatial: Tensor) -> Tensor:
-        """In the layout of the latents that they came from."""
-        return (spatial if latents.ndim == 4 else grid_to_tokens(spatial)).to(latents)
+    def _to_layout_of(latents: Tensor, spatial: Tensor) -> Tensor:
+        """Latents (N, C, rows, columns) in the layout, type and device of `latents`."""
+        return (spatial if latents.ndim == 4 else spatial.flatten(2).transpose(1, 2)).to(latents)

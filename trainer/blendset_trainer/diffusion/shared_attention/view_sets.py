@@ -13,7 +13,7 @@ from torch.nn.functional import adaptive_avg_pool2d, pad
 from blendset.errors import BlendsetError
 from blendset_trainer.diffusion.shared_attention.tokens import Grid, label_tokens
 
-Mode = Literal["foreground", "same-object", "same-object+scene"]
+SharingMode = Literal["foreground", "same-object", "same-object+scene"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,20 +35,20 @@ class ViewSets:
 
     ids: Tensor
     grid: Grid
-    mode: Mode = "foreground"
+    mode: SharingMode = "foreground"
     share: float = 0.5
     positions: Tensor | None = None
-    _made: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
+    _cache: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
-    def pictures(self) -> int:
+    def set_size(self) -> int:
         """Of a set."""
         return self.ids.shape[1]
 
     @property
     def slots(self) -> range:
         """The other pictures of a set, to each of its pictures: the next one is in slot 1."""
-        return range(1, self.pictures)
+        return range(1, self.set_size)
 
     @property
     def needs_mask(self) -> bool:
@@ -57,55 +57,55 @@ class ViewSets:
 
     def align_to_slot(self, values: Tensor, slot: int) -> Tensor:
         """The values of the picture in a slot, to each picture of a batch (B, ...)."""
-        return values.unflatten(0, (-1, self.pictures)).roll(-slot, dims=1).flatten(0, 1)  # type: ignore[no-any-return]
+        return values.unflatten(0, (-1, self.set_size)).roll(-slot, dims=1).flatten(0, 1)  # type: ignore[no-any-return]
 
     def visible_tokens(self, tokens: int) -> list[list[Tensor]]:
         """Which tokens of each slot each picture sees, in layers of so many tokens, where no mask is needed."""
-        if ("seen", tokens) not in self._made:
-            shown = self._labels(tokens, self.share) > 0
+        if ("seen", tokens) not in self._cache:
+            shown = self._label_tokens(tokens, self.share) > 0
             slots = [self.align_to_slot(shown, slot) for slot in self.slots]
-            self._made["seen", tokens] = [
+            self._cache["seen", tokens] = [
                 [each[picture].nonzero()[:, 0] for each in slots] for picture in range(len(shown))
             ]
-        return self._made["seen", tokens]  # type: ignore[no-any-return]
+        return self._cache["seen", tokens]  # type: ignore[no-any-return]
 
-    def mask(self, tokens: int, texts: int) -> Tensor:
+    def build_mask(self, tokens: int, texts: int) -> Tensor:
         """What queries (the caption's tokens, then the picture's) may see of keys (the same, then slot after slot).
 
         Shape (sets · n, 1, queries, keys), boolean; with positions, what is added to the logits instead.
         """
-        if ("mask", tokens, texts) not in self._made:
-            queries, keys = self._labels(tokens, 0.0), self._labels(tokens, self.share)
-            others = torch.cat([self._allowed(queries, self.align_to_slot(keys, slot)) for slot in self.slots], dim=-1)
+        if ("mask", tokens, texts) not in self._cache:
+            queries, keys = self._label_tokens(tokens, 0.0), self._label_tokens(tokens, self.share)
+            others = torch.cat([self._allow(queries, self.align_to_slot(keys, slot)) for slot in self.slots], dim=-1)
             mask = pad(pad(others, (0, 0, texts, 0), value=False), (texts + tokens, 0), value=True)
             if self.positions is not None:
-                far = pad(self._distances(tokens), (texts + tokens, 0, texts, 0))
+                far = pad(self._compute_distances(tokens), (texts + tokens, 0, texts, 0))
                 mask = torch.where(mask, -far, -torch.inf)
-            self._made["mask", tokens, texts] = mask[:, None]
-        return self._made["mask", tokens, texts]  # type: ignore[no-any-return]
+            self._cache["mask", tokens, texts] = mask[:, None]
+        return self._cache["mask", tokens, texts]  # type: ignore[no-any-return]
 
-    def _allowed(self, queries: Tensor, keys: Tensor) -> Tensor:
+    def _allow(self, queries: Tensor, keys: Tensor) -> Tensor:
         queries, keys = queries[:, :, None], keys[:, None]
         if self.mode == "foreground":
             return (keys > 0).expand(-1, queries.shape[1], -1)
         same = queries == keys
         return same if self.mode == "same-object+scene" else same & (keys > 0)
 
-    def _distances(self, tokens: int) -> Tensor:
+    def _compute_distances(self, tokens: int) -> Tensor:
         """Half the squared distance from each token to each of the other slots, (sets · n, tokens, slots · tokens)."""
         assert self.positions is not None
-        points = adaptive_avg_pool2d(self.positions.flatten(0, 1).movedim(-1, 1), self._grid_of(tokens))
+        points = adaptive_avg_pool2d(self.positions.flatten(0, 1).movedim(-1, 1), self._find_grid(tokens))
         points = points.flatten(2).transpose(1, 2)
         return torch.cat(
             [torch.cdist(points, self.align_to_slot(points, slot)).square() / 2 for slot in self.slots], dim=-1
         )
 
-    def _labels(self, tokens: int, share: float) -> Tensor:
+    def _label_tokens(self, tokens: int, share: float) -> Tensor:
         """(sets · n, tokens). To the foreground mode all objects are one."""
         ids = (self.ids != 0).long() if self.mode == "foreground" else self.ids
-        return label_tokens(ids, self._grid_of(tokens), share).flatten(0, 1).flatten(1)
+        return label_tokens(ids, self._find_grid(tokens), share).flatten(0, 1).flatten(1)
 
-    def _grid_of(self, tokens: int) -> Grid:
+    def _find_grid(self, tokens: int) -> Grid:
         rows, columns = self.grid
         while rows * columns > tokens:
             rows, columns = -(-rows // 2), -(-columns // 2)

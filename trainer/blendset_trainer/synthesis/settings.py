@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What each job of a synthesis can be asked for, as frozen dataclasses; `blendset synthesize` derives its options from
+them.
+
+Nothing here imports torch, so that a command line is read before the models' libraries are loaded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from blendset.errors import BlendsetError
+from blendset.options import REQUIRED, check_option, option
+
+SYNCD_WINDOW = 0.8
+"""Sigma of rectified flow above which SynCD (arXiv 2502.01720) warps."""
+APART = "apart"
+"""The views of a set do not attend to one another."""
+BACKGROUNDS = {"grey": 127, "white": 255}
+"""Levels (0 to 255). Grey is what Zero123++ puts behind a picture with transparency, and draws behind its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SynthesisSettings:
+    """What every job takes: the generator, how it is run, and how many pictures it makes.
+
+    Creating one raises BlendsetError for a value outside its limits.
+    """
+
+    model: str = option(REQUIRED, "a folder or a hub id of a diffusers pipeline", metavar="MODEL")
+    variants: int = option(1, "pictures of each caption or prompt", metavar="N", at_least=1)
+    seed: int = option(0, "everything random follows from it")
+    steps: int = option(30, "of the sampler (default %(default)s)", metavar="N", at_least=1)
+    cfg_scale: float | None = option(None, "classifier-free guidance (default: the pipeline's own)")
+    embedded_guidance: float | None = option(None, "of distilled models (default: the pipeline's own)")
+    negative_prompt: str = option("", "what pictures should not be", metavar="TEXT")
+    precision: str | None = option(None, "default: bf16 on a GPU", choices=("fp32", "bf16", "fp16"))
+    batch: int = option(4, "pictures at once (default %(default)s)", metavar="N", at_least=1)
+    remote_code: str = option("", "run the pipeline.py of this folder or hub id", metavar="MODEL")
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            check_option(each, getattr(self, each.name), each.name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _FromViews:
+    """Of jobs that begin with views of the dataset."""
+
+    selection: str = option("", "the views to begin with (default: all renders)", metavar="NAME")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _FromPrompts:
+    """Of jobs that read a file of prompts."""
+
+    prompts: Path | None = option(None, "what 'blendset prompts' wrote; for restyle also a text file", metavar="FILE")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _OfSize:
+    """Of jobs whose pictures may have any size that the model makes; sides in pixels."""
+
+    width: int | None = option(None, "default: what the model was made for", metavar="PX", at_least=1)
+    height: int | None = option(None, "default: what the model was made for", metavar="PX", at_least=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextToImageSettings(_OfSize, _FromPrompts, _FromViews, SynthesisSettings):
+    """Pictures of captions: of each view's, in the form `captions`, or of those in a file of prompts."""
+
+    captions: str = option("dense", "default %(default)s", choices=("short", "dense"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestyleSettings(_FromPrompts, _FromViews, SynthesisSettings):
+    """View sets that keep their geometry, drawn as each `prompt` says and as each prompt in the file says.
+
+    `share` is what the views of a set see of one another: a mode of `shared_attention`, or "apart". `warp` is what one
+    view takes from another while there is more noise than rectified flow's sigma `warp_above`: "noisy" latents, the
+    predicted "clean" ones, or "none". With `anchor` the first view's render stands among the views that are drawn.
+    Creating one raises BlendsetError also for a set of one view and where there is no prompt.
+    """
+
+    prompt: tuple[str, ...] = option((), "of a whole set; may be repeated", metavar="TEXT")
+    views: int = option(3, "of a set (default %(default)s)", metavar="N", at_least=1)
+    covisible: float = option(
+        0.25,
+        "least share of the subject that a view has in common with another of its set (default %(default)s)",
+        metavar="SHARE",
+        at_least=0,
+        at_most=1,
+    )
+    controlnet: str = option("", "for depth, with a Stable Diffusion model", metavar="MODEL")
+    share: str = option(
+        "foreground",
+        "what views see of one another (default %(default)s, SynCD's)",
+        choices=("foreground", "same-object", "same-object+scene", APART),
+    )
+    warp: str = option("noisy", "default %(default)s", choices=("noisy", "clean", "none"))
+    warp_above: float = option(SYNCD_WINDOW, "default %(default)s, of flow", metavar="SIGMA")
+    anchor: bool = option(False, "let the first view's render stand among them")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.views < 2:
+            raise BlendsetError("A set of one view has nothing to agree with; give --views 2 or more.")
+        if not self.prompt and not self.prompts:
+            raise BlendsetError("There is nothing to ask for; give --prompt TEXT or --prompts FILE.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NovelViewsSettings(_OfSize, _FromViews, SynthesisSettings):
+    """Subjects from other sides, cut out and put on a `background`. `layout` says in how many rows and columns the
+    model draws its views; None for a model that is known."""
+
+    layout: tuple[int, int] | None = option(
+        None, "of the model's views (default: known of Zero123++)", metavar="ROWSxCOLUMNS", at_least=1
+    )
+    background: str = option("grey", "default %(default)s", choices=tuple(BACKGROUNDS))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeformableSettings(_OfSize, _FromPrompts, SynthesisSettings):
+    """Sets of pictures of one subject, from a file of prompts alone. Creating one raises BlendsetError also where there
+    is no file."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.prompts is None:
+            raise BlendsetError(
+                "There is nothing to ask for; give --prompts FILE, of 'blendset prompts --kind deformable'."
+            )
