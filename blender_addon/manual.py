@@ -10,15 +10,15 @@ import bpy
 GUIDE = Path(__file__).resolve().parent / "manual" / "index.html"
 
 
-def _manual_map() -> tuple[str, tuple[tuple[str, str], ...]]:
+def _make_manual_map() -> tuple[str, tuple[tuple[str, str], ...]]:
     return GUIDE.parent.as_uri() + "/", (("bpy.ops.blendset*", GUIDE.name), ("bpy.types.blendset*", GUIDE.name))
 
 
 def register() -> None:
     """Tell Blender where the guide is."""
-    bpy.utils.register_manual_map(_manual_map)
+    bpy.utils.register_manual_map(_make_manual_map)
 
 
 def unregister() -> None:
     """Take it back."""
-    bpy.utils.unregister_manual_map(_manual_map)
+    bpy.utils.unregister_manual_map(_make_manual_map)

@@ -21,7 +21,7 @@ from .planning.reading import read_scene
 from .planning.scene_planner import Emit, ScenePlanner
 from .render.session import RenderSession
 from .render.views import render_view
-from .scene.frame import at_frame
+from .scene.frame import show_frame
 from .scene.records import build_scene_record, name_scene
 from .scene.snapshot import find_rendered_layer
 
@@ -37,7 +37,7 @@ class SceneRun:
         self.dataset, self.config, self._emit = dataset, config, emit
         self._exit = ExitStack()
         scene = _find_scene(config.scene)
-        self._exit.enter_context(at_frame(scene, config.frame))
+        self._exit.enter_context(show_frame(scene, config.frame))
         layer = find_rendered_layer(scene)
         digest = digest or sha256_file(source)
         self.scene_id = name_scene(source.stem, scene, digest)

@@ -10,8 +10,7 @@ import bpy
 
 from blendset.cameras import Camera
 from blendset.config import Config
-from blendset.placement.planner import PlanningResult, Step
-from blendset.placement.planner import plan_steps as core_plan_steps
+from blendset.placement.planner import PlanningResult, Step, plan_steps
 from blendset.placement.subjects import Subject, SubjectSearch, find_subjects
 
 from ..scene.cameras import read_cameras
@@ -46,7 +45,7 @@ def read_scene(scene: bpy.types.Scene, layer: str, config: Config) -> SceneReadi
     return SceneReading(opened, search, read_cameras(scene))
 
 
-def plan_steps(reading: SceneReading, config: Config) -> Iterator[Step | PlanningResult]:
+def plan_in_steps(reading: SceneReading, config: Config) -> Iterator[Step | PlanningResult]:
     """Yield progress often enough for a window to stay alive, and what planning found out last."""
     snapshot, geometry = reading.opened.snapshot, reading.opened.geometry
-    yield from core_plan_steps(snapshot, geometry, reading.search, config, reading.cameras)
+    yield from plan_steps(snapshot, geometry, reading.search, config, reading.cameras)

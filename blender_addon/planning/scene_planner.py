@@ -27,7 +27,7 @@ from ..render.session import RenderSession
 from .choice import choose_views, name_run, renders_all
 from .lighting import choose_lighting
 from .previews import Previewer, Shot, choose_best_shots, select_by_preview, share_exposure_by_set
-from .reading import SceneReading, plan_steps
+from .reading import SceneReading, plan_in_steps
 from .records import build_run_record
 
 Emit = Callable[..., None]
@@ -92,7 +92,7 @@ class ScenePlanner:
             raise BlendsetError(
                 f"{self.scene_id} has no camera for --preset scene-cameras; add one, or choose another preset."
             )
-        for step in plan_steps(self.reading, self.config):
+        for step in plan_in_steps(self.reading, self.config):
             if isinstance(step, Step):
                 self._emit("progress", what=step.what, done=step.done, total=step.total, text="")
                 continue

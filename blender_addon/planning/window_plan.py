@@ -18,10 +18,10 @@ from blendset.placement.gates import Verdict
 from blendset.placement.planner import PlanningResult, Step
 from blendset.placement.subjects import Subject
 
-from ..scene.frame import at_frame
+from ..scene.frame import show_frame
 from ..scene.snapshot import OpenScene, find_rendered_layer
 from .choice import choose_views, name_run, renders_all
-from .reading import plan_steps, read_scene
+from .reading import plan_in_steps, read_scene
 
 
 @dataclass(eq=False)
@@ -120,7 +120,7 @@ def plan_window(scene: bpy.types.Scene, config: Config) -> Iterator[Step | Windo
     the plan comes last."""
     name = scene.name
     yield Step("reading the scene", 0, 1)
-    with at_frame(scene, config.frame):
+    with show_frame(scene, config.frame):
         reading = read_scene(scene, find_rendered_layer(scene), config)
-    for step in plan_steps(reading, config):
+    for step in plan_in_steps(reading, config):
         yield step if isinstance(step, Step) else WindowPlan(name, config, reading.opened, step)

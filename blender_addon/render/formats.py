@@ -30,7 +30,7 @@ EXR = {
 
 
 @contextmanager
-def saving_as(scene: bpy.types.Scene, settings: dict[str, Any]) -> Iterator[None]:
+def use_image_format(scene: bpy.types.Scene, settings: dict[str, Any]) -> Iterator[None]:
     """Set the scene's image format until the context ends. In order both ways: what a format allows depends on what
     was set before it."""
     image = scene.render.image_settings

@@ -62,7 +62,7 @@ def _replace_world(
     scene: bpy.types.Scene, colour: tuple[float, float, float], strength: float, overrides: Overrides
 ) -> None:
     world = bpy.data.worlds.new("Blendset light")
-    overrides.on_exit(bpy.data.worlds.remove, world)
+    overrides.call_on_exit(bpy.data.worlds.remove, world)
     enable_nodes(world)
     background = next(node for node in world.node_tree.nodes if node.type == "BACKGROUND")
     background.inputs["Color"].default_value = (*colour, 1.0)
@@ -72,10 +72,10 @@ def _replace_world(
 
 def _add_lamp(scene: bpy.types.Scene, kind: Literal["SUN", "AREA"], overrides: Overrides) -> bpy.types.Object:
     data = bpy.data.lights.new("Blendset light", kind)
-    overrides.on_exit(bpy.data.lights.remove, data)
+    overrides.call_on_exit(bpy.data.lights.remove, data)
     lamp = bpy.data.objects.new("Blendset light", data)
     scene.collection.objects.link(lamp)
-    overrides.on_exit(bpy.data.objects.remove, lamp)
+    overrides.call_on_exit(bpy.data.objects.remove, lamp)
     lamp.visible_camera = False
     return lamp
 

@@ -29,7 +29,7 @@ from ..compat import OBJECT_INDEX_PASS, USE_SAMPLE_SUBSET_SINCE
 from ..scene import devices
 from ..scene.overrides import Overrides
 from ..scene.snapshot import OpenScene
-from .formats import EXR, PNG, saving_as
+from .formats import EXR, PNG, use_image_format
 from .instances import find_object_ids
 from .lighting import add_light
 from .view_transform import read_image, tabulate_view_transform
@@ -73,7 +73,7 @@ class RenderSession:
         if self._started:
             return self
         self._folder = Path(tempfile.mkdtemp(prefix="blendset-"))
-        self._overrides.on_exit(shutil.rmtree, self._folder, True)
+        self._overrides.call_on_exit(shutil.rmtree, self._folder, True)
         try:
             self._camera = self._overrides.add_camera(self.scene)
             self._override_render_settings()
@@ -110,7 +110,7 @@ class RenderSession:
             "use_sequencer", "film_transparent", "use_render_cache",
         ):  # fmt: skip
             override(render, name, False)
-        self._overrides.keep(render, "resolution_x", "resolution_y")
+        self._overrides.restore_on_exit(render, "resolution_x", "resolution_y")
         override(render, "resolution_percentage", 100)
         override(render, "pixel_aspect_x", 1.0)
         override(render, "pixel_aspect_y", 1.0)
@@ -135,7 +135,7 @@ class RenderSession:
         chosen = devices.choose_devices(self._settings.device, devices.list_devices())
         override(cycles, "device", devices.enable_devices(chosen))
         self.device = f"{chosen[0].kind}: {', '.join(device.name for device in chosen)}"
-        self._overrides.keep(cycles, "samples", "seed", "use_denoising")
+        self._overrides.restore_on_exit(cycles, "samples", "seed", "use_denoising")
         override(cycles, "use_animated_seed", False)
         override(cycles, "use_sample_subset", False, since=USE_SAMPLE_SUBSET_SINCE)
         override(cycles, "use_preview_denoising", False)
@@ -164,7 +164,7 @@ class RenderSession:
         except RuntimeError as error:
             raise _explain_render_error(error) from error
         path = self._folder / "passes.exr"
-        with saving_as(self.scene, EXR):
+        with use_image_format(self.scene, EXR):
             bpy.data.images["Render Result"].save_render(str(path), scene=self.scene)
         return self._sort_passes(camera, read_exr(path))
 
@@ -174,7 +174,7 @@ class RenderSession:
         before = view.exposure
         try:
             view.exposure = before + exposure_ev
-            with saving_as(self.scene, PNG):
+            with use_image_format(self.scene, PNG):
                 bpy.data.images["Render Result"].save_render(str(path), scene=self.scene)
         finally:
             view.exposure = before

@@ -11,7 +11,7 @@ import numpy as np
 
 from blendset.exposure import ViewTransform
 
-from .formats import PNG, saving_as
+from .formats import PNG, use_image_format
 
 STEPS = 49
 LOW, HIGH = -11.0, 5.0
@@ -28,7 +28,7 @@ def tabulate_view_transform(scene: bpy.types.Scene, folder: Path) -> ViewTransfo
     try:
         lattice.pixels.foreach_set(np.c_[colours, np.ones(len(colours))].astype(np.float32).ravel())
         path = folder / "lattice.png"
-        with saving_as(scene, PNG | {"color_depth": "16"}):
+        with use_image_format(scene, PNG | {"color_depth": "16"}):
             lattice.save_render(str(path), scene=scene)
         table = read_image(path)[::-1].reshape(STEPS, STEPS, STEPS, 3)
     finally:

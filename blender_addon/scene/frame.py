@@ -10,7 +10,7 @@ import bpy
 
 
 @contextmanager
-def at_frame(scene: bpy.types.Scene, frame: int | None) -> Iterator[None]:
+def show_frame(scene: bpy.types.Scene, frame: int | None) -> Iterator[None]:
     """Show `frame` until the context ends; None leaves the frame of the file."""
     if frame is None:
         yield

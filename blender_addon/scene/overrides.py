@@ -49,12 +49,12 @@ class Overrides:
         setattr(owner, name, value)
         self._undo.callback(setattr, owner, name, before)
 
-    def keep(self, owner: Any, *names: str) -> None:
+    def restore_on_exit(self, owner: Any, *names: str) -> None:
         """Restore these attributes at the end, whatever is done to them meanwhile."""
         for name in names:
             self._undo.callback(setattr, owner, name, getattr(owner, name))
 
-    def on_exit(self, undo: Callable[..., object], *arguments: object) -> None:
+    def call_on_exit(self, undo: Callable[..., object], *arguments: object) -> None:
         """Call `undo(*arguments)` at the end too."""
         self._undo.callback(undo, *arguments)
 

@@ -99,7 +99,7 @@ def test_the_artists_image_format_is_restored(kind: str) -> None:
     assert before["file_format"] == kind
     formats = import_addon("render.formats")
     for ours in (formats.PNG, formats.EXR):
-        with formats.saving_as(bpy.context.scene, ours):
+        with formats.use_image_format(bpy.context.scene, ours):
             assert image.file_format == ours["file_format"] and image.color_depth == ours["color_depth"]
         assert find_differences(before, _read_format(image)) == {}
 
