@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Models of any kind: where their weights are, how they are loaded, and what to do when memory runs out."""
+"""Models of any kind: finding their weights, loading them, chatting with them, and running out of memory."""

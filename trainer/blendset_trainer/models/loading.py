@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Running a model: the device, the number format, and loading through transformers' auto classes."""
+"""Loading a model: its device, its dtype, and transformers' auto classes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ logging.disable_progress_bar()  # a command has a bar of its own
 
 
 def best_device() -> torch.device:
-    """The accelerator where there is one, else the CPU."""
+    """Return the accelerator where there is one, else the CPU."""
     return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
 
 
 def language_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 for language models on an accelerator; figures that are compared (cosines) stay float32 everywhere."""
+    """Return the dtype of a language model: bfloat16 on an accelerator, float32 on the CPU.
+
+    Models whose numbers are compared, as cosines are, run in float32 everywhere.
+    """
     return torch.float32 if device.type == "cpu" else torch.bfloat16
 
 
@@ -31,9 +34,10 @@ def load_model(
     processor: Any = AutoProcessor,
     dtype: torch.dtype = torch.float32,
 ) -> tuple[Any, Any]:
-    """A transformers model, ready on the best device, and its processor; both by auto classes, no remote code.
+    """Return a transformers model on the best device, in evaluation mode, and its processor.
 
-    Raises BlendsetError where the weights are not of that `kind` (said in words).
+    `model` and `processor` are auto classes; remote code is not run. Raises BlendsetError where the weights cannot be
+    loaded as this `kind`, a phrase such as "a depth model".
     """
     options = {"revision": weights.commit, "trust_remote_code": False}
     with explain_load_errors(weights.source, kind):
@@ -42,5 +46,5 @@ def load_model(
 
 
 def normalize_rows(features: torch.Tensor) -> torch.Tensor:
-    """Rows (N, D) scaled to length 1, so that products of rows are cosines."""
+    """Return rows (N, D) scaled to length 1 in float32, so that products of rows are cosines."""
     return torch.nn.functional.normalize(features.float(), dim=-1)

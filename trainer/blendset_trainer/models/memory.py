@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Too little memory on a device: what does not fit at once is done in halves, what does not fit alone is named.
+"""Running out of device memory: a batch that does not fit is divided in halves, and an item that does not fit is named.
 
-Nothing here imports torch, for most steps need none.
+This module does not import torch, because most stages need none.
 """
 
 from __future__ import annotations
@@ -15,46 +15,46 @@ from typing import TypeVar
 from blendset.errors import BlendsetError
 
 TOO_LITTLE = "out of memory", "can't allocate memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED"
-"""How torch's devices say it, in a RuntimeError."""
+"""Parts of the messages of torch's RuntimeErrors for too little memory."""
 
-Part = TypeVar("Part")
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether a device had too little memory."""
-    said = isinstance(error, RuntimeError) and any(words in str(error) for words in TOO_LITTLE)
-    return said or isinstance(error, MemoryError)
+    """Return whether an error is of too little memory, on a device or on the machine."""
+    on_device = isinstance(error, RuntimeError) and any(words in str(error) for words in TOO_LITTLE)
+    return on_device or isinstance(error, MemoryError)
 
 
 def run_within_memory(
-    do: Callable[[Sequence[Part]], Sequence[Result]],
-    parts: Sequence[Part],
-    group_of: Callable[[Part], str],
+    compute: Callable[[Sequence[Item]], Sequence[Result]],
+    items: Sequence[Item],
+    group_of: Callable[[Item], str],
     advice: str,
     notes: list[str],
 ) -> list[Result | BlendsetError]:
-    """What `do` makes of each part; of halves, and halves of these, where the device has too little memory for all.
+    """Return `compute`'s result for each item, in their order, where needed by halves, and halves of these.
 
-    Parts of one group stay together (they follow one another); one that does not fit is a BlendsetError that ends in
-    `advice`. Each halving is told in `notes`.
+    Items of one group follow one another and stay together. A group that does not fit alone gets a BlendsetError, which
+    ends in `advice`, for each of its items. Each halving adds a sentence to `notes`.
     """
     try:
-        return list(do(parts))
+        return list(compute(items))
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-    _let_go()  # only now, for the error held on to what was being made
-    groups = [list(group) for _, group in groupby(parts, key=group_of)]
+    _free_memory()  # only now, because the error referred to the tensors
+    groups = [list(group) for _, group in groupby(items, key=group_of)]
     if len(groups) == 1:
-        return [BlendsetError(f"{group_of(parts[0])} needs more memory than the device has; {advice}.")] * len(parts)
-    notes.append(f"{len(parts)} pictures at once were too many for the device's memory; going on with half as many.")
+        return [BlendsetError(f"{group_of(items[0])} needs more memory than the device has; {advice}.")] * len(items)
+    notes.append(f"{len(items)} pictures at once were too many for the device's memory; going on with half as many.")
     middle = len(groups) // 2
     halves = (list(chain.from_iterable(half)) for half in (groups[:middle], groups[middle:]))
-    return [result for half in halves for result in run_within_memory(do, half, group_of, advice, notes)]
+    return [result for half in halves for result in run_within_memory(compute, half, group_of, advice, notes)]
 
 
-def _let_go() -> None:
+def _free_memory() -> None:
     gc.collect()
     torch = sys.modules.get("torch")
     if torch is not None and torch.accelerator.is_available():

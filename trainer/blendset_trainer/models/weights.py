@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a model's weights are, and which revision they are: a folder or file here, or a repository on the hub.
+"""Finds a model's weights and their revision: a local folder or file, or a repository on the Hugging Face Hub.
 
-Nothing is fetched unless the user named it, and what cannot be had is one sentence. Nothing here imports torch.
+Only what the user names is fetched. What cannot be found or loaded is one BlendsetError. Torch is not imported.
 """
 
 from __future__ import annotations
@@ -27,17 +27,18 @@ from safetensors import SafetensorError
 from blendset.errors import BlendsetError
 from blendset.files import sha256_bytes, sha256_file
 
-logging.set_verbosity_error()  # what goes wrong is said once, in our own words
+logging.set_verbosity_error()  # errors are reported once, as BlendsetError
 
 MODEL_FILES = "*.bin", "*.json", "*.jinja", "*.model", "*.pt", "*.pth", "*.safetensors", "*.txt"
-"""What decides a model's answers; a README beside them does not."""
+"""The files that a model's answers depend on; a README is none."""
 
 LIBRARY_ERRORS = AttributeError, ImportError, LookupError, OSError, RuntimeError, TypeError, ValueError
+"""What transformers, diffusers and open_clip raise for weights that they cannot load."""
 
 
 @dataclass(frozen=True)
 class Weights:
-    """A model that can be loaded: a local path or a hub id, and the hash of its files or its commit."""
+    """A model's weights: `source` is a local path or a hub id, `revision` the hash of the files or the hub's commit."""
 
     source: str
     revision: str
@@ -45,21 +46,21 @@ class Weights:
 
     @property
     def commit(self) -> str | None:
-        """What to ask the hub for; None for local files."""
+        """The commit to load from the hub; None for local files."""
         return None if self.local else self.revision
 
 
 def find_model(name: str) -> Weights:
-    """The transformers model in a local folder or on the hub; BlendsetError where there is none or no network."""
+    """Return the transformers model in a local folder or on the hub; BlendsetError where it is not there."""
     source, index = find_model_index(name, "config.json")
     local = Path(source).is_dir()
     return Weights(source, compute_revision(Path(source) if local else index), local)
 
 
 def find_model_index(name: str, index: str, revision: str = "") -> tuple[str, Path]:
-    """Where a model is (a folder or a hub id), and the file that says what it is: `index` names it.
+    """Return a model's folder or hub id, and the path of its index file, such as config.json, which `index` names.
 
-    Raises BlendsetError where there is none, or no network.
+    A file on the hub is fetched. Raises BlendsetError where there is no such model, or no network.
     """
     folder = find_local_path(name)
     if folder is None:
@@ -70,7 +71,10 @@ def find_model_index(name: str, index: str, revision: str = "") -> tuple[str, Pa
 
 
 def find_file(name: str) -> Path:
-    """A file of weights: a local path, or OWNER/REPOSITORY/FILE on the hub."""
+    """Return the path of a file of weights, a local path or OWNER/REPOSITORY/FILE on the hub, which is fetched.
+
+    Raises BlendsetError where there is no such file, or no network.
+    """
     path = find_local_path(name)
     if path is not None:
         return path
@@ -82,7 +86,7 @@ def find_file(name: str) -> Path:
 
 
 def find_local_path(name: str) -> Path | None:
-    """The path that a name is; None for what can only be a hub id. BlendsetError for a path that does not exist."""
+    """Return the path that a name is, or None for a hub id; BlendsetError for a path that does not exist."""
     path = Path(name).expanduser()
     if path.exists():
         return path
@@ -92,14 +96,14 @@ def find_local_path(name: str) -> Path | None:
 
 
 def fetch_hub_file(repository: str, file: str, revision: str = "") -> Path:
-    """A file of a hub repository, from the cache where it is there."""
+    """Return the path of a file of a hub repository, from the cache where it is there; BlendsetError without it."""
     with explain_fetch_errors(repository):
         return Path(hf_hub_download(repository, file, revision=revision or None))
 
 
 @contextmanager
 def explain_fetch_errors(name: str) -> Iterator[None]:
-    """Turn what goes wrong on the way to the hub into one sentence about the model `name`."""
+    """Raise errors of the hub as one BlendsetError about the model `name`."""
     try:
         yield
     except GatedRepoError as error:
@@ -114,16 +118,18 @@ def explain_fetch_errors(name: str) -> Iterator[None]:
             "connect, or give the path of a copy on this machine."
         ) from error
     except EntryNotFoundError as error:
-        raise BlendsetError(f"{name} is a model of another kind ({_first_line(error)}); name one that fits.") from error
+        raise BlendsetError(
+            f"{name} is a model of another kind ({_shorten_error(error)}); name one that fits."
+        ) from error
     except OSError as error:  # HfHubHTTPError is one too
         raise BlendsetError(
-            f"{name} could not be fetched ({_first_line(error)}); "
+            f"{name} could not be fetched ({_shorten_error(error)}); "
             "check the network, or give the path of a copy on this machine."
         ) from error
 
 
 def compute_revision(path: Path) -> str:
-    """The commit of a file in the hub's cache, else the SHA-256 of a file, or of the model's files in a folder."""
+    """Return the commit of a file in the hub's cache, else the SHA-256 of a file or of a folder's model files."""
     if path.parent.parent.name == "snapshots":
         return path.parent.name
     if path.is_file():
@@ -135,16 +141,16 @@ def compute_revision(path: Path) -> str:
 
 @contextmanager
 def explain_load_errors(name: str, kind: str) -> Iterator[None]:
-    """Turn what a library says about weights that it cannot load into one sentence."""
+    """Raise errors of a library that loads the model `name` as one BlendsetError; `kind` is what it should be."""
     try:
         yield
     except (*LIBRARY_ERRORS, SafetensorError, UnpicklingError) as error:
         raise BlendsetError(
-            f"{name} cannot be loaded as {kind} ({_first_line(error)}); name a model of that kind, whole and in its "
+            f"{name} cannot be loaded as {kind} ({_shorten_error(error)}); name a model of that kind, whole and in its "
             "library's own code (remote code stays off)."
         ) from error
 
 
-def _first_line(error: Exception) -> str:
+def _shorten_error(error: Exception) -> str:
     line = (str(error).strip() or type(error).__name__).splitlines()[0]
     return shorten(line, 160, placeholder=" ...").rstrip(".")

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which views are trained on: rules over columns in, a named list of views with a reason for every drop out."""
+"""Selections: rules over columns choose the views to train on, and give a reason for every other view."""

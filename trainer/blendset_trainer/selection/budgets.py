@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many views one scene, subject, label or view set may have: an allowance that is spent as views are chosen."""
+"""Budgets: how many views of one scene, subject, label or view set may be chosen."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from blendset_trainer.selection.rules import Budgets
 
 
 class Allowance:
-    """Which views may still be chosen (`open`), and which budget closed the others (`spent`, "" where none did)."""
+    """Which views may still be chosen (`open`), and which budget excludes a view (`spent`, else ""); both (views,)."""
 
     def __init__(
         self,
@@ -28,7 +28,7 @@ class Allowance:
         self._left = {kind: np.full(len(among), limit) for kind, limit in (limits or {}).items()}
 
     def take(self, row: int) -> None:
-        """Choose a view, and close the groups whose budget it was the last of."""
+        """Choose a view; where a budget of one of its groups is spent then, the rest of that group is excluded."""
         self.open[row] = False
         for kind, left in self._left.items():
             groups = self._groups[kind]
@@ -40,6 +40,6 @@ class Allowance:
 
 
 def make_allowance(table: pa.Table, budgets: Budgets, among: NDArray[np.bool_]) -> Allowance:
-    """Return what may be chosen of these views under these budgets."""
+    """Return the allowance of the views `among` which to choose, a mask (views,), under these budgets."""
     limits = {kind: limit for kind in KEYS if (limit := getattr(budgets, kind)) is not None}
     return Allowance(among, {kind: number_groups(table, kind) for kind in limits}, limits)

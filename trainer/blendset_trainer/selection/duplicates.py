@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Views that look alike, across subjects and scenes: perceptual hashes and embeddings are both unit vectors here.
+"""Finds views that look alike, across subjects and scenes; perceptual hashes and embeddings are both unit vectors here.
 
-Searched exactly, block by block: a block is multiplied with what was kept before it, and nothing else is held.
+The search is exact and goes block by block: a block is multiplied with the rows that were kept before it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from blendset_trainer.selection.groups import Groups
 from blendset_trainer.selection.rules import DuplicateRule
 
 ROWS, OTHERS = 256, 2048
-"""Sizes of a block of cosines: small enough for a processor's cache, which is most of the speed."""
+"""Sizes of a block of cosines: it fits a processor's cache, which gives most of the speed."""
 
 
 def read_vectors_and_cosine(table: pa.Table, rule: DuplicateRule) -> tuple[Vectors, float]:
-    """Return each view's unit vector and the least cosine of duplicates."""
+    """Return the views' unit vectors (views, dimensions), and the least cosine of two duplicates under this rule."""
     vectors = read_unit_vectors(table, rule.column)
     if rule.bits is None:
         return vectors, float(rule.cosine or 0)
@@ -29,23 +29,23 @@ def read_vectors_and_cosine(table: pa.Table, rule: DuplicateRule) -> tuple[Vecto
 
 
 def find_duplicates(vectors: Vectors, sets: Groups, cosine: float) -> NDArray[np.int64]:
-    """Return for each row the earlier kept row that it looks like, -1 where it is kept itself.
+    """Return, for each row of `vectors` (n, d), the earlier kept row that it duplicates, -1 where it is kept itself.
 
-    Rows come best first. Rows of one set are never duplicates of one another; NaN rows look like nothing.
+    Rows come best first. Rows of one set (`sets` is (n,)) are not duplicates of one another; rows of NaN have none.
     """
     original = np.full(len(vectors), -1)
-    kept, place, count = np.empty_like(vectors), np.empty(len(vectors), dtype=np.int64), 0
+    kept, kept_rows, count = np.empty_like(vectors), np.empty(len(vectors), dtype=np.int64), 0
     for start in range(0, len(vectors), ROWS):
         block = vectors[start : start + ROWS]
-        for row, other in _alike(block, kept[:count], cosine):
-            if original[start + row] < 0 and sets[start + row] != sets[place[other]]:
-                original[start + row] = place[other]
-        for row, other in _alike(block, block, cosine):
+        for row, other in _find_alike(block, kept[:count], cosine):
+            if original[start + row] < 0 and sets[start + row] != sets[kept_rows[other]]:
+                original[start + row] = kept_rows[other]
+        for row, other in _find_alike(block, block, cosine):
             later, earlier = start + row, start + other
             if earlier < later and original[later] < 0 and original[earlier] < 0 and sets[later] != sets[earlier]:
                 original[later] = earlier
         fresh = start + np.flatnonzero(original[start : start + ROWS] < 0)
-        kept[count : count + len(fresh)], place[count : count + len(fresh)] = vectors[fresh], fresh
+        kept[count : count + len(fresh)], kept_rows[count : count + len(fresh)] = vectors[fresh], fresh
         count += len(fresh)
     return original
 
@@ -53,13 +53,13 @@ def find_duplicates(vectors: Vectors, sets: Groups, cosine: float) -> NDArray[np
 def find_alike_pairs(vectors: Vectors, cosine: float) -> Iterator[tuple[int, int]]:
     """Yield the pairs of rows (earlier, later) whose cosine is at least this."""
     for start in range(0, len(vectors), ROWS):
-        for row, other in _alike(vectors[start : start + ROWS], vectors[: start + ROWS], cosine):
+        for row, other in _find_alike(vectors[start : start + ROWS], vectors[: start + ROWS], cosine):
             if other < start + row:
                 yield other, start + row
 
 
-def _alike(block: Vectors, others: Vectors, cosine: float) -> Iterator[tuple[int, int]]:
-    """Yield the places (in the block, in the others) of what is alike."""
+def _find_alike(block: Vectors, others: Vectors, cosine: float) -> Iterator[tuple[int, int]]:
+    """Yield the pairs of rows (in the block, in the others) whose cosine is at least this."""
     for start in range(0, len(others), OTHERS):
         alike = block @ others[start : start + OTHERS].T >= cosine
         if alike.any():

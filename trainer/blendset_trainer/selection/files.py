@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Selections on disk: `selections/<name>.parquet`, and beside it the drops. What is there is never replaced."""
+"""Selections on disk: `selections/<name>.parquet` and the drops next to it. A selection is never overwritten."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ DROPS_SUFFIX = ".drops.parquet"
 
 
 def list_selections(dataset: Dataset) -> list[str]:
-    """The selections of a dataset."""
+    """Return the names of a dataset's selections, sorted."""
     paths = (dataset.root / SELECTIONS).glob("*.parquet")
     return sorted(path.stem for path in paths if not path.name.endswith(DROPS_SUFFIX))
 
 
 def get_selection_path(dataset: Dataset, name: str) -> Path:
-    """Where a selection lies; BlendsetError for a name that is not legal everywhere."""
+    """Return the path of a selection; BlendsetError for a name that not every file system allows."""
     if slugify(name) != name:
         raise BlendsetError(f"'{name}' cannot name a selection; call it '{slugify(name)}', say.")
     return dataset.root / SELECTIONS / f"{name}.parquet"
 
 
 def get_drops_path(path: Path) -> Path:
-    """Where the drops of the selection at `path` lie."""
+    """Return the path of the drops of the selection at `path`."""
     return path.with_suffix(DROPS_SUFFIX)
 
 
 def write_selection(path: Path, selection: ViewSelection) -> None:
-    """Write the drops, then the selection; the same selection again changes nothing, another one is refused."""
-    drops, chosen = _parquet(selection.drops), _parquet(selection.chosen)
+    """Write the drops, then the selection; BlendsetError where another selection has this path."""
+    drops, chosen = _to_parquet(selection.drops), _to_parquet(selection.chosen)
     if path.exists() and path.read_bytes() != chosen:
         raise BlendsetError(f"{path} holds another selection; choose another --name, or delete it first.")
     atomic_write(get_drops_path(path), drops)
@@ -46,27 +46,30 @@ def write_selection(path: Path, selection: ViewSelection) -> None:
 
 
 def read_chosen(dataset: Dataset, name: str) -> pa.Table:
-    """The views that a selection chose, in order; BlendsetError names the selections that there are."""
+    """Return the views that a selection chose, in order of choice, as `select.CHOSEN`.
+
+    Raises BlendsetError, which names the dataset's selections, where there is none of this name.
+    """
     names = list_selections(dataset)
     if name not in names:
         there = f"it has {', '.join(names)}" if names else "make one with 'blendset select'"
         raise BlendsetError(f"{dataset.root} has no selection '{name}'; {there}.")
-    return _read(get_selection_path(dataset, name))
+    return _read_table(get_selection_path(dataset, name))
 
 
 def read_drops(dataset: Dataset, name: str) -> pa.Table:
-    """The views that a selection left out, with the reasons."""
-    return _read(get_drops_path(get_selection_path(dataset, name)))
+    """Return the views that a selection left out, with the reasons, as `select.DROPS`; BlendsetError without them."""
+    return _read_table(get_drops_path(get_selection_path(dataset, name)))
 
 
-def _read(path: Path) -> pa.Table:
+def _read_table(path: Path) -> pa.Table:
     try:
         return pq.read_table(path, partitioning=None)
     except (OSError, pa.ArrowException) as error:
         raise BlendsetError(f"{path} cannot be read ({error}); make the selection again.") from error
 
 
-def _parquet(table: pa.Table) -> bytes:
+def _to_parquet(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink)
     return bytes(sink.getvalue())

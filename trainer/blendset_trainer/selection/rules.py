@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a selection is made by: rules over columns, as TOML, and the published recipes that come with Blendset.
+"""The rules of a selection, as TOML, and the published recipes that come with Blendset.
 
-A threshold belongs to the scorer that it was set for; over another scorer's column it is refused unless asked for.
+A threshold is valid for the scorer that it was set for; over another scorer's column it is an error, unless the rules
+allow it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ RULES, PRESET = b"rules", b"preset"
 
 @dataclass(frozen=True)
 class KeepRule:
-    """Keep the views whose figure lies within these bounds."""
+    """Keep the views whose value in a column is within these bounds."""
 
     column: str = option(REQUIRED, "the column that decides")
     at_least: float | None = option(None, "lowest figure that passes")
@@ -39,7 +40,7 @@ class KeepRule:
 
 @dataclass(frozen=True)
 class DuplicateRule:
-    """Of views that look alike, keep the best-ranked one; the views of one view set are meant to look alike."""
+    """Of views that look alike keep the best-ranked one. The views of one view set may look alike."""
 
     column: str = option(REQUIRED, "a perceptual hash or an embedding")
     bits: int | None = option(None, "of hashes: most bits in which duplicates differ", at_least=0, at_most=63)
@@ -48,7 +49,7 @@ class DuplicateRule:
 
 @dataclass(frozen=True)
 class RankingTerm:
-    """One figure of the weighted score."""
+    """One term of the weighted score."""
 
     column: str = option(REQUIRED, "the column that holds it")
     weight: float = option(1.0, "what it counts")
@@ -66,9 +67,9 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Diversity:
-    """Choose views that differ, instead of the first of the ranking.
+    """Choose views that differ, instead of the first ones of the ranking.
 
-    "k-center" weighs the distance to the views already chosen with quality; "parallel-fps" is BlendFusion's sampling.
+    "k-center" weights the distance to the chosen views with quality; "parallel-fps" is BlendFusion's sampling.
     """
 
     column: str = option(REQUIRED, "an embedding")
@@ -83,7 +84,7 @@ class Diversity:
 
 @dataclass(frozen=True)
 class Budgets:
-    """Most views of one scene, one subject (the view of a whole scene counts as one), one label, one view set."""
+    """Most views of one scene, one subject, one label, one view set. The whole scene counts as a subject too."""
 
     scene: int | None = option(None, "most views of one scene", at_least=1)
     subject: int | None = option(None, "most views of one subject", at_least=1)
@@ -103,7 +104,7 @@ class Splits:
 
 @dataclass(frozen=True)
 class EarnedBand:
-    """A noise band for images whose figure lies within these bounds, say of consistency with their siblings."""
+    """A noise band for images whose value in a column, such as consistency with siblings, is within these bounds."""
 
     column: str = option(REQUIRED, "the column that decides")
     noise_band: str = option(REQUIRED, "the noise levels that they may train; empty is all")
@@ -113,7 +114,7 @@ class EarnedBand:
 
 @dataclass(frozen=True)
 class SourceRule:
-    """How images of one source are trained on; of the bands that an image has earned the first counts."""
+    """How images of one source are trained on; of several earned noise bands, the first counts."""
 
     weight: float = option(1.0, "how much each counts", at_least=0)
     noise_band: str = option("", "the noise levels it may train; empty is all")
@@ -122,7 +123,7 @@ class SourceRule:
 
 @dataclass(frozen=True)
 class Rules:
-    """A whole selection, in the order in which it happens."""
+    """All rules of a selection, in the order in which they are applied."""
 
     views: int | None = option(None, "most views to choose", at_least=1)
     share: float | None = option(None, "most views to choose, as a share of those still there", at_least=0, at_most=1)
@@ -139,14 +140,14 @@ class Rules:
 
 
 def rules_from_dict(values: Mapping[str, Any], where: str) -> Rules:
-    """Build rules from nested tables; BlendsetError says in one sentence what cannot be meant."""
+    """Return the rules in nested tables; `where` names them in the BlendsetError for what is wrong in them."""
     rules = structure(Rules, values, where)
     for rule in rules.keep:
         if rule.one_of == () and {rule.at_least, rule.above, rule.at_most} == {None}:
             raise BlendsetError(f"{where}: the rule over '{rule.column}' has no bound; give it at_least or at_most.")
-    for each in rules.duplicates:
-        if (each.bits is None) == (each.cosine is None):
-            raise BlendsetError(f"{where}: duplicates by '{each.column}' need either bits or cosine.")
+    for duplicates in rules.duplicates:
+        if (duplicates.bits is None) == (duplicates.cosine is None):
+            raise BlendsetError(f"{where}: duplicates by '{duplicates.column}' need either bits or cosine.")
     if rules.splits and rules.diversity and len(rules.diversity.parts) > 1:
         raise BlendsetError(f"{where}: diversity.parts and [splits] both hold views out; give one of them.")
     if not rules.other_scorers:
@@ -155,53 +156,56 @@ def rules_from_dict(values: Mapping[str, Any], where: str) -> Rules:
 
 
 def rules_to_toml(rules: Rules) -> str:
-    """The rules as TOML text, from which `rules_from_dict` gives the same rules back."""
+    """Return the rules as TOML text, which `rules_from_dict` turns into the same rules again."""
     return tomli_w.dumps(unstructure(rules))
 
 
 def load_rules(path: Path) -> Rules:
-    """Read the rules in a TOML file, or those that a selection (.parquet) was made by."""
-    return rules_from_dict(_rules_of_selection(path) if path.suffix == ".parquet" else read_toml(path), str(path))
+    """Return the rules in a TOML file, or those of a selection (.parquet); BlendsetError for what is wrong in them."""
+    return rules_from_dict(_read_selection_rules(path) if path.suffix == ".parquet" else read_toml(path), str(path))
 
 
 def list_presets() -> list[str]:
-    """The published recipes, and Blendset's own."""
+    """Return the names of the rules that come with Blendset, sorted."""
     return sorted(path.stem for path in PRESETS.glob("*.toml"))
 
 
 def load_preset(name: str) -> Rules:
-    """Read one of `preset_names`."""
+    """Return the rules of one of `list_presets`; BlendsetError for another name."""
     if name not in list_presets():
         raise BlendsetError(f"There is no preset '{name}'; choose {', '.join(list_presets())}.")
     return load_rules(PRESETS / f"{name}.toml")
 
 
 def replace_scorer(rules: Rules, published: str, other: str) -> Rules:
-    """The rules over another scorer's columns, their thresholds as they were; BlendsetError where none is replaced."""
+    """Return the rules with the columns of the scorer `published` replaced by those of `other`; thresholds stay.
+
+    Raises BlendsetError where no rule is over a column of `published`.
+    """
     if published not in find_scorers(rules):
         known = find_nearest(published, sorted(find_scorers(rules))) or ", ".join(sorted(find_scorers(rules)))
         raise BlendsetError(f"No rule is over a column of '{published}'; the rules know {known}.")
-    swapped = _with_columns(unstructure(rules), f"{published}.", f"{other}.")
-    return replace(structure(Rules, swapped, "rules"), other_scorers=True)
+    replaced = _replace_columns(unstructure(rules), f"{published}.", f"{other}.")
+    return replace(structure(Rules, replaced, "rules"), other_scorers=True)
 
 
 def find_scorers(rules: Rules) -> set[str]:
-    """The stages whose columns the rules read."""
+    """Return the names of the stages whose columns the rules read."""
     return {column.split(".")[0] for column in find_columns(rules) if "." in column}
 
 
 def find_columns(rules: Rules) -> list[str]:
-    """Every column that a rule names, each once."""
+    """Return every column that a rule names, each once."""
     terms = rules.ranking.terms if rules.ranking else ()
-    one = [each for each in (rules.diversity, rules.splits) if each]
-    earned = [each for source in rules.sources.values() for each in source.earned]
-    named = [each.column for each in (*rules.keep, *terms, *rules.duplicates, *one, *earned)]
-    return list(dict.fromkeys(column for column in named if column))
+    single = [rule for rule in (rules.diversity, rules.splits) if rule]
+    earned = [band for source in rules.sources.values() for band in source.earned]
+    columns = [rule.column for rule in (*rules.keep, *terms, *rules.duplicates, *single, *earned)]
+    return list(dict.fromkeys(column for column in columns if column))
 
 
 def _refuse_other_scorers(rules: Rules, where: str) -> None:
     terms = rules.ranking.terms if rules.ranking else ()
-    scaled = [(each.column, each.scorer) for each in rules.keep] + [(each.column, each.scorer) for each in terms]
+    scaled = [(rule.column, rule.scorer) for rule in rules.keep] + [(term.column, term.scorer) for term in terms]
     for column, scorer in scaled:
         if scorer and column.split(".")[0] != scorer:
             raise BlendsetError(
@@ -210,19 +214,19 @@ def _refuse_other_scorers(rules: Rules, where: str) -> None:
             )
 
 
-def _with_columns(value: Any, old: str, new: str) -> Any:
-    """The same tables, with every column that begins with `old` beginning with `new`."""
+def _replace_columns(value: Any, old: str, new: str) -> Any:
+    """Return the same tables, with `new` instead of `old` at the beginning of every column."""
     if isinstance(value, Mapping):
-        return {key: _with_columns(each, old, new) if key != "column" else _renamed(each, old, new)
-                for key, each in value.items()}  # fmt: skip
-    return [_with_columns(each, old, new) for each in value] if isinstance(value, list | tuple) else value
+        return {key: _replace_columns(item, old, new) if key != "column" else _replace_prefix(item, old, new)
+                for key, item in value.items()}  # fmt: skip
+    return [_replace_columns(item, old, new) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _renamed(column: str, old: str, new: str) -> str:
+def _replace_prefix(column: str, old: str, new: str) -> str:
     return new + column.removeprefix(old) if column.startswith(old) else column
 
 
-def _rules_of_selection(path: Path) -> dict[str, Any]:
+def _read_selection_rules(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(pq.read_schema(path).metadata[RULES].decode())
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the dataset's table and rules to a selection: what is chosen, in order, and why each other view is not.
+"""Applies rules to the dataset's table: which views are chosen, in order, and why each other view is not.
 
-Nothing is deleted: a selection is a list beside the views, and its drops say for every other view what decided.
+Nothing is deleted. A selection is a list of views; its drops give the reason for every other view.
 """
 
 from __future__ import annotations
@@ -35,17 +35,21 @@ CHOSEN = pa.schema(
     {"view_id": pa.string(), "weight": pa.float32(), "source": pa.string(), "noise_band": pa.string(),
      "split": pa.string()}
 )  # fmt: skip
+"""The columns of the chosen views."""
 DROPS = pa.schema({"view_id": pa.string(), "reason": pa.string(), "figure": pa.float64(), "duplicate_of": pa.string()})
+"""The columns of the dropped views: the reason, the value that decided, and the view that a duplicate looks like."""
 TABLE_HASH = b"table"
-"""Key of the schema metadata: hash of the columns that decided."""
+"""Key of the schema metadata for the hash of the columns that decided."""
 IDENTITY = ("view_id", "scene", "subject", "subject_label", "view_set", "source")
-"""What every selection reads, whatever its rules."""
+"""Columns that every selection reads, whatever its rules."""
 
 
 @dataclass(frozen=True)
 class ViewSelection:
-    """`chosen` has the schema CHOSEN, in order of choice; `drops` has DROPS, in the table's order; together they hold
-    each view once. `reasons` counts the drops in the order of the rules."""
+    """The result of rules: every view is either in `chosen` (schema CHOSEN) or in `drops` (schema DROPS).
+
+    `chosen` is in order of choice, `drops` in the table's order. `reasons` counts the drops in the order of the rules.
+    """
 
     chosen: pa.Table
     drops: pa.Table
@@ -53,24 +57,26 @@ class ViewSelection:
 
 
 def select(table: pa.Table, rules: Rules, preset: str = "") -> ViewSelection:
-    """Apply the rules to a table as `tables.joined` gives it; the same table and rules give the same selection.
+    """Return what rules select from a table of `tables.read_index_with_stages`; the same input gives the same result.
 
-    Raises BlendsetError where a rule cannot be applied: no such column, or no view that has its figure.
+    `preset` is recorded as the name of the rules. Raises BlendsetError where a rule cannot be applied, as where its
+    column is missing.
     """
     verdicts = _Verdicts(table.num_rows)
     for rule in rules.keep:
-        _keep(table, rule, verdicts)
+        _apply_keep_rule(table, rule, verdicts)
     if rules.smallest_view_set > 1:
         _drop_small_view_sets(table, rules.smallest_view_set, verdicts)
-    score = _score(table, rules, verdicts)
+    score = _compute_score(table, rules, verdicts)
     _drop_duplicates(table, rules, score, verdicts)
     rows, sides = _choose(table, rules, score, verdicts)
-    return ViewSelection(_chosen(table, rows, sides, rules, preset), _drops(table, verdicts), verdicts.reasons)
+    chosen = _build_chosen(table, rows, sides, rules, preset)
+    return ViewSelection(chosen, _build_drops(table, verdicts), verdicts.reasons)
 
 
 @dataclass
 class _Verdicts:
-    """Which views are still there, and what decided on the others."""
+    """Which views are left (`open`), and the reason and the value that dropped each other view; all (views,)."""
 
     count: int
     reasons: dict[str, int] = field(default_factory=dict)
@@ -82,21 +88,21 @@ class _Verdicts:
         self.original = np.full(self.count, -1)
 
     def drop(self, views: NDArray[np.bool_], reason: str, figure: Numbers | None = None) -> None:
-        """Drop those of these views that are still there, for a reason and by a figure."""
-        going = views & self.open
-        self.open &= ~going
-        self.reason[going] = reason
+        """Drop those of these views (a mask) that are left, for a reason; `figure` holds the values that decided."""
+        dropped = views & self.open
+        self.open &= ~dropped
+        self.reason[dropped] = reason
         if figure is not None:
-            self.figure[going] = figure[going]
-        self.reasons[reason] = self.reasons.get(reason, 0) + int(going.sum())
+            self.figure[dropped] = figure[dropped]
+        self.reasons[reason] = self.reasons.get(reason, 0) + int(dropped.sum())
 
     def drop_missing(self, values: Numbers, name: str) -> None:
-        """Drop the views without a figure in this column."""
+        """Drop the views without a value in this column."""
         if np.isnan(values).any():
             self.drop(np.isnan(values), f"no {name}")
 
 
-def _keep(table: pa.Table, rule: KeepRule, verdicts: _Verdicts) -> None:
+def _apply_keep_rule(table: pa.Table, rule: KeepRule, verdicts: _Verdicts) -> None:
     if rule.one_of:
         values = read_texts(table, rule.column)
         outside = ~np.isin(values, rule.one_of) & ~((values == "") & (rule.missing == "keep"))
@@ -106,15 +112,15 @@ def _keep(table: pa.Table, rule: KeepRule, verdicts: _Verdicts) -> None:
     if rule.missing == "drop":
         verdicts.drop_missing(figure, rule.column)
     for bound, sign, beyond in (
-        (rule.at_least, "below", figure < _number(rule.at_least)),
-        (rule.above, "not above", figure <= _number(rule.above)),
-        (rule.at_most, "above", figure > _number(rule.at_most)),
+        (rule.at_least, "below", figure < _to_number(rule.at_least)),
+        (rule.above, "not above", figure <= _to_number(rule.above)),
+        (rule.at_most, "above", figure > _to_number(rule.at_most)),
     ):
         if bound is not None:
             verdicts.drop(beyond, rule.reason or f"{rule.column} {sign} {bound:g}", figure)
 
 
-def _number(bound: float | None) -> float:
+def _to_number(bound: float | None) -> float:
     return np.nan if bound is None else bound
 
 
@@ -124,8 +130,8 @@ def _drop_small_view_sets(table: pa.Table, smallest: int, verdicts: _Verdicts) -
     verdicts.drop(left < smallest, "too little left of its view set", left)
 
 
-def _score(table: pa.Table, rules: Rules, verdicts: _Verdicts) -> Numbers | None:
-    """Return the ranking's score; views that lack a figure of it are dropped."""
+def _compute_score(table: pa.Table, rules: Rules, verdicts: _Verdicts) -> Numbers | None:
+    """Return the ranking's score (views,), or None without a ranking; views that lack a term of it are dropped."""
     if not rules.ranking:
         return None
     for term in rules.ranking.terms:
@@ -133,15 +139,15 @@ def _score(table: pa.Table, rules: Rules, verdicts: _Verdicts) -> Numbers | None
     return compute_scores(table, rules.ranking, verdicts.open)
 
 
-def _ordered(score: Numbers | None, verdicts: _Verdicts) -> NDArray[np.int64]:
-    """The views still there, best first; without a ranking in the table's order."""
+def _sort_open(score: Numbers | None, verdicts: _Verdicts) -> NDArray[np.int64]:
+    """Return the rows of the views that are left, best first; without a ranking in the table's order."""
     return np.flatnonzero(verdicts.open) if score is None else sort_best_first(score, verdicts.open)
 
 
 def _drop_duplicates(table: pa.Table, rules: Rules, score: Numbers | None, verdicts: _Verdicts) -> None:
     for rule in rules.duplicates:
         vectors, cosine = read_vectors_and_cosine(table, rule)
-        order = _ordered(score, verdicts)
+        order = _sort_open(score, verdicts)
         original = find_duplicates(vectors[order], number_view_sets(table)[order], cosine)
         verdicts.original[order] = np.where(original >= 0, order[original], -1)
         verdicts.drop(verdicts.original >= 0, "duplicate")
@@ -150,20 +156,20 @@ def _drop_duplicates(table: pa.Table, rules: Rules, score: Numbers | None, verdi
 def _choose(
     table: pa.Table, rules: Rules, score: Numbers | None, verdicts: _Verdicts
 ) -> tuple[NDArray[np.int64], list[str] | None]:
-    """Return the rows chosen, in order, and their sides where the way of choosing decides on them."""
+    """Return the chosen rows in order, and their sides (TRAIN or HELD_OUT) where the sampling decides them."""
     vectors = None
     if rules.diversity:
         vectors = read_unit_vectors(table, rules.diversity.column)
         verdicts.drop_missing(vectors[:, 0].astype(np.float64), rules.diversity.column)
     allowed = make_allowance(table, rules.budgets, verdicts.open)
-    order, wanted = _ordered(score, verdicts), _wanted(rules, int(verdicts.open.sum()))
+    order, count = _sort_open(score, verdicts), _count_to_choose(rules, int(verdicts.open.sum()))
     sides = None
     if rules.diversity is None or vectors is None:
-        rows = _first_of(order, allowed, wanted)
+        rows = _take_first(order, allowed, count)
     elif rules.diversity.method == "k-center":
-        rows = k_center(vectors, _quality(order, table.num_rows) ** rules.diversity.quality, allowed, wanted)
+        rows = k_center(vectors, _compute_quality(order, table.num_rows) ** rules.diversity.quality, allowed, count)
     else:
-        sizes = _sizes(rules.diversity, wanted)
+        sizes = _compute_sizes(rules.diversity, count)
         rows, turns = parallel_farthest_points(vectors, sizes, allowed, rules.seed)
         sides = [HELD_OUT if turn else TRAIN for turn in turns] if len(sizes) > 1 else None
     chosen = np.array(rows, dtype=np.int64)
@@ -171,17 +177,17 @@ def _choose(
     return chosen, sides
 
 
-def _wanted(rules: Rules, there: int) -> int:
-    """How many views to choose of those that are there."""
-    by_share = there if rules.share is None else round(rules.share * there)
-    return min(there, by_share, there if rules.views is None else rules.views)
+def _count_to_choose(rules: Rules, left: int) -> int:
+    """Return how many views to choose of those that are left."""
+    by_share = left if rules.share is None else round(rules.share * left)
+    return min(left, by_share, left if rules.views is None else rules.views)
 
 
-def _first_of(order: NDArray[np.int64], allowed: Allowance, wanted: int) -> list[int]:
-    """The first rows that the budgets allow."""
+def _take_first(order: NDArray[np.int64], allowed: Allowance, count: int) -> list[int]:
+    """Return the first rows, at most `count`, that the budgets allow."""
     rows: list[int] = []
     for row in order.tolist():
-        if len(rows) == wanted:
+        if len(rows) == count:
             break
         if allowed.open[row]:
             allowed.take(row)
@@ -189,16 +195,19 @@ def _first_of(order: NDArray[np.int64], allowed: Allowance, wanted: int) -> list
     return rows
 
 
-def _quality(order: NDArray[np.int64], count: int) -> Numbers:
-    """1 for the best view, falling evenly with its place; figures of any scale and sign become one quality."""
+def _compute_quality(order: NDArray[np.int64], count: int) -> Numbers:
+    """Return a quality (views,) from the rank alone: 1 for the best view, less and less in even steps.
+
+    So scores of any scale and sign can weight a distance.
+    """
     quality = np.zeros(count)
     quality[order] = 1 - np.arange(len(order)) / max(len(order), 1)
     return quality
 
 
-def _sizes(diversity: Diversity, wanted: int) -> list[int]:
-    """Whole numbers that add up to what is wanted, in the proportion of the parts."""
-    ends = np.rint(np.cumsum(diversity.parts) / sum(diversity.parts) * wanted).astype(int)
+def _compute_sizes(diversity: Diversity, count: int) -> list[int]:
+    """Return integers that add up to `count`, in the proportion of the parts."""
+    ends = np.rint(np.cumsum(diversity.parts) / sum(diversity.parts) * count).astype(int)
     return [int(size) for size in np.diff(ends, prepend=0)]
 
 
@@ -214,15 +223,17 @@ def _drop_unchosen(
         verdicts.drop(left, "less different" if rules.diversity else "ranked lower", score)
 
 
-def _chosen(table: pa.Table, rows: NDArray[np.int64], sides: list[str] | None, rules: Rules, preset: str) -> pa.Table:
-    taken = table.select(IDENTITY if not rules.splits or not rules.splits.column else [*IDENTITY, rules.splits.column])
-    taken = taken.take(pa.array(rows))
+def _build_chosen(
+    table: pa.Table, rows: NDArray[np.int64], sides: list[str] | None, rules: Rules, preset: str
+) -> pa.Table:
+    views = table.select(IDENTITY if not rules.splits or not rules.splits.column else [*IDENTITY, rules.splits.column])
+    views = views.take(pa.array(rows))
     if sides is None:
-        sides = assign_splits(taken, rules.splits, rules.seed) if rules.splits else [TRAIN] * len(rows)
-    origins = read_texts(taken, "source").tolist()
-    how = [rules.sources.get(origin, SourceRule()) for origin in origins]
-    bands = _noise_bands(table, rows, origins, rules)
-    columns = [taken["view_id"], [each.weight for each in how], origins, bands, sides]
+        sides = assign_splits(views, rules.splits, rules.seed) if rules.splits else [TRAIN] * len(rows)
+    origins = read_texts(views, "source").tolist()
+    sources = [rules.sources.get(origin, SourceRule()) for origin in origins]
+    bands = _assign_noise_bands(table, rows, origins, rules)
+    columns = [views["view_id"], [source.weight for source in sources], origins, bands, sides]
     metadata = {RULES: rules_to_toml(rules), PRESET: preset, TABLE_HASH: hash_columns(table, rules)}
     return pa.table(
         [pa.array(values, field.type) if isinstance(values, list) else values.cast(field.type)
@@ -231,31 +242,31 @@ def _chosen(table: pa.Table, rows: NDArray[np.int64], sides: list[str] | None, r
     )  # fmt: skip
 
 
-def _noise_bands(table: pa.Table, rows: NDArray[np.int64], origins: list[str], rules: Rules) -> list[str]:
-    """The noise band of each chosen row: the first that its figures earn it, else its source's."""
+def _assign_noise_bands(table: pa.Table, rows: NDArray[np.int64], origins: list[str], rules: Rules) -> list[str]:
+    """Return the noise band of each chosen row: the first band that it has earned, else its source's."""
     bands = [rules.sources.get(origin, SourceRule()).noise_band for origin in origins]
     for name, source in rules.sources.items():
-        for each in reversed(source.earned):
-            values = read_numbers(table, each.column)[rows]
+        for earned in reversed(source.earned):
+            values = read_numbers(table, earned.column)[rows]
             low, high = (bound if bound is not None else end for bound, end in
-                         ((each.at_least, -np.inf), (each.at_most, np.inf)))  # fmt: skip
+                         ((earned.at_least, -np.inf), (earned.at_most, np.inf)))  # fmt: skip
             for row in np.flatnonzero((values >= low) & (values <= high)).tolist():  # NaN earns nothing
-                bands[row] = each.noise_band if origins[row] == name else bands[row]
+                bands[row] = earned.noise_band if origins[row] == name else bands[row]
     return bands
 
 
-def _drops(table: pa.Table, verdicts: _Verdicts) -> pa.Table:
-    gone = np.flatnonzero(~verdicts.open)
+def _build_drops(table: pa.Table, verdicts: _Verdicts) -> pa.Table:
+    dropped = np.flatnonzero(~verdicts.open)
     ids = read_texts(table, "view_id")
-    figure = verdicts.figure[gone]
-    original = verdicts.original[gone]
-    twins = np.where(original >= 0, ids[original], "")
-    reasons = verdicts.reason[gone].tolist()
-    return pa.table([ids[gone], reasons, pa.array(figure, mask=np.isnan(figure)), twins], schema=DROPS)
+    figure = verdicts.figure[dropped]
+    original = verdicts.original[dropped]
+    originals = np.where(original >= 0, ids[original], "")
+    reasons = verdicts.reason[dropped].tolist()
+    return pa.table([ids[dropped], reasons, pa.array(figure, mask=np.isnan(figure)), originals], schema=DROPS)
 
 
 def hash_columns(table: pa.Table, rules: Rules) -> str:
-    """Hash, in hexadecimal, the columns that decide on a selection."""
+    """Return the SHA-256, in hexadecimal, of the columns that a selection by these rules depends on."""
     names = dict.fromkeys([*IDENTITY, *find_columns(rules)])
     digest = hashlib.sha256()
     for name in names:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Holding views out so that none is known from training: whole groups, and nothing nearer than a least distance.
+"""Holds views out of training: whole groups, with a least distance to the training views.
 
-Farthest points alone do not give that: in a trial, 97 % of the views that they held out had their subject in training.
+Farthest points alone do not do that: in a trial, 97 % of the views that they held out had their subject in training.
 """
 
 from __future__ import annotations
@@ -21,32 +21,35 @@ TRAIN, HELD_OUT = "train", "held-out"
 
 
 def assign_splits(table: pa.Table, splits: Splits, seed: int) -> list[str]:
-    """Return each view's side. Views that share a subject, a view set or a likeness are on one side."""
+    """Return TRAIN or HELD_OUT for each view.
+
+    Views that share a group of `splits.by` or a view set, or are nearer than `splits.apart`, have the same one.
+    """
     pairs = find_alike_pairs(read_unit_vectors(table, splits.column), 1 - splits.apart) if splits.column else ()
     groups = link_groups([number_groups(table, splits.by), number_view_sets(table)], pairs, table.num_rows)
     held = hold_out(groups, read_texts(table, "view_id"), splits.held_out, seed)
-    return [HELD_OUT if each else TRAIN for each in held]
+    return [HELD_OUT if is_held_out else TRAIN for is_held_out in held]
 
 
 def hold_out(groups: Groups, names: NDArray[np.str_], share: float, seed: int) -> NDArray[np.bool_]:
-    """Return which views are held out: whole groups, drawn until they come nearest to the share.
+    """Return a mask (views,) of the views to hold out: whole groups, in random order, as near to the share as possible.
 
-    A group's place in the draw follows from the seed and its first name only, so that it keeps its side, nearly always,
-    as other views come and go. Raises BlendsetError where everything is one group.
+    A group's position in that order depends only on the seed and on its first name. So it nearly always stays on its
+    side while other views come and go. Raises BlendsetError where all views are one group.
     """
     by_name = np.argsort(names)
-    found, first, sizes = np.unique(groups[by_name], return_index=True, return_counts=True)
-    if share and len(found) == 1:
+    numbers, first, sizes = np.unique(groups[by_name], return_index=True, return_counts=True)
+    if share and len(numbers) == 1:
         raise BlendsetError(
             "Nothing can be held out, for all views hang together; give splits.by a smaller group, splits.apart a "
             "smaller distance, or splits.held_out 0."
         )
-    lots = [sha256_bytes(f"{seed} {name}".encode()) for name in names[by_name][first]]
-    wanted, chosen = share * len(groups), []
-    for place in np.argsort(lots):
-        if sizes[place] < 2 * wanted:  # nearer to the share with it than without
-            chosen.append(place)
-            wanted -= sizes[place]
-    if share and not chosen and len(found):
+    order = [sha256_bytes(f"{seed} {name}".encode()) for name in names[by_name][first]]
+    missing, chosen = share * len(groups), []
+    for group in np.argsort(order):
+        if sizes[group] < 2 * missing:  # nearer to the share with it than without
+            chosen.append(group)
+            missing -= sizes[group]
+    if share and not chosen and len(numbers):
         chosen = [np.argmin(sizes)]
-    return np.isin(groups, found[chosen])
+    return np.isin(groups, numbers[chosen])

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Models that answer in words, about pictures or text alone: in this process, or behind a server."""
+"""Chat models, which answer requests of pictures and text: in this process, or behind a server."""

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`openai:URL[#MODEL]`: any server that speaks OpenAI's chat completions (vLLM, SGLang, llama.cpp, hosted ones).
+"""`openai:URL[#MODEL]`: chat models behind any server of OpenAI's chat completions (vLLM, SGLang, llama.cpp, hosted).
 
-Several questions at a time, patient with a busy server; the key is taken from OPENAI_API_KEY and written nowhere.
+Several requests are sent at a time, and again while a server is busy. The key is read from OPENAI_API_KEY and is never
+written.
 """
 
 from __future__ import annotations
@@ -30,17 +31,17 @@ from PIL import Image
 from blendset.errors import BlendsetError
 from blendset_trainer.models.chat.chat_model import ChatRequest
 
-PASSING = {408, 409, 425, 429, 500, 502, 503, 504}
-"""Statuses after which it is worth asking again."""
+TRANSIENT = {408, 409, 425, 429, 500, 502, 503, 504}
+"""HTTP statuses after which a request is sent again."""
 REFUSED = {401, 403, 404}
-"""Statuses that every question would get."""
+"""HTTP statuses that every request would get."""
 EXAMPLE = "http://localhost:8000/v1?concurrency=16&per_minute=600#MODEL"
-HOPELESS = 8
-"""Failures in a row after which the server is not asked again in this run."""
+MAX_FAILURES = 8
+"""After so many failures in a row the server is not asked again in this run."""
 
 
 class _PassingError(Exception):
-    """Worth another try, after `wait_s` where the server says so."""
+    """A failure that may pass; `wait_s` is how long to wait where the server says so."""
 
     def __init__(self, reason: object, wait_s: float | None = None) -> None:
         super().__init__(str(reason))
@@ -49,7 +50,11 @@ class _PassingError(Exception):
 
 @dataclass
 class ServerChatModel:
-    """A model behind a URL. `per_minute` (0: no limit) is how many questions it may be asked in a minute."""
+    """A chat model behind a URL; a `ChatModel`.
+
+    `concurrency` requests are sent at a time, and at most `per_minute` in a minute, 0 for no limit. A request that may
+    succeed later is sent up to `attempts` times, at most `longest_wait_s` apart.
+    """
 
     url: str
     model: str
@@ -58,43 +63,49 @@ class ServerChatModel:
     attempts: int = 5
     timeout_s: float = 120.0
     longest_wait_s: float = 60.0
-    _pace: _Pace | None = field(default=None, init=False, repr=False, compare=False)
+    _rate_limit: _RateLimit | None = field(default=None, init=False, repr=False, compare=False)
     _failures: int = field(default=0, init=False, repr=False, compare=False)
 
     parameters: ClassVar[Mapping[str, Any]] = {"temperature": 0}
 
     @property
     def title(self) -> str:
+        """The model's name without its owner."""
         return self.model.rpartition("/")[2]
 
     @property
     def revision(self) -> str:
-        """A server tells no more than the name."""
+        """The model's name; a server gives no more."""
         return self.model
 
     def setup(self) -> None:
-        self._pace = _Pace(60 / self.per_minute if self.per_minute else 0.0)
+        """Begin to count requests per minute; called once per process."""
+        self._rate_limit = _RateLimit(60 / self.per_minute if self.per_minute else 0.0)
 
-    def generate(self, questions: Sequence[ChatRequest], max_tokens: int) -> list[str | BlendsetError]:
-        """BlendsetError in the place of an answer that could not be had; raised where no question will be answered."""
-        if self._failures >= HOPELESS:
-            gone = BlendsetError(f"{self.url} was not asked, for it had failed {self._failures} times in a row.")
-            return [gone] * len(questions)
+    def generate(self, requests: Sequence[ChatRequest], max_tokens: int) -> list[str | BlendsetError]:
+        """Return one answer per request, of at most `max_tokens` tokens; a BlendsetError in its position says why not.
+
+        Raises BlendsetError where the server refuses the model or the key, so that no request can be answered.
+        """
+        if self._failures >= MAX_FAILURES:
+            error = BlendsetError(f"{self.url} was not asked, for it had failed {self._failures} times in a row.")
+            return [error] * len(requests)
         with ThreadPoolExecutor(self.concurrency) as threads:
-            answers = list(threads.map(lambda question: self._reply(question, max_tokens), questions))
+            answers = list(threads.map(lambda request: self._request_answer(request, max_tokens), requests))
         failed = all(isinstance(answer, BlendsetError) for answer in answers)
         self._failures = self._failures + len(answers) if failed else 0
         return answers
 
-    def _reply(self, question: ChatRequest, max_tokens: int) -> str | BlendsetError:
+    def _request_answer(self, request: ChatRequest, max_tokens: int) -> str | BlendsetError:
+        """Return the answer to one request, or why there is none."""
         body = {
             "model": self.model,
             "temperature": 0,
             "max_tokens": max_tokens,
-            "messages": [{"role": "user", "content": _content(question)}],
+            "messages": [{"role": "user", "content": _build_content(request)}],
         }
         try:
-            return _answer(self._patiently(body))
+            return _parse_answer(self._post_with_retries(body))
         except _PassingError as error:
             return BlendsetError(
                 f"{self.url} gave no answer in {self.attempts} attempts ({error}); run the command again later."
@@ -109,14 +120,14 @@ class ServerChatModel:
                 f"{self.url} refuses a question ({error.code} {error.reason}); look at its picture and text."
             )
 
-    def _patiently(self, body: Mapping[str, Any]) -> Any:
-        """The server's JSON, asked for again, ever later, while it is busy or talks nonsense."""
-        assert self._pace is not None
+    def _post_with_retries(self, body: Mapping[str, Any]) -> Any:
+        """Return the server's JSON; a request without an answer is sent again, after longer and longer waits."""
+        assert self._rate_limit is not None
         for attempt in range(1, self.attempts + 1):
-            self._pace.wait()
+            self._rate_limit.wait()
             try:
                 reply = _fetch(f"{self.url}/chat/completions", body, self.timeout_s)
-                _answer(reply)
+                _parse_answer(reply)
             except _PassingError as error:
                 if attempt == self.attempts:
                     raise
@@ -127,7 +138,11 @@ class ServerChatModel:
 
 
 def find_server(spec: str) -> ServerChatModel:
-    """The server of URL[?concurrency=N&per_minute=N][#MODEL]; without a model the only one that the server has."""
+    """Return the chat model at URL[?concurrency=N&per_minute=N][#MODEL].
+
+    Without #MODEL it is the only one that the server has. Raises BlendsetError for what is no such URL, and where the
+    server has to be asked for its models and does not name exactly one.
+    """
     parts = urllib.parse.urlsplit(spec)
     options = dict(urllib.parse.parse_qsl(parts.query))
     url = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
@@ -136,10 +151,10 @@ def find_server(spec: str) -> ServerChatModel:
     numbers = {name: int(value) for name, value in options.items() if value.isdecimal() and int(value)}
     if len(numbers) < len(options):
         raise BlendsetError(f"{spec} holds no number where one should be; give a URL such as {EXAMPLE}.")
-    return ServerChatModel(url, parts.fragment or _only_model(url), **numbers)
+    return ServerChatModel(url, parts.fragment or _fetch_only_model(url), **numbers)
 
 
-def _only_model(url: str) -> str:
+def _fetch_only_model(url: str) -> str:
     try:
         names = [entry["id"] for entry in _fetch(f"{url}/models", None, 30.0)["data"]]
     except (_PassingError, urllib.error.HTTPError, LookupError, TypeError) as error:
@@ -150,7 +165,10 @@ def _only_model(url: str) -> str:
 
 
 def _fetch(url: str, body: Mapping[str, Any] | None, timeout_s: float) -> Any:
-    """The JSON at a URL, posted to where there is a body; HTTPError for a status that will not change."""
+    """Return the JSON at a URL, by POST where there is a body, else by GET.
+
+    Raises _PassingError for a failure that may pass, and HTTPError for a status that will not change.
+    """
     headers = {"Content-Type": "application/json"}
     if key := os.environ.get("OPENAI_API_KEY"):
         headers["Authorization"] = f"Bearer {key}"
@@ -159,31 +177,34 @@ def _fetch(url: str, body: Mapping[str, Any] | None, timeout_s: float) -> Any:
         with urllib.request.urlopen(request, timeout=timeout_s) as response:
             return json.loads(response.read())
     except urllib.error.HTTPError as error:
-        if error.code not in PASSING:
+        if error.code not in TRANSIENT:
             raise
-        raise _PassingError(f"{error.code} {error.reason}", _retry_after(error.headers.get("Retry-After"))) from error
+        raise _PassingError(
+            f"{error.code} {error.reason}", _parse_retry_after(error.headers.get("Retry-After"))
+        ) from error
     except (OSError, http.client.HTTPException) as error:
         raise _PassingError(getattr(error, "reason", error) or type(error).__name__) from error
     except ValueError as error:
         raise _PassingError("its reply was no JSON") from error
 
 
-def _retry_after(text: str | None) -> float | None:
-    """Seconds to wait, from a number of seconds or a date (RFC 9110, 10.2.3)."""
+def _parse_retry_after(text: str | None) -> float | None:
+    """Return the seconds to wait of a Retry-After header, a number or a date (RFC 9110, 10.2.3); None without one."""
     if not text:
         return None
     try:
-        return max(0.0, float(text) if text.strip().isdecimal() else _seconds_until(text))
+        return max(0.0, float(text) if text.strip().isdecimal() else _compute_seconds_until(text))
     except ValueError:
         return None
 
 
-def _seconds_until(date: str) -> float:
+def _compute_seconds_until(date: str) -> float:
     then = parsedate_to_datetime(date)
     return (then.replace(tzinfo=then.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
 
 
-def _answer(reply: Any) -> str:
+def _parse_answer(reply: Any) -> str:
+    """Return the text of a chat completion; _PassingError where it has none."""
     try:
         text = reply["choices"][0]["message"]["content"]
     except (LookupError, TypeError):
@@ -193,19 +214,19 @@ def _answer(reply: Any) -> str:
     return text.strip()
 
 
-def _content(question: ChatRequest) -> list[dict[str, Any]]:
-    pictures = [{"type": "image_url", "image_url": {"url": _data_url(picture)}} for picture in question.pictures]
-    return [*pictures, {"type": "text", "text": question.text}]
+def _build_content(request: ChatRequest) -> list[dict[str, Any]]:
+    pictures = [{"type": "image_url", "image_url": {"url": _encode_data_url(picture)}} for picture in request.pictures]
+    return [*pictures, {"type": "text", "text": request.text}]
 
 
-def _data_url(picture: npt.NDArray[np.uint8]) -> str:
+def _encode_data_url(picture: npt.NDArray[np.uint8]) -> str:
     png = io.BytesIO()
     Image.fromarray(picture).save(png, "PNG")
     return "data:image/png;base64," + base64.b64encode(png.getvalue()).decode()
 
 
-class _Pace:
-    """Lets callers of several threads through one after another, `interval_s` apart."""
+class _RateLimit:
+    """Lets the calls of several threads pass one after another, `interval_s` apart."""
 
     def __init__(self, interval_s: float) -> None:
         self._interval_s, self._next, self._lock = interval_s, 0.0, threading.Lock()
