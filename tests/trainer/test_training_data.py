@@ -21,6 +21,7 @@ from PIL import Image
 
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
+from blendset_trainer.diffusion.images import cover_size
 from blendset_trainer.stages.executors.local import LocalExecutor
 from blendset_trainer.stages.run import run_stage
 from blendset_trainer.stages.stage import Column, View
@@ -28,7 +29,6 @@ from blendset_trainer.training.data.loader import Batch, Loader
 from blendset_trainer.training.data.prefetch import prefetch
 from blendset_trainer.training.data.sources import CaptionSettings, Source, SourceSettings, load_source
 from blendset_trainer.training.data.transforms import (
-    cover_bucket,
     find_nearest_buckets,
     load_loss_mask,
     load_pixels,
@@ -303,10 +303,10 @@ def test_buckets_have_the_pixels_of_the_square_and_every_picture_has_one() -> No
 
 
 def test_a_crop_keeps_the_middle_and_says_what_it_cut() -> None:
-    place = cover_bucket((400, 200), (100, 100))
+    place = cover_size((400, 200), (100, 100))
     assert place.box == (100, 0, 300, 200)
     assert place.conditions == (200, 400, 0, 50, 100, 100)
-    assert cover_bucket((400, 200), (100, 100), at=(1, 0)).box == (200, 0, 400, 200)
+    assert cover_size((400, 200), (100, 100), at=(1, 0)).box == (200, 0, 400, 200)
 
 
 def test_what_one_can_see_through_is_white_behind(tmp_path: Path) -> None:

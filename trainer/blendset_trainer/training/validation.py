@@ -9,9 +9,10 @@ import torch
 
 from blendset.files import atomic_write
 from blendset_trainer.diffusion.families import Family
+from blendset_trainer.diffusion.images import encode_png, make_grid
 from blendset_trainer.diffusion.randomness import sample_uniform
 from blendset_trainer.diffusion.reference_attention import reference_attention
-from blendset_trainer.diffusion.sampling import SamplingSettings, encode_png, make_grid, sample
+from blendset_trainer.diffusion.sampling import SamplingSettings, sample
 from blendset_trainer.training.data.train_data import TrainData
 from blendset_trainer.training.losses import compute_losses
 from blendset_trainer.training.state import TrainState

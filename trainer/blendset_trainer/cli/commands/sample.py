@@ -80,8 +80,9 @@ def _read_lines(file: Path | None) -> list[str]:
 
 def _write_samples(arguments: argparse.Namespace, prompts: list[str]) -> dict[str, Any]:
     """Make and write the pictures, then the grid of them, last what they were rows with, which is returned."""
+    from blendset_trainer.diffusion.images import encode_png, make_grid
     from blendset_trainer.diffusion.references import ReferenceGuidance, sample_with_references
-    from blendset_trainer.diffusion.sampling import SamplingSettings, encode_png, make_grid, sample
+    from blendset_trainer.diffusion.sampling import SamplingSettings, sample
 
     settings = SamplingSettings(arguments.seed, arguments.steps, arguments.width, arguments.height, arguments.cfg_scale)
     guidance = ReferenceGuidance(tuple(arguments.reference), arguments.image_scale, arguments.text_scale)

@@ -33,7 +33,7 @@ Features = Mapping[str, torch.Tensor]
 
 
 def make_latent_key(content: str, revision: str, dtype: torch.dtype) -> str:
-    """The key of a picture's latents: `pictures.make_content_key`, the VAE's revision, how they are kept."""
+    """The key of a picture's latents: `transforms.make_content_key`, the VAE's revision, how they are kept."""
     return _hash_parts("latents", content, revision, str(dtype))
 
 

@@ -18,16 +18,15 @@ import torch
 from numpy.typing import NDArray
 
 from blendset.errors import BlendsetError
+from blendset_trainer.diffusion.images import CENTRE, cover_size
 from blendset_trainer.diffusion.randomness import sample_uniform
 from blendset_trainer.training.data.prefetch import prefetch
 from blendset_trainer.training.data.references import References, ReferenceSettings, draw_dropout, load_references
 from blendset_trainer.training.data.sampler import Sampler, SampleRef
 from blendset_trainer.training.data.sources import Sample, Source
 from blendset_trainer.training.data.transforms import (
-    CENTRE,
     Bucket,
     compute_canvas_size,
-    cover_bucket,
     find_nearest_buckets,
     load_loss_mask,
     load_pixels,
@@ -204,7 +203,7 @@ class Loader:
             pixels=None if self._cached else load_pixels(sample, layout, bucket, at),
             latents=self._cached(source, make_content_key(sample, layout, bucket)) if self._cached else None,
             mask=load_loss_mask(sample, layout, bucket, source.settings.background, at) if self._masks else None,
-            conditions=cover_bucket(compute_canvas_size(sample.size, layout), bucket, at).conditions,
+            conditions=cover_size(compute_canvas_size(sample.size, layout), bucket, at).conditions,
             references=references,
         )
 

@@ -15,16 +15,11 @@ import torch
 from torch import Tensor
 
 from blendset.options import option
+from blendset_trainer.diffusion.images import cover_size
 from blendset_trainer.diffusion.randomness import sample_uniform
 from blendset_trainer.training.data.sampler import make_permutation
 from blendset_trainer.training.data.sources import SINGLE, Source
-from blendset_trainer.training.data.transforms import (
-    Bucket,
-    cover_bucket,
-    load_loss_mask,
-    load_pixels,
-    make_content_key,
-)
+from blendset_trainer.training.data.transforms import Bucket, load_loss_mask, load_pixels, make_content_key
 
 
 @dataclass(frozen=True)
@@ -106,7 +101,7 @@ def load_references(
     return References(
         None if latents else _to_planes(np.stack([load_pixels(view, SINGLE, bucket) for view in views])),
         torch.stack([latents(make_content_key(view, SINGLE, bucket)) for view in views]) if latents else None,
-        torch.tensor([cover_bucket(view.size, bucket).conditions for view in views]),
+        torch.tensor([cover_size(view.size, bucket).conditions for view in views]),
         torch.from_numpy(visibility),
         settings.noise == "clean",
     )
