@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Latents and text features on disk, in safetensors shards, under keys that are hashes of all that they were made from.
+"""Latents and text features on disk, in safetensors shards, under keys that are hashes of all that they depend on.
 
-So an entry is never stale, only unused: what it was made from is said beside it, and `unused` finds what is gone.
+So an entry is never stale, only unused: it names what it was made from, and `find_unused` compares that with what is
+there today.
 """
 
 from __future__ import annotations
@@ -23,27 +24,27 @@ from blendset.records import encode_json
 from blendset_trainer.stages.tables import CACHE
 
 FEATURES = "features"
-"""In the cache of a dataset or a folder of photos."""
+"""The folder in the cache of a dataset or a folder of photos."""
 MADE_BY, ORIGINS = "made_by", "origins"
-"""Metadata of a shard: what made its entries; what each is made from, by key, as JSON."""
+"""Metadata of a shard: the model that made its entries; what each was made from, by key, as JSON."""
 DEBRIS_AGE_S = 3600.0
-"""After which a temporary file is no longer being written."""
+"""The age after which a temporary file is no longer being written."""
 
 Features = Mapping[str, torch.Tensor]
 
 
 def make_latent_key(content: str, revision: str, dtype: torch.dtype) -> str:
-    """The key of a picture's latents: `transforms.make_content_key`, the VAE's revision, how they are kept."""
+    """The key of an image's latents: its `transforms.make_content_key`, the VAE's revision, the dtype on disk."""
     return _hash_parts("latents", content, revision, str(dtype))
 
 
 def make_text_key(text: str, revision: str) -> str:
-    """The key of a text's features: the words, the encoders' revision."""
+    """The key of a prompt's features: the prompt, the text encoders' revision."""
     return _hash_parts("text", text, revision)
 
 
 def hash_caption(words: str) -> str:
-    """What stands for a caption in `Entry.origins`."""
+    """The hash of a caption for `Entry.origins`."""
     return sha256_bytes(words.encode())
 
 
@@ -53,7 +54,7 @@ def _hash_parts(*parts: str) -> str:
 
 @dataclass(frozen=True)
 class Entry:
-    """Features to keep, and the hashes of the pictures or of the caption that they were made from."""
+    """Tensors by name, and the hashes of the pictures or of the caption that they were made from."""
 
     features: Features
     origins: Sequence[str]
@@ -61,7 +62,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class CacheGroup:
-    """What one model has made: entries, and the bytes of their shards."""
+    """What one model has made: how many entries, and the bytes of their shards."""
 
     made_by: str
     entries: int
@@ -70,7 +71,7 @@ class CacheGroup:
 
 @dataclass(frozen=True, eq=False)
 class _Shard:
-    """An open shard: the names of each key's tensors, and what each was made from."""
+    """An open shard: the names of each key's tensors, and the hashes of what they were made from."""
 
     path: Path
     handle: Any
@@ -83,10 +84,10 @@ class _Shard:
 
 
 class FeatureCache:
-    """The features in a folder, as they were when it was opened and with what was added since.
+    """The features in a folder, as it was when it was opened, with what was added through this object since.
 
     Opening reads headers only, and features are read through memory maps. Any number of readers and writers may share
-    the folder. `damaged` are shards that cannot be read.
+    the folder. `damaged` are the shards that cannot be read.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -111,37 +112,37 @@ class FeatureCache:
         return self._shard_of[key].read_entry(key).features
 
     def add(self, entries: Mapping[str, Entry], made_by: str) -> None:
-        """Keep entries as one shard, whole or not at all; those that are there already are left out."""
+        """Write entries as one shard, completely or not at all; those that are there already are left out."""
         fresh = {key: entry for key, entry in sorted(entries.items()) if key not in self}
         if fresh:
             self._write(fresh, made_by)
 
     def summarize(self) -> list[CacheGroup]:
-        """What there is, by what made it."""
+        """A summary of the entries for each model that made them."""
         names = sorted({shard.made_by for shard in self._shards.values()})
         return [self._summarize_group(name) for name in names]
 
     def find_unused(self, origins: Collection[str]) -> set[str]:
-        """The keys of entries that were made from anything else than these pictures and captions."""
+        """The keys of entries that were made from anything but these pictures and captions, by hash."""
         known = set(origins)
         shards = self._shards.values()
-        return {key for shard in shards for key, its in shard.origins.items() if not known.issuperset(its)}
+        return {key for shard in shards for key, hashes in shard.origins.items() if not known.issuperset(hashes)}
 
     def list_debris(self) -> list[Path]:
-        """Damaged shards, and what killed writers left."""
+        """The paths of damaged shards, and of what killed writers left."""
         before = time.time() - DEBRIS_AGE_S
         temporary = [path for path in sorted(self.root.glob(TEMPORARY_FILES)) if path.stat().st_mtime < before]
         return [*self.damaged, *temporary]
 
     def remove(self, keys: Collection[str]) -> None:
-        """Remove these entries, and debris. What shares a shard with one is written anew first: nothing else is ever
+        """Remove these entries, and debris. The other entries of a shard are written anew first, so that they are never
         missing.
         """
         for shard in list(self._shards.values()):
-            kept = {key: shard.read_entry(key) for key in shard.names if key not in keys}
-            if len(kept) < len(shard.names):
-                if kept:
-                    self._write(kept, shard.made_by)
+            others = {key: shard.read_entry(key) for key in shard.names if key not in keys}
+            if len(others) < len(shard.names):
+                if others:
+                    self._write(others, shard.made_by)
                 self._close(shard)
                 _unlink(shard.path)
         for path in self.list_debris():
@@ -167,16 +168,16 @@ class FeatureCache:
     def _open(self, path: Path) -> None:
         try:
             handle: Any = safe_open(path, framework="pt")
-            told = handle.metadata()
-            origins = json.loads(told[ORIGINS])
+            metadata = handle.metadata()
+            origins = json.loads(metadata[ORIGINS])
             names: dict[str, list[str]] = {key: [] for key in origins}
-            for each in handle.keys():  # noqa: SIM118 - it is no mapping
-                key, _, name = each.partition("/")
+            for tensor_name in handle.keys():  # noqa: SIM118 - it is no mapping
+                key, _, name = tensor_name.partition("/")
                 names[key].append(name)
         except (OSError, SafetensorError, TypeError, LookupError, ValueError):
             self.damaged.append(path)
             return
-        shard = self._shards[path] = _Shard(path, handle, told[MADE_BY], names, origins)
+        shard = self._shards[path] = _Shard(path, handle, metadata[MADE_BY], names, origins)
         self._shard_of |= dict.fromkeys(names, shard)
 
     def _close(self, shard: _Shard) -> None:

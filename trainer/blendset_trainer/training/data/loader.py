@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The batches that the loop trains on: a process's part of the order, decoded ahead in threads.
+"""The batches that the loop trains on: a process's share of the sampler's micro-batches, loaded ahead in threads.
 
-What cannot be read is replaced by the next sample of its source and bucket, the same on every run, and reported.
+A sample that cannot be read is replaced by the next of its source and bucket, the same on every run, and reported.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ from blendset_trainer.training.data.transforms import (
 )
 
 LoadLatents = Callable[[Source, str], torch.Tensor]
-"""The latents of a source's sample by its `make_content_key`; BlendsetError where there are none."""
+"""From a source and the `make_content_key` of a sample to its latents; BlendsetError where there are none."""
 MAX_FAILURES_IN_A_ROW = 100
-"""After which a disk is thought to be gone rather than a file."""
+"""Unreadable samples in a row, after which the disk rather than a file is thought to be gone."""
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """A micro-batch of B samples. `refs` are those that were read, after any replacement.
+    """A micro-batch of B samples. `refs` are those that were loaded, after any replacement.
 
-    `pixels` (B, 3, height, width) are 8-bit sRGB, or None where there are `latents` (B, ...) instead; `conditions`
-    (B, 6) are `Placement.conditions`; `mask` (B, 1, height, width) weighs the loss, None where no source masks;
-    `weights`, `lowest` and `highest` (B,) are the samples' loss weights and bounds of log SNR, infinite without one;
-    `references` are what the model is shown beside them, None where it is shown nothing.
+    `pixels` (B, 3, height, width) are 8-bit sRGB, or None where there are cached `latents` (B, 2C, h, w) instead;
+    `conditions` (B, 6) are `Placement.conditions`; `mask` (B, 1, height, width) weighs the loss, None where no source
+    masks; `weights`, `lowest` and `highest` (B,) are the samples' loss weights and bounds of log SNR, infinite without
+    one; `references` are None where the model learns without them.
     """
 
     number: int
@@ -65,18 +65,18 @@ class Batch:
 
     @property
     def repeats(self) -> tuple[int, ...]:
-        """How often each sample's source had been gone through before."""
+        """How many times each sample's source had been gone through before."""
         return tuple(ref.repeat for ref in self.refs)
 
     @property
     def visibility(self) -> torch.Tensor | None:
-        """What attention may see of the references, where there are any."""
+        """Where attention may see the references (B, k, height, width); None without references."""
         return self.references.visibility if self.references else None
 
 
 @dataclass(frozen=True, eq=False)
 class _LoadedSample:
-    """One sample, read."""
+    """One sample, loaded."""
 
     ref: SampleRef
     sample: Sample
@@ -90,11 +90,11 @@ class _LoadedSample:
 
 
 class Loader:
-    """The batches of process `rank` of `processes`, from micro-batch `start` of the order on, without end.
+    """The batches of process `rank` of `processes`, from micro-batch `start` of the sampler on, without end.
 
-    `cached` gives latents instead of pixels; with `references` each sample has some. Iterate it inside a `with`, which
-    ends its threads. `failures` says by sample id what could not be read and why; `waited_s` how long the loop has
-    waited for data.
+    `cached` loads latents instead of pixels; with `references` each sample has some. Iterate it inside a `with`, which
+    ends its threads. `failures` has, by sample id, why one could not be read; `waited_s` is how long the loop has
+    waited for data. Raises BlendsetError for a source without samples, or with random crops beside cached latents.
     """
 
     def __init__(
@@ -115,16 +115,16 @@ class Loader:
         self._references = references
         self._sources, self._buckets, self._seed, self._cached = sources, buckets, seed, cached
         self._bucket_numbers = [find_nearest_buckets(source.sizes, buckets) for source in sources]
-        if cached and (moving := next((each for each in sources if each.settings.crop != "centre"), None)):
-            raise BlendsetError(f"Source '{moving.name}' is cropped anew each time; use crop = \"centre\" with caches.")
+        if cached and (random := next((source for source in sources if source.settings.crop != "centre"), None)):
+            raise BlendsetError(f"Source '{random.name}' is cropped anew each time; use crop = \"centre\" with caches.")
         self._masks = any(source.settings.background != 1 for source in sources)
         self.failures: dict[str, str] = {}
         self.waited_s = 0.0
-        named = {source.name: places for source, places in zip(sources, self._bucket_numbers, strict=True)}
-        order = Sampler(named, shares, micro_batch=micro_batch, seed=seed)
-        numbered = enumerate(order.iterate_micro_batches(start), start)
-        mine = ((number, refs) for number, refs in numbered if number % processes == rank)
-        self._batches = prefetch(self._load_batch, mine, threads)
+        by_name = {source.name: numbers for source, numbers in zip(sources, self._bucket_numbers, strict=True)}
+        sampler = Sampler(by_name, shares, micro_batch=micro_batch, seed=seed)
+        numbered = enumerate(sampler.iterate_micro_batches(start), start)
+        of_rank = ((number, refs) for number, refs in numbered if number % processes == rank)
+        self._batches = prefetch(self._load_batch, of_rank, threads)
 
     def __enter__(self) -> Loader:
         return self
@@ -138,9 +138,9 @@ class Loader:
         return self
 
     def __next__(self) -> Batch:
-        asked = time.perf_counter()
+        started = time.perf_counter()
         batch = next(self._batches)
-        self.waited_s += time.perf_counter() - asked
+        self.waited_s += time.perf_counter() - started
         return batch
 
     def _load_batch(self, numbered: tuple[int, Sequence[SampleRef]]) -> Batch:
@@ -159,13 +159,13 @@ class Loader:
             weights=torch.tensor([item.sample.weight for item in items]),
             lowest=torch.tensor([item.sample.lowest for item in items]),
             highest=torch.tensor([item.sample.highest for item in items]),
-            references=References.stacked([item.references for item in items if item.references])
+            references=References.stack([item.references for item in items if item.references])
             if self._references
             else None,
         )
 
     def _load_or_replace(self, ref: SampleRef) -> _LoadedSample:
-        """The ref's sample, or the next that can be read."""
+        """The sample, or the next that can be read; BlendsetError where none can."""
         for tried, sample in enumerate(self._list_candidates(ref), 1):
             try:
                 return self._load(ref._replace(sample=sample))
@@ -179,10 +179,10 @@ class Loader:
         )
 
     def _list_candidates(self, ref: SampleRef) -> Iterator[int]:
-        """The ref's sample, then all others of its source and bucket from there on."""
+        """The number of the sample, then of all others of its source and bucket from there on."""
         yield ref.sample
-        places = self._bucket_numbers[ref.source]
-        alike = np.flatnonzero(places == places[ref.sample])
+        numbers = self._bucket_numbers[ref.source]
+        alike = np.flatnonzero(numbers == numbers[ref.sample])
         yield from np.roll(alike, -1 - np.searchsorted(alike, ref.sample))[:-1].tolist()
 
     def _load(self, ref: SampleRef) -> _LoadedSample:
@@ -192,8 +192,8 @@ class Loader:
         at = self._sample_crop(source, sample, ref.repeat)
         references, caption = None, source.choose_caption(sample, self._seed, ref.repeat)
         if self._references:
-            latents = partial(self._cached, source) if self._cached else None
-            references = load_references(source, ref.sample, ref.repeat, bucket, self._references, self._seed, latents)
+            load = partial(self._cached, source) if self._cached else None
+            references = load_references(source, ref.sample, ref.repeat, bucket, self._references, self._seed, load)
             caption = "" if draw_dropout(self._references, self._seed, sample.id, ref.repeat)[0] else caption
         return _LoadedSample(
             ref=ref,
@@ -208,6 +208,7 @@ class Loader:
         )
 
     def _sample_crop(self, source: Source, sample: Sample, repeat: int) -> tuple[float, float]:
+        """Where the sample is cropped this time: 0..1, right and down."""
         if source.settings.crop == "centre":
             return CENTRE
         right, down = (sample_uniform(self._seed, "crop", axis, sample.id, repeat) for axis in ("right", "down"))
@@ -215,9 +216,9 @@ class Loader:
 
 
 def _stack(arrays: Sequence[NDArray[Any] | None], channels_last: bool = False) -> torch.Tensor | None:
-    """The arrays as one tensor (B, channels, height, width), if there are any."""
-    there = [array for array in arrays if array is not None]
-    if not there:
+    """The arrays as one tensor (B, channels, height, width); None where there are none."""
+    present = [array for array in arrays if array is not None]
+    if not present:
         return None
-    stacked = np.stack(there)
+    stacked = np.stack(present)
     return torch.from_numpy(np.ascontiguousarray(stacked.transpose(0, 3, 1, 2)) if channels_last else stacked[:, None])

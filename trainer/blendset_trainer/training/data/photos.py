@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A folder of captioned photos as rows to train on: a .txt beside each, or a metadata.jsonl of file_name and text.
 
-A photo is read whole when it is first seen; its hash and size are then remembered for as long as its file stays as is.
+A photo is read when it is first listed; its hash and size are then cached for as long as its file does not change.
 """
 
 from __future__ import annotations
@@ -24,37 +24,37 @@ from blendset_trainer.training.data.views import ROWS
 
 SUFFIXES = frozenset((".avif", ".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
 MEMORY_FILE = "photos.parquet"
-"""In the folder's cache."""
+"""In the cache of the folder: what is known of its photos."""
 THREADS = 8
 
 FileStamp = tuple[str, int, int]
 """A photo's relative path, size and time of change in nanoseconds."""
 PhotoInfo = tuple[str, int, int]
-"""Its SHA-256, width and height in pixels, as it is meant to be looked at; "", 0, 0 for what is no picture."""
+"""A photo's SHA-256, and its width and height in pixels when upright; "", 0, 0 for what is no picture."""
 
 
 def load_photo_rows(folder: Path) -> pa.Table:
     """The photos of a folder and those below it, in order of their paths, with the schema ROWS.
 
-    What is no readable picture has the height 0. Raises BlendsetError where there is no photo.
+    A file that is no readable picture has the height 0. Raises BlendsetError where there is no photo.
     """
     if not folder.is_dir():
         raise BlendsetError(f"{folder} is no folder; give one that holds photos.")
-    listed = folder / "metadata.jsonl"
-    texts = dict(_read_metadata(listed)) if listed.is_file() else dict(_read_text_files(folder))
+    metadata = folder / "metadata.jsonl"
+    texts = dict(_read_metadata(metadata)) if metadata.is_file() else dict(_read_text_files(folder))
     if not texts:
         raise BlendsetError(f"{folder} holds no photos ({', '.join(sorted(SUFFIXES))}); choose another folder.")
-    seen = _inspect_photos(folder, sorted(texts))
+    photos = _inspect_photos(folder, sorted(texts))
     rows = [
         {"id": name, "picture": name, "sha256": sha256, "width": width, "height": height, "dense": texts[name] or None,
          "weight": 1.0, "lowest": -float("inf"), "highest": float("inf"), "held_out": False}
-        for name, (sha256, width, height) in seen.items()
+        for name, (sha256, width, height) in photos.items()
     ]  # fmt: skip
     return pa.Table.from_pylist(rows, ROWS)
 
 
 def _read_metadata(path: Path) -> Iterator[tuple[str, str]]:
-    """Names and captions from a metadata.jsonl as `load_dataset("imagefolder")` reads it."""
+    """File names and captions from a metadata.jsonl, as `load_dataset("imagefolder")` reads it."""
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:
             row = json.loads(line) if line.strip() else None
@@ -65,28 +65,28 @@ def _read_metadata(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _read_text_files(folder: Path) -> Iterator[tuple[str, str]]:
-    """Names of the pictures, and what the text files of the same name say."""
+    """Relative paths of the pictures, and the texts of the .txt files beside them."""
     for path in folder.rglob("*"):
-        place = path.relative_to(folder)
-        hidden = place.parts[0] == CACHE or any(part.startswith(".") for part in place.parts)
+        relative = path.relative_to(folder)
+        hidden = relative.parts[0] == CACHE or any(part.startswith(".") for part in relative.parts)
         if path.suffix.lower() in SUFFIXES and not hidden:
             text = path.with_suffix(".txt")
-            yield place.as_posix(), text.read_text(encoding="utf-8-sig").strip() if text.is_file() else ""
+            yield relative.as_posix(), text.read_text(encoding="utf-8-sig").strip() if text.is_file() else ""
 
 
 def _inspect_photos(folder: Path, names: list[str]) -> dict[str, PhotoInfo]:
-    """What each photo is, from memory where its file is as it was."""
+    """What is known of each photo, from the cache where its file has not changed."""
     memory = folder / CACHE / MEMORY_FILE
     known = _read_memory(memory)
     stamps = [_stat_photo(folder, name) for name in names]
     fresh = [stamp for stamp in stamps if stamp not in known]
     with ThreadPoolExecutor(THREADS) as readers:
-        looked = dict(zip(fresh, readers.map(lambda stamp: _inspect_photo(folder / stamp[0]), fresh), strict=True))
-    now = {stamp: known.get(stamp) or looked[stamp] for stamp in stamps}
+        inspected = dict(zip(fresh, readers.map(lambda stamp: _inspect_photo(folder / stamp[0]), fresh), strict=True))
+    now = {stamp: known.get(stamp) or inspected[stamp] for stamp in stamps}
     if now.keys() != known.keys():
         with suppress(BlendsetError):  # photos on a disk that is read-only are read all the same
             _write_memory(memory, now)
-    return {stamp[0]: seen for stamp, seen in now.items()}
+    return {stamp[0]: photo for stamp, photo in now.items()}
 
 
 def _stat_photo(folder: Path, name: str) -> FileStamp:
@@ -101,8 +101,8 @@ def _inspect_photo(path: Path) -> PhotoInfo:
         data = path.read_bytes()
         with Image.open(io.BytesIO(data)) as picture:
             width, height = picture.size
-            lies = picture.getexif().get(ExifTags.Base.Orientation, 1) > 4
-        return sha256_bytes(data), *((height, width) if lies else (width, height))
+            sideways = picture.getexif().get(ExifTags.Base.Orientation, 1) > 4
+        return sha256_bytes(data), *((height, width) if sideways else (width, height))
     return "", 0, 0
 
 
@@ -113,8 +113,8 @@ def _read_memory(path: Path) -> dict[FileStamp, PhotoInfo]:
     return {}
 
 
-def _write_memory(path: Path, seen: Mapping[FileStamp, PhotoInfo]) -> None:
-    rows = [(*stamp, *what) for stamp, what in seen.items()]
+def _write_memory(path: Path, photos: Mapping[FileStamp, PhotoInfo]) -> None:
+    rows = [(*stamp, *photo) for stamp, photo in photos.items()]
     names = ("name", "bytes", "changed_ns", "sha256", "width", "height")
     table = pa.table([list(column) for column in zip(*rows, strict=True)], names=names)
     data = io.BytesIO()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Work done ahead in a few threads, its results in order: what decodes pictures while the model computes."""
+"""Work done ahead in a few threads, with its results in order: images are decoded while the model computes."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ Result = TypeVar("Result")
 
 
 def prefetch(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Generator[Result, None, None]:
-    """What `work` makes of each item, in their order; at most twice as many as threads are ready or under way.
+    """The results of `work` on each item, in order; at most twice as many as threads are ready or under way.
 
-    An exception comes where its result would. Closing the iterator ends the threads with what they have in hand.
+    An exception is raised where its result would come. Closing the iterator ends the threads after their current items.
     """
     pool = ThreadPoolExecutor(threads, thread_name_prefix="ahead")
-    coming: deque[Future[Result]] = deque()
+    pending: deque[Future[Result]] = deque()
     try:
         for item in items:
-            coming.append(pool.submit(work, item))
-            if len(coming) > 2 * threads:
-                yield coming.popleft().result()
-        while coming:
-            yield coming.popleft().result()
+            pending.append(pool.submit(work, item))
+            if len(pending) > 2 * threads:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""References: other views of a picture's set, or of its subject, that a model is shown while it learns the picture.
+"""References: other views of an image's view set, or of its subject, that the model sees while it learns the image.
 
 Which they are, and when they are dropped, follows from the seed, the sample and the repeat, as all else does.
 """
@@ -54,24 +54,19 @@ class References:
     clean: bool
 
     @classmethod
-    def stacked(cls, each: Sequence[References]) -> References:
-        """Those of several samples."""
-
-        def stack(values: Sequence[Tensor | None]) -> Tensor | None:
-            there = [value for value in values if value is not None]
-            return torch.stack(there) if there else None
-
+    def stack(cls, samples: Sequence[References]) -> References:
+        """The references of B samples as one, with B before each shape."""
         return cls(
-            stack([one.pixels for one in each]),
-            stack([one.latents for one in each]),
-            torch.stack([one.conditions for one in each]),
-            torch.stack([one.visibility for one in each]),
-            each[0].clean,
+            _stack_present([references.pixels for references in samples]),
+            _stack_present([references.latents for references in samples]),
+            torch.stack([references.conditions for references in samples]),
+            torch.stack([references.visibility for references in samples]),
+            samples[0].clean,
         )
 
 
 def draw_dropout(settings: ReferenceSettings, seed: int, sample: str, repeat: int) -> tuple[bool, bool]:
-    """Whether the caption, and whether the references, are left out this time."""
+    """Whether the caption, and whether the references, of a sample are left out this time."""
     at = sample_uniform(seed, "references dropped", sample, repeat)
     text, images, both = accumulate((settings.drop_text, settings.drop_images, settings.drop_both))
     return at < text or images <= at < both, text <= at < both
@@ -84,28 +79,36 @@ def load_references(
     bucket: Bucket,
     settings: ReferenceSettings,
     seed: int,
-    latents: Callable[[str], Tensor] | None = None,
+    load_latents: Callable[[str], Tensor] | None = None,
 ) -> References:
-    """Those that a sample of a source has this time, in centred crops; `latents` gives them by `make_content_key`.
+    """The references of sample `number` of a source this time, in centred crops of the bucket's size.
 
+    `load_latents` gives latents by `make_content_key`; without it there are pixels.
     Raises BlendsetError where one cannot be read.
     """
     name = source[number].id
-    others = source.find_siblings(number)
-    chosen = others[make_permutation(len(others), seed, "references", name, repeat)[: settings.count]].tolist()
-    blind = draw_dropout(settings, seed, name, repeat)[1]
+    siblings = source.find_siblings(number)
+    chosen = siblings[make_permutation(len(siblings), seed, "references", name, repeat)[: settings.count]].tolist()
+    dropped = draw_dropout(settings, seed, name, repeat)[1]
     views = [source[other] for other in islice(cycle(chosen), settings.count)]
     background = 0.0 if settings.masked else 1.0
     visibility = np.stack([load_loss_mask(view, SINGLE, bucket, background) for view in views]) > 0.5
-    visibility[0 if blind else len(chosen) :] = False
+    visibility[0 if dropped else len(chosen) :] = False
     return References(
-        None if latents else _to_planes(np.stack([load_pixels(view, SINGLE, bucket) for view in views])),
-        torch.stack([latents(make_content_key(view, SINGLE, bucket)) for view in views]) if latents else None,
+        None if load_latents else _to_planes(np.stack([load_pixels(view, SINGLE, bucket) for view in views])),
+        torch.stack([load_latents(make_content_key(view, SINGLE, bucket)) for view in views]) if load_latents else None,
         torch.tensor([cover_size(view.size, bucket).conditions for view in views]),
         torch.from_numpy(visibility),
         settings.noise == "clean",
     )
 
 
+def _stack_present(values: Sequence[Tensor | None]) -> Tensor | None:
+    """The tensors that are not None, stacked; None where there are none."""
+    present = [value for value in values if value is not None]
+    return torch.stack(present) if present else None
+
+
 def _to_planes(pictures: np.ndarray) -> Tensor:
+    """(k, 3, height, width) of (k, height, width, 3)."""
     return torch.from_numpy(np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)))

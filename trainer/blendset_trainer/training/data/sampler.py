@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which sample comes when: an endless stream that is a function of the seed, the sources and their shares.
+"""The order of samples: an endless stream that is a function of the seed, the sources and their shares.
 
-Nothing in it knows processes, steps or where a run stopped; those only say which part of the stream to take.
+It does not know processes, steps or where a run stopped; those only choose a part of the stream.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from blendset_trainer.diffusion.randomness import make_philox_key
 
 Integers = NDArray[np.int64]
 CHUNK = 1 << 16
-"""Draws made at a time. The stream does not depend on it."""
+"""Samples drawn at a time. The stream does not depend on it."""
 
 
 class SampleRef(NamedTuple):
-    """A sample by the numbers of its source and of itself in it, and how often the source had been gone through."""
+    """A sample: the number of its source, its number there, and how many times the source had been gone through."""
 
     source: int
     sample: int
@@ -29,7 +29,7 @@ class SampleRef(NamedTuple):
 
 
 def interleave_sources(shares: Sequence[float], start: int, stop: int) -> tuple[Integers, Integers]:
-    """The source of each draw from `start` to `stop`, and which of its source's draws it is, counted from 0.
+    """The source of each draw from `start` to `stop`, and its number among its source's draws, from 0; (n,) each.
 
     The j-th draw of source k is due at (j + 1/2) / share_k and draws come as they are due, the first source first. Of n
     draws source k has n * share_k, give or take half of the number of the other sources, and never more than 1 off
@@ -41,23 +41,23 @@ def interleave_sources(shares: Sequence[float], start: int, stop: int) -> tuple[
     first = np.floor(np.maximum(share * (start - margin) - 0.5, 0)).astype(np.int64)
     last = np.ceil(share * (stop + margin) + 1).astype(np.int64)
     turns = [np.arange(low, high) for low, high in zip(first, last, strict=True)]
-    due = np.concatenate([(turn + 0.5) / each for turn, each in zip(turns, share, strict=True)])
+    due = np.concatenate([(turn + 0.5) / part for turn, part in zip(turns, share, strict=True)])
     window = np.argsort(due, kind="stable")[start - first.sum() : stop - first.sum()]
     return np.repeat(live, last - first)[window], np.concatenate(turns)[window]
 
 
 def make_permutation(size: int, seed: int, *identity: str | int) -> Integers:
-    """The numbers below `size`, shuffled in a way that no version of NumPy changes."""
+    """A permutation (size,) of the numbers below `size` that no version of NumPy changes."""
     raw = np.random.Philox(key=make_philox_key(seed, *identity)).random_raw(size)
     return np.argsort(raw, kind="stable")
 
 
 class Sampler:
-    """The stream of draws for these sources, cut into micro-batches of one bucket (picture size) each.
+    """The stream of samples of several sources, cut into micro-batches of one bucket (image size) each.
 
-    `buckets` has for each source, by name, the bucket of each of its samples; `shares` how much of the stream is the
-    source's. Source and repeat alone decide in which order a source's samples come: each once before any comes again. A
-    micro-batch is complete when its bucket has gathered enough draws; the rest waits. Raises BlendsetError where a
+    `buckets` has by source name the bucket number of each sample, (samples,); `shares` the source's share of the
+    stream. A source's samples come each once before any comes again, in an order that depends on source and repeat
+    alone. A micro-batch is complete when its bucket has enough samples; the rest waits. Raises BlendsetError where a
     source with a share has no samples.
     """
 
@@ -78,28 +78,28 @@ class Sampler:
         passed, position = 0, 0
         waiting = np.zeros((0, 4), dtype=np.int64)
         while True:
-            waiting_rows = np.concatenate([waiting, self._make_rows(position, position + CHUNK)])
-            complete, waiting = _cut_micro_batches(waiting_rows, self._micro_batch)
-            for rows in complete[max(start - passed, 0) :]:
-                yield tuple(SampleRef(*row) for row in rows[:, :3].tolist())
+            rows = np.concatenate([waiting, self._make_rows(position, position + CHUNK)])
+            complete, waiting = _cut_micro_batches(rows, self._micro_batch)
+            for micro_batch in complete[max(start - passed, 0) :]:
+                yield tuple(SampleRef(*row) for row in micro_batch[:, :3].tolist())
             passed += len(complete)
             position += CHUNK
 
     def _make_rows(self, start: int, stop: int) -> Integers:
-        """Rows of source, sample, repeat and bucket."""
+        """Rows (stop - start, 4) of source, sample, repeat and bucket."""
         sources, turns = interleave_sources(self._shares, start, stop)
         rows = np.stack([sources, turns, turns, turns], axis=1)
         for source in np.unique(sources).tolist():
-            mine = sources == source
-            repeats, places = np.divmod(turns[mine], len(self._buckets[source]))
-            samples = self._look_up_samples(source, repeats, places)
-            rows[mine, 1:] = np.stack([samples, repeats, self._buckets[source][samples]], axis=1)
+            of_source = sources == source
+            repeats, positions = np.divmod(turns[of_source], len(self._buckets[source]))
+            samples = self._look_up_samples(source, repeats, positions)
+            rows[of_source, 1:] = np.stack([samples, repeats, self._buckets[source][samples]], axis=1)
         return rows
 
-    def _look_up_samples(self, source: int, repeats: Integers, places: Integers) -> Integers:
-        """The samples at these places of a source's permutations; `repeats` ascends."""
+    def _look_up_samples(self, source: int, repeats: Integers, positions: Integers) -> Integers:
+        """The samples at these positions of a source's permutations; `repeats` ascends."""
         starts = np.flatnonzero(np.diff(repeats, prepend=-1))
-        parts = np.split(places, starts[1:])
+        parts = np.split(positions, starts[1:])
         return np.concatenate(
             [
                 self._shuffle_source(source, repeat)[part]
@@ -108,21 +108,21 @@ class Sampler:
         )
 
     def _shuffle_source(self, source: int, repeat: int) -> Integers:
-        """A source's order in one repeat; the last is kept, for most chunks go on where the one before ended."""
-        kept = self._permutations.get(source)
-        if kept is None or kept[0] != repeat:
+        """A source's permutation in one repeat. The last one is cached, for most chunks go on in it."""
+        cached = self._permutations.get(source)
+        if cached is None or cached[0] != repeat:
             size, name = len(self._buckets[source]), self.names[source]
-            kept = self._permutations[source] = repeat, make_permutation(size, self._seed, "order", name, repeat)
-        return kept[1]
+            cached = self._permutations[source] = repeat, make_permutation(size, self._seed, "order", name, repeat)
+        return cached[1]
 
 
-def _cut_micro_batches(waiting_rows: Integers, size: int) -> tuple[Integers, Integers]:
-    """Micro-batches (count, size, columns) in the order in which they fill up, and the draws that wait."""
-    bucket = waiting_rows[:, 3].astype(np.int16)  # which NumPy sorts several times as fast
+def _cut_micro_batches(rows: Integers, size: int) -> tuple[Integers, Integers]:
+    """Micro-batches (count, size, 4) in the order in which they fill up, and the rows (n, 4) that wait."""
+    bucket = rows[:, 3].astype(np.int16)  # which NumPy sorts several times as fast
     together = np.argsort(bucket, kind="stable")
     begins = np.flatnonzero(np.diff(bucket[together], prepend=-1))
     counts = np.diff(begins, append=len(bucket))
     rank = np.arange(len(bucket)) - np.repeat(begins, counts)
     full = rank < np.repeat(counts // size * size, counts)
-    places = together[full].reshape(-1, size)
-    return waiting_rows[places[np.argsort(places[:, -1])]], waiting_rows[np.sort(together[~full])]
+    numbers = together[full].reshape(-1, size)
+    return rows[numbers[np.argsort(numbers[:, -1])]], rows[np.sort(together[~full])]

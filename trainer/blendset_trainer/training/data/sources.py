@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a source of pictures is in a training configuration, and the samples that it has: views, grids of a view set,
-tiled photos.
+"""Sources of images in a training configuration, and their samples: views, grids of a view set, tiled photos.
 
-A source keeps its rows as a table, and a sample is made when it is asked for.
+A source has its rows as a table; a sample is made of them when it is read.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from blendset_trainer.training.timesteps.settings import BandSettings
 NO_SIBLINGS = "no other view of its set or subject"
 SINGLE, GRID, TILED = "single", "grid", "tiled"
 MAX_UNEVENNESS_DEG = 30.0
-"""How far from a right angle neighbours in a grid may be; 21 views around give 85.7 degrees at least."""
+"""How far from a right angle neighbours in a grid may be. 21 views around a subject give 85.7 degrees at least."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +64,10 @@ class SourceSettings:
 
 @dataclass(frozen=True)
 class Sample:
-    """One thing to train on. `pictures` are one, or four as they stand in a grid: top left, top right, bottom left,
-    bottom right; `hashes`, `passes` (None where there are none) and `subjects` (ids in passes.exr) go with them.
+    """One sample to train on. `pictures` are one path, or the four of a grid: top left, top right, bottom left, bottom
+    right. `hashes`, `passes` (None where there are none) and `subjects` (ids in passes.exr) have one entry for each.
 
-    `size` is a picture's width and height; `lowest` and `highest` bound the log SNR that it may train.
+    `size` is a picture's width and height in pixels; `lowest` and `highest` bound the log SNR that it may train.
     """
 
     id: str
@@ -85,9 +84,9 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A source that was loaded. `rows` has the schema `views.ROWS`; `members` (samples, 1 or 4) says which of them make
-    each sample; `left_out` counts, by reason, what could not be used. `groups` (samples,) are numbers, alike where
-    samples can be references to each other, or None where there are to be none.
+    """A loaded source. `rows` has the schema `views.ROWS`; `members` (samples, 1 or 4) are the rows of each sample;
+    `left_out` counts, by reason, the rows that are not used. `groups` (samples,) are equal for samples that can be
+    references to each other; None where the model learns without references.
     """
 
     settings: SourceSettings
@@ -99,6 +98,7 @@ class Source:
 
     @property
     def name(self) -> str:
+        """What the plan and the logs call the source."""
         return self.settings.name
 
     def __len__(self) -> int:
@@ -106,7 +106,7 @@ class Source:
 
     @property
     def sizes(self) -> NDArray[np.int64]:
-        """Width and height of each sample's pictures, in pixels. Shape (samples, 2)."""
+        """Width and height of each sample's pictures in pixels, (samples, 2)."""
         size = np.stack([self.rows[side].to_numpy() for side in ("width", "height")], axis=1)
         return size[self.members[:, 0]]
 
@@ -129,7 +129,7 @@ class Source:
         )
 
     def find_siblings(self, number: int) -> NDArray[np.int64]:
-        """The other samples of a sample's group."""
+        """The numbers of the other samples in a sample's group."""
         assert self.groups is not None
         alike = self.groups == self.groups[number]
         alike[number] = False
@@ -137,7 +137,7 @@ class Source:
 
     @cached_property
     def _sample_columns(self) -> dict[str, pa.ChunkedArray]:
-        """The columns that a sample is made of."""
+        """The columns of `rows` that a sample is made of."""
         return {
             name: self.rows[name] for name in self.rows.column_names if name not in ("group", "azimuth", "held_out")
         }
@@ -146,21 +146,21 @@ class Source:
         return map(self.__getitem__, range(len(self)))
 
     def choose_caption(self, sample: Sample, seed: int, repeat: int) -> str:
-        """The words that go with a sample this time: a function of the seed, the sample and the repeat."""
-        said = self.settings.captions
-        at = sample_uniform(seed, "caption", sample.id, repeat) * (said.short + said.dense + said.none)
-        if at >= said.short + said.dense:
+        """The caption of a sample this time, "" for none: a function of the seed, the sample and the repeat."""
+        shares = self.settings.captions
+        at = sample_uniform(seed, "caption", sample.id, repeat) * (shares.short + shares.dense + shares.none)
+        if at >= shares.short + shares.dense:
             return ""
-        form, other = CAPTION_FORMS if at < said.short else CAPTION_FORMS[::-1]
+        form, other = CAPTION_FORMS if at < shares.short else CAPTION_FORMS[::-1]
         return self.settings.prefix + sample.captions.get(form, sample.captions.get(other, ""))
 
     def list_captions(self, sample: Sample) -> dict[str, str]:
-        """All words that can go with a sample, and the caption that each is made of."""
-        said = self.settings.captions
-        forms = [form for form in CAPTION_FORMS if getattr(said, form) > 0]
+        """Every caption that a sample can have, with the prefix, and what each is without it."""
+        shares = self.settings.captions
+        forms = [form for form in CAPTION_FORMS if getattr(shares, form) > 0]
         captions = {sample.captions.get(form) or next(iter(sample.captions.values())) for form in forms}
-        wordless = said.none > 0 or self.groups is not None  # references have no words
-        return {self.settings.prefix + words: words for words in sorted(captions)} | ({"": ""} if wordless else {})
+        uncaptioned = shares.none > 0 or self.groups is not None  # references have the empty prompt
+        return {self.settings.prefix + words: words for words in sorted(captions)} | ({"": ""} if uncaptioned else {})
 
 
 def hash_sources(sources: Sequence[Source]) -> str:
@@ -175,10 +175,10 @@ def hash_sources(sources: Sequence[Source]) -> str:
 def load_source(
     settings: SourceSettings, base: Path = Path(), *, held_out: bool = False, references: bool = False
 ) -> Source:
-    """The samples of a source that are for training, or those held out of it (of which there may be none).
+    """The samples of a source that are for training, or those held out of it (there may be none).
 
     With `references` only those that have another view to refer to. Paths are relative to `base`. Raises BlendsetError
-    where nothing is left to train on, in one sentence.
+    where nothing is left to train on.
     """
     _check_settings(settings, references)
     root = base / Path(settings.folder or settings.dataset).expanduser()
@@ -196,8 +196,8 @@ def load_source(
         rows = _filter_rows(rows, pa.array(_have_siblings(_number_groups(rows))), NO_SIBLINGS, left_out)
     members = np.arange(rows.num_rows)[:, None]
     if settings.layout == GRID:
-        members, lost = _find_grids(rows)
-        left_out["no four views around"] = lost
+        members, skipped = _find_grids(rows)
+        left_out["no four views around"] = skipped
     if not len(members) and not held_out:
         raise _nothing_left_error(settings, root, left_out)
     counted = {why: count for why, count in left_out.items() if count}
@@ -205,6 +205,7 @@ def load_source(
 
 
 def _check_settings(settings: SourceSettings, references: bool) -> None:
+    """Raise BlendsetError for settings that contradict each other."""
     name = f"Source '{settings.name}'"
     if references and (settings.layout != SINGLE or settings.folder):
         raise BlendsetError(
@@ -226,26 +227,27 @@ def _coalesce_captions(rows: pa.Table) -> pa.ChunkedArray:
 
 
 def _filter_rows(rows: pa.Table, good: Any, why: str, left_out: dict[str, int]) -> pa.Table:
-    kept = rows.filter(good)
-    left_out[why] = rows.num_rows - kept.num_rows
-    return kept
+    filtered = rows.filter(good)
+    left_out[why] = rows.num_rows - filtered.num_rows
+    return filtered
 
 
 def _number_groups(rows: pa.Table) -> NDArray[np.int64]:
-    """A number for each row, the same for pictures of one size and group; -1 without a group."""
+    """A number for each row, (rows,), the same for pictures of one size and group; -1 without a group."""
     sizes = (rows[side].cast(pa.string()) for side in ("width", "height"))
     code = pc.binary_join_element_wise(rows["group"], *sizes, "/").combine_chunks().dictionary_encode().indices
     return np.asarray(pc.fill_null(code, -1).to_numpy(zero_copy_only=False)).astype(np.int64)
 
 
 def _have_siblings(groups: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether each row has another of its group, (rows,)."""
     counts = np.bincount(groups + 1)
     return (groups >= 0) & (counts[groups + 1] > 1)
 
 
 def _find_grids(rows: pa.Table) -> tuple[NDArray[np.int64], int]:
-    """Four rows a quarter turn apart for each view set that has them, from its smallest azimuth on, shape (sets, 4);
-    and how many rows are of no such set.
+    """Four rows a quarter turn apart of each view set that has them, from its smallest azimuth on, (sets, 4); and how
+    many rows are of no such set.
     """
     code = rows["set"].combine_chunks().dictionary_encode().indices
     group = pc.fill_null(code, -1).to_numpy(zero_copy_only=False).astype(np.int64)

@@ -90,7 +90,7 @@ def compute_cell_size(bucket: Bucket, layout: str) -> Bucket:
 
 
 def tile_cells(cells: Sequence[NDArray[Number]], layout: str) -> NDArray[Number]:
-    """One array of cells (h, w, ...): the one, the one four times, or top left, top right, bottom left, bottom right."""
+    """One array of cells (h, w, ...): the one, it four times, or top left, top right, bottom left, bottom right."""
     if layout == SINGLE:
         return cells[0]
     first, second, third, fourth = [cells[0]] * 4 if layout == TILED else cells

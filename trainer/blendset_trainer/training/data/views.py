@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The views of a dataset as rows to train on: pictures, captions, and what a selection says of each.
+"""The views of a dataset as rows to train on: pictures, captions, and the selection's columns.
 
-Reads tables only and opens no view's folder, so that a million views are there in seconds.
+Reads tables only and opens no view's folder, so that a million views load in seconds.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ ROWS = pa.schema(
      "subject": pa.list_(pa.int64()), "short": pa.string(), "dense": pa.string(), "weight": pa.float32(),
      "lowest": pa.float64(), "highest": pa.float64(), "held_out": pa.bool_()}
 )  # fmt: skip
-"""Of a source, one per picture; its group is its view set, else all views of its subject. Paths are relative to its
-folder; `lowest` and `highest` bound log SNR."""
+"""The rows of a source, one per picture. A group is a view set, else all views of a subject. Paths are relative to the
+source's folder; `lowest` and `highest` bound log SNR."""
 INDEX_COLUMNS = {
     *(
         "view_id",
@@ -44,12 +44,11 @@ INDEX_COLUMNS = {
     ),
     *("subject_objects", *INPUTS.values()),
 }
-"""Columns of the index; the last are what captions are keyed by."""
-"""Of captions."""
+"""The columns that are read of the index; the last ones are the keys of captions."""
 
 
 def load_view_rows(root: Path, kind: str = "", selection: str = "") -> pa.Table:
-    """The views of a dataset whose source is `kind` (or any), all or those of a selection in its order; schema ROWS.
+    """The views of a dataset whose source is `kind` ("" for any), schema ROWS; those of a selection in its order.
 
     Raises BlendsetError where there are none, or where the selection does not fit the dataset.
     """
@@ -65,30 +64,32 @@ def load_view_rows(root: Path, kind: str = "", selection: str = "") -> pa.Table:
 
 
 def _add_captions(dataset: Dataset, index: pa.Table) -> pa.Table:
-    """The index with a short and a dense caption, null where there is none; one that is foreign to us is dense."""
-    said = read_captions(dataset, index, CAPTION_FORMS)
-    said[DENSE] = pc.coalesce(said[DENSE], index[CAPTION])
-    for form, texts in said.items():
+    """The index with columns of short and dense captions, null where there is none; a foreign caption is dense."""
+    captions = read_captions(dataset, index, CAPTION_FORMS)
+    captions[DENSE] = pc.coalesce(captions[DENSE], index[CAPTION])
+    for form, texts in captions.items():
         index = index.append_column(form, texts)
     return index
 
 
 def _add_defaults(views: pa.Table) -> pa.Table:
-    one = {"weight": pa.scalar(1.0, pa.float32()), "noise_band": pa.scalar(""), "split": pa.scalar("")}
-    for name, value in one.items():
+    """The views with the columns that a selection would bring."""
+    defaults = {"weight": pa.scalar(1.0, pa.float32()), "noise_band": pa.scalar(""), "split": pa.scalar("")}
+    for name, value in defaults.items():
         views = views.append_column(name, pa.repeat(value, views.num_rows))
     return views
 
 
 def _select_views(dataset: Dataset, views: pa.Table, selection: str) -> pa.Table:
+    """The views of a selection, in its order, with its columns."""
     chosen = read_chosen(dataset, selection)
-    place = pc.index_in(chosen["view_id"], views["view_id"].combine_chunks())
-    if place.null_count:
-        lost = chosen["view_id"].filter(pc.is_null(place))[0]
+    positions = pc.index_in(chosen["view_id"], views["view_id"].combine_chunks())
+    if positions.null_count:
+        lost = chosen["view_id"].filter(pc.is_null(positions))[0]
         raise BlendsetError(
             f"Selection '{selection}' names {lost}, which {dataset.root} does not hold; make the selection again."
         )
-    views = views.take(place)
+    views = views.take(positions)
     for name in ("weight", "noise_band", "split"):
         views = views.append_column(name, chosen[name])
     return views
@@ -108,17 +109,17 @@ def _make_rows(views: pa.Table) -> pa.Table:
 
 
 def _qualify_by_scene(views: pa.Table, name: str) -> pa.ChunkedArray:
-    """A column's names with their scene, null where empty."""
-    named = pc.binary_join_element_wise(views["scene"], views[name], "/")
-    return pc.if_else(pc.equal(views[name], ""), pa.scalar(None, pa.string()), named)
+    """A column's names with their scene in front, null where empty."""
+    qualified = pc.binary_join_element_wise(views["scene"], views[name], "/")
+    return pc.if_else(pc.equal(views[name], ""), pa.scalar(None, pa.string()), qualified)
 
 
 def _parse_bounds(bands: pa.ChunkedArray) -> tuple[pa.Array, pa.Array]:
     """The lowest and highest log SNR that each noise band allows."""
     encoded = bands.combine_chunks().dictionary_encode()
     ends = [parse_noise_band(text) for text in encoded.dictionary.to_pylist()]
-    each = [pa.array([pair[end] for pair in ends], pa.float64()).take(encoded.indices) for end in (0, 1)]
-    return each[0], each[1]
+    lowest, highest = (pa.array([pair[end] for pair in ends], pa.float64()).take(encoded.indices) for end in (0, 1))
+    return lowest, highest
 
 
 _NUMBER = r"[-+]?[0-9]*\.?[0-9]+"
