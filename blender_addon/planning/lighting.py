@@ -42,7 +42,7 @@ def compute_lit_share(previewer: Previewer, shots: Sequence[Shot]) -> float:
 def has_light(scene: bpy.types.Scene, opened: OpenScene) -> bool:
     """Whether anything in the scene could light it at all."""
     lamps = any(thing.type == "LIGHT" and not thing.hide_render for thing in scene.objects)
-    return lamps or opened.emits or _is_world_emissive(scene.world)
+    return lamps or opened.emissive or _is_world_emissive(scene.world)
 
 
 def _is_world_emissive(world: bpy.types.World | None) -> bool:

@@ -23,23 +23,23 @@ BOX_TEST_LIMIT = 64
 def find_object_ids(
     opened: OpenScene,
     camera: Camera,
-    slots: NDArray[np.int32],
+    pass_indices: NDArray[np.int32],
     depth: NDArray[np.float32],
     hit: NDArray[np.bool_],
 ) -> NDArray[np.uint32]:
-    """Ids (H, W) for index-pass values `slots` (H, W) and planar `depth` (H, W).
+    """Ids (H, W) for the index pass `pass_indices` (H, W) and planar `depth` (H, W).
 
     They are 0 where `hit` (H, W) is false.
     """
-    by_slot: dict[int, list[int]] = defaultdict(list)
-    for number, slot in enumerate(opened.slots.tolist()):
+    by_pass_index: dict[int, list[int]] = defaultdict(list)
+    for number, pass_index in enumerate(opened.pass_indices.tolist()):
         if number:
-            by_slot[slot].append(number)
-    ids = np.zeros(slots.shape, dtype=np.uint32)
+            by_pass_index[pass_index].append(number)
+    ids = np.zeros(pass_indices.shape, dtype=np.uint32)
     positions: NDArray[np.float64] | None = None
-    for slot in np.unique(slots[hit]).tolist():
-        where = hit & (slots == slot)
-        candidates = by_slot.get(slot, [])
+    for pass_index in np.unique(pass_indices[hit]).tolist():
+        where = hit & (pass_indices == pass_index)
+        candidates = by_pass_index.get(pass_index, [])
         if len(candidates) == 1:
             ids[where] = candidates[0]
             continue

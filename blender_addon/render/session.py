@@ -127,8 +127,8 @@ class RenderSession:
         override(layer, "samples", 0)
         override(layer.cycles, "denoising_store_passes", False)
         for thing in bpy.data.objects:
-            if thing.name_full in self._opened.slot_of:
-                override(thing, "pass_index", self._opened.slot_of[thing.name_full])
+            if thing.name_full in self._opened.pass_index_by_name:
+                override(thing, "pass_index", self._opened.pass_index_by_name[thing.name_full])
 
     def _override_cycles(self) -> None:
         cycles, override = self.scene.cycles, self._overrides.set
@@ -198,9 +198,9 @@ class RenderSession:
             return np.stack([get_plane(f".{name}.{axis}") for axis in axes], axis=-1).astype(np.float32)
 
         depth = get_plane(".Depth.Z").astype(np.float32)
-        slots = np.rint(get_plane(f".{OBJECT_INDEX_PASS}.X")).astype(np.int32)
+        pass_indices = np.rint(get_plane(f".{OBJECT_INDEX_PASS}.X")).astype(np.int32)
         background = depth >= 1e9
-        ids = find_object_ids(self._opened, camera, slots, np.where(background, 0, depth), ~background)
+        ids = find_object_ids(self._opened, camera, pass_indices, np.where(background, 0, depth), ~background)
         normal = get_vector("Normal", "XYZ")  # averaged over a pixel's samples: shorter than 1 at edges
         length = np.linalg.norm(normal, axis=-1, keepdims=True)
         return Pixels(

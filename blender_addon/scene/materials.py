@@ -24,7 +24,7 @@ class Surface:
     name: str = ""
     albedo: float = 0.8
     alpha: float = 1.0
-    emits: bool = False
+    emissive: bool = False
     textured: bool = False
     missing_images: tuple[str, ...] = ()
 
@@ -45,7 +45,7 @@ def read_surface(material: bpy.types.Material | None) -> Surface:
         name=material.name,
         albedo=_estimate_albedo(shader),
         alpha=_estimate_alpha(shader),
-        emits=_is_emissive(shader),
+        emissive=_is_emissive(shader),
         textured=_is_textured(shader),
         missing_images=tuple(sorted({image.name for image in _iterate_images(shader) if is_missing(image)})),
     )

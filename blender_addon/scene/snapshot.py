@@ -34,26 +34,27 @@ MAX_PASS_INDEX = 32_767
 class OpenScene:
     """A snapshot and its geometry for rays, with what ties it to Blender.
 
-    `slots` (N + 1,) holds the index-pass value that each object renders with, by its id; `slot_of` the same by the full
-    name of the Blender object. `missing_files` and `notes` are for a person; `emits` says whether any surface shines.
+    `pass_indices` (N + 1,) are the values that objects render with in the index pass, by id; `pass_index_by_name` holds
+    them by the full names of Blender's objects. `missing_files` and `notes` are for a person; `emissive` is true where
+    any surface emits light.
     """
 
     snapshot: Snapshot
     geometry: JoinedGeometry
-    slots: NDArray[np.int32]
-    slot_of: dict[str, int]
+    pass_indices: NDArray[np.int32]
+    pass_index_by_name: dict[str, int]
     missing_files: tuple[str, ...]
     notes: tuple[str, ...]
-    emits: bool
+    emissive: bool
 
 
 @dataclass(eq=False)
 class _Mesh:
-    """Local geometry of one evaluated mesh: vertices (V, 3), triangles (T, 3), a material slot per triangle."""
+    """Local geometry of one evaluated mesh: vertices (V, 3), triangles (T, 3), and `material_indices` (T,)."""
 
     vertices: NDArray[np.float32]
     triangles: NDArray[np.int32]
-    slots: NDArray[np.int32]
+    material_indices: NDArray[np.int32]
 
 
 @dataclass(eq=False)
@@ -97,18 +98,18 @@ def open_scene(scene: bpy.types.Scene, layer: str) -> OpenScene:
     items.sort(key=lambda item: item.key)
     notes = _thin_meshes(items)
     originals = sorted({item.original for item in items})
-    slot_of = {name: 1 + number % MAX_PASS_INDEX for number, name in enumerate(originals)}
+    pass_index_by_name = {name: 1 + number % MAX_PASS_INDEX for number, name in enumerate(originals)}
     snapshot = _join_items(items, scene.unit_settings.scale_length)
     if missing := sorted({image for item in items for surface in item.surfaces for image in surface.missing_images}):
         notes.append(f"textures missing: {', '.join(missing)}")
     return OpenScene(
         snapshot=snapshot,
         geometry=JoinedGeometry(snapshot),
-        slots=np.array([0] + [slot_of[item.original] for item in items], dtype=np.int32),
-        slot_of=slot_of,
+        pass_indices=np.array([0] + [pass_index_by_name[item.original] for item in items], dtype=np.int32),
+        pass_index_by_name=pass_index_by_name,
         missing_files=tuple(list_missing_files()),
         notes=tuple(notes),
-        emits=any(surface.emits for item in items for surface in item.surfaces),
+        emissive=any(surface.emissive for item in items for surface in item.surfaces),
     )
 
 
@@ -191,7 +192,7 @@ def _is_photographable(gathering: _Gathering, evaluated: bpy.types.Object, surfa
     """Whether an object may be a subject; a thing that only shines is a lamp's light, not a lamp."""
     if evaluated.is_holdout or evaluated.is_shadow_catcher or evaluated.original.name_full in gathering.excluded:
         return False
-    return not all(surface.emits for surface in surfaces)
+    return not all(surface.emissive for surface in surfaces)
 
 
 def _find_label(holders: list[bpy.types.ID]) -> str:
@@ -256,11 +257,11 @@ def _copy_mesh(mesh: bpy.types.Mesh) -> _Mesh:
     count = len(mesh.loop_triangles)
     vertices = np.empty(len(mesh.vertices) * 3, dtype=np.float32)
     triangles = np.empty(count * 3, dtype=np.int32)
-    slots = np.empty(count, dtype=np.int32)
+    material_indices = np.empty(count, dtype=np.int32)
     mesh.vertices.foreach_get("co", vertices)
     mesh.loop_triangles.foreach_get("vertices", triangles)
-    mesh.loop_triangles.foreach_get("material_index", slots)
-    return _Mesh(vertices.reshape(-1, 3), triangles.reshape(-1, 3), slots)
+    mesh.loop_triangles.foreach_get("material_index", material_indices)
+    return _Mesh(vertices.reshape(-1, 3), triangles.reshape(-1, 3), material_indices)
 
 
 # ---- joining ---------------------------------------------------------------------------------------------------------
@@ -290,7 +291,7 @@ def cluster_vertices(mesh: _Mesh, share: float) -> _Mesh:
     merged = cluster.reshape(-1)[mesh.triangles]
     valid = (merged[:, 0] != merged[:, 1]) & (merged[:, 1] != merged[:, 2]) & (merged[:, 0] != merged[:, 2])
     _, unique = np.unique(np.sort(merged[valid], axis=1), axis=0, return_index=True)
-    return _Mesh(mesh.vertices[first], merged[valid][unique].astype(np.int32), mesh.slots[valid][unique])
+    return _Mesh(mesh.vertices[first], merged[valid][unique].astype(np.int32), mesh.material_indices[valid][unique])
 
 
 def _join_items(items: list[_Item], metres_per_unit: float) -> Snapshot:
@@ -305,7 +306,7 @@ def _join_items(items: list[_Item], metres_per_unit: float) -> Snapshot:
             vertices.append(item.mesh.vertices @ item.matrix[:3, :3].T + item.matrix[:3, 3])
             triangles.append(_turn_outward(item, item.mesh.triangles[visible]) + corner)
             greys = np.array([surface.albedo for surface in item.surfaces], dtype=np.float32)
-            albedo.append(greys[np.clip(item.mesh.slots[visible], 0, len(greys) - 1)])
+            albedo.append(greys[np.clip(item.mesh.material_indices[visible], 0, len(greys) - 1)])
             corner += len(item.mesh.vertices)
         count = len(triangles[-1]) if item.mesh is not None and visible is not None else 0
         objects.append(_build_object(number, item, (start, start + count)))
@@ -324,7 +325,7 @@ def _find_visible_triangles(item: _Item) -> NDArray[np.bool_] | None:
     if item.mesh is None:
         return None
     visible = np.array([surface.visible for surface in item.surfaces])
-    return np.asarray(visible[np.clip(item.mesh.slots, 0, len(visible) - 1)])
+    return np.asarray(visible[np.clip(item.mesh.material_indices, 0, len(visible) - 1)])
 
 
 def _turn_outward(item: _Item, triangles: NDArray[np.int32]) -> NDArray[np.int32]:
