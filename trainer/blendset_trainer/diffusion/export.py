@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What training leaves for other programs: a pipeline for diffusers, or a LoRA for diffusers and ComfyUI."""
+"""Trained weights in files for other programs: a pipeline for diffusers, or a LoRA for diffusers and ComfyUI."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ COMFYUI_NAME = "comfyui_lora.safetensors"
 
 
 def save_full(family: Family, folder: Path) -> None:
-    """The whole pipeline as diffusers loads it, in place of what was there; an earlier one stays if this fails."""
+    """Write the pipeline as diffusers loads it. It replaces what is in the folder, which stays if this fails."""
     with replace_folder(folder) as staged:
         family.pipeline.save_pretrained(staged, safe_serialization=True)
 
 
 def save_lora(family: Family, folder: Path) -> list[Path]:
-    """The LoRA files of a family, each whole or not at all; returns their paths."""
+    """Write the LoRA files of a family, each completely or not at all; returns their paths."""
     files = make_lora_files(family)
     for name, data in files.items():
         atomic_write(folder / name, data)
@@ -39,9 +39,9 @@ def save_lora(family: Family, folder: Path) -> list[Path]:
 
 
 def make_lora_files(family: Family) -> dict[str, bytes]:
-    """What each program reads, by file name.
+    """The LoRA files by name.
 
-    ComfyUI reads diffusers' names of a transformer (and peft's) as they are, but wants a U-Net's in kohya's style.
+    ComfyUI reads diffusers' and peft's names of a transformer, but needs those of a U-Net in kohya's style.
     """
     tensors = extract_lora_tensors(family)
     named = _add_prefix(family.denoiser_name, tensors)
@@ -55,10 +55,12 @@ def make_lora_files(family: Family) -> dict[str, bytes]:
 
 
 def _add_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors with a prefix before each name."""
     return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
 
 
 def _make_peft_config(family: Family) -> bytes:
+    """The bytes of peft's adapter_config.json."""
     trained = family.module.peft_config[ADAPTER]
     config = LoraConfig(r=trained.r, lora_alpha=trained.r, target_modules=sorted(trained.target_modules))
     return json.dumps(config.to_dict(), indent=1, sort_keys=True, default=sorted).encode()
@@ -66,7 +68,7 @@ def _make_peft_config(family: Family) -> bytes:
 
 @contextmanager
 def replace_folder(folder: Path) -> Iterator[Path]:
-    """An empty folder beside `folder` that takes its place when all went well, and is removed when not."""
+    """Yields an empty folder, which replaces `folder` when the block succeeds and is removed when it fails."""
     folder = folder.absolute()
     staged, old = (folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.{end}") for end in ("tmp", "old"))
     with translate_disk_errors(folder):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Guidance by a caption and by reference pictures at once."""
+"""Guidance by a prompt and by reference images at once."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ def normalise_guidance(
     dims: Sequence[int],
     epsilon: float = 1e-8,
 ) -> Tensor:
-    """The prediction that neither the references nor the caption dominates (SynCD, arXiv 2502.01720, guidance).
+    """The guided prediction (B, ...) that neither references nor prompt dominate (SynCD, arXiv 2502.01720, guidance).
 
-    Predictions (B, ...) without both, with the references, with references and caption. Their differences are taken
-    equally long, as long as the shorter over `dims`, and added to the prediction with references. `epsilon` keeps a
-    difference of nothing from being divided by its length.
+    `unconditional` is the prediction (B, ...) with neither, `image` with the references, `full` with references and
+    prompt. Their differences are scaled to the length of the shorter one over `dims`, and added to `image`. `epsilon`
+    avoids a division by 0.
     """
     to_image, to_text = image - unconditional, full - image
     image_norm, text_norm = (
-        torch.linalg.vector_norm(each, dim=tuple(dims), keepdim=True) for each in (to_image, to_text)
+        torch.linalg.vector_norm(difference, dim=tuple(dims), keepdim=True) for difference in (to_image, to_text)
     )
     least = torch.minimum(image_norm, text_norm)
     by_image: Tensor = image_scale * least / (image_norm + epsilon) * to_image

@@ -21,15 +21,15 @@ from blendset_trainer.models.weights import LIBRARY_ERRORS, find_file
 
 ADAPTER = "default"
 DOWN_SUFFIXES = "lora_A.weight", "lora_down.weight", "lora.down.weight"
-"""How the first of a layer's two matrices is called: by peft, by kohya, by older diffusers."""
+"""How the name of a layer's first matrix ends: for peft, for kohya, for older diffusers."""
 ENCODER_PREFIXES = "lora_te", "text_encoder"
-"""How the names of what is for text encoders begin."""
+"""How the names of weights of text encoders begin."""
 
 
 def add_lora(family: Family, rank: int, alpha: float, targets: Sequence[str] = (), seed: int = 0) -> None:
-    """Put trainable adapters, in float32, beside the layers whose names end in `targets` (or the family's own).
+    """Add trainable adapters in float32 to the layers whose names end in `targets`, or in the family's own.
 
-    They change nothing until they are trained. Raises BlendsetError for a target that the denoiser does not have.
+    They change no prediction until they are trained. Raises BlendsetError for a target that the denoiser does not have.
     """
     chosen = list(targets or family.lora_targets)
     _check_targets(family, chosen)
@@ -43,12 +43,12 @@ def add_lora(family: Family, rank: int, alpha: float, targets: Sequence[str] = (
 
 
 def diffusers_loads_lora(family: Family) -> bool:
-    """Whether the pipeline itself reads LoRA files; PixArt's leave it to peft."""
+    """Whether the pipeline can load LoRA files itself; PixArt's leave it to peft."""
     return isinstance(family.pipeline, LoraBaseMixin)
 
 
 def extract_lora_tensors(family: Family) -> dict[str, Tensor]:
-    """The adapters' weights by layer, scaled so that alpha equals the rank, which is what readers take it for."""
+    """The adapters' weights by name, scaled for an alpha that equals the rank, as readers assume it."""
     config = family.module.peft_config[ADAPTER]
     scale = config.lora_alpha / config.r
     tensors = get_peft_model_state_dict(family.module, adapter_name=ADAPTER)
@@ -59,9 +59,9 @@ def extract_lora_tensors(family: Family) -> dict[str, Tensor]:
 
 
 def load_lora(family: Family, name: str) -> None:
-    """Put a trained LoRA into the pipeline: a file, a folder that holds one, or OWNER/REPOSITORY/FILE on the hub.
+    """Load a trained LoRA into the pipeline: a file, a folder with one, or OWNER/REPOSITORY/FILE on the hub.
 
-    Raises BlendsetError for one that was trained on another model.
+    Raises BlendsetError for a LoRA that was trained on another model.
     """
     file = _find_weights_file(find_file(name))
     try:
@@ -75,12 +75,12 @@ def load_lora(family: Family, name: str) -> None:
     except (*LIBRARY_ERRORS, SafetensorError) as error:
         raise _foreign_lora_error(family, name) from error
     adapted = [layer for layer in family.module.modules() if isinstance(layer, LoraLayer)]
-    if not keys or len(adapted) < len(keys):  # what fits nowhere is passed over in silence
+    if not keys or len(adapted) < len(keys):  # libraries ignore weights that fit no layer
         raise _foreign_lora_error(family, name)
 
 
 def _find_weights_file(path: Path) -> Path:
-    """The file itself, or the one that diffusers or peft would read in a folder."""
+    """The file itself, or the file that diffusers or peft would read in a folder."""
     inside = [path / name for name in (LORA_WEIGHT_NAME_SAFE, SAFETENSORS_WEIGHTS_NAME) if (path / name).is_file()]
     if path.is_dir() and not inside:
         raise BlendsetError(f"{path} holds no LoRA (no {LORA_WEIGHT_NAME_SAFE}); give the file, or another folder.")
@@ -94,6 +94,7 @@ def _foreign_lora_error(family: Family, name: str) -> BlendsetError:
 
 
 def _check_targets(family: Family, targets: Sequence[str]) -> None:
+    """Raise BlendsetError for a target that no layer of the denoiser ends in."""
     layers = [name for name, layer in family.module.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
     for target in targets:
         if not any(f".{name}".endswith(f".{target}") for name in layers):
@@ -103,6 +104,6 @@ def _check_targets(family: Family, targets: Sequence[str]) -> None:
 
 
 def _list_endings(name: str) -> list[str]:
-    """The last parts of a layer's name, one and two of them: `attn1.to_q` and `to_q`."""
+    """The last part and the last two parts of a layer's name: `to_q` and `attn1.to_q`."""
     words = name.split(".")
     return [".".join(words[-count:]) for count in (1, 2)]

@@ -53,17 +53,21 @@ class DdpmAxis(NoiseAxis):
 
     @property
     def timesteps(self) -> int:
+        """How many timesteps the schedule has."""
         return len(self.alphas_cumprod)
 
     def log_snr(self, level: Tensor) -> Tensor:
+        """The log-SNR of levels; any shape."""
         return torch.logit(self.alphas_cumprod)[level.cpu().long()]
 
     def level(self, log_snr: Tensor) -> Tensor:
+        """The level of this log-SNR, the nearest timestep; any shape."""
         noise = -torch.logit(self.alphas_cumprod)
         between = (noise[:-1] + noise[1:]) / 2
         return torch.searchsorted(between, -_to_double(log_snr), right=True)
 
     def alpha_sigma(self, level: Tensor) -> tuple[Tensor, Tensor]:
+        """Alpha and sigma of levels; any shape."""
         signal = self.alphas_cumprod[level.cpu().long()]
         return signal.sqrt(), (1 - signal).sqrt()
 
@@ -76,12 +80,15 @@ class FlowAxis(NoiseAxis):
     discrete = False
 
     def log_snr(self, level: Tensor) -> Tensor:
+        """The log-SNR of levels; any shape."""
         return -2 * torch.logit(_to_double(level))
 
     def level(self, log_snr: Tensor) -> Tensor:
+        """The level of this log-SNR; any shape."""
         return torch.sigmoid(-_to_double(log_snr) / 2)
 
     def alpha_sigma(self, level: Tensor) -> tuple[Tensor, Tensor]:
+        """Alpha and sigma of levels; any shape."""
         return 1 - _to_double(level), _to_double(level)
 
 
@@ -93,12 +100,15 @@ class EdmAxis(NoiseAxis):
     discrete = False
 
     def log_snr(self, level: Tensor) -> Tensor:
+        """The log-SNR of levels; any shape."""
         return -2 * torch.log(_to_double(level))
 
     def level(self, log_snr: Tensor) -> Tensor:
+        """The level of this log-SNR; any shape."""
         return torch.exp(-_to_double(log_snr) / 2)
 
     def alpha_sigma(self, level: Tensor) -> tuple[Tensor, Tensor]:
+        """Alpha and sigma of levels; any shape."""
         return torch.ones_like(level, dtype=torch.float64, device="cpu"), _to_double(level)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The model card: what a model was trained from, on what, under which plan, and how it went; text of plain data."""
+"""The model card: what a model was trained from and on, under which plan, and its losses; Markdown from plain data."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from blendset.files import atomic_write
 
 CARD, CURVES = "README.md", "curves.png"
 Curve = Sequence[tuple[int, float]]
-"""Loss by samples seen."""
+"""Pairs of samples seen and loss."""
 
 
 @dataclass(frozen=True)
 class TrainedOn:
-    """A source of the training: its dataset and selection, and what the plan gave it."""
+    """A source of the training: its dataset and selection, its share and its noise levels."""
 
     name: str
     kind: str
@@ -30,9 +30,9 @@ class TrainedOn:
     selection_sha256: str
     samples: int
     share: float
-    """Of the samples that were drawn."""
+    """The source's share of all samples."""
     bands: str
-    """The noise levels that it trained, in words."""
+    """The noise levels that it trained, as text."""
     scenes: tuple[str, ...]
     licence: str
 
@@ -45,18 +45,18 @@ class CardData:
     base_model: str
     family: str
     method: str
-    """`full`, or the rank and the layers of a LoRA, in words."""
+    """`full`, or the rank of a LoRA as text."""
     samples_seen: int
     steps: int
     seed: int
     resolution: str
     sources: tuple[TrainedOn, ...]
     curves: Mapping[str, Curve] = field(default_factory=dict)
-    """By source and band."""
+    """Losses by "source/band"."""
     prompts: tuple[str, ...] = ()
-    """Of the pictures in `samples`."""
+    """The prompts of the pictures in `samples`."""
     samples: str = ""
-    """A picture in the model's folder; empty where none was made."""
+    """The name of a picture in the model's folder; empty where there is none."""
     loads: str = ""
     """Python that loads the model."""
 
@@ -117,25 +117,25 @@ The base model's licence holds for this model too; those of the data stand below
 
 
 def format_card(data: CardData) -> str:
-    """The card's Markdown, with the head that the Hugging Face Hub reads."""
+    """The card's Markdown, with the metadata that the Hugging Face Hub reads at its top."""
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     environment.filters |= {"cell": _escape_cell, "yaml": json.dumps}
     return environment.from_string(_TEMPLATE).render(data=data, curves_file=CURVES).rstrip() + "\n"
 
 
 def write_card(folder: Path, data: CardData) -> None:
-    """Write the card, and the curves that it shows, into the model's folder."""
+    """Write the card, and the plot of its curves, into the model's folder."""
     if data.curves:
         atomic_write(folder / CURVES, plot_curves(data.curves))
     atomic_write(folder / CARD, format_card(data).encode())
 
 
 def plot_curves(curves: Mapping[str, Curve]) -> bytes:
-    """A PNG of loss by samples seen, a line to a curve; the same bytes for the same curves."""
+    """A PNG of loss by samples seen, with a line for each curve; the same bytes for the same curves."""
     figure = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
     axes = figure.add_subplot(xlabel="samples seen", ylabel="loss")
     for name, curve in curves.items():
-        axes.plot([seen for seen, _ in curve], [loss for _, loss in curve], label=name)
+        axes.plot([samples for samples, _ in curve], [loss for _, loss in curve], label=name)
     axes.legend(fontsize="small")
     axes.grid(alpha=0.3)
     file = io.BytesIO()
@@ -144,5 +144,5 @@ def plot_curves(curves: Mapping[str, Curve]) -> bytes:
 
 
 def _escape_cell(value: object) -> str:
-    """Text that stays inside a cell of a Markdown table."""
+    """Text that stays within a cell of a Markdown table."""
     return " ".join(str(value).replace("|", "\\|").split())

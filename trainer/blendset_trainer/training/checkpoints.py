@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints that are whole or not there: written beside, the manifest last, then renamed; tensors as safetensors.
+"""Checkpoints that are complete or not there: written into another folder, the manifest last, then renamed.
 
-A checkpoint holds weights and optimizer, but no random state: all that is random in a run follows from its seed.
+Tensors are safetensors. A checkpoint has no random state: all that is random in a run follows from its seed.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ _UNFINISHED = ".unfinished"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A whole checkpoint: the run after so many optimizer steps, and plain facts about it."""
+    """A complete checkpoint: its folder, the optimizer steps taken, and plain facts about the run."""
 
     path: Path
     step: int
     facts: dict[str, Any]
 
     def load_tensors(self, name: str) -> dict[str, Tensor]:
-        """The tensors that were saved under that name."""
+        """The tensors that were saved under a name, on the CPU."""
         return load_file(self.path / f"{name}.safetensors")
 
 
 def save_checkpoint(
     folder: Path, step: int, parts: Mapping[str, Mapping[str, Tensor]], facts: Mapping[str, Any], keep: int
 ) -> Path:
-    """Write a checkpoint and remove all but the newest `keep`.
+    """Write a checkpoint and remove all but the newest `keep`; returns its folder.
 
     Raises BlendsetError where the disk refuses; earlier checkpoints are then still there.
     """
@@ -67,13 +67,14 @@ def save_checkpoint(
 
 
 def find_newest_checkpoint(folder: Path) -> Checkpoint | None:
-    """The newest checkpoint that is whole; None where there is none. What an interrupted writer left is removed."""
+    """The newest complete checkpoint; None where there is none. What an interrupted writer left is removed."""
     for debris in folder.glob(f"*{_UNFINISHED}"):
         shutil.rmtree(debris, ignore_errors=True)
     return next((found for path in reversed(_list_checkpoints(folder)) if (found := _read_checkpoint(path))), None)
 
 
 def _list_checkpoints(folder: Path) -> list[Path]:
+    """The folders of checkpoints, complete or damaged, the oldest first."""
     return sorted(path for path in folder.glob("step-*") if not path.name.endswith(_UNFINISHED))
 
 
@@ -97,13 +98,13 @@ def _tensor_path(folder: Path, name: str) -> Path:
 
 
 def _fsync(path: Path) -> None:
-    """Have a file survive a power cut."""
+    """Write a file through to the disk, so that it survives a power cut."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 
 
 def _read_checkpoint(path: Path) -> Checkpoint | None:
-    """A checkpoint whose manifest is there and whose files are as long as it says."""
+    """The checkpoint in a folder; None where the manifest is missing or a file is not as long as it says."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         if all((path / name).stat().st_size == size for name, size in manifest["bytes"].items()):
@@ -115,7 +116,7 @@ def _read_checkpoint(path: Path) -> Checkpoint | None:
 
 
 def split_optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """An optimizer's state as tensors by name, and the rest as plain data."""
+    """An optimizer's state as tensors by name, and the rest as plain data for JSON."""
     state = optimizer.state_dict()
     tables = {f"state/{index}": values for index, values in state["state"].items()}
     tables |= {f"group/{index}": values for index, values in enumerate(state["param_groups"])}
@@ -130,7 +131,7 @@ def split_optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[dict[str, T
 def load_optimizer_state(
     optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], rest: Mapping[str, Mapping[str, Any]]
 ) -> None:
-    """Give an optimizer of the same kind back what `split_optimizer_state` took."""
+    """Load what `split_optimizer_state` gave into an optimizer of the same kind."""
     tables: dict[str, dict[str, Any]] = {group: dict(values) for group, values in rest.items()}
     for name, tensor in tensors.items():
         group, _, key = name.rpartition("/")
@@ -141,7 +142,7 @@ def load_optimizer_state(
 
 
 def _restore_tuples(group: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON knows no tuples; optimizers have them (betas)."""
+    """A parameter group with lists turned back into tuples (betas), which JSON does not have."""
     return {
         name: tuple(value) if isinstance(value, list) and name != "params" else value for name, value in group.items()
     }

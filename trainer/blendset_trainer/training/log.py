@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run says of itself while it trains: JSON lines and TensorBoard, in pictures seen, by source and noise band."""
+"""The log of a run: JSON lines and TensorBoard, by samples seen, source and noise band."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from blendset_trainer.training_runs import LOG, read_log
 
 @dataclass(frozen=True)
 class StepReport:
-    """What this process did in an optimizer step: losses and levels by sample (N,), and seconds."""
+    """An optimizer step of this process: losses and levels of its samples, (N,) each, and times in seconds."""
 
     step: int
     batches: Sequence[Batch]
@@ -35,7 +35,7 @@ class StepReport:
 
 
 class TrainLog:
-    """Means over every `every` steps, over all processes; what an earlier session logged after `step` is forgotten."""
+    """Writes means over `every` steps and all processes; lines of an earlier session after `step` are removed."""
 
     def __init__(
         self, folder: Path, accelerator: Accelerator, plan: TimestepPlan, step: int, batch: int, every: int
@@ -51,7 +51,7 @@ class TrainLog:
             self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step * batch + 1)
 
     def add(self, report: StepReport) -> None:
-        """Take a step in; every so many, write a line."""
+        """Add a step; write a line after every `every` of them."""
         sources = [self._sources.index(name) for batch in report.batches for name in batch.sources]
         bands = self._plan.find_bands(report.levels)
         rows = torch.stack([torch.tensor(sources), bands.cpu(), report.losses.double().cpu()], dim=1)
@@ -61,15 +61,16 @@ class TrainLog:
             self._write_means(report)
 
     def add_validation(self, step: int, held_out: Mapping[str, float]) -> None:
-        """Write what the held-out samples lose, by source and band."""
+        """Write the losses of held-out samples by "source/band"."""
         self._write_line(step, {"held_out": dict(held_out)})
 
     def close(self) -> None:
-        """Flush what TensorBoard has not written."""
+        """Flush TensorBoard's events and close its file."""
         if self._writer:
             self._writer.close()
 
     def _write_means(self, report: StepReport) -> None:
+        """Write the means over the steps since the last line."""
         gathered, seconds, waited = zip(*self._reports, strict=True)
         self._reports = []
         rows, groups = torch.cat(gathered), defaultdict(list)
@@ -87,6 +88,7 @@ class TrainLog:
         )
 
     def _write_line(self, step: int, values: Mapping[str, Any]) -> None:
+        """Write a line of JSON, and its numbers to TensorBoard; in the main process only."""
         if self._writer is None:
             return
         samples = step * self._batch

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Optimizers by name; the rarer ones come with packages of their own."""
+"""Optimizers by name; some need a package of their own."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from blendset.errors import BlendsetError
 from blendset_trainer.training.settings import OptimizerSettings
 
 FUSED_ADAMW = partial(torch.optim.AdamW, fused=True)
-"""In one pass over memory instead of a dozen: a quarter of the time of torch's own choice on a CPU."""
+"""One pass over memory instead of a dozen: a quarter of the time of torch's default on a CPU."""
 EXTRAS = {
     "adamw-8bit": ("bitsandbytes", "bitsandbytes.optim", "AdamW8bit"),
     "prodigy": ("prodigyopt", "prodigyopt", "Prodigy"),
 }
-"""Package to install, module, class."""
+"""The package to install, the module and the class, by name."""
 
 
 def make_optimizer(parameters: Sequence[nn.Parameter], settings: OptimizerSettings) -> torch.optim.Optimizer:
-    """The optimizer that the settings name; BlendsetError where its package is missing."""
+    """The optimizer of the settings for these parameters; BlendsetError where its package is missing."""
     kind: Any = FUSED_ADAMW if settings.name == "adamw" else _import_extra(settings.name)
     return kind(  # type: ignore[no-any-return]
         list(parameters),

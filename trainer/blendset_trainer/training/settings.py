@@ -32,7 +32,7 @@ class ModelSettings:
 
 @dataclass(frozen=True)
 class OptimizerSettings:
-    """How parameters move."""
+    """The optimizer and its learning rate."""
 
     name: str = option("adamw", "the optimizer; the last two are extras", choices=("adamw", "adamw-8bit", "prodigy"))
     learning_rate: float = option(1e-4, "at its highest; of prodigy, a factor (1 is usual)", at_least=0)
@@ -61,7 +61,7 @@ class RunSettings:
 
 @dataclass(frozen=True)
 class ValidationSettings:
-    """What is looked at on the way."""
+    """Validation on the way."""
 
     every: int = option(2000, "pictures between validations", at_least=1)
     prompts: tuple[str, ...] = option((), "sampled with fixed seeds each time")
@@ -71,7 +71,7 @@ class ValidationSettings:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """A whole run."""
+    """All settings of a run."""
 
     model: ModelSettings
     train: RunSettings
@@ -85,17 +85,17 @@ class TrainConfig:
 
     @property
     def steps(self) -> int:
-        """Optimizer steps; the last batch is whole too."""
+        """Optimizer steps of the run; the last batch is complete too."""
         return -(-self.train.samples // self.train.batch)
 
 
 def load_train_config(path: Path, changes: Sequence[str] = ()) -> TrainConfig:
-    """Read a run's TOML, with `section.key=value` changes on top; BlendsetError names what cannot be meant."""
+    """Read a run's TOML, with `section.key=value` changes on top; BlendsetError for what is no setting."""
     return make_train_config(apply_changes(read_toml(path), changes), str(path))
 
 
 def make_train_config(values: Mapping[str, Any], where: str) -> TrainConfig:
-    """Build a run's configuration from nested tables."""
+    """A run's configuration from nested tables; `where` names their origin in errors. Raises BlendsetError."""
     config = structure(TrainConfig, values, where)
     if config.train.batch % config.train.micro_batch:
         raise BlendsetError(
@@ -105,13 +105,13 @@ def make_train_config(values: Mapping[str, Any], where: str) -> TrainConfig:
     if not config.source:
         raise BlendsetError(f"{where} names no source; give each dataset a [[source]] table.")
     names = [source.name for source in config.source]
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise BlendsetError(f"{where}: two sources are called '{min(twice)}'; give each a name of its own.")
+    if repeated := {name for name in names if names.count(name) > 1}:
+        raise BlendsetError(f"{where}: two sources are called '{min(repeated)}'; give each a name of its own.")
     return config
 
 
 def apply_changes(values: Mapping[str, Any], changes: Sequence[str]) -> dict[str, Any]:
-    """A table with `section.key=value` changes; a value is written as in TOML, or is plain text."""
+    """A table with `section.key=value` changes; a value is TOML, or else plain text. Raises BlendsetError."""
     changed = {**values}
     for change in changes:
         name, equals, text = change.partition("=")
@@ -129,6 +129,7 @@ def apply_changes(values: Mapping[str, Any], changes: Sequence[str]) -> dict[str
 
 
 def _parse_value(text: str) -> Any:
+    """A value as TOML reads it; the text itself where it does not."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -136,21 +137,23 @@ def _parse_value(text: str) -> Any:
 
 
 def explain_config(
-    config: TrainConfig, given: Mapping[str, Any], where: str, changes: Sequence[str]
+    config: TrainConfig, values: Mapping[str, Any], where: str, changes: Sequence[str]
 ) -> list[tuple[str, str, str]]:
-    """Every option's name, value, and where the value comes from."""
+    """Name, value and origin of every option; `values` are those of the file `where`, `changes` those over it."""
     changed = {change.partition("=")[0] for change in changes}
     return [
         (name, str(value), "command line" if name in changed else where if is_set else "default")
-        for name, value, is_set in _list_leaves(config, given, "")
+        for name, value, is_set in _list_leaves(config, values, "")
     ]
 
 
-def _list_leaves(section: Any, given: Any, prefix: str) -> Iterator[tuple[str, Any, bool]]:
-    for each in dataclasses.fields(section):
-        value, is_set = getattr(section, each.name), isinstance(given, Mapping) and each.name in given
-        inner = given[each.name] if is_set else {}
-        name = f"{prefix}{each.name}"
+def _list_leaves(section: Any, values: Any, prefix: str) -> Iterator[tuple[str, Any, bool]]:
+    """The dotted name and the value of every option, and whether `values` set it."""
+    for option_field in dataclasses.fields(section):
+        key = option_field.name
+        value, is_set = getattr(section, key), isinstance(values, Mapping) and key in values
+        inner = values[key] if is_set else {}
+        name = f"{prefix}{key}"
         if is_section(type(value)):
             yield from _list_leaves(value, inner, f"{name}.")
         elif isinstance(value, tuple) and value and is_section(type(value[0])):

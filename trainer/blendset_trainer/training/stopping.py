@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ending between two steps: the first Ctrl-C (or a cluster's SIGTERM) asks, the second does not wait."""
+"""Stopping between two steps: the first Ctrl-C (or a cluster's SIGTERM) requests it, the second does not wait."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ SIGNALS = signal.SIGINT, signal.SIGTERM
 
 @contextmanager
 def catch_stop_signals() -> Iterator[Callable[[], bool]]:
-    """Give a function that tells whether an end was asked for; a second signal raises KeyboardInterrupt at once."""
-    asked = threading.Event()
+    """Yields a function: whether a stop was requested. A second signal raises KeyboardInterrupt at once."""
+    requested = threading.Event()
 
-    def ask(number: int, frame: FrameType | None) -> None:
-        if asked.is_set():
+    def request(number: int, frame: FrameType | None) -> None:
+        if requested.is_set():
             raise KeyboardInterrupt
-        asked.set()
+        requested.set()
 
     if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
-        yield asked.is_set
+        yield requested.is_set
         return
-    before = {each: signal.signal(each, ask) for each in SIGNALS}
+    handlers = {number: signal.signal(number, request) for number in SIGNALS}
     try:
-        yield asked.is_set
+        yield requested.is_set
     finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)

@@ -26,6 +26,7 @@ class Flux(Family):
 
     @property
     def size_divisor(self) -> int:
+        """The side of a token, two latents."""
         return 2 * self.pixels_per_latent
 
     @property
@@ -40,12 +41,14 @@ class Flux(Family):
 
     @torch.no_grad()
     def encode_prompts(self, prompts: Sequence[str]) -> dict[str, Tensor]:
+        """T5's features (B, tokens, D) and CLIP's pooled ones (B, D)."""
         embeds, pooled, _ = self.pipeline.encode_prompt(
             list(prompts), device=self.pipeline.text_encoder.device, max_sequence_length=self.max_tokens
         )
         return {"embeds": embeds, "pooled": pooled}
 
     def predict(self, noisy: Tensor, level: Tensor, features: Mapping[str, Tensor], conditions: Conditions) -> Tensor:
+        """The velocity (B, C, h, w) for noisy latents (B, C, h, w) at sigmas (B,)."""
         height, width = noisy.shape[-2:]
         predicted = self._denoise(
             pack_latents(noisy),
@@ -65,6 +68,7 @@ class Flux(Family):
 
     @property
     def tokenizer(self) -> Any:
+        """The tokenizer of T5."""
         return self.pipeline.tokenizer_2
 
     def build_sampling_options(self, cfg_scale: float | None) -> dict[str, Any]:
@@ -74,7 +78,9 @@ class Flux(Family):
 
     @staticmethod
     def list_joint_tokenizers(pipeline: Any) -> list[tuple[Any, int]]:
+        """The tokenizer of T5, whose tokens come first."""
         return [(pipeline.tokenizer_2, 0)]
 
     def unpack_latents(self, latents: Tensor, height: int, width: int) -> Tensor:
+        """Latents (B, C, h, w) from tokens (B, h/2 · w/2, 4C), for images of `height` x `width` pixels."""
         return unpack_latents(latents, height // self.pixels_per_latent, width // self.pixels_per_latent)

@@ -46,6 +46,7 @@ class PixArtSigma(Family):
 
     @property
     def tokenizer(self) -> Any:
+        """The tokenizer of T5."""
         return self.pipeline.tokenizer
 
     def build_sampling_options(self, cfg_scale: float | None) -> dict[str, Any]:

@@ -19,25 +19,31 @@ class StableDiffusion(Family):
 
     @property
     def size_divisor(self) -> int:
+        """The pixels of a side of one cell in the U-Net's coarsest grid."""
         return int(self.pixels_per_latent * 2 ** (len(self.module.config.block_out_channels) - 1))
 
     @property
     def pixels_per_token(self) -> int:
+        """The pixels of a latent, which is a token of the U-Net's finest grid."""
         return self.pixels_per_latent
 
     @torch.no_grad()
     def encode_prompts(self, prompts: Sequence[str]) -> dict[str, Tensor]:
+        """CLIP's features (B, tokens, D)."""
         device = self.pipeline.text_encoder.device
         embeds, _ = self.pipeline.encode_prompt(list(prompts), device, 1, do_classifier_free_guidance=False)
         return {"embeds": embeds}
 
     def predict(self, noisy: Tensor, level: Tensor, features: Mapping[str, Tensor], conditions: Conditions) -> Tensor:
+        """The prediction (B, C, h, w) for noisy latents (B, C, h, w) at timesteps (B,)."""
         return self._denoise(noisy, level, features)
 
     @property
     def tokenizer(self) -> Any:
+        """The tokenizer of CLIP."""
         return self.pipeline.tokenizer
 
     @property
     def max_tokens(self) -> int:
+        """How many tokens CLIP was trained with."""
         return int(self.tokenizer.model_max_length)

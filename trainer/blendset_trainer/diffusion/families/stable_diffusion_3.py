@@ -40,18 +40,21 @@ class StableDiffusion3(Family):
         return {"embeds": embeds, "pooled": pooled}
 
     def predict(self, noisy: Tensor, level: Tensor, features: Mapping[str, Tensor], conditions: Conditions) -> Tensor:
+        """The velocity (B, C, h, w) for noisy latents (B, C, h, w) at sigmas (B,)."""
         return self._denoise(noisy, 1000 * level, features, pooled_projections=self._to_denoiser(features["pooled"]))
 
     @property
     def tokenizer(self) -> Any:
+        """The tokenizer of T5 where it is loaded, else of CLIP."""
         return self.pipeline.tokenizer if self.pipeline.text_encoder_3 is None else self.pipeline.tokenizer_3
 
     @property
     def max_tokens(self) -> int:
+        """How many tokens T5 reads where it is loaded, else CLIP."""
         return int(self.tokenizer.model_max_length) if self.pipeline.text_encoder_3 is None else T5_TOKENS
 
     @staticmethod
     def list_joint_tokenizers(pipeline: Any) -> list[tuple[Any, int]]:
-        """CLIP's, and T5's behind it where it is there."""
+        """The tokenizer of CLIP, and of T5, whose tokens come behind, where it is loaded."""
         both = (pipeline.tokenizer, 0), (pipeline.tokenizer_3, pipeline.tokenizer_max_length)
         return [(tokenizer, first) for tokenizer, first in both if tokenizer is not None]

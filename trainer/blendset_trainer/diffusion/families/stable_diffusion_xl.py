@@ -30,6 +30,7 @@ class StableDiffusionXL(StableDiffusion):
         return {"embeds": embeds, "pooled": pooled}
 
     def predict(self, noisy: Tensor, level: Tensor, features: Mapping[str, Tensor], conditions: Conditions) -> Tensor:
+        """The prediction (B, C, h, w) for noisy latents (B, C, h, w) at timesteps (B,)."""
         sizes = conditions.sizes.to(self.module.device)
         added = {"text_embeds": self._to_denoiser(features["pooled"]), "time_ids": sizes}
         return self._denoise(noisy, level, features, added_cond_kwargs=added)

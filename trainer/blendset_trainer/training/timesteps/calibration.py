@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From which noise level on a source may train: where the noise has covered what tells its pictures from clean ones.
+"""The noise level from which on a source may train: there noise covers the differences between its pictures and clean
+ones.
 
 The best linear denoiser of pictures with power P(f) keeps P/(P + v) of frequency f under noise of power v (Wiener).
 Two sources are alike to a model from the noise on at which these shares differ by no more than a tolerance.
@@ -20,11 +21,11 @@ from blendset.quality import LUMA
 
 Array = NDArray[np.float64]
 EncodePicture = Callable[[NDArray[np.uint8]], Array]
-"""From a square picture (side, side, 3) to what a model adds noise of deviation 1 to, (channels, height, width)."""
+"""From a square picture (side, side, 3) to what a model adds noise of deviation 1 to: (channels, height, width)."""
 MAX_RINGS, MIN_SIDE = 24, 32
-"""Frequencies that are told apart, up to half a cycle per pixel, and the side of a picture that tells enough."""
+"""How many frequencies are distinguished, up to half a cycle per pixel, and the least side of a picture in pixels."""
 MIN_POWER = 1e-9
-"""Power that no picture of 8 bits has less of, but one colour alone."""
+"""The least power of a picture of 8 bits that is not of one colour."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,9 @@ class Boundary:
 
 
 def encode_luminance(picture: NDArray[np.uint8]) -> Array:
-    """The luminance of a picture as a pixel model sees it: colours in -1..1, noise of deviation 1 in every channel."""
+    """The luminance (1, side, side) of a picture (side, side, 3) to a model of colours in -1..1 that adds noise of
+    deviation 1 to every channel.
+    """
     return np.asarray((picture / 127.5 - 1) @ LUMA / np.linalg.norm(LUMA))[None]
 
 
@@ -56,7 +59,7 @@ def compute_spectrum(encoded: Array) -> Array:
 
 
 def find_boundary(clean: Array, source: Array, tolerance: float = 0.1, resamples: int = 500, seed: int = 0) -> Boundary:
-    """Where two sources become alike, from the spectra (pictures, rings) of each."""
+    """The level at which two sources become alike, from the spectra (pictures, rings) of each."""
     random = np.random.default_rng(seed)
     resampled = [
         _find_from_spectra(_resample(clean, random), _resample(source, random), tolerance)[0] for _ in range(resamples)
@@ -77,7 +80,7 @@ def compute_covering_noise(clean: Array, source: Array, tolerance: float) -> Arr
 
 
 def _find_from_spectra(clean: Array, source: Array, tolerance: float) -> tuple[float, float]:
-    """The log-SNR of the boundary and the frequency that decides it."""
+    """The log-SNR of the boundary, and the frequency that decides it in cycles per pixel."""
     power = clean.mean(0)
     noise = compute_covering_noise(power, power * _compute_falloff(source) / _compute_falloff(clean), tolerance)
     ring = int(noise.argmax())
@@ -86,17 +89,19 @@ def _find_from_spectra(clean: Array, source: Array, tolerance: float) -> tuple[f
 
 def _compute_falloff(spectra: Array) -> Array:
     """How power falls from the coarsest ring on, (rings,), whatever the contrast: the geometric mean over pictures, so
-    that a few glaring ones decide nothing."""
+    that a few of high contrast do not decide.
+    """
     return np.asarray(np.exp(np.log(spectra / spectra[:, :1]).mean(0)))
 
 
 def _resample(spectra: Array, random: np.random.Generator) -> Array:
-    """As many pictures, drawn from these with repetition."""
+    """As many spectra, drawn from these with replacement: a bootstrap sample."""
     return spectra[random.integers(len(spectra), size=len(spectra))]
 
 
 @lru_cache(maxsize=4)
 def _make_window(side: int) -> Array:
+    """A Hann window (side, side) of mean power 1."""
     edge = np.hanning(side + 2)[1:-1]
     window = np.outer(edge, edge)
     return np.asarray(window / math.sqrt((window**2).mean()))
@@ -104,7 +109,7 @@ def _make_window(side: int) -> Array:
 
 @lru_cache(maxsize=4)
 def _number_rings(side: int) -> NDArray[np.int64]:
-    """The ring of each frequency, (side, side); 0 and the corners, which are in none, come last."""
+    """The ring of each frequency, (side, side); the mean and the corners, which are in none, have the last number."""
     if side < MIN_SIDE:
         raise BlendsetError(
             f"A side of {side} tells too few frequencies apart; choose a --resolution that gives {MIN_SIDE}."

@@ -21,7 +21,7 @@ from blendset_trainer.diffusion.noise import Prediction
 Weighting = Callable[[Tensor], Tensor]
 """From log-SNR to the weight of the loss, up to a factor."""
 SPARSE, DENSE, LEAST_WARNED_MASS = 0.2, 5.0, 0.001
-"""Times the base density that are warned about, from this mass on."""
+"""Densities below and above this many times the base density are warned about, where they have at least this mass."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Band:
 
 @dataclass(frozen=True)
 class SourcePolicy:
-    """What a source may train. `offset` moves its density along the log-SNR axis; cumulative 0 is noisier."""
+    """What a source may train. `offset` moves its density along the log-SNR axis; below 0 is noisier."""
 
     source: str
     bands: tuple[Band, ...]
@@ -49,10 +49,10 @@ class SourcePolicy:
 
 @dataclass(frozen=True, eq=False)
 class TimestepPlan:
-    """How training's mass lies over sources and noise.
+    """How much each source trains each noise level.
 
-    `mass` (sources, N) is that of each cell of the base density; it sums to 1. `cuts` (bands + 1,) are the fractions of
-    the base between which loss is reported.
+    `mass` (sources, N) is the share of all training in each cell of the base density; it sums to 1. `cuts` (bands + 1,)
+    are the fractions of the base between which losses are reported as bands.
     """
 
     sources: tuple[str, ...]
@@ -62,7 +62,7 @@ class TimestepPlan:
     weighting: Weighting
 
     def compute_shares(self) -> dict[str, float]:
-        """How much of training each source takes; sums to 1."""
+        """The share of all training by source; sums to 1."""
         return dict(zip(self.sources, self.mass.sum(1).tolist(), strict=True))
 
     def pdf(self, source: str) -> Tensor:
@@ -91,7 +91,7 @@ class TimestepPlan:
     def sample_levels(
         self, source: str, u: Tensor, lowest: Tensor | None = None, highest: Tensor | None = None
     ) -> Tensor:
-        """Levels of a source's density for u (B,) in [0, 1), by its inverse; each depends on its own u and bounds only.
+        """Levels (B,) of a source's density by its inverse, at u (B,) in [0, 1); each from its own u and bounds.
 
         `lowest` and `highest` (B,) bound single samples by log-SNR (nan is no bound), within their source's bands.
         BlendsetError where nothing is left of those.
@@ -108,11 +108,11 @@ class TimestepPlan:
         return self.base.quantile(_clamp_below(high.minimum(last), fraction.maximum(first)))
 
     def compute_loss_weights(self, source: str, level: Tensor) -> Tensor:
-        """Weights of the loss at levels (B,), of mean 1 over the source's density, so that no share is changed."""
+        """Weights (B,) of the loss at levels (B,). Their mean over the source's density is 1, so no share changes."""
         return self.weighting(self.base.axis.log_snr(level)) / self._mean_loss_weights[self._find_row(source)]
 
     def compute_effective_mass(self) -> Tensor:
-        """Share x weight of the loss, (sources, bands); sums to 1."""
+        """The share of each source and band in the weighted loss, (sources, bands); sums to 1."""
         return self.sum_by_band(self.mass * self.weighting(self.log_snr) / self._mean_loss_weights[:, None])
 
     def sum_by_band(self, values: Tensor) -> Tensor:
@@ -126,11 +126,11 @@ class TimestepPlan:
 
     @cached_property
     def band_names(self) -> tuple[str, ...]:
-        """The bands in the levels of the axis, cleanest first."""
+        """The bands named by the levels of the axis, cleanest first."""
         return tuple(_format_levels(self.base, low, high) for low, high in pairwise(self.cuts.tolist()))
 
     def list_warnings(self) -> Iterator[str]:
-        """A sentence for each stretch that is trained much less or much more often than the base density would."""
+        """A sentence for each stretch of levels that is trained much more or less often than in the base density."""
         base, marginal = self.edges.diff(), self.marginal()
         for start, stop in (*_find_runs(marginal < SPARSE * base), *_find_runs(marginal > DENSE * base)):
             usual, here = float(base[start:stop].sum()), float(marginal[start:stop].sum())
@@ -147,9 +147,11 @@ class TimestepPlan:
 
     @cached_property
     def _mean_loss_weights(self) -> Tensor:
+        """The mean of the weighting over each source's density, (sources,)."""
         return (self.mass * self.weighting(self.log_snr)).sum(1) / self.mass.sum(1)
 
     def _find_row(self, source: str) -> int:
+        """The number of a source; BlendsetError for one that the plan does not have."""
         if source not in self.sources:
             raise unknown_source_error(source, self.sources)
         return self.sources.index(source)
@@ -163,16 +165,16 @@ def make_timestep_plan(
     floor: float = 0.0,
     weighting: Weighting = torch.ones_like,
 ) -> TimestepPlan:
-    """Derive the table. Without `shares`, each level's mass is the base's, split by the weights of the sources there.
+    """The plan of sources. Without `shares`, each level has the base's mass, split by the weights of the sources there.
 
-    With `shares` (free mode) each source keeps a density of its own, and the marginal is what comes of it.
+    With `shares` (free mode) each source has a density of its own, and the marginal follows from these.
     `floor` is the least mass of every band between boundaries, taken from the others in proportion.
     BlendsetError where a source can train nothing or, without `shares`, where nobody trains a level.
     """
-    sources = tuple(each.source for each in policies)
+    sources = tuple(policy.source for policy in policies)
     base = base.with_edges(_list_boundaries(policies))
     cuts = _find_cuts(policies, base)
-    weights = torch.stack([_compute_weights(each, base) for each in policies])
+    weights = torch.stack([_compute_weights(policy, base) for policy in policies])
     mass = _apply_floor(base.cumulative, cuts, floor)
     for start, stop in _find_runs(weights.sum(0) == 0) if shares is None else ():
         where = _format_levels(base, *base.cumulative[[start, stop]].tolist())
@@ -188,12 +190,12 @@ def make_timestep_plan(
 
 
 def make_min_snr_weighting(prediction: Prediction, gamma: float) -> Weighting:
-    """Min-SNR-gamma (arXiv 2303.09556): min(SNR, gamma) on the error in x0, as a weight on what is predicted.
+    """Min-SNR-gamma (arXiv 2303.09556): min(SNR, gamma) on the error in x0, as a weight on the error of the prediction.
 
     That error is sigma/alpha times the one in epsilon, sigma times the one in v or in flow.
     """
 
-    def weight(log_snr: Tensor) -> Tensor:
+    def compute_weight(log_snr: Tensor) -> Tensor:
         snr = log_snr.exp()
         if prediction == "epsilon":
             return (gamma / snr).clamp(max=1)
@@ -202,25 +204,25 @@ def make_min_snr_weighting(prediction: Prediction, gamma: float) -> Weighting:
             return capped
         return capped / (1 + snr if prediction == "v_prediction" else (1 + snr.sqrt()) ** 2)
 
-    return weight
+    return compute_weight
 
 
 def unknown_source_error(source: str, known: Sequence[str]) -> BlendsetError:
-    """One sentence about a source that nobody declared."""
+    """The error for a source that is not among those that are known."""
     near = find_nearest(source, known)
     cure = f"did you mean '{near}'?" if near else f"there are {', '.join(known)}."
     return BlendsetError(f"There is no source '{source}'; {cure}")
 
 
 def _list_boundaries(policies: Sequence[SourcePolicy]) -> Tensor:
-    """The log-SNR wherever a band begins, ends or fades."""
+    """The log-SNR wherever a band begins, ends or fades, (n,)."""
     bands = [band for policy in policies for band in policy.bands]
-    places = [end + side * band.soft_edge / 2 for band in bands for end in _band_ends(band) for side in (-1, 0, 1)]
-    return torch.tensor(places, dtype=torch.float64)
+    boundaries = [end + side * band.soft_edge / 2 for band in bands for end in _band_ends(band) for side in (-1, 0, 1)]
+    return torch.tensor(boundaries, dtype=torch.float64)
 
 
 def _find_cuts(policies: Sequence[SourcePolicy], base: BaseDensity) -> Tensor:
-    """All boundaries of bands, or quarters of the base where there is none."""
+    """The fractions of the base at all boundaries of bands, or at its quarters where there are none, (bands + 1,)."""
     ends = [end for policy in policies for band in policy.bands for end in _band_ends(band)]
     cuts = sort_unique(base.cdf_at_edge(torch.tensor([torch.inf, -torch.inf, *ends], dtype=torch.float64)))
     if len(cuts) > 2:
@@ -230,11 +232,12 @@ def _find_cuts(policies: Sequence[SourcePolicy], base: BaseDensity) -> Tensor:
 
 
 def _band_ends(band: Band) -> tuple[float, float]:
+    """The cleanest and the noisiest log-SNR of a band."""
     return band.cleanest, band.noisiest
 
 
 def _compute_weights(policy: SourcePolicy, base: BaseDensity) -> Tensor:
-    """The weight of a source in each cell, before others are asked, (N,)."""
+    """The weight of a source in each cell, before it is compared with other sources', (N,)."""
     windows = [_compute_window(policy.source, band, base) for band in policy.bands]
     hard = [window > 0 for window, band in zip(windows, policy.bands, strict=True) if not band.soft_edge]
     if bool((sum(hard, torch.zeros(1)) > 1).any()):
@@ -245,7 +248,7 @@ def _compute_weights(policy: SourcePolicy, base: BaseDensity) -> Tensor:
 
 
 def _compute_window(source: str, band: Band, base: BaseDensity) -> Tensor:
-    """1 inside the band, 0 outside, between them on a soft edge, (N,)."""
+    """1 in cells inside the band, 0 outside, between 0 and 1 on a soft edge, (N,)."""
     first, last = base.cdf_at_edge(torch.tensor(_band_ends(band), dtype=torch.float64))
     if first >= last:
         raise BlendsetError(
@@ -260,16 +263,16 @@ def _compute_window(source: str, band: Band, base: BaseDensity) -> Tensor:
 
 
 def _apply_floor(edges: Tensor, cuts: Tensor, floor: float) -> Tensor:
-    """The mass of cells (N,) once no band between cuts has less than `floor`."""
+    """The mass of cells, (N,), raised so that no band between cuts has less than `floor`."""
     band = torch.searchsorted(cuts[1:-1], edges[:-1], right=True)
-    have = cuts.diff()
-    if floor * len(have) > 1:
-        raise BlendsetError(f"A floor of {floor:g} for each of {len(have)} bands is more than there is; lower it.")
-    low = torch.zeros_like(have, dtype=torch.bool)
-    for _ in have:  # a band that gives may come to the floor itself
-        weights = torch.where(low, floor, have * (1 - floor * low.sum()) / have[~low].sum())
-        low |= weights < floor
-    return edges.diff() * (weights / have)[band]
+    mass = cuts.diff()
+    if floor * len(mass) > 1:
+        raise BlendsetError(f"A floor of {floor:g} for each of {len(mass)} bands is more than there is; lower it.")
+    low = torch.zeros_like(mass, dtype=torch.bool)
+    for _ in mass:  # a band that gives mass away may fall to the floor itself
+        raised = torch.where(low, floor, mass * (1 - floor * low.sum()) / mass[~low].sum())
+        low |= raised < floor
+    return edges.diff() * (raised / mass)[band]
 
 
 def _compute_cell_log_snr(base: BaseDensity) -> Tensor:
@@ -278,7 +281,7 @@ def _compute_cell_log_snr(base: BaseDensity) -> Tensor:
 
 
 def _format_levels(base: BaseDensity, low: float, high: float) -> str:
-    """The levels between two fractions."""
+    """The name of the levels between two fractions, in the words of the axis."""
     ends = torch.tensor([low, high], dtype=torch.float64)
     if base.axis.discrete:
         first, last = base.quantile(torch.stack([ends[0], _clamp_below(ends[1], ends[1])])).tolist()
@@ -290,27 +293,27 @@ def _format_levels(base: BaseDensity, low: float, high: float) -> str:
 
 
 def _find_runs(marked: Tensor) -> Iterator[tuple[int, int]]:
-    """Where stretches of marked cells begin and end."""
+    """The first cell and the end of each stretch of marked cells (N,)."""
     padded = torch.cat([torch.zeros(1), marked.double(), torch.zeros(1)]).diff()
     starts, stops = (padded > 0).nonzero()[:, 0].tolist(), (padded < 0).nonzero()[:, 0].tolist()
     return zip(starts, stops, strict=True)
 
 
 def _bound_fractions(base: BaseDensity, bound: Tensor | None, none: float) -> Tensor:
-    """Samples' bounds as fractions, (B,), or one for all."""
-    given = torch.tensor([none]) if bound is None else bound.nan_to_num(nan=none, posinf=torch.inf, neginf=-torch.inf)
-    return base.cdf_at_edge(given.double())
+    """Samples' bounds in log-SNR as fractions, (B,); `none`, for all, where there is no bound."""
+    log_snr = torch.tensor([none]) if bound is None else bound.nan_to_num(nan=none, posinf=torch.inf, neginf=-torch.inf)
+    return base.cdf_at_edge(log_snr.double())
 
 
 def _clamp_below(end: Tensor, value: Tensor) -> Tensor:
-    """The value, kept cumulative the end."""
+    """The values, clamped to stay below the end."""
     return value.minimum(torch.nextafter(end, torch.zeros_like(end)))
 
 
 def _nothing_left_error(source: str, empty: Tensor, lowest: Tensor | None, highest: Tensor | None) -> BlendsetError:
     bounds = [(word, bound) for word, bound in (("above", lowest), ("below", highest)) if bound is not None]
-    said = " and ".join(f"{word} {float(bound[empty][0]):.4g}" for word, bound in bounds)
+    bounded = " and ".join(f"{word} {float(bound[empty][0]):.4g}" for word, bound in bounds)
     return BlendsetError(
-        f"A sample of source '{source}' may train log-SNR {said} only, where the source has no band; "
+        f"A sample of source '{source}' may train log-SNR {bounded} only, where the source has no band; "
         "leave the sample out, or widen its bounds or the bands."
     )

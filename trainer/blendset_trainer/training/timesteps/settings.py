@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a user writes about noise levels, [plan] and [[source.bands]], and the plan that comes of it.
+"""Settings of noise levels, [plan] and [[source.bands]], and the timestep plan that they make.
 
-Boundaries carry units; all become log-SNR here, so that the paper's t = 200 is 261 on Stable Diffusion, not 200.
+Boundaries have units; all become log-SNR here, so that the paper's t = 200 is 261 on Stable Diffusion, not 200.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ NO_WEIGHTING, MIN_SNR = "none", "min-snr"
 
 @dataclass(frozen=True)
 class BandSettings:
-    """Noise levels that a source may train, from lo up to, and without, the noisier end; an end left out is open."""
+    """Noise levels that a source may train, without the noisier end itself; an end that is left out is open."""
 
     lo: float | None = option(None, "the lower end")
     hi: float | None = option(None, "the upper end")
@@ -50,7 +50,7 @@ class BandSettings:
 
 @dataclass(frozen=True)
 class SourceInPlan:
-    """What a source may have besides bands."""
+    """A source's settings besides its bands."""
 
     share: float | None = option(None, "of mode free: how much of training, in proportion", at_least=0)
     offset: float = option(0.0, "log-SNR by which its density is moved; below 0 is noisier")
@@ -87,9 +87,9 @@ def plan_from_settings(
     base: str = "uniform",
     shift: float = 1.0,
 ) -> TimestepPlan:
-    """The plan for sources and their bands on a model's axis; `base` and `shift` are what own_bands family trains with.
+    """The plan for sources and their bands on a model's axis; `base` and `shift` are those of the model's family.
 
-    Where no source has a band, all train all levels. BlendsetError says in one sentence what cannot be meant.
+    Where no source has a band, all train all levels. Raises BlendsetError for settings that contradict each other.
     """
     density = make_base_density(
         settings.base or base,
@@ -107,7 +107,7 @@ def plan_from_settings(
     return make_timestep_plan(
         policies,
         density,
-        shares={source: each.share or 0 for source, each in in_plan.items()} if settings.mode == FREE else None,
+        shares={name: source.share or 0 for name, source in in_plan.items()} if settings.mode == FREE else None,
         floor=settings.floor,
         weighting=make_min_snr_weighting(prediction, settings.gamma)
         if settings.loss_weighting == MIN_SNR
@@ -116,10 +116,11 @@ def plan_from_settings(
 
 
 def _check_sources(settings: PlanSettings, bands: Mapping[str, Sequence[BandSettings]]) -> None:
+    """Raise BlendsetError for a source that is unknown, or whose share does not fit the mode."""
     for source in settings.sources:
         if source not in bands:
             raise unknown_source_error(source, list(bands))
-    shares = {source: each.share for source, each in settings.sources.items() if each.share is not None}
+    shares = {name: source.share for name, source in settings.sources.items() if source.share is not None}
     if settings.mode == DERIVED and shares:
         raise BlendsetError(
             f"The share of source '{min(shares)}' is derived from the bands; leave it out, or set plan.mode = 'free'."
@@ -130,7 +131,7 @@ def _check_sources(settings: PlanSettings, bands: Mapping[str, Sequence[BandSett
 
 
 def _default_bands(bands: Mapping[str, Sequence[BandSettings]]) -> Mapping[str, Sequence[BandSettings]]:
-    """Bands as they are, or the whole axis for every source where nobody has any."""
+    """The bands by source; where no source has any, the whole axis for each."""
     if not any(bands.values()):
         return dict.fromkeys(bands, (BandSettings(),))
     for source, own_bands in bands.items():
@@ -148,6 +149,7 @@ def _make_bands(
 
 
 def _make_band(what: str, band: BandSettings, settings: PlanSettings, density: BaseDensity) -> Band:
+    """A band in log-SNR; `what` names it in errors."""
     unit = band.unit or ("t" if settings.reference else "")
     low, high = band.lo, band.hi
     if (low, high) != (None, None) and (not unit or (unit == "t" and not settings.reference)):
@@ -167,7 +169,7 @@ def _make_band(what: str, band: BandSettings, settings: PlanSettings, density: B
 
 
 def _parse_end(what: str, end: float, unit: str, settings: PlanSettings, density: BaseDensity) -> float:
-    """One end of a band; what own_bands unit does not have is refused."""
+    """One end of a band as log-SNR; BlendsetError for a number that its unit does not have."""
     if unit == "log_snr":
         return end - 2 * math.log(settings.resolution_shift)
     axis = _find_axis(unit, settings, density)
