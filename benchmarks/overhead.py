@@ -10,18 +10,27 @@ import argparse
 import os
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from report import addon_zip, keep, scenes, table
 
 from blendset.config import CameraSettings, Config, RenderSettings
 from blendset.jobs.blenders import find_blender, install_profile, make_worker_command
 from blendset.jobs.child import WorkerCommand
-from blendset.jobs.protocol import EventReader, Message
+from blendset.jobs.messages import (
+    CamerasScreened,
+    Event,
+    SceneOpened,
+    ScenePlanned,
+    ViewRendered,
+    WorkerReady,
+)
+from blendset.jobs.protocol import EventReader
 from blendset.jobs.supervisor import Supervisor
 
+Kind = TypeVar("Kind", bound=Event)
 EARLY_VIEW = 20
 """Memory at the end is compared with memory at this view, when all caches are warm."""
 
@@ -31,15 +40,15 @@ class Watched:
     """Everything that the one child said, and its memory in MiB after each view."""
 
     started: float
-    events: list[Message] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
     memory: list[float] = field(default_factory=list)
     ended: float = 0.0
 
-    def one(self, event: str) -> Message:
-        return next(each for each in self.events if each["event"] == event)
+    def find(self, kind: type[Kind]) -> Kind:
+        return self.find_all(kind)[0]
 
-    def all(self, event: str) -> list[Message]:
-        return [each for each in self.events if each["event"] == event]
+    def find_all(self, kind: type[Kind]) -> list[Kind]:
+        return [event for event in self.events if isinstance(event, kind)]
 
 
 def main() -> None:
@@ -55,7 +64,7 @@ def main() -> None:
         seen = watched(
             scene, Path(folder) / "dataset", config, lambda *files: make_worker_command(blender, profile, *files)
         )
-    seconds, views = parts(seen), len(seen.all("view"))
+    seconds, views = parts(seen), len(seen.find_all(ViewRendered))
     whole = sum(seconds.values())
     memory = {f"view {number}": seen.memory[number - 1] for number in (EARLY_VIEW, views) if 0 < number <= views}
     options_told = {"resolution": options.resolution, "samples": options.samples, "views": views}
@@ -92,11 +101,11 @@ def watched(scene: Path, root: Path, config: Config, command: WorkerCommand) -> 
             supervisor.step()
             for event in (event for reader in readers for event in reader.poll()):
                 seen.events.append(event)
-                if event["event"] == "view":
-                    seen.memory.append(resident_mib(seen.one("ready")["pid"]))
+                if isinstance(event, ViewRendered):
+                    seen.memory.append(resident_mib(seen.find(WorkerReady).pid))
             time.sleep(0.02)
     seen.ended = time.time()
-    if len(readers) != 1 or not seen.all("view"):
+    if len(readers) != 1 or not seen.find_all(ViewRendered):
         raise SystemExit(f"The run did not go through in one child: {supervisor.summarize()}")
     return seen
 
@@ -112,20 +121,16 @@ def resident_mib(pid: int) -> float:
 
 def parts(seen: Watched) -> dict[str, float]:
     """Seconds by part; together they are the run's wall time. Opening the session counts as previews."""
-    views = seen.all("view")
-    cycles = total(views, "cycles_seconds")
+    views = seen.find_all(ViewRendered)
+    cycles = sum(view.cycles_seconds for view in views)
     known = {
         "Cycles, finished views": cycles,
-        "previews": seen.one("planned")["time"] - seen.one("screened")["time"],
-        "start-up and opening": seen.one("opened")["time"] - seen.started,
-        "screening": seen.one("screened")["seconds"],
-        "measuring and writing": total(views, "seconds") - cycles,
+        "previews": seen.find(ScenePlanned).time - seen.find(CamerasScreened).time,
+        "start-up and opening": seen.find(SceneOpened).time - seen.started,
+        "screening": seen.find(CamerasScreened).seconds,
+        "measuring and writing": sum(view.seconds for view in views) - cycles,
     }
     return known | {"the rest": seen.ended - seen.started - sum(known.values())}
-
-
-def total(events: Sequence[Message], name: str) -> float:
-    return sum(float(event[name]) for event in events)
 
 
 if __name__ == "__main__":

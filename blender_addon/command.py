@@ -12,13 +12,13 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import bpy
 
 from blendset.config import add_arguments, config_from_arguments
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
+from blendset.jobs.messages import Event, Progress, ScenePlanned, ViewRendered
 
 from .scene_run import SceneRun
 from .worker import check_devices, run_worker
@@ -92,23 +92,21 @@ def _render_open_file(arguments: argparse.Namespace) -> int:
     return 0 if plan.views else 1
 
 
-def _make_printer() -> Callable[..., None]:
+def _make_printer() -> Callable[[Event], None]:
     """A function that prints events as plain lines, progress at most every five seconds."""
     last = 0.0
 
-    def print_event(event: str, **fields: Any) -> None:
+    def print_event(event: Event) -> None:
         nonlocal last
-        if event == "progress":
+        if isinstance(event, Progress):
             if time.monotonic() - last < 5:
                 return
             last = time.monotonic()
-            print(f"blendset: {fields['what']} {fields['done']}/{fields['total']}", flush=True)
-        elif event == "view":
-            print(
-                f"blendset: {fields['path']} {fields['seconds']:.1f} s {', '.join(fields['failed_checks'])}", flush=True
-            )
-        elif event == "planned":
-            for note in fields["notes"]:
+            print(f"blendset: {event.what} {event.done}/{event.total}", flush=True)
+        elif isinstance(event, ViewRendered):
+            print(f"blendset: {event.path} {event.seconds:.1f} s {', '.join(event.failed_checks)}", flush=True)
+        elif isinstance(event, ScenePlanned):
+            for note in event.notes:
                 print(f"blendset: {note}", flush=True)
 
     return print_event

@@ -20,6 +20,7 @@ from blendset.dataset import RGB, VIEW_RECORD, Dataset
 from blendset.errors import BlendsetError
 from blendset.files import sha256_file
 from blendset.jobs.blenders import Blender, make_worker_command
+from blendset.jobs.messages import ScenePlanned, ViewRendered
 from blendset.jobs.scenes import SceneSummary
 from blendset.jobs.supervisor import Supervisor, Update
 from blendset.placement.camera_plan import name_previewed_run, read_plan
@@ -72,13 +73,14 @@ class RenderJob:
             self._receive(update)
 
     def _receive(self, update: Update) -> None:
-        self.message = update.event.get("view") or update.text
-        if update.kind == "planned":
-            self._view_s = update.event["previews_s"] / max(update.event["previews"], 1) * self._effort
-            self.disk = self._format_disk(update.event["bytes"])
-        if update.kind == "view":
+        event = update.event
+        self.message = event.view if isinstance(event, ViewRendered) else update.text
+        if isinstance(event, ScenePlanned):
+            self._view_s = event.previews_s / max(event.previews, 1) * self._effort
+            self.disk = self._format_disk(event.bytes)
+        if isinstance(event, ViewRendered):
             self._first = self._first or (time.monotonic(), self.supervisor.done)
-            folder = self.root / update.event["path"]
+            folder = self.root / event.path
             self.picture = str(folder / RGB)
             self._sizes.append(sum(file.stat().st_size for file in folder.iterdir()))
             self.disk = self._format_disk(sum(self._sizes) / len(self._sizes) * self.supervisor.total)

@@ -14,6 +14,7 @@ from blendset.config import Config
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset.files import sha256_file
+from blendset.jobs.messages import SceneOpened, ViewRendered
 from blendset.placement.camera_plan import CameraPlan, PlannedView, read_plan
 from blendset.records import write_json
 
@@ -29,7 +30,7 @@ from .scene.snapshot import find_rendered_layer
 class SceneRun:
     """A .blend that is open in this process, and the dataset that its views go to.
 
-    `emit(event, **fields)` is called with everything worth knowing; `digest` is the source's SHA-256 where a copy of it
+    `emit` is called with every event; `digest` is the source's SHA-256 where a copy of it
     is what is open. Close it to give the scene back as it was.
     """
 
@@ -52,11 +53,12 @@ class SceneRun:
         write_json(dataset.scene_path(self.scene_id), record)
         snapshot = self.reading.opened.snapshot
         emit(
-            "opened",
-            scene=self.scene_id,
-            objects=len(snapshot.objects),
-            triangles=len(snapshot.triangles),
-            notes=self.reading.notes,
+            SceneOpened(
+                scene=self.scene_id,
+                objects=len(snapshot.objects),
+                triangles=len(snapshot.triangles),
+                notes=tuple(self.reading.notes),
+            )
         )
 
     def __enter__(self) -> SceneRun:
@@ -95,14 +97,15 @@ class SceneRun:
         record, payload = render_view(self.session, self.reading.opened, plan, view, subject)
         self.dataset.write_view(record, payload)
         self._emit(
-            "view",
-            view=view.view_id,
-            index=next(index for index, planned in enumerate(plan.views) if planned.view_id == view.view_id),
-            path=self.dataset.view_folder(plan.scene, view.view_id).relative_to(self.dataset.root).as_posix(),
-            seconds=time.perf_counter() - started,
-            cycles_seconds=record.timings["cycles_s"],
-            passed=not record.failed_checks,
-            failed_checks=list(record.failed_checks),
+            ViewRendered(
+                view=view.view_id,
+                index=next(index for index, planned in enumerate(plan.views) if planned.view_id == view.view_id),
+                path=self.dataset.view_folder(plan.scene, view.view_id).relative_to(self.dataset.root).as_posix(),
+                seconds=time.perf_counter() - started,
+                cycles_seconds=record.timings["cycles_s"],
+                passed=not record.failed_checks,
+                failed_checks=record.failed_checks,
+            )
         )
 
 

@@ -20,7 +20,20 @@ import bpy
 from blendset.config import config_from_dict
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError, MemoryShortage
-from blendset.jobs.protocol import PROTOCOL_VERSION, EventWriter, Message, read_job, watch_stdin
+from blendset.jobs.messages import (
+    Command,
+    DeviceTried,
+    Job,
+    PlanScene,
+    Progress,
+    Quit,
+    RenderViews,
+    WorkerFailed,
+    WorkerIdle,
+    WorkerReady,
+    command_from_dict,
+)
+from blendset.jobs.protocol import PROTOCOL_VERSION, EventWriter, read_job, watch_stdin
 from blendset.placement.camera_plan import CameraPlan, read_plan
 
 from .scene import devices
@@ -35,26 +48,26 @@ def run_worker(arguments: argparse.Namespace) -> int:
     exit code."""
     events = EventWriter(arguments.events)
     commands = watch_stdin()
-    events.emit("ready", protocol=PROTOCOL_VERSION, blender=bpy.app.version_string, pid=os.getpid())
+    events.emit(WorkerReady(protocol=PROTOCOL_VERSION, blender=bpy.app.version_string, pid=os.getpid()))
     try:
         job = read_job(arguments.job)
         with _open_scene_run(job, events) as run, _report_long_renders(events):
             plan = _read_requested_plan(job, run)
-            while (command := commands.get())["do"] != "quit":
+            while not isinstance(command := command_from_dict(commands.get()), Quit):
                 plan = _execute(command, run, plan)
-                events.emit("idle")
+                events.emit(WorkerIdle())
     except Exception as error:  # noqa: BLE001 - the supervisor hears of everything
-        events.emit("failed", **_describe_failure(error))
+        events.emit(_describe_failure(error))
         return 1
     return 0
 
 
-def _open_scene_run(job: Message, events: EventWriter) -> SceneRun:
-    config = config_from_dict(job["config"])
-    path = Path(job["scene_path"])
-    events.emit("progress", what="opening", done=0, total=1, text=path.name)
-    open_file(Path(job["opened_path"]))
-    return SceneRun(path, Dataset(Path(job["dataset"])), config, events.emit, job["sha256"])
+def _open_scene_run(job: Job, events: EventWriter) -> SceneRun:
+    config = config_from_dict(job.config)
+    path = Path(job.scene_path)
+    events.emit(Progress(what="opening", done=0, total=1, text=path.name))
+    open_file(Path(job.opened_path))
+    return SceneRun(path, Dataset(Path(job.dataset)), config, events.emit, job.sha256)
 
 
 @contextmanager
@@ -66,7 +79,7 @@ def _report_long_renders(events: EventWriter) -> Iterator[None]:
         nonlocal last
         if time.monotonic() - last > REPORT_INTERVAL_S:
             last = time.monotonic()
-            events.emit("progress", what="rendering", done=0, total=0, text="")
+            events.emit(Progress(what="rendering", done=0, total=0))
 
     bpy.app.handlers.render_stats.append(report)
     try:
@@ -112,34 +125,35 @@ def _suggest_remedy(text: str) -> str:
     return "it may be damaged: open and save it in the Blender that made it."
 
 
-def _read_requested_plan(job: Message, run: SceneRun) -> CameraPlan | None:
+def _read_requested_plan(job: Job, run: SceneRun) -> CameraPlan | None:
     """The plan that a user named or that another worker made; None where this worker has to make it."""
-    if job.get("run"):
-        return run.read_plan(job["run"])
-    if job.get("plan"):
-        plan = read_plan(Path(job["plan"]))
+    if job.run:
+        return run.read_plan(job.run)
+    if job.plan:
+        plan = read_plan(Path(job.plan))
         if plan.scene != run.scene_id:
-            raise BlendsetError(f"{job['plan']} was made for {plan.scene}, not for {run.scene_id}; plan this scene.")
+            raise BlendsetError(f"{job.plan} was made for {plan.scene}, not for {run.scene_id}; plan this scene.")
         return plan
     return None
 
 
-def _execute(command: Message, run: SceneRun, plan: CameraPlan | None) -> CameraPlan | None:
-    if command["do"] == "plan":
-        return run.plan(command["previews"]) if plan is None else run.adopt(plan)
-    if command["do"] == "render" and plan is not None:
-        run.render(plan, command["views"])
+def _execute(command: Command, run: SceneRun, plan: CameraPlan | None) -> CameraPlan | None:
+    if isinstance(command, PlanScene):
+        return run.plan(command.previews) if plan is None else run.adopt(plan)
+    if isinstance(command, RenderViews) and plan is not None:
+        run.render(plan, command.views)
         return plan
-    raise RuntimeError(f"unknown command {command['do']!r}")
+    raise RuntimeError(f"unknown command {command.word!r}")
 
 
-def _describe_failure(error: Exception) -> Message:
-    """An error as the fields of a "failed" event: what a user can mend is one sentence, a bug keeps its traceback."""
+def _describe_failure(error: Exception) -> WorkerFailed:
+    """An error as an event: what a user can mend is one sentence, a bug keeps its traceback."""
     if isinstance(error, MemoryError):
         error = MemoryShortage("The machine ran out of memory; use --workers 1 or a smaller scene.")
     if isinstance(error, BlendsetError):
-        return {"kind": error.kind, "message": str(error), "traceback": None}
-    return {"kind": "bug", "message": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()}
+        return WorkerFailed(kind=error.kind, message=str(error))
+    message = f"{type(error).__name__}: {error}"
+    return WorkerFailed(kind="bug", message=message, traceback=traceback.format_exc())
 
 
 # ---- check -----------------------------------------------------------------------------------------------------------
@@ -152,8 +166,9 @@ def check_devices(arguments: argparse.Namespace) -> int:
     for device in devices.list_devices():
         started = time.perf_counter()
         error = _try_device(device)
-        events.emit("device", type=device.kind, name=device.name, seconds=time.perf_counter() - started, error=error)
-    events.emit("idle")
+        seconds = time.perf_counter() - started
+        events.emit(DeviceTried(type=device.kind, name=device.name, seconds=seconds, error=error))
+    events.emit(WorkerIdle())
     return 0
 
 

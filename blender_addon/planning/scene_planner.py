@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from blendset.config import Config
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
+from blendset.jobs.messages import CamerasScreened, Event, Progress, ScenePlanned
 from blendset.placement.camera_plan import (
     CameraPlan,
     PlannedView,
@@ -30,13 +31,13 @@ from .previews import Previewer, Shot, choose_best_shots, select_by_preview, sha
 from .reading import SceneReading, plan_in_steps
 from .records import build_run_record
 
-Emit = Callable[..., None]
+Emit = Callable[[Event], None]
 
 
 class ScenePlanner:
     """Plans one scene; the session is started only where something has to be rendered.
 
-    `emit(event, **fields)` is called with everything worth knowing; `timings` are the run's seconds so far.
+    `emit` is called with every event; `timings` are the run's seconds so far.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class ScenePlanner:
         started = time.perf_counter()
         result = self.plan_cameras()
         self._timings["screening_s"] = time.perf_counter() - started
-        self._emit("screened", candidates=len(result.verdicts), seconds=self._timings["screening_s"])
+        self._emit(CamerasScreened(candidates=len(result.verdicts), seconds=self._timings["screening_s"]))
         views, rendered = self._choose_views(result, previews)
         plan = CameraPlan(self.run, self.scene_id, self.config, self.session.lighting, previews, tuple(views))
         write_funnel(self.dataset.funnel_path(self.run), self.scene_id, result.verdicts, self.config.seed)
@@ -94,7 +95,7 @@ class ScenePlanner:
             )
         for step in plan_in_steps(self.reading, self.config):
             if isinstance(step, Step):
-                self._emit("progress", what=step.what, done=step.done, total=step.total, text="")
+                self._emit(Progress(what=step.what, done=step.done, total=step.total))
                 continue
             return step
         raise RuntimeError("planning ended without a plan")
@@ -113,7 +114,7 @@ class ScenePlanner:
             previewer,
             result,
             self.config,
-            lambda done, total: self._emit("progress", what="previews", done=done, total=total, text=""),
+            lambda done, total: self._emit(Progress(what="previews", done=done, total=total)),
         )
         self._note_costs(previewer)
         views = [
@@ -204,18 +205,20 @@ class ScenePlanner:
 
     def _emit_planned(self, plan: CameraPlan, funnel: dict[str, int], subjects: dict[str, int], previews: int) -> None:
         chosen = {view.subject for view in plan.views if view.subject}
+        added = [f"light added: {plan.lighting}"] if plan.lighting != "scene" else []
         self._emit(
-            "planned",
-            run=plan.run,
-            scene=plan.scene,
-            views=[view.view_id for view in plan.views],
-            done=[view.view_id for view in plan.views if self.dataset.has_view(plan.scene, view.view_id)],
-            funnel=funnel,
-            subjects={**subjects, "chosen": len(chosen)},
-            notes=self.reading.notes + ([f"light added: {plan.lighting}"] if plan.lighting != "scene" else []),
-            previews=previews,
-            previews_s=self._timings.get("previews_s", 0.0),
-            bytes=round(self._pixel_bytes * sum(view.camera.width * view.camera.height for view in plan.views)),
+            ScenePlanned(
+                run=plan.run,
+                scene=plan.scene,
+                views=tuple(view.view_id for view in plan.views),
+                done=tuple(view.view_id for view in plan.views if self.dataset.has_view(plan.scene, view.view_id)),
+                funnel=funnel,
+                subjects={**subjects, "chosen": len(chosen)},
+                notes=(*self.reading.notes, *added),
+                previews=previews,
+                previews_s=self._timings.get("previews_s", 0.0),
+                bytes=round(self._pixel_bytes * sum(view.camera.width * view.camera.height for view in plan.views)),
+            )
         )
 
 

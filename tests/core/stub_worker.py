@@ -15,7 +15,6 @@ import sys
 import time
 import zlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,6 +22,19 @@ from blendset.config import config_from_dict
 from blendset.dataset import Dataset
 from blendset.exr import Passes, write_passes
 from blendset.files import sha256_file
+from blendset.jobs.messages import (
+    Job,
+    PlanScene,
+    Quit,
+    RenderViews,
+    SceneOpened,
+    ScenePlanned,
+    ViewRendered,
+    WorkerFailed,
+    WorkerIdle,
+    WorkerReady,
+    command_from_dict,
+)
 from blendset.jobs.protocol import EventWriter, read_job, watch_stdin
 from blendset.records import CameraRecord, SceneRecord, ViewRecord, write_json
 
@@ -41,13 +53,13 @@ def png(value: int) -> bytes:
 class Stub:
     """One worker's life."""
 
-    def __init__(self, job: dict[str, Any], events: EventWriter) -> None:
-        self.path = Path(job["scene_path"])
+    def __init__(self, job: Job, events: EventWriter) -> None:
+        self.path = Path(job.scene_path)
         self.wanted = json.loads(self.path.read_text(encoding="utf-8"))
-        self.config = config_from_dict(job["config"])
-        self.dataset = Dataset(Path(job["dataset"]))
+        self.config = config_from_dict(job.config)
+        self.dataset = Dataset(Path(job.dataset))
         self.scene = f"{self.path.stem}-{sha256_file(self.path)[:6]}"
-        self.run = job["run"] or f"{self.scene}-{self.config.compute_digest()}"
+        self.run = job.run or f"{self.scene}-{self.config.compute_digest()}"
         self.events = events
 
     def plan(self) -> None:
@@ -65,19 +77,19 @@ class Stub:
         )
         write_json(self.dataset.scene_path(self.scene), record)
         write_json(self.dataset.plan_path(self.run), {"views": views})
-        self.events.emit(
-            "planned",
+        planned = ScenePlanned(
             run=self.run,
             scene=self.scene,
-            views=views,
-            done=[view for view in views if self.dataset.has_view(self.scene, view)],
+            views=tuple(views),
+            done=tuple(view for view in views if self.dataset.has_view(self.scene, view)),
             funnel={"candidates": 34 + len(views), "occluded": 30, "too small": 4, "accepted": len(views)},
             subjects={"found": 5, "seen": 4, "chosen": 3},
-            notes=["a texture is missing"],
+            notes=("a texture is missing",),
             previews=0,
             previews_s=0.0,
             bytes=0,
         )
+        self.events.emit(planned)
 
     def render(self, view: str) -> None:
         value = int(view[-3:])
@@ -90,16 +102,16 @@ class Stub:
         record = self.record(view, value, time.monotonic() - started)
         written = self.dataset.write_view(record, {"rgb.png": png(value), "passes.exr": write_passes(Passes(*planes))})
         self._die_if_told(f"{value} written")
-        self.events.emit(
-            "view",
+        rendered = ViewRendered(
             view=view,
             index=value,
             path=self.dataset.view_folder(self.scene, view).relative_to(self.dataset.root).as_posix(),
             seconds=written.timings["render"],
+            cycles_seconds=0.0,
             passed=not written.failed_checks,
-            failed_checks=list(written.failed_checks),
-            pid=os.getpid(),
+            failed_checks=written.failed_checks,
         )
+        self.events.emit(rendered)
 
     def record(self, view: str, value: int, seconds: float) -> ViewRecord:
         """Every tenth view fails a check."""
@@ -128,7 +140,7 @@ class Stub:
             statistics={},
             failed_checks=("flat",) if value % 10 == 9 else (),
             files={},
-            timings={"render": seconds},
+            timings={"render": seconds, "pid": os.getpid()},
         )
 
     def _die_if_told(self, moment: str) -> None:
@@ -149,19 +161,19 @@ def main() -> None:
     arguments = parser.parse_args()
     events = EventWriter(arguments.events)
     commands = watch_stdin()
-    events.emit("ready", protocol=1, blender="stub", pid=os.getpid())
+    events.emit(WorkerReady(protocol=1, blender="stub", pid=os.getpid()))
     stub = Stub(read_job(arguments.job), events)
     if "broken" in stub.wanted:
-        events.emit("failed", kind="scene", message=stub.wanted["broken"], traceback=None)
+        events.emit(WorkerFailed(kind="scene", message=stub.wanted["broken"]))
         sys.exit(1)
-    events.emit("opened", scene=stub.scene, objects=5, triangles=60, notes=[])
-    while (command := commands.get())["do"] != "quit":
-        if command["do"] == "plan":
+    events.emit(SceneOpened(scene=stub.scene, objects=5, triangles=60, notes=()))
+    while not isinstance(command := command_from_dict(commands.get()), Quit):
+        if isinstance(command, PlanScene):
             stub.plan()
-        for view in command.get("views", []):
+        for view in command.views if isinstance(command, RenderViews) else ():
             if not stub.dataset.has_view(stub.scene, view):
                 stub.render(view)
-        events.emit("idle")
+        events.emit(WorkerIdle())
 
 
 main()

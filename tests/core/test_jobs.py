@@ -24,10 +24,11 @@ from blendset.config import CameraSettings, Config, JobSettings, RenderSettings
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset.jobs.child import explain_exit
+from blendset.jobs.messages import Job, Progress, ViewRendered, WorkerIdle
 from blendset.jobs.protocol import EventReader, EventWriter, read_job, write_job
 from blendset.jobs.scenes import Summary
 from blendset.jobs.supervisor import BATCH, Shard, Supervisor, Update, parse_shard
-from blendset.records import to_plain
+from blendset.records import ViewRecord, read_record, to_plain
 from blendset.verification import verify_dataset
 from tests.real_runs import contents
 
@@ -85,6 +86,14 @@ def alive(pid: int) -> bool:
     return True
 
 
+def pids_of(supervisor: Supervisor, update: Update) -> list[int]:
+    """The process that rendered a view, as the stub leaves it in the record; none for other updates."""
+    if not isinstance(update.event, ViewRendered):
+        return []
+    record = read_record(supervisor.dataset.root / update.event.path / "view.json", ViewRecord)
+    return [int(record.timings["pid"])]
+
+
 # --- what supervisor and worker say to each other ---
 
 
@@ -93,20 +102,21 @@ def test_events_arrive_once_and_a_half_written_line_waits(tmp_path: Path) -> Non
     reader = EventReader(path)
     assert reader.poll() == []
     writer = EventWriter(path)
-    writer.emit("progress", what="opening", done=1, total=2, text="Küche {1}")
+    writer.emit(Progress(what="opening", done=1, total=2, text="Küche {1}"))
     with path.open("ab") as file:
         file.write(b'{"event": "id')
-    assert [event["text"] for event in reader.poll()] == ["Küche {1}"]
+    assert [event.text for event in reader.poll() if isinstance(event, Progress)] == ["Küche {1}"]
     assert reader.poll() == []
     with path.open("ab") as file:
         file.write(b'le"}\n')
-    assert reader.poll() == [{"event": "idle"}]
+    assert reader.poll() == [WorkerIdle()]
 
 
 def test_a_job_of_another_version_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "job.json"
-    write_job(path, {"scene_path": "a.blend"})
-    assert read_job(path)["scene_path"] == "a.blend"
+    job = Job(scene_path="a.blend", opened_path="b.blend", sha256="", dataset="", config={}, plan=None, run=None)
+    write_job(path, job)
+    assert read_job(path) == job
     path.write_text('{"protocol": 99}', encoding="utf-8")
     with pytest.raises(BlendsetError, match="another version of Blendset; install"):
         read_job(path)
@@ -159,7 +169,7 @@ def test_workers_share_one_scene_and_the_dataset_is_the_same(tmp_path: Path) -> 
     render([path], tmp_path / "one")
     pids: list[int] = []
     supervisor = Supervisor([path], tmp_path / "two", config(workers=2), stub_command)
-    finish(supervisor, lambda update: pids.append(update.event["pid"]) if update.kind == "view" else None)
+    finish(supervisor, lambda update: pids.extend(pids_of(supervisor, update)))
     assert len(set(pids)) == 2
     assert contents(tmp_path / "two") == contents(tmp_path / "one")
 
@@ -177,7 +187,7 @@ def test_a_child_is_replaced_after_its_share_of_views(tmp_path: Path) -> None:
     supervisor = Supervisor(
         [scene(tmp_path, "hall", views=25)], tmp_path / "out", config(views_per_child=10), stub_command
     )
-    finish(supervisor, lambda update: pids.append(update.event["pid"]) if update.kind == "view" else None)
+    finish(supervisor, lambda update: pids.extend(pids_of(supervisor, update)))
     assert sorted(pids.count(pid) for pid in set(pids)) == [5, 10, 10]
 
 
@@ -227,7 +237,7 @@ def test_a_crash_is_followed_by_a_fresh_start_where_it_left_off(tmp_path: Path) 
     updates: list[Update] = []
     summary = finish(Supervisor([path], tmp_path / "out", config(), stub_command), updates.append)
     assert [update.kind for update in updates].count("restarted") == 3
-    assert [update.event["index"] for update in updates if update.kind == "view"].count(2) == 1
+    assert [update.event.index for update in updates if isinstance(update.event, ViewRendered)].count(2) == 1
     assert (summary.done, summary.scenes[0].views) == (True, 12)
     assert_sound(tmp_path / "out", 12)
 

@@ -11,14 +11,14 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from blendset.errors import BlendsetError
 from blendset.jobs.blenders import NO_WINDOW, find_missing_library, make_temporary_variables
-from blendset.jobs.protocol import EventReader, Message, write_job
+from blendset.jobs.messages import Command, Event, Job, command_to_dict
+from blendset.jobs.protocol import EventReader, write_job
 
 WorkerCommand = Callable[[Path, Path], tuple[list[str], dict[str, str]]]
 """From the files of job and events to a worker's command line and environment."""
@@ -39,7 +39,7 @@ _DEATHS = (
 class Child:
     """A running worker. `folder` keeps its job, events, log and temporary files."""
 
-    def __init__(self, command: WorkerCommand, folder: Path, job: Mapping[str, Any]) -> None:
+    def __init__(self, command: WorkerCommand, folder: Path, job: Job | None) -> None:
         events = folder / "events.jsonl"
         self._log = folder / "log.txt"
         self._reader = EventReader(events)
@@ -57,16 +57,16 @@ class Child:
     def pid(self) -> int:
         return self._process.pid
 
-    def send(self, command: Message) -> None:
-        """Give it a command; a child that is no longer there is noticed by `ended`."""
+    def send(self, command: Command) -> None:
+        """Send a command; a child that is no longer there is noticed by `ended`."""
         assert self._process.stdin is not None
         self._sign_of_life = time.monotonic()
         with suppress(OSError):
-            self._process.stdin.write(json.dumps(command).encode() + b"\n")
+            self._process.stdin.write(json.dumps(command_to_dict(command)).encode() + b"\n")
             self._process.stdin.flush()
 
-    def poll(self) -> list[Message]:
-        """What it has said since the last look."""
+    def poll(self) -> list[Event]:
+        """Return what it has reported since the last call."""
         events = self._reader.poll()
         if events:
             self._sign_of_life = time.monotonic()

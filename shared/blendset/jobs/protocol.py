@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the supervisor and a worker inside Blender say to each other: JSON lines, commands on stdin, events in a file.
+"""How messages travel between the supervisor and a worker in Blender: JSON lines, commands on stdin, events in a file.
 
 Events never travel through Blender's own output, whose form changes between versions.
 """
@@ -11,17 +11,17 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from blendset.converter import strict_converter
 from blendset.errors import BlendsetError
+from blendset.jobs.messages import Event, Job, event_from_dict, event_to_dict
 
 PROTOCOL_VERSION = 1
 ORPHANED = 130
 """Exit code of a worker whose supervisor is gone."""
-
-Message = dict[str, Any]
 
 
 class EventWriter:
@@ -30,9 +30,9 @@ class EventWriter:
     def __init__(self, path: Path) -> None:
         self._file = path.open("ab", buffering=0)
 
-    def emit(self, event: str, **fields: Any) -> None:
+    def emit(self, event: Event) -> None:
         """Write one event with the time of day."""
-        line = json.dumps({"event": event, "time": time.time(), **fields}, allow_nan=False)
+        line = json.dumps(event_to_dict(replace(event, time=time.time())), allow_nan=False)
         self._file.write(line.encode() + b"\n")
 
 
@@ -43,8 +43,8 @@ class EventReader:
         self._path = path
         self._offset = 0
 
-    def poll(self) -> list[Message]:
-        """New events, in order. A line that is still being written waits for the next call."""
+    def poll(self) -> list[Event]:
+        """Return new events, in order. A line that is still being written waits for the next call."""
         try:
             with self._path.open("rb") as file:
                 file.seek(self._offset)
@@ -53,11 +53,13 @@ class EventReader:
             return []
         complete = fresh[: fresh.rfind(b"\n") + 1]
         self._offset += len(complete)
-        return [message for line in complete.splitlines() if (message := parse_line(line)) is not None]
+        return [
+            event for line in complete.splitlines() if (event := event_from_dict(parse_line(line) or {})) is not None
+        ]
 
 
-def parse_line(line: bytes) -> Message | None:
-    """One message, or None where the line is no JSON object."""
+def parse_line(line: bytes) -> dict[str, Any] | None:
+    """Return the JSON object of one line, or None where the line holds none."""
     try:
         message = json.loads(line)
     except ValueError:
@@ -65,32 +67,33 @@ def parse_line(line: bytes) -> Message | None:
     return message if isinstance(message, dict) else None
 
 
-def watch_stdin() -> queue.Queue[Message]:
-    """Commands from stdin, read by a thread of their own. When stdin closes, the process ends at once.
+def watch_stdin() -> queue.Queue[dict[str, Any]]:
+    """Return the queue of commands from stdin, as `command_from_dict` reads them; a thread of its own fills it.
 
-    Ending hard is the point: a killed supervisor must leave no second writer, not even one that is rendering.
+    When stdin closes, the process ends at once: a killed supervisor must leave no second writer, not even one that is
+    rendering.
     """
-    commands: queue.Queue[Message] = queue.Queue()
+    commands: queue.Queue[dict[str, Any]] = queue.Queue()
 
     def read() -> None:
         with open(0, "rb", closefd=False) as stdin:
             for line in stdin:
-                if (command := parse_line(line)) is not None:
-                    commands.put(command)
+                if (message := parse_line(line)) is not None:
+                    commands.put(message)
         os._exit(ORPHANED)
 
     threading.Thread(target=read, name="blendset-commands", daemon=True).start()
     return commands
 
 
-def write_job(path: Path, job: Mapping[str, Any]) -> None:
-    """What a worker needs to know from the start, as the file that its command line names."""
-    path.write_text(json.dumps({"protocol": PROTOCOL_VERSION, **job}), encoding="utf-8")
+def write_job(path: Path, job: Job | None) -> None:
+    """Write what a worker needs to know from the start, as the file that its command line names; None for a check."""
+    path.write_text(json.dumps({"protocol": PROTOCOL_VERSION, **(asdict(job) if job else {})}), encoding="utf-8")
 
 
-def read_job(path: Path) -> Message:
-    """The job that `write_job` wrote; refuses one from another version of Blendset."""
-    job = parse_line(path.read_bytes())
-    if job is None or job.get("protocol") != PROTOCOL_VERSION:
+def read_job(path: Path) -> Job:
+    """Read the job that `write_job` wrote; BlendsetError for one from another version of Blendset."""
+    message = parse_line(path.read_bytes())
+    if message is None or message.pop("protocol", None) != PROTOCOL_VERSION:
         raise BlendsetError(f"{path} was written by another version of Blendset; install the add-on that came with it.")
-    return job
+    return strict_converter.structure(message, Job)

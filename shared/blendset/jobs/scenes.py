@@ -7,11 +7,12 @@ No processes here; the supervisor moves these along.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from blendset.jobs.protocol import Message
+from blendset.jobs.messages import ScenePlanned
 
 Status = Literal["done", "partial", "failed"]
 
@@ -78,17 +79,17 @@ class SceneJob:
             return "done"
         return "partial" if self.passed else "failed"
 
-    def add_notes(self, notes: list[str]) -> None:
+    def add_notes(self, notes: Sequence[str]) -> None:
         """Keep what a worker remarks, once."""
         self.notes += [note for note in notes if note not in self.notes]
 
-    def accept_plan(self, event: Message, views: list[str], passed: dict[str, bool], render: bool) -> None:
+    def accept_plan(self, event: ScenePlanned, views: Sequence[str], passed: dict[str, bool], render: bool) -> None:
         """Take over the plan: `views` are this run's share of it, `passed` those that are already in the dataset."""
-        self.run, self.funnel, self.subjects = event["run"], event["funnel"], event["subjects"]
+        self.run, self.funnel, self.subjects = event.run, event.funnel, event.subjects
         self.planned, self.passed = len(views), passed
         self.waiting = deque(view for view in views if render and view not in passed)
-        self.add_notes(event["notes"])
-        if not event["views"]:
+        self.add_notes(event.notes)
+        if not event.views:
             self.reason = _explain_nothing_planned(self.funnel)
 
     def take_views(self, count: int) -> list[str]:

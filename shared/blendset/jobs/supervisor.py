@@ -21,7 +21,19 @@ from blendset.dataset import VIEW_RECORD, Dataset
 from blendset.errors import BlendsetError
 from blendset.files import lock_folder, sha256_file
 from blendset.jobs.child import Child, WorkerCommand
-from blendset.jobs.protocol import Message
+from blendset.jobs.messages import (
+    Event,
+    Job,
+    PlanScene,
+    Progress,
+    Quit,
+    RenderViews,
+    SceneOpened,
+    ScenePlanned,
+    ViewRendered,
+    WorkerFailed,
+    WorkerIdle,
+)
 from blendset.jobs.scenes import SceneJob, Summary
 from blendset.records import ViewRecord, read_record
 
@@ -54,12 +66,12 @@ def parse_shard(text: str) -> Shard:
 
 @dataclass(frozen=True)
 class Update:
-    """Something that happened to a scene: a line for a person, and the event for who wants more."""
+    """Something that happened to a scene: a line for a person, and the event behind it where there is one."""
 
     kind: Literal["opened", "progress", "planned", "view", "restarted", "ended"]
     scene: Path
     text: str
-    event: Message
+    event: Event | None = None
 
 
 @dataclass(eq=False)
@@ -70,7 +82,7 @@ class _Worker:
     rendered: int = 0
     free: bool = False
     leaving: bool = False
-    failure: Message = field(default_factory=dict)
+    failure: WorkerFailed | None = None
 
     def terminate(self) -> None:
         """End it now, with nothing to explain."""
@@ -198,29 +210,30 @@ class Supervisor:
             self._finish()
         return updates
 
-    def _handle_event(self, worker: _Worker, event: Message) -> list[Update]:
-        scene, kind = worker.scene, event.get("event")
-        if kind == "opened":
-            worker.free = True
-            scene.add_notes(event["notes"])
-            return [Update("opened", scene.path, f"opened, {event['objects']} objects", event)]
-        if kind == "progress":
-            return [Update("progress", scene.path, f"{event['what']} {event['done']}/{event['total']}", event)]
-        if kind == "planned":
-            return [self._accept_plan(scene, event)]
-        if kind == "view":
-            return [self._accept_view(worker, event)]
-        if kind == "idle":
-            self._end_command(worker)
-        if kind == "failed":
-            worker.failure = event
-            worker.child.end()
+    def _handle_event(self, worker: _Worker, event: Event) -> list[Update]:
+        scene = worker.scene
+        match event:
+            case SceneOpened():
+                worker.free = True
+                scene.add_notes(event.notes)
+                return [Update("opened", scene.path, f"opened, {event.objects} objects", event)]
+            case Progress():
+                return [Update("progress", scene.path, f"{event.what} {event.done}/{event.total}", event)]
+            case ScenePlanned():
+                return [self._accept_plan(scene, event)]
+            case ViewRendered():
+                return [self._accept_view(worker, event)]
+            case WorkerIdle():
+                self._end_command(worker)
+            case WorkerFailed():
+                worker.failure = event
+                worker.child.end()
         return []
 
-    def _accept_plan(self, scene: SceneJob, event: Message) -> Update:
-        views: list[str] = event["views"][self._shard_views.index - 1 :: self._shard_views.count]
-        known = set(event["done"]).intersection(views)
-        scene.scene_id = event["scene"]
+    def _accept_plan(self, scene: SceneJob, event: ScenePlanned) -> Update:
+        views = event.views[self._shard_views.index - 1 :: self._shard_views.count]
+        known = set(event.done).intersection(views)
+        scene.scene_id = event.scene
         passed = {view: self._has_passed(scene.scene_id, view) for view in views if view in known}
         scene.accept_plan(event, views, passed, self._render)
         text = f"planned {len(views)} views of {scene.subjects['chosen']} subjects"
@@ -230,15 +243,15 @@ class Supervisor:
         record = read_record(self.dataset.view_folder(scene, view) / VIEW_RECORD, ViewRecord)
         return not record.failed_checks
 
-    def _accept_view(self, worker: _Worker, event: Message) -> Update:
+    def _accept_view(self, worker: _Worker, event: ViewRendered) -> Update:
         scene = worker.scene
-        if event["view"] in worker.batch:
-            worker.batch.remove(event["view"])
-        scene.passed[event["view"]] = event["passed"]
+        if event.view in worker.batch:
+            worker.batch.remove(event.view)
+        scene.passed[event.view] = event.passed
         scene.deaths = 0
         worker.rendered += 1
-        failed = "" if event["passed"] else f", failed {', '.join(event['failed_checks'])}"
-        text = f"{len(scene.passed)}/{scene.planned} {event['path']} {event['seconds']:.1f} s{failed}"
+        failed = "" if event.passed else f", failed {', '.join(event.failed_checks)}"
+        text = f"{len(scene.passed)}/{scene.planned} {event.path} {event.seconds:.1f} s{failed}"
         return Update("view", scene.path, text, event)
 
     def _end_command(self, worker: _Worker) -> None:
@@ -256,7 +269,7 @@ class Supervisor:
         if not worker.free and worker.child.silence > limit:
             if not worker.leaving:
                 message = f"Blender gave no sign of life for {limit:g} seconds and was ended; raise jobs.timeout_s"
-                worker.failure = {"kind": "timeout", "message": message}
+                worker.failure = WorkerFailed(kind="timeout", message=message)
             worker.child.end()
 
     def _handle_death(self, worker: _Worker) -> list[Update]:
@@ -267,13 +280,14 @@ class Supervisor:
             return []
         scene.return_views(worker.batch)
         scene.deaths += 1
-        permanent = worker.failure.get("kind") in _PERMANENT_FAILURES
-        traceback = str(worker.failure.get("traceback") or "").splitlines()
+        failure = worker.failure
+        permanent = failure is not None and failure.kind in _PERMANENT_FAILURES
+        traceback = ((failure and failure.traceback) or "").splitlines()
         scene.log = () if permanent else (*worker.child.read_tail(), *traceback)
-        message = str(worker.failure.get("message") or f"Blender {worker.child.explain_death()}").rstrip(".")
+        message = ((failure and failure.message) or f"Blender {worker.child.explain_death()}").rstrip(".")
         if permanent or scene.deaths > self.config.jobs.retries:
             return [self._abandon_scene(scene, message)]
-        return [Update("restarted", scene.path, f"{message}; starting again", worker.failure)]
+        return [Update("restarted", scene.path, f"{message}; starting again", failure)]
 
     def _abandon_scene(self, scene: SceneJob, reason: str) -> Update:
         scene.reason = reason
@@ -295,13 +309,13 @@ class Supervisor:
         room = self.config.jobs.views_per_child - worker.rendered
         worker.free = False
         if not scene.run:
-            worker.child.send({"do": "plan", "previews": self._previews})
+            worker.child.send(PlanScene(self._previews))
         elif room > 0 and (batch := scene.take_views(min(BATCH, room))):
             worker.batch = batch
-            worker.child.send({"do": "render", "views": list(batch)})
+            worker.child.send(RenderViews(tuple(batch)))
         else:
             worker.leaving = True
-            worker.child.send({"do": "quit"})
+            worker.child.send(Quit())
 
     def _find_scene_in_need(self) -> SceneJob | None:
         """A scene that nobody works on; else the one with most left, if a helper pays there."""
@@ -321,15 +335,15 @@ class Supervisor:
         scene.started = scene.started or time.monotonic()
         self._children += 1
         opened, digest = self._copies.get(scene.path, (str(scene.path), ""))
-        job = {
-            "scene_path": str(scene.path),
-            "opened_path": opened,
-            "sha256": digest,
-            "dataset": str(self.dataset.root),
-            "config": config_to_dict(self.config),
-            "plan": str(self._plan.absolute()) if self._plan else None,
-            "run": scene.run or None,
-        }
+        job = Job(
+            scene_path=str(scene.path),
+            opened_path=opened,
+            sha256=digest,
+            dataset=str(self.dataset.root),
+            config=config_to_dict(self.config),
+            plan=str(self._plan.absolute()) if self._plan else None,
+            run=scene.run or None,
+        )
         child = Child(self._command, self._folder / f"child-{self._children}", job)
         self._workers.append(_Worker(child, scene))
 
@@ -346,7 +360,7 @@ class Supervisor:
         scene.seconds = time.monotonic() - scene.started if scene.started else 0.0
         views = f"{len(scene.passed)} views in " if self._render else "planned in "
         text = f"{scene.status}, {views}{scene.seconds:.0f} s"
-        return Update("ended", scene.path, text + (f": {scene.reason}" if scene.reason else ""), {})
+        return Update("ended", scene.path, text + (f": {scene.reason}" if scene.reason else ""))
 
     def _finish(self) -> None:
         if self._render:

@@ -26,7 +26,7 @@ from blendset.jobs.blenders import (
     probe_blender,
 )
 from blendset.jobs.child import Child
-from blendset.jobs.protocol import Message
+from blendset.jobs.messages import DeviceTried, Event, WorkerIdle
 
 NEWEST = "5.2.3"
 
@@ -110,7 +110,7 @@ def _run(argv: list[str], cure: str) -> None:
         raise BlendsetError(f"'{' '.join(argv)}' failed with exit code {code}; see above, or {cure}.")
 
 
-def try_devices(blender: Blender, profile: Path) -> Iterator[Message]:
+def try_devices(blender: Blender, profile: Path) -> Iterator[DeviceTried]:
     """Render one frame on each device; yield the device's type and name, the seconds, and the error or None.
 
     Raises BlendsetError where Blender itself dies.
@@ -120,17 +120,17 @@ def try_devices(blender: Blender, profile: Path) -> Iterator[Message]:
         return make_blendset_command(blender, profile, "check", "--events", str(events))
 
     with tempfile.TemporaryDirectory(prefix="blendset-") as folder:
-        child = Child(build_command, Path(folder) / "check", {})
+        child = Child(build_command, Path(folder) / "check", None)
         try:
-            messages: list[Message] = []
+            messages: list[Event] = []
             ended = False
             while not ended:
                 ended = child.ended  # read before polling, so that no last message is lost
                 new = child.poll()
-                yield from (event for event in new if event["event"] == "device")
+                yield from (event for event in new if isinstance(event, DeviceTried))
                 messages += new
                 time.sleep(_PUMP_S)
-            if not any(event["event"] == "idle" for event in messages):
+            if not any(isinstance(event, WorkerIdle) for event in messages):
                 print(*child.read_tail(), sep="\n", file=sys.stderr)
                 raise BlendsetError(f"{blender} {child.explain_death()}.")
         finally:

@@ -7,6 +7,7 @@ import argparse
 import os
 
 from blendset.jobs.blenders import find_blender, install_profile
+from blendset.jobs.messages import event_to_dict
 from blendset_trainer.cli.console import print_json, print_table
 from blendset_trainer.cli.parser import DONE, FAILED, Parser, add_command
 from blendset_trainer.rendering import private_blenders
@@ -62,8 +63,10 @@ def _check(arguments: argparse.Namespace) -> int:
     for device in private_blenders.try_devices(blender, install_profile(blender, find_addon())):
         devices.append(device)
         if not arguments.json:
-            how = device["error"] or f"{device['seconds']:.1f} s"
-            print(f"{device['type']}  {device['name']}: {how}", flush=True)
+            how = device.error or f"{device.seconds:.1f} s"
+            print(f"{device.type}  {device.name}: {how}", flush=True)
     if arguments.json:
-        print_json(private_blenders.describe_blender(blender) | {"devices": devices})
-    return FAILED if any(device["error"] for device in devices) else DONE
+        print_json(
+            private_blenders.describe_blender(blender) | {"devices": [event_to_dict(device) for device in devices]}
+        )
+    return FAILED if any(device.error for device in devices) else DONE
