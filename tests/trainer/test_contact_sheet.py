@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageColor
 
-from blendset_trainer.reporting.contact_sheet import GAP, MARGIN, TILE, contact_sheet, main
+from blendset_trainer.reporting.contact_sheet import GAP, MARGIN, TILE, build_contact_sheet, main
 from blendset_trainer.style import INK, PAPER, RED, SERIES_COLOURS
 from tests.trainer.tiny_datasets import Colour, add_view, make_dataset
 
@@ -38,7 +38,7 @@ def test_each_view_once_by_scene_and_subject(tmp_path: Path) -> None:
     lamps = [add_view(dataset, "attic", "lamp", number) for number in (5, 1)]
     chair = add_view(dataset, "attic", "armchair", 7)
     cellar = add_view(dataset, "cellar", "barrel", 3)
-    sheet = contact_sheet(dataset, columns=2)
+    sheet = build_contact_sheet(dataset, columns=2)
     assert sheet.width == 2 * TILE + GAP + 2 * MARGIN
     assert places(sheet, [chair, *reversed(lamps), whole, cellar]) == [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0)]
 
@@ -46,14 +46,14 @@ def test_each_view_once_by_scene_and_subject(tmp_path: Path) -> None:
 def test_an_ordered_view_set_keeps_its_order(tmp_path: Path) -> None:
     dataset = make_dataset(tmp_path)
     orbit = [add_view(dataset, "attic", "lamp", 9 - index, view_set="orbit-4", view_index=index) for index in range(4)]
-    assert places(contact_sheet(dataset, columns=4), orbit) == [(0, column) for column in range(4)]
+    assert places(build_contact_sheet(dataset, columns=4), orbit) == [(0, column) for column in range(4)]
 
 
 def test_one_rule_spans_the_pictures_of_one_subject(tmp_path: Path) -> None:
     dataset = make_dataset(tmp_path)
     for number, subject in enumerate(("armchair", "armchair", "lamp")):
         add_view(dataset, "attic", subject, number)
-    sheet = contact_sheet(dataset, columns=3)
+    sheet = build_contact_sheet(dataset, columns=3)
     gaps = [MARGIN + column * (TILE + GAP) - GAP // 2 for column in (1, 2)]
     first, second = (sheet.crop((gap, 0, gap + 1, sheet.height)) for gap in gaps)
     assert has_colour(first, SERIES_COLOURS[0])
@@ -64,7 +64,7 @@ def test_one_rule_spans_the_pictures_of_one_subject(tmp_path: Path) -> None:
 def test_captions_are_there_and_stay_below_their_picture(tmp_path: Path, label: str) -> None:
     dataset = make_dataset(tmp_path)
     add_view(dataset, "attic", "lamp", 1, subject_label=label, failed_checks=("low_variance",))
-    sheet = contact_sheet(dataset, columns=2)
+    sheet = build_contact_sheet(dataset, columns=2)
     left, middle, foot = MARGIN, MARGIN + TILE, sheet.height - MARGIN - 80
     captions = sheet.crop((left, foot, middle, sheet.height))
     beside = sheet.crop((middle, foot, sheet.width, sheet.height))
@@ -77,7 +77,7 @@ def test_captions_are_there_and_stay_below_their_picture(tmp_path: Path, label: 
 def test_pictures_of_any_shape_keep_it(tmp_path: Path, size: tuple[int, int]) -> None:
     dataset = make_dataset(tmp_path)
     colour = add_view(dataset, "attic", "lamp", 1, size)
-    pixels = {pixel: count for count, pixel in contact_sheet(dataset).getcolors(1 << 20) or ()}
+    pixels = {pixel: count for count, pixel in build_contact_sheet(dataset).getcolors(1 << 20) or ()}
     scale = min(1.0, TILE / max(size))
     assert pixels[colour] == round(size[0] * scale) * round(size[1] * scale)
 
@@ -87,7 +87,7 @@ def test_columns_follow_the_number_of_views(tmp_path: Path, views: int, columns:
     dataset = make_dataset(tmp_path)
     for number in range(views):
         add_view(dataset, "attic", "lamp", number, size=(4, 4))
-    assert contact_sheet(dataset).width == columns * (TILE + GAP) - GAP + 2 * MARGIN
+    assert build_contact_sheet(dataset).width == columns * (TILE + GAP) - GAP + 2 * MARGIN
 
 
 def test_command_line(tmp_path: Path) -> None:

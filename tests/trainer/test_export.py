@@ -30,12 +30,12 @@ from blendset.errors import BlendsetError
 from blendset.verification import verify_dataset
 from blendset_trainer.cli.commands import export
 from blendset_trainer.cli.parser import Parser
-from blendset_trainer.exporting.coco import run_lengths
+from blendset_trainer.exporting.coco import encode_rle
 from blendset_trainer.exporting.export import FORMATS
-from blendset_trainer.exporting.geometry import depth_png, quaternion
-from blendset_trainer.exporting.source import Source, new_folder, open_source
-from blendset_trainer.exporting.webdataset import contents
+from blendset_trainer.exporting.geometry import compute_quaternion, encode_depth_png
+from blendset_trainer.exporting.source import ExportSource, new_folder, open_source
 from blendset_trainer.exporting.webdataset import export as pack
+from blendset_trainer.exporting.webdataset import list_members
 from blendset_trainer.selection.splits import HELD_OUT
 from blendset_trainer.synthetic_views import make_unknown_camera
 from tests.trainer.boxes import BOXES, CHAIR, add_scene, add_view, camera_at, surface
@@ -140,7 +140,7 @@ def test_coco_keeps_held_out_views_apart(exported: Any) -> None:
 @settings(deadline=None)
 @given(arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=40)))
 def test_run_lengths_are_those_of_the_reference_encoder(mask: Any) -> None:
-    assert run_lengths(mask) == reference.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"].decode()
+    assert encode_rle(mask) == reference.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"].decode()
 
 
 # --- COLMAP ---
@@ -190,7 +190,7 @@ def test_colmap_names_held_out_views_where_splatting_looks(exported: Any) -> Non
 def test_quaternion(numbers: tuple[float, ...]) -> None:
     wanted = np.array(numbers) / np.linalg.norm(numbers)
     rotation = pycolmap.Rotation3d(wanted[[1, 2, 3, 0]]).matrix()
-    assert abs(quaternion(rotation) @ wanted) == pytest.approx(1, abs=1e-9)
+    assert abs(compute_quaternion(rotation) @ wanted) == pytest.approx(1, abs=1e-9)
 
 
 # --- NeRF ---
@@ -220,7 +220,7 @@ def test_nerf_tells_instant_ngp_how_far_the_scene_reaches(exported: Any) -> None
 
 
 def test_depth_that_16_bits_cannot_hold_is_none() -> None:
-    with Image.open(io.BytesIO(depth_png(np.array([[0.0015, 65.535, 65.54, np.inf]]), 0.001))) as picture:
+    with Image.open(io.BytesIO(encode_depth_png(np.array([[0.0015, 65.535, 65.54, np.inf]]), 0.001))) as picture:
         assert np.asarray(picture).tolist() == [[2, 65535, 0, 0]]
 
 
@@ -319,7 +319,7 @@ def test_webdataset_splits_into_shards_and_finds_each_file_by_its_index(dataset:
         row = next(each for each in rows if each["view_id"] == view.view_id and each["member"].endswith(RGB))
         with (tmp_path / row["shard"]).open("rb") as file:
             file.seek(row["offset"])
-            assert file.read(row["size"]) == source.read(view)
+            assert file.read(row["size"]) == source.read_file(view)
 
 
 def forged(folder: Path, member: tarfile.TarInfo, data: bytes = b"") -> Path:
@@ -328,7 +328,7 @@ def forged(folder: Path, member: tarfile.TarInfo, data: bytes = b"") -> Path:
     member.size = len(data)
     with tarfile.open(folder / "records.tar", "w") as archive:
         archive.addfile(member, io.BytesIO(data))
-    pq.write_table(pa.Table.from_pylist(list(contents(folder / "records.tar"))), folder / "index.parquet")
+    pq.write_table(pa.Table.from_pylist(list(list_members(folder / "records.tar"))), folder / "index.parquet")
     return folder
 
 
@@ -407,7 +407,7 @@ def test_image_text_pairs_share_their_names(exported: Any) -> None:
 
 def test_image_text_refuses_pictures_without_words(dataset: Dataset, tmp_path: Path) -> None:
     views = open_source(dataset).views
-    silent = Source(dataset, views, {})
+    silent = ExportSource(dataset, views, {})
     with pytest.raises(BlendsetError, match=r"no caption for attic-chair-0000 \(6 in all\); run 'blendset caption'"):
         FORMATS["image-text"](silent, tmp_path)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Datasets in the formats of others: one module per format, each a function from a source to a folder.
+"""Datasets in the formats of other programs, one module per format.
 
-`export(source, out)` fills an empty folder and returns how many views went into it.
+Each has a function `export(source, out)`, which fills an empty folder and returns how many views it wrote.
 """

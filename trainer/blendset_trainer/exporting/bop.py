@@ -15,86 +15,97 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blendset.records import CameraRecord, ViewRecord
-from blendset_trainer.exporting.geometry import depth_png, opencv_from_world, png
-from blendset_trainer.exporting.instances import Instance, Instances, bounding_box, instances_of
-from blendset_trainer.exporting.source import Source, as_json, by_scene, with_passes, write
+from blendset_trainer.exporting.geometry import compute_opencv_from_world, encode_depth_png, encode_png
+from blendset_trainer.exporting.instances import Instance, SceneInstances, compute_bbox, find_instances
+from blendset_trainer.exporting.source import ExportSource, encode_json, group_by_scene, select_with_passes, write_file
 
 
 @dataclass(frozen=True, eq=False)
-class _Scene:
-    """Its number, its things, the number before that of its first thing among all objects, millimetres per unit."""
+class _NumberedScene:
+    """A scene's number, its instances, what to add to their numbers for BOP's object ids, and millimetres per unit."""
 
     number: int
-    things: Instances
-    before: int
+    instances: SceneInstances
+    object_offset: int
     millimetres: float
 
 
-def export(source: Source, out: Path) -> int:
-    """Write the scenes by split, and all things in models/models_info.json; views without passes are left out.
+def export(source: ExportSource, out: Path) -> int:
+    """Write the scenes by split, and all objects in models/models_info.json; views without passes are left out.
 
-    A dataset holds no meshes, and of a thing what is seen. So there are no models and no masks of whole silhouettes
-    (optional in BOP), and a model's space is the world's, moved to the centre of the thing's bounds.
+    Return the number of views written. A dataset holds no meshes, and only the visible pixels of an object. So there
+    are no models and no masks of whole silhouettes (optional in BOP), and a model's space is the world's, moved to the
+    centre of the object's bounds.
     """
-    scenes = _scenes(source)
+    scenes = _number_scenes(source)
     exported = 0
-    for split, views in source.splits("train", "val").items():
-        for name, members in by_scene(with_passes(views)).items():
+    for split, views in source.group_by_split("train", "val").items():
+        for name, members in group_by_scene(select_with_passes(views)).items():
             _write_scene(source, scenes[name], members, out / split / f"{scenes[name].number:06d}")
             exported += len(members)
-    write(out / "models" / "models_info.json", as_json(_models(scenes.values())))
+    write_file(out / "models" / "models_info.json", encode_json(_build_models(scenes.values())))
     return exported
 
 
-def _scenes(source: Source) -> dict[str, _Scene]:
-    scenes: dict[str, _Scene] = {}
-    before = 0
-    for number, (name, things) in enumerate(instances_of(source).items()):
-        scenes[name] = _Scene(number, things, before, 1000 * source.dataset.scene(name).metres_per_unit)
-        before += len(things.things)
+def _number_scenes(source: ExportSource) -> dict[str, _NumberedScene]:
+    """Number the scenes by name from 0, and their objects from 1 over all scenes."""
+    scenes: dict[str, _NumberedScene] = {}
+    offset = 0
+    for number, (name, instances) in enumerate(find_instances(source).items()):
+        scenes[name] = _NumberedScene(number, instances, offset, 1000 * source.dataset.scene(name).metres_per_unit)
+        offset += len(instances.instances)
     return scenes
 
 
-def _models(scenes: Iterable[_Scene]) -> dict[str, Any]:
-    return {str(scene.before + thing.number): _model(thing, scene) for scene in scenes for thing in scene.things.things}
+def _build_models(scenes: Iterable[_NumberedScene]) -> dict[str, Any]:
+    """The contents of models_info.json: a model for each object, by its id."""
+    return {
+        str(scene.object_offset + instance.number): _build_model(instance, scene)
+        for scene in scenes
+        for instance in scene.instances.instances
+    }
 
 
-def _model(thing: Instance, scene: _Scene) -> dict[str, Any]:
-    """Its box, and beyond BOP what it is; the diameter is the box's diagonal, which no two points surpass."""
-    size = (thing.bounds_max - thing.bounds_min) * scene.millimetres
+def _build_model(instance: Instance, scene: _NumberedScene) -> dict[str, Any]:
+    """A model's box in millimetres and, beyond BOP, its name and label.
+
+    The diameter is the box's diagonal, since no two points are farther apart.
+    """
+    size = (instance.bounds_max - instance.bounds_min) * scene.millimetres
     box = {f"min_{axis}": -side / 2 for axis, side in zip("xyz", size.tolist(), strict=True)}
     box |= {f"size_{axis}": side for axis, side in zip("xyz", size.tolist(), strict=True)}
-    return {"diameter": float(np.linalg.norm(size)), **box, "name": thing.name, "label": thing.label}
+    return {"diameter": float(np.linalg.norm(size)), **box, "name": instance.name, "label": instance.label}
 
 
-def _write_scene(source: Source, scene: _Scene, views: Sequence[ViewRecord], folder: Path) -> None:
-    cameras, poses, figures = {}, {}, {}
+def _write_scene(source: ExportSource, scene: _NumberedScene, views: Sequence[ViewRecord], folder: Path) -> None:
+    """Write the pictures, depth maps, masks, cameras and poses of a scene's views."""
+    cameras, poses, info = {}, {}, {}
     for number, view in enumerate(views):
         passes = source.dataset.passes(view)
         depth = passes.depth * scene.millimetres
-        step = _depth_step(depth)
-        seen = list(scene.things.seen_in(passes.id))
-        write(folder / "rgb" / f"{number:06d}.png", source.read(view))
-        write(folder / "depth" / f"{number:06d}.png", depth_png(depth, step))
-        for place, (_, mask) in enumerate(seen):
-            write(folder / "mask_visib" / f"{number:06d}_{place:06d}.png", png(mask * np.uint8(255)))
-        cameras[number] = _camera(view.camera, scene, step) | {"view_id": view.view_id}
-        poses[number] = [_pose(thing, view.camera, scene) for thing, _ in seen]
-        figures[number] = [{"bbox_visib": bounding_box(mask), "px_count_visib": int(mask.sum())} for _, mask in seen]
-    write(folder / "scene_camera.json", as_json(cameras))
-    write(folder / "scene_gt.json", as_json(poses))
-    write(folder / "scene_gt_info.json", as_json(figures))
+        step = _compute_depth_step(depth)
+        visible = list(scene.instances.find_masks(passes.id))
+        write_file(folder / "rgb" / f"{number:06d}.png", source.read_file(view))
+        write_file(folder / "depth" / f"{number:06d}.png", encode_depth_png(depth, step))
+        for index, (_, mask) in enumerate(visible):
+            write_file(folder / "mask_visib" / f"{number:06d}_{index:06d}.png", encode_png(mask * np.uint8(255)))
+        cameras[number] = _format_camera(view.camera, scene, step) | {"view_id": view.view_id}
+        poses[number] = [_format_pose(instance, view.camera, scene) for instance, _ in visible]
+        info[number] = [{"bbox_visib": compute_bbox(mask), "px_count_visib": int(mask.sum())} for _, mask in visible]
+    write_file(folder / "scene_camera.json", encode_json(cameras))
+    write_file(folder / "scene_gt.json", encode_json(poses))
+    write_file(folder / "scene_gt_info.json", encode_json(info))
 
 
-def _depth_step(depth: NDArray[Any]) -> float:
-    """Millimetres per grey level: as fine as 16 bits allow for what is farthest."""
+def _compute_depth_step(depth: NDArray[Any]) -> float:
+    """Millimetres per grey level of a depth map (H, W): as fine as 16 bits allow for the farthest surface."""
     finite = depth[np.isfinite(depth)]
     return float(finite.max() / np.iinfo(np.uint16).max) if finite.size else 1.0
 
 
-def _camera(camera: CameraRecord, scene: _Scene, step: float) -> dict[str, Any]:
-    """BOP's pixel (0, 0) has its centre at (0, 0), half a pixel from Blendset's."""
-    matrix = opencv_from_world(camera)
+def _format_camera(camera: CameraRecord, scene: _NumberedScene, step: float) -> dict[str, Any]:
+    """A camera for scene_camera.json. BOP's pixel (0, 0) has its centre at (0, 0), half a pixel from Blendset's."""
+    matrix = compute_opencv_from_world(camera)
     return {
         "cam_K": [camera.fx, 0.0, camera.cx - 0.5, 0.0, camera.fy, camera.cy - 0.5, 0.0, 0.0, 1.0],
         "cam_R_w2c": matrix[:3, :3].ravel().tolist(),
@@ -103,11 +114,12 @@ def _camera(camera: CameraRecord, scene: _Scene, step: float) -> dict[str, Any]:
     }
 
 
-def _pose(thing: Instance, camera: CameraRecord, scene: _Scene) -> dict[str, Any]:
-    matrix = opencv_from_world(camera)
-    centre = matrix[:3, :3] @ ((thing.bounds_min + thing.bounds_max) / 2) + matrix[:3, 3]
+def _format_pose(instance: Instance, camera: CameraRecord, scene: _NumberedScene) -> dict[str, Any]:
+    """An object's pose for scene_gt.json: its model's space differs from the world's by a translation."""
+    matrix = compute_opencv_from_world(camera)
+    centre = matrix[:3, :3] @ ((instance.bounds_min + instance.bounds_max) / 2) + matrix[:3, 3]
     return {
-        "obj_id": scene.before + thing.number,
+        "obj_id": scene.object_offset + instance.number,
         "cam_R_m2c": matrix[:3, :3].ravel().tolist(),
         "cam_t_m2c": (centre * scene.millimetres).tolist(),
     }

@@ -14,55 +14,60 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blendset.records import ViewRecord, to_plain
-from blendset_trainer.exporting.instances import Instance, Instances, bounding_box, instances_of
-from blendset_trainer.exporting.source import Source, as_json, with_passes, write
+from blendset_trainer.exporting.instances import Instance, SceneInstances, compute_bbox, find_instances
+from blendset_trainer.exporting.source import ExportSource, encode_json, select_with_passes, write_file
 
 Category = tuple[str, str]
 """Name and supercategory."""
 
 
-def export(source: Source, out: Path) -> int:
-    """One annotation per thing in a picture, from the id pass; views without passes are left out."""
-    things = instances_of(source)
-    categories = _categories(things.values())
+def export(source: ExportSource, out: Path) -> int:
+    """Write one annotation per instance in a picture, from the id pass; views without passes are left out.
+
+    Return the number of views written.
+    """
+    instances = find_instances(source)
+    categories = _number_categories(instances.values())
     exported = 0
-    for split, views in source.splits("train", "val").items():
+    for split, views in source.group_by_split("train", "val").items():
         images, annotations = [], []
-        for view in with_passes(views):
+        for view in select_with_passes(views):
             exported += 1
-            images.append(_image(view, exported))
-            annotations += _annotations(source, view, things[view.scene], exported, categories)
-            write(out / split / f"{view.view_id}.png", source.read(view))
+            images.append(_format_image(view, exported))
+            annotations += _format_annotations(source, view, instances[view.scene], exported, categories)
+            write_file(out / split / f"{view.view_id}.png", source.read_file(view))
         for number, annotation in enumerate(annotations, start=1):
             annotation["id"] = number
-        document = _frame(source, categories) | {"images": images, "annotations": annotations}
-        write(out / "annotations" / f"instances_{split}.json", as_json(document))
+        document = _build_header(source, categories) | {"images": images, "annotations": annotations}
+        write_file(out / "annotations" / f"instances_{split}.json", encode_json(document))
     return exported
 
 
-def _frame(source: Source, categories: Mapping[Category, int]) -> dict[str, Any]:
+def _build_header(source: ExportSource, categories: Mapping[Category, int]) -> dict[str, Any]:
+    """Info, licences and categories, which all splits share."""
     record = source.dataset.record
     return {
         "info": {"description": record.name, "contributor": record.creator},
         "licenses": [{"id": 1, "name": record.licence}],
         "categories": [
-            {"id": number, "name": name, "supercategory": above} for (name, above), number in categories.items()
+            {"id": number, "name": name, "supercategory": supercategory}
+            for (name, supercategory), number in categories.items()
         ],
     }
 
 
-def _categories(scenes: Iterable[Instances]) -> dict[Category, int]:
-    """Numbers from 1 for all that the scenes hold, so that every split counts alike."""
-    found = sorted({_category(thing) for scene in scenes for thing in scene.things})
-    return {category: number for number, category in enumerate(found, start=1)}
+def _number_categories(scenes: Iterable[SceneInstances]) -> dict[Category, int]:
+    """Number the categories of all scenes from 1, so that every split has the same numbers."""
+    names = sorted({_get_category(instance) for scene in scenes for instance in scene.instances})
+    return {category: number for number, category in enumerate(names, start=1)}
 
 
-def _category(thing: Instance) -> Category:
-    return thing.label, "structure" if thing.structural else "object"
+def _get_category(instance: Instance) -> Category:
+    return instance.label, "structure" if instance.structural else "object"
 
 
-def _image(view: ViewRecord, number: int) -> dict[str, Any]:
-    """The picture and, beyond COCO, its scene and its camera in Blendset's convention (along -Z, +Y up)."""
+def _format_image(view: ViewRecord, number: int) -> dict[str, Any]:
+    """An image and, beyond COCO, its scene and its camera in Blendset's convention (along -Z, +Y up)."""
     return {
         "id": number,
         "license": 1,
@@ -74,44 +79,53 @@ def _image(view: ViewRecord, number: int) -> dict[str, Any]:
     }
 
 
-def _annotations(
-    source: Source, view: ViewRecord, things: Instances, image: int, categories: Mapping[Category, int]
+def _format_annotations(
+    source: ExportSource, view: ViewRecord, instances: SceneInstances, image: int, categories: Mapping[Category, int]
 ) -> list[dict[str, Any]]:
-    seen = things.seen_in(source.dataset.passes(view).id)
+    """The annotations of one view, without their ids."""
+    masks = instances.find_masks(source.dataset.passes(view).id)
     return [
-        {"image_id": image, "category_id": categories[_category(thing)], "object": thing.name, **_outline(mask)}
-        for thing, mask in seen
+        {
+            "image_id": image,
+            "category_id": categories[_get_category(instance)],
+            "object": instance.name,
+            **_format_mask(mask),
+        }
+        for instance, mask in masks
     ]
 
 
-def _outline(mask: NDArray[np.bool_]) -> dict[str, Any]:
+def _format_mask(mask: NDArray[np.bool_]) -> dict[str, Any]:
+    """The fields of an annotation that follow from its mask (H, W)."""
     return {
-        "segmentation": {"size": list(mask.shape), "counts": run_lengths(mask)},
+        "segmentation": {"size": list(mask.shape), "counts": encode_rle(mask)},
         "area": int(mask.sum()),
-        "bbox": bounding_box(mask),
+        "bbox": compute_bbox(mask),
         "iscrowd": 0,
     }
 
 
-def run_lengths(mask: NDArray[np.bool_]) -> str:
-    """COCO's compressed run-length encoding of a mask (H, W).
+def encode_rle(mask: NDArray[np.bool_]) -> str:
+    """Encode a mask (H, W) as COCO's compressed run-length encoding.
 
-    Lengths of runs down the columns, the first of zeros; from the fourth on each minus the one two before; each number
-    in groups of five bits, lowest first, the sixth bit telling that more follow, as characters from "0" on.
+    Runs go down the columns, the first run is of zeros. From the fourth on, the length two runs before is subtracted.
+    Each number is written in groups of five bits, lowest first; a sixth bit says that more follow; each group is a
+    character from "0" on.
     """
     flat = mask.ravel(order="F")
     edges = np.flatnonzero(np.diff(flat, prepend=False))
     lengths = np.diff(edges, prepend=0, append=flat.size)
     differences = lengths.copy()
     differences[3:] -= lengths[1:-2]
-    return "".join(_word(int(each)) for each in differences)
+    return "".join(_encode_number(int(difference)) for difference in differences)
 
 
-def _word(number: int) -> str:
-    word = ""
+def _encode_number(number: int) -> str:
+    """The characters of one signed number, see `encode_rle`."""
+    characters = ""
     while True:
         group, number = number & 31, number >> 5
-        last = number == (-1 if group & 16 else 0)  # the highest bit written is the sign
-        word += chr(48 + group + (0 if last else 32))
-        if last:
-            return word
+        is_last = number == (-1 if group & 16 else 0)  # the highest bit written is the sign
+        characters += chr(48 + group + (0 if is_last else 32))
+        if is_last:
+            return characters

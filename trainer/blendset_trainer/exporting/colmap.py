@@ -20,19 +20,20 @@ from PIL import Image
 from blendset.cameras import Array, Camera, compute_pixel_centres
 from blendset.files import sha256_bytes
 from blendset.records import CameraRecord, ViewRecord
-from blendset_trainer.exporting.geometry import opencv_from_world, quaternion
-from blendset_trainer.exporting.source import Source, by_scene, has_passes, with_passes, write
+from blendset_trainer.exporting.geometry import compute_opencv_from_world, compute_quaternion
+from blendset_trainer.exporting.source import ExportSource, group_by_scene, has_passes, select_with_passes, write_file
 
-POINTS = 100_000
-"""Tried in a scene, shared among its views: as many as Gaussian splatting likes to start from."""
-POINTS_OF_A_VIEW = 4096
-GRAZING = 0.05
-"""Cosine between ray and normal below which a surface is too oblique to tell whether a point lies on it."""
+MAX_POINTS = 100_000
+"""Points sampled in a scene, shared among its views: as many as Gaussian splatting likes to start from."""
+MAX_VIEW_POINTS = 4096
+"""Points sampled in one view at most."""
+MIN_COSINE = 0.05
+"""At a smaller cosine between ray and normal, a surface is too oblique to decide whether a point lies on it."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Points:
-    """World positions (N, 3), colours (N, 3), and the ids (N,) of the objects that they lie on."""
+    """World positions (N, 3), 8-bit sRGB colours (N, 3), and the ids (N,) of the objects that they lie on."""
 
     positions: Array
     colours: NDArray[np.uint8]
@@ -40,68 +41,75 @@ class _Points:
 
 
 @dataclass(frozen=True, eq=False)
-class _Sightings:
-    """Which points a view sees, (N,), and where, (N, 2)."""
+class _Observations:
+    """Indices of the points that a view observes, (N,), and their pixel positions, (N, 2)."""
 
     points: NDArray[np.int64]
     pixels: Array
 
 
-def export(source: Source, out: Path) -> int:
-    """One model per scene, in Blender units; it keeps the points that at least two views see."""
-    source = source.with_cameras()
-    for scene, views in by_scene(source.views).items():
+def export(source: ExportSource, out: Path) -> int:
+    """Write one model per scene, in Blender units, with the points that at least two views observe.
+
+    Return the number of views written. Raises BlendsetError where no view has a known camera.
+    """
+    source = source.select_with_cameras()
+    for scene, views in group_by_scene(source.views).items():
         for view in views:
-            write(out / scene / "images" / _name(view), source.read(view))
+            write_file(out / scene / "images" / _get_image_name(view), source.read_file(view))
         _write_model(source, views, out / scene / "sparse" / "0")
     return len(source.views)
 
 
-def _write_model(source: Source, views: Sequence[ViewRecord], folder: Path) -> None:
-    points, sightings = _tracked(*_seen(source, views))
-    lenses = dict.fromkeys(_intrinsics(view.camera) for view in views)
-    cameras = {lens: number for number, lens in enumerate(lenses, start=1)}
-    write(folder / "cameras.txt", _lines(f"{number} {camera}" for camera, number in cameras.items()))
-    images = (
-        f"{number} {_pose(view.camera)} {cameras[_intrinsics(view.camera)]} {_name(view)}\n{_observations(seen)}"
-        for number, (view, seen) in enumerate(zip(views, sightings, strict=True), start=1)
-    )
-    write(folder / "images.txt", _lines(images))
-    write(folder / "points3D.txt", _lines(_point_lines(points, sightings)))
-    if held_out := [_name(view) for view in views if view.view_id in source.held_out]:
-        write(folder / "test.txt", _lines(held_out))
+def _write_model(source: ExportSource, views: Sequence[ViewRecord], folder: Path) -> None:
+    """Write cameras.txt, images.txt, points3D.txt and, where views are held out, test.txt."""
+    points, observations = _filter_tracks(*_sample_points(source, views))
+    intrinsics = [_format_intrinsics(view.camera) for view in views]
+    cameras = {camera: number for number, camera in enumerate(dict.fromkeys(intrinsics), start=1)}
+    write_file(folder / "cameras.txt", _encode_lines(f"{number} {camera}" for camera, number in cameras.items()))
+    images: list[str] = []
+    for number, (view, camera, observed) in enumerate(zip(views, intrinsics, observations, strict=True), start=1):
+        images.append(f"{number} {_format_pose(view.camera)} {cameras[camera]} {_get_image_name(view)}")
+        images.append(_format_observations(observed))
+    write_file(folder / "images.txt", _encode_lines(images))
+    write_file(folder / "points3D.txt", _encode_lines(_format_points(points, observations)))
+    if held_out := [_get_image_name(view) for view in views if view.view_id in source.held_out]:
+        write_file(folder / "test.txt", _encode_lines(held_out))
 
 
 # ---- points ----------------------------------------------------------------------------------------------------------
 
 
-def _seen(source: Source, views: Sequence[ViewRecord]) -> tuple[_Points, list[_Sightings]]:
-    """Points on what the views show, and where each view sees them; passes are read twice, to hold one at a time."""
-    count = min(POINTS_OF_A_VIEW, POINTS // len(views))
-    samples = [_sample(source, view, count) for view in with_passes(views)]
+def _sample_points(source: ExportSource, views: Sequence[ViewRecord]) -> tuple[_Points, list[_Observations]]:
+    """Sample points on visible surfaces, and find where each view observes them.
+
+    Passes are read twice, so that memory holds one at a time.
+    """
+    count = min(MAX_VIEW_POINTS, MAX_POINTS // len(views))
+    samples = [_sample_view(source, view, count) for view in select_with_passes(views)]
     points = _Points(
-        np.concatenate([np.empty((0, 3)), *(each.positions for each in samples)]),
-        np.concatenate([np.empty((0, 3), np.uint8), *(each.colours for each in samples)]),
-        np.concatenate([np.empty(0, np.uint32), *(each.ids for each in samples)]),
+        np.concatenate([np.empty((0, 3)), *(sample.positions for sample in samples)]),
+        np.concatenate([np.empty((0, 3), np.uint8), *(sample.colours for sample in samples)]),
+        np.concatenate([np.empty(0, np.uint32), *(sample.ids for sample in samples)]),
     )
-    nothing = _Sightings(np.empty(0, np.int64), np.empty((0, 2)))
-    return points, [_sightings(source, view, points) if has_passes(view) else nothing for view in views]
+    nothing = _Observations(np.empty(0, np.int64), np.empty((0, 2)))
+    return points, [_find_observations(source, view, points) if has_passes(view) else nothing for view in views]
 
 
-def _sample(source: Source, view: ViewRecord, count: int) -> _Points:
-    """Points behind pixel centres, the same ones whenever the view is exported."""
+def _sample_view(source: ExportSource, view: ViewRecord, count: int) -> _Points:
+    """Sample `count` points behind pixel centres, the same ones whenever the view is exported."""
     passes, camera = source.dataset.passes(view), Camera.from_record(view.camera)
     solid = np.flatnonzero(np.isfinite(passes.depth) & (passes.id > 0))
     random = np.random.default_rng(int(sha256_bytes(view.view_id.encode()), 16))
     chosen = np.sort(random.choice(solid, min(count, len(solid)), replace=False))
     rays = camera.make_rays(compute_pixel_centres(camera.width, camera.height)[chosen])
-    with Image.open(io.BytesIO(source.read(view))) as picture:
+    with Image.open(io.BytesIO(source.read_file(view))) as picture:
         colours = np.asarray(picture.convert("RGB")).reshape(-1, 3)[chosen]
     return _Points(camera.position + rays * passes.depth.ravel()[chosen, None], colours, passes.id.ravel()[chosen])
 
 
-def _sightings(source: Source, view: ViewRecord, points: _Points) -> _Sightings:
-    """The points that the view's own depth and ids confirm, to within what one pixel covers of the surface."""
+def _find_observations(source: ExportSource, view: ViewRecord, points: _Points) -> _Observations:
+    """Find the points that a view observes: its depth and ids agree to within what one pixel covers of the surface."""
     passes, camera = source.dataset.passes(view), Camera.from_record(view.camera)
     pixels, depth = camera.project(points.positions)
     size = camera.width, camera.height
@@ -110,59 +118,64 @@ def _sightings(source: Source, view: ViewRecord, points: _Points) -> _Sightings:
     column, row = pixels.astype(np.int64).T
     rays = camera.make_rays(pixels)
     cosine = -(passes.normal[row, column] * rays).sum(axis=1) / np.linalg.norm(rays, axis=1)
-    slope = np.sqrt(1 / np.clip(cosine, GRAZING, 1) ** 2 - 1)
+    slope = np.sqrt(1 / np.clip(cosine, MIN_COSINE, 1) ** 2 - 1)
     tolerance = (slope + 0.25) * depth / camera.focal_length_px
-    same = (passes.id[row, column] == points.ids[inside]) & (cosine > GRAZING)
-    seen = same & (np.abs(passes.depth[row, column] - depth) <= tolerance)
-    return _Sightings(inside[seen], pixels[seen])
+    is_same_object = (passes.id[row, column] == points.ids[inside]) & (cosine > MIN_COSINE)
+    is_observed = is_same_object & (np.abs(passes.depth[row, column] - depth) <= tolerance)
+    return _Observations(inside[is_observed], pixels[is_observed])
 
 
-def _tracked(points: _Points, sightings: Sequence[_Sightings]) -> tuple[_Points, list[_Sightings]]:
-    """The points that two views or more see, numbered anew."""
+def _filter_tracks(points: _Points, observations: Sequence[_Observations]) -> tuple[_Points, list[_Observations]]:
+    """Keep the points that two or more views observe, and renumber them."""
     views = np.zeros(len(points.positions), np.int64)
-    for each in sightings:
-        views[each.points] += 1
-    kept = views >= 2
-    new = np.cumsum(kept) - 1
-    left = [_Sightings(new[each.points[kept[each.points]]], each.pixels[kept[each.points]]) for each in sightings]
-    return _Points(points.positions[kept], points.colours[kept], points.ids[kept]), left
+    for observed in observations:
+        views[observed.points] += 1
+    is_tracked = views >= 2
+    new_numbers = np.cumsum(is_tracked) - 1
+    remaining = []
+    for observed in observations:
+        keep = is_tracked[observed.points]
+        remaining.append(_Observations(new_numbers[observed.points[keep]], observed.pixels[keep]))
+    return _Points(points.positions[is_tracked], points.colours[is_tracked], points.ids[is_tracked]), remaining
 
 
 # ---- lines -----------------------------------------------------------------------------------------------------------
 
 
-def _lines(lines: Iterable[str]) -> bytes:
+def _encode_lines(lines: Iterable[str]) -> bytes:
+    """Lines as a file in UTF-8, each with its line end."""
     return "".join(f"{line}\n" for line in lines).encode()
 
 
-def _name(view: ViewRecord) -> str:
+def _get_image_name(view: ViewRecord) -> str:
     return f"{view.view_id}.png"
 
 
-def _numbers(values: Iterable[Any]) -> str:
+def _format_numbers(values: Iterable[Any]) -> str:
     return " ".join(repr(float(value)) for value in values)
 
 
-def _intrinsics(camera: CameraRecord) -> str:
-    """The centre of COLMAP's top-left pixel is (0.5, 0.5), as here."""
-    return f"PINHOLE {camera.width} {camera.height} {_numbers((camera.fx, camera.fy, camera.cx, camera.cy))}"
+def _format_intrinsics(camera: CameraRecord) -> str:
+    """Model, size and intrinsics; the centre of COLMAP's top-left pixel is (0.5, 0.5), as Blendset's."""
+    return f"PINHOLE {camera.width} {camera.height} {_format_numbers((camera.fx, camera.fy, camera.cx, camera.cy))}"
 
 
-def _pose(camera: CameraRecord) -> str:
-    matrix = opencv_from_world(camera)
-    return _numbers([*quaternion(matrix[:3, :3]), *matrix[:3, 3]])
+def _format_pose(camera: CameraRecord) -> str:
+    """The quaternion and the translation from world to camera space."""
+    matrix = compute_opencv_from_world(camera)
+    return _format_numbers([*compute_quaternion(matrix[:3, :3]), *matrix[:3, 3]])
 
 
-def _observations(seen: _Sightings) -> str:
-    places = zip(seen.pixels, seen.points.tolist(), strict=True)
-    return " ".join(f"{_numbers(pixel)} {point + 1}" for pixel, point in places)
+def _format_observations(observations: _Observations) -> str:
+    pairs = zip(observations.pixels, observations.points.tolist(), strict=True)
+    return " ".join(f"{_format_numbers(pixel)} {point + 1}" for pixel, point in pairs)
 
 
-def _point_lines(points: _Points, sightings: Sequence[_Sightings]) -> Iterable[str]:
-    """Number, position, colour, error (none: depth is exact), then image and place in its list for each sighting."""
+def _format_points(points: _Points, observations: Sequence[_Observations]) -> Iterable[str]:
+    """Lines of number, position, colour, error (0: depth is exact), and the track: image and index in its list."""
     tracks: list[list[str]] = [[] for _ in points.positions]
-    for image, seen in enumerate(sightings, start=1):
-        for place, point in enumerate(seen.points.tolist()):
-            tracks[point].append(f"{image} {place}")
+    for image, observed in enumerate(observations, start=1):
+        for index, point in enumerate(observed.points.tolist()):
+            tracks[point].append(f"{image} {index}")
     for number, (position, colour, track) in enumerate(zip(points.positions, points.colours, tracks, strict=True), 1):
-        yield f"{number} {_numbers(position)} {' '.join(map(str, colour))} 0 {' '.join(track)}"
+        yield f"{number} {_format_numbers(position)} {' '.join(map(str, colour))} 0 {' '.join(track)}"

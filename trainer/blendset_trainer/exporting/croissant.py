@@ -17,13 +17,13 @@ from blendset.dataset import Dataset
 from blendset.files import sha256_file
 from blendset.records import read_json, write_json
 from blendset_trainer.exporting import huggingface
-from blendset_trainer.exporting.source import Source, by_scene
+from blendset_trainer.exporting.source import ExportSource, group_by_scene
 
-FILES, VIEWS, SPLITS = "parquet-files", "views", "splits"
+FILE_SET_ID, VIEWS_ID, SPLITS_ID = "parquet-files", "views", "splits"
 PARQUET = "application/x-parquet"
-TYPES = {pa.string(): "sc:Text", pa.int64(): "sc:Integer", pa.float64(): "sc:Float"}
+DATA_TYPES = {pa.string(): "sc:Text", pa.int64(): "sc:Integer", pa.float64(): "sc:Float"}
 SPLIT_KINDS = {"train": "cr:TrainingSplit", "test": "cr:TestSplit"}
-OWN_TERMS = """
+CROISSANT_TERMS = """
     annotation arrayShape citeAs column containedIn equivalentProperty excludes extract field fileObject fileProperty
     fileSet format includes isArray isLiveDataset jsonPath key md5 parentField path readLines recordSet references regex
     repeated replace samplingRate sdVersion separator source subField transform unArchive value
@@ -40,13 +40,16 @@ CONTEXT = {
     "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
     "examples": {"@id": "cr:examples", "@type": "@json"},
-    **{term: f"cr:{term}" for term in OWN_TERMS},
+    **{term: f"cr:{term}" for term in CROISSANT_TERMS},
 }
-"""Of the specification's appendix 1, with PROV-O."""
+"""The JSON-LD context of the specification's appendix 1, with PROV-O."""
 
 
-def export(source: Source, out: Path) -> int:
-    """Write the parquet files, then what describes them; columns of lists of records are left to the parquet schema."""
+def export(source: ExportSource, out: Path) -> int:
+    """Write the parquet files and croissant.json; return the number of views written.
+
+    Columns that hold lists of records are described by the parquet schema only.
+    """
     exported = huggingface.export(source, out)
     record = source.dataset.record
     known = {"license": record.licence, "creator": record.creator and {"@type": "sc:Person", "name": record.creator}}
@@ -55,49 +58,52 @@ def export(source: Source, out: Path) -> int:
         "@type": "sc:Dataset",
         "conformsTo": ["http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/RAI/1.0"],
         "name": record.name,
-        "description": f"{_made(source)}, from {len(by_scene(source.views))} 3D scenes.",
+        "description": f"{_count_by_source(source)}, from {len(group_by_scene(source.views))} 3D scenes.",
         **{name: value for name, value in known.items() if value},
-        **_provenance(source),
-        "distribution": [*_files(out), _file_set()],
-        "recordSet": [_splits(source), _views(source.dataset)],
+        **_describe_provenance(source),
+        "distribution": [*_describe_files(out), _describe_file_set()],
+        "recordSet": [_describe_splits(source), _describe_views(source.dataset)],
     }
     write_json(out / "croissant.json", document)
     return exported
 
 
-# ---- where it comes from ---------------------------------------------------------------------------------------------
+# ---- provenance -----------------------------------------------------------------------------------------------------
 
 
-def _made(source: Source) -> str:
-    """How many views there are of which source."""
+def _count_by_source(source: ExportSource) -> str:
+    """How many views of each source there are, as text."""
     counts = Counter(view.source for view in source.views)
     return ", ".join(f"{count} views of source '{kind}'" for kind, count in sorted(counts.items()))
 
 
-def _provenance(source: Source) -> dict[str, Any]:
+def _describe_provenance(source: ExportSource) -> dict[str, Any]:
+    """The fields about synthetic data, collection, and the scenes and runs that views come from."""
     rendered = [view for view in source.views if view.source == "render"]
     return {
         "rai:hasSyntheticData": any(view.source != "photo" for view in source.views),
-        "rai:dataCollection": f"{_made(source)}: 'render' was path traced by Blender's Cycles from the scenes under "
-        "prov:wasDerivedFrom, with cameras that Blendset placed; 'synthetic' was made by a generative model.",
+        "rai:dataCollection": f"{_count_by_source(source)}: 'render' was path traced by Blender's Cycles from the "
+        "scenes under prov:wasDerivedFrom, with cameras that Blendset placed; 'synthetic' was made by a generative "
+        "model.",
         "rai:dataCollectionType": "Software Collection",
         "rai:machineAnnotationTools": f"Blendset {__version__}",
         "prov:wasDerivedFrom": [
-            _scene(source.dataset, scene, len(views)) for scene, views in by_scene(rendered).items()
+            _describe_scene(source.dataset, scene, len(views)) for scene, views in group_by_scene(rendered).items()
         ],
-        "prov:wasGeneratedBy": [_run(source.dataset, run) for run in sorted({view.run for view in rendered})],
+        "prov:wasGeneratedBy": [_describe_run(source.dataset, run) for run in sorted({view.run for view in rendered})],
     }
 
 
-def _scene(dataset: Dataset, scene: str, views: int) -> dict[str, Any]:
-    """The file that views were rendered from; the dataset's licence is that of its scenes."""
+def _describe_scene(dataset: Dataset, scene: str, views: int) -> dict[str, Any]:
+    """The .blend file that views were rendered from; the dataset's licence is that of its scenes."""
     record = dataset.scene(scene)
     entity = {"@type": ["prov:Entity", "sc:CreativeWork"], "@id": f"scenes/{scene}", "name": record.blend_name}
     licence = {"license": dataset.record.licence} if dataset.record.licence else {}
     return {**entity, "sha256": record.blend_sha256, "description": f"{views} views", **licence}
 
 
-def _run(dataset: Dataset, run: str) -> dict[str, Any]:
+def _describe_run(dataset: Dataset, run: str) -> dict[str, Any]:
+    """A rendering run as an activity, with the renderer as its agent."""
     facts = read_json(dataset.run_path(run))
     renderer = f"Blender {facts['blender']} ({facts['build_hash']}), Cycles on {facts['device']}"
     return {
@@ -108,11 +114,11 @@ def _run(dataset: Dataset, run: str) -> dict[str, Any]:
     }
 
 
-# ---- what is in it ---------------------------------------------------------------------------------------------------
+# ---- contents --------------------------------------------------------------------------------------------------------
 
 
-def _files(out: Path) -> list[dict[str, Any]]:
-    """Each parquet file with its hash, for who downloads it."""
+def _describe_files(out: Path) -> list[dict[str, Any]]:
+    """Each parquet file with its size and hash, so that a download can be checked."""
     return [
         {
             "@type": "cr:FileObject",
@@ -127,53 +133,56 @@ def _files(out: Path) -> list[dict[str, Any]]:
     ]
 
 
-def _file_set() -> dict[str, Any]:
-    return {"@type": "cr:FileSet", "@id": FILES, "encodingFormat": PARQUET, "includes": "data/*.parquet"}
+def _describe_file_set() -> dict[str, Any]:
+    """All parquet files together."""
+    return {"@type": "cr:FileSet", "@id": FILE_SET_ID, "encodingFormat": PARQUET, "includes": "data/*.parquet"}
 
 
-def _splits(source: Source) -> dict[str, Any]:
-    """Which splits there are; the file's name tells whose a view is."""
-    name, url = f"{SPLITS}/name", f"{SPLITS}/url"
+def _describe_splits(source: ExportSource) -> dict[str, Any]:
+    """The splits; the name of a view's file says which one it is in."""
+    name, url = f"{SPLITS_ID}/name", f"{SPLITS_ID}/url"
     return {
         "@type": "cr:RecordSet",
-        "@id": SPLITS,
+        "@id": SPLITS_ID,
         "dataType": "cr:Split",
         "key": {"@id": name},
         "field": [
             {"@type": "cr:Field", "@id": name, "dataType": "sc:Text"},
             {"@type": "cr:Field", "@id": url, "dataType": "sc:URL"},
         ],
-        "data": [{name: split, url: SPLIT_KINDS[split]} for split in source.splits(*SPLIT_KINDS)],
+        "data": [{name: split, url: SPLIT_KINDS[split]} for split in source.group_by_split(*SPLIT_KINDS)],
     }
 
 
-def _views(dataset: Dataset) -> dict[str, Any]:
+def _describe_views(dataset: Dataset) -> dict[str, Any]:
+    """The fields of a view: its picture, its split and the plain columns."""
     path = {"fileProperty": "fullpath"}
     return {
         "@type": "cr:RecordSet",
-        "@id": VIEWS,
-        "key": {"@id": f"{VIEWS}/view_id"},
+        "@id": VIEWS_ID,
+        "key": {"@id": f"{VIEWS_ID}/view_id"},
         "field": [
-            _field("image", "sc:ImageObject", {"column": "image"}, transform={"jsonPath": "bytes"}),
-            _field(
+            _build_field("image", "sc:ImageObject", {"column": "image"}, transform={"jsonPath": "bytes"}),
+            _build_field(
                 "split",
                 "sc:Text",
                 path,
                 transform={"regex": "(?:data/)?([a-z]+)"},
-                references={"field": {"@id": f"{SPLITS}/name"}},
+                references={"field": {"@id": f"{SPLITS_ID}/name"}},
             ),
             *(
-                _field(column.name, TYPES[column.type], {"column": column.name})
-                for column in huggingface.schema_of(dataset)
-                if column.type in TYPES
+                _build_field(column.name, DATA_TYPES[column.type], {"column": column.name})
+                for column in huggingface.build_schema(dataset)
+                if column.type in DATA_TYPES
             ),
         ],
     }
 
 
-def _field(
+def _build_field(
     name: str, kind: str, extract: dict[str, str], transform: dict[str, str] | None = None, **more: Any
 ) -> dict[str, Any]:
-    origin = {"fileSet": {"@id": FILES}, "extract": extract}
-    told = {"@type": "cr:Field", "@id": f"{VIEWS}/{name}", "name": name, "dataType": kind}
-    return {**told, "source": origin | ({"transform": transform} if transform else {}), **more}
+    """A field of a view that is extracted from the parquet files."""
+    origin = {"fileSet": {"@id": FILE_SET_ID}, "extract": extract}
+    field = {"@type": "cr:Field", "@id": f"{VIEWS_ID}/{name}", "name": name, "dataType": kind}
+    return {**field, "source": origin | ({"transform": transform} if transform else {}), **more}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cameras and depth as other formats write them.
+"""Cameras and depth in the conventions of other formats.
 
 Blendset's cameras look along -Z with +Y up (OpenGL); OpenCV's look along +Z with +Y down.
 """
@@ -19,16 +19,16 @@ from blendset.records import CameraRecord
 OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
 
 
-def opencv_from_world(record: CameraRecord) -> Array:
-    """The 4x4 matrix that takes world points into the camera's space with OpenCV's axes."""
+def compute_opencv_from_world(record: CameraRecord) -> Array:
+    """The matrix (4, 4) from world space to camera space with OpenCV's axes."""
     return np.asarray(OPENCV_FROM_OPENGL @ np.linalg.inv(Camera.from_record(record).world_from_camera))
 
 
-def quaternion(rotation: Array) -> Array:
-    """The unit quaternion (w, x, y, z) with w >= 0 of a rotation (3, 3).
+def compute_quaternion(rotation: Array) -> Array:
+    """The unit quaternion (w, x, y, z), w >= 0, of a rotation (3, 3).
 
-    The eigenvector of the largest eigenvalue of Bar-Itzhack's matrix (J. Guidance, Control and Dynamics 23(6), 2000):
-    without special cases, and the nearest one where the matrix is a rotation to single precision only.
+    It is the eigenvector of the largest eigenvalue of Bar-Itzhack's matrix (J. Guidance, Control and Dynamics 23(6),
+    2000). It needs no special cases; of a matrix that is a rotation to single precision only it is the nearest one.
     """
     m = rotation
     symmetric = np.array(
@@ -43,14 +43,14 @@ def quaternion(rotation: Array) -> Array:
     return np.asarray(largest if largest[0] >= 0 else -largest)
 
 
-def depth_png(depth: NDArray[Any], step: float) -> bytes:
-    """A 16-bit PNG of planar depth (H, W) in multiples of `step`; 0 where there is nothing or it is too far."""
+def encode_depth_png(depth: NDArray[Any], step: float) -> bytes:
+    """Encode planar depth (H, W) as a 16-bit PNG in multiples of `step`; 0 where nothing is or it is too far."""
     steps = np.rint(np.where(np.isfinite(depth), depth, 0) / step)
-    return png(np.where(steps <= np.iinfo(np.uint16).max, steps, 0).astype(np.uint16))
+    return encode_png(np.where(steps <= np.iinfo(np.uint16).max, steps, 0).astype(np.uint16))
 
 
-def png(plane: NDArray[Any]) -> bytes:
-    """A grey PNG of a uint8 or uint16 plane (H, W)."""
+def encode_png(plane: NDArray[Any]) -> bytes:
+    """Encode a uint8 or uint16 plane (H, W) as a grey PNG."""
     file = io.BytesIO()
     Image.fromarray(plane).save(file, "PNG")
     return file.getvalue()

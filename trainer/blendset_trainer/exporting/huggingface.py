@@ -16,46 +16,46 @@ import pyarrow.parquet as pq
 
 from blendset.dataset import RECORD_COLUMNS, RGB, Dataset
 from blendset.records import ViewRecord, to_plain
-from blendset_trainer.exporting.source import Source, parts
+from blendset_trainer.exporting.source import ExportSource, split_by_size
 from blendset_trainer.stages.tables import read_index
 
-FILE_BYTES = 500_000_000
-"""Of pictures in one file; what the Hub advises."""
-ROWS_AT_ONCE = 100
-"""A row group: what a reader loads to show one row."""
+MAX_FILE_BYTES = 500_000_000
+"""Bytes of pictures in one file; what the Hub advises."""
+ROW_GROUP_SIZE = 100
+"""Rows that a reader loads to show one of them."""
 
 IMAGE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
-IS_PICTURE = {"huggingface": json.dumps({"info": {"features": {"image": {"_type": "Image"}}}})}
-"""What makes the column `image` pictures to `datasets`."""
+SCHEMA_METADATA = {"huggingface": json.dumps({"info": {"features": {"image": {"_type": "Image"}}}})}
+"""Tells `datasets` that the column `image` holds pictures."""
 COLUMNS = ("caption", *RECORD_COLUMNS)
 
 
-def export(source: Source, out: Path, file_bytes: int = FILE_BYTES) -> int:
-    """Write the shards of each split, each under about `file_bytes`."""
-    schema = schema_of(source.dataset)
+def export(source: ExportSource, out: Path, max_file_bytes: int = MAX_FILE_BYTES) -> int:
+    """Write the parquet files of each split, each under about `max_file_bytes`; return the number of views written."""
+    schema = build_schema(source.dataset)
     (out / "data").mkdir()
-    for split, views in source.splits("train", "test").items():
-        files = list(parts(views, lambda view: view.files[RGB].bytes, file_bytes))
+    for split, views in source.group_by_split("train", "test").items():
+        files = list(split_by_size(views, lambda view: view.files[RGB].bytes, max_file_bytes))
         for number, members in enumerate(files):
             _write_file(source, members, schema, out / "data" / f"{split}-{number:05d}-of-{len(files):05d}.parquet")
     return len(source.views)
 
 
-def schema_of(dataset: Dataset) -> pa.Schema:
-    """The picture, then the columns of the index that are about the view."""
+def build_schema(dataset: Dataset) -> pa.Schema:
+    """The columns of an export: the picture, then the columns of the index that are about the view."""
     index = read_index(dataset).schema
-    return pa.schema([pa.field("image", IMAGE), *(index.field(name) for name in COLUMNS)], IS_PICTURE)
+    return pa.schema([pa.field("image", IMAGE), *(index.field(name) for name in COLUMNS)], SCHEMA_METADATA)
 
 
-def _write_file(source: Source, views: Sequence[ViewRecord], schema: pa.Schema, path: Path) -> None:
+def _write_file(source: ExportSource, views: Sequence[ViewRecord], schema: pa.Schema, path: Path) -> None:
     with pq.ParquetWriter(path, schema) as writer:
-        for start in range(0, len(views), ROWS_AT_ONCE):
-            rows = [_row(source, view) for view in views[start : start + ROWS_AT_ONCE]]
+        for start in range(0, len(views), ROW_GROUP_SIZE):
+            rows = [_build_row(source, view) for view in views[start : start + ROW_GROUP_SIZE]]
             writer.write_table(pa.Table.from_pylist(rows, schema))
 
 
-def _row(source: Source, view: ViewRecord) -> dict[str, Any]:
-    """All that is known of a view; the schema takes its columns."""
+def _build_row(source: ExportSource, view: ViewRecord) -> dict[str, Any]:
+    """All that is known of a view, by name; the schema selects its columns."""
     values = to_plain(view)
-    picture = {"bytes": source.read(view), "path": f"{view.view_id}.png"}
+    picture = {"bytes": source.read_file(view), "path": f"{view.view_id}.png"}
     return {**values, **values["camera"], "image": picture, "caption": source.captions.get(view.view_id)}

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What counts as one thing in a scene: the objects of a subject together, every other object by itself.
+"""Instances of a scene: the objects of a subject together are one, every other object is one by itself.
 
-An armchair of ten meshes is one armchair, as far as the dataset says so: in the records of the views about it.
+An armchair of ten meshes is one armchair where the dataset says so: in the records of the views of it.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 
 from blendset.cameras import Array
 from blendset.records import SceneObjectRecord, SceneRecord, ViewRecord
-from blendset_trainer.exporting.source import Source, by_scene
+from blendset_trainer.exporting.source import ExportSource, group_by_scene
 
 UNLABELLED = "object"
+"""The label of an instance without one."""
 
 
 @dataclass(frozen=True, eq=False)
 class Instance:
-    """A thing: its number in the scene from 1, what it is called, its bounds in the world."""
+    """An instance: its number in the scene from 1, its name and label, its bounds (3,) in world units."""
 
     number: int
     name: str
@@ -33,40 +34,40 @@ class Instance:
 
 
 @dataclass(frozen=True, eq=False)
-class Instances:
-    """The things of a scene, and for each id in passes.exr the number of the thing that it belongs to (0: none)."""
+class SceneInstances:
+    """The instances of a scene, and for each id in passes.exr the number of its instance (0: none)."""
 
-    things: tuple[Instance, ...]
+    instances: tuple[Instance, ...]
     number_of_id: NDArray[np.int64]
 
-    def seen_in(self, ids: NDArray[Any]) -> Iterator[tuple[Instance, NDArray[np.bool_]]]:
-        """Each thing that an id pass (H, W) shows, and its mask (H, W)."""
+    def find_masks(self, ids: NDArray[Any]) -> Iterator[tuple[Instance, NDArray[np.bool_]]]:
+        """Yield each instance that an id pass (H, W) shows, and its mask (H, W)."""
         numbers = self.number_of_id[np.where(ids < len(self.number_of_id), ids, 0)]
         for number in np.unique(numbers[numbers > 0]):
-            yield self.things[number - 1], numbers == number
+            yield self.instances[number - 1], numbers == number
 
 
-def instances_of(source: Source) -> dict[str, Instances]:
-    """The things of each scene that the source shows, told apart by the subjects of all views of the dataset."""
-    scenes = by_scene(source.views)
-    views = by_scene([view for view in source.dataset.views() if view.scene in scenes])
-    return {scene: _instances(source.dataset.scene(scene), views[scene]) for scene in scenes}
+def find_instances(source: ExportSource) -> dict[str, SceneInstances]:
+    """Find the instances of each scene in the source, grouped by the subjects of all views of the dataset."""
+    scenes = group_by_scene(source.views)
+    views = group_by_scene([view for view in source.dataset.views() if view.scene in scenes])
+    return {scene: _build_scene_instances(source.dataset.scene(scene), views[scene]) for scene in scenes}
 
 
-def _instances(scene: SceneRecord, views: Iterable[ViewRecord]) -> Instances:
+def _build_scene_instances(scene: SceneRecord, views: Iterable[ViewRecord]) -> SceneInstances:
     objects = {entry.id: entry for entry in scene.objects}
-    called = {view.subject_objects: (view.subject, view.subject_label) for view in views if view.subject_objects}
-    grouped = {each for ids in called for each in ids}
-    called |= {(each,): (entry.name, entry.label) for each, entry in objects.items() if each not in grouped}
+    names = {view.subject_objects: (view.subject, view.subject_label) for view in views if view.subject_objects}
+    grouped = {number for ids in names for number in ids}
+    names |= {(number,): (entry.name, entry.label) for number, entry in objects.items() if number not in grouped}
     number_of_id = np.zeros(max(objects, default=0) + 1, np.int64)
-    things = []
-    for number, ids in enumerate(sorted(called), start=1):
+    instances = []
+    for number, ids in enumerate(sorted(names), start=1):
         number_of_id[list(ids)] = number
-        things.append(_instance(number, *called[ids], [objects[each] for each in ids]))
-    return Instances(tuple(things), number_of_id)
+        instances.append(_build_instance(number, *names[ids], [objects[part] for part in ids]))
+    return SceneInstances(tuple(instances), number_of_id)
 
 
-def _instance(number: int, name: str, label: str, parts: list[SceneObjectRecord]) -> Instance:
+def _build_instance(number: int, name: str, label: str, parts: list[SceneObjectRecord]) -> Instance:
     return Instance(
         number=number,
         name=name,
@@ -77,8 +78,8 @@ def _instance(number: int, name: str, label: str, parts: list[SceneObjectRecord]
     )
 
 
-def bounding_box(mask: NDArray[np.bool_]) -> list[int]:
-    """Left, top, width and height in pixels of what a mask (H, W) holds."""
+def compute_bbox(mask: NDArray[np.bool_]) -> list[int]:
+    """The bounding box of a mask (H, W) as left, top, width and height in pixels."""
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     left, top = int(columns[0]), int(rows[0])
     return [left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1]

@@ -13,61 +13,68 @@ from typing import Any
 import numpy as np
 
 from blendset.records import CameraRecord, SceneRecord, ViewRecord
-from blendset_trainer.exporting.geometry import depth_png
-from blendset_trainer.exporting.source import Source, as_json, by_scene, with_passes, write
+from blendset_trainer.exporting.geometry import encode_depth_png
+from blendset_trainer.exporting.source import ExportSource, encode_json, group_by_scene, select_with_passes, write_file
 
 DEPTH_STEP = 1e-3
-"""Blender units per grey level of a depth map: nerfstudio's default; instant-ngp is told. It reaches 65.5 units."""
+"""Blender units per grey level of a depth map: nerfstudio's default, which transforms.json states for instant-ngp.
+It reaches 65.5 units."""
 
 
-def export(source: Source, out: Path) -> int:
-    """One folder per scene; depth is given where every view of the scene has it, as nerfstudio wants it."""
-    source = source.with_cameras()
-    for scene, views in by_scene(source.views).items():
-        deep = len(with_passes(views)) == len(views)
+def export(source: ExportSource, out: Path) -> int:
+    """Write one folder per scene; return the number of views written.
+
+    Depth is written where every view of the scene has it, as nerfstudio requires. Raises BlendsetError where no view
+    has a known camera.
+    """
+    source = source.select_with_cameras()
+    for scene, views in group_by_scene(source.views).items():
+        has_depth = len(select_with_passes(views)) == len(views)
         for view in views:
-            write(out / scene / _picture(view), source.read(view))
-            if deep:
+            write_file(out / scene / _get_image_path(view), source.read_file(view))
+            if has_depth:
                 depth = source.dataset.passes(view).depth
-                write(out / scene / _depth(view), depth_png(depth, DEPTH_STEP))
-        head = {"camera_model": "PINHOLE", "aabb_scale": _aabb_scale(source.dataset.scene(scene))}
-        write(out / scene / "transforms.json", as_json(head | _transforms(views, deep, source.held_out)))
+                write_file(out / scene / _get_depth_path(view), encode_depth_png(depth, DEPTH_STEP))
+        header = {"camera_model": "PINHOLE", "aabb_scale": _compute_aabb_scale(source.dataset.scene(scene))}
+        transforms = _build_transforms(views, has_depth, source.held_out)
+        write_file(out / scene / "transforms.json", encode_json(header | transforms))
     return len(source.views)
 
 
-def _aabb_scale(scene: SceneRecord) -> int:
-    """The power of two for the cube, in units of its own, that instant-ngp fills: it scales the world by 0.33."""
+def _compute_aabb_scale(scene: SceneRecord) -> int:
+    """The power of two that is the side of instant-ngp's cube, in its own units: it scales the world by 0.33."""
     bounds = [value for entry in scene.objects for value in (*entry.bounds_min, *entry.bounds_max)]
     width = 2 * 0.33 * max(map(abs, bounds), default=0.0)
     return next((scale for scale in (1, 2, 4, 8, 16, 32, 64) if scale >= width), 128)
 
 
-def _picture(view: ViewRecord) -> str:
+def _get_image_path(view: ViewRecord) -> str:
     return f"images/{view.view_id}.png"
 
 
-def _depth(view: ViewRecord) -> str:
+def _get_depth_path(view: ViewRecord) -> str:
     return f"depth/{view.view_id}.png"
 
 
-def _transforms(views: Sequence[ViewRecord], deep: bool, held_out: frozenset[str]) -> dict[str, Any]:
-    head: dict[str, Any] = {}
-    if deep:
-        head |= {"enable_depth_loading": True, "integer_depth_scale": DEPTH_STEP}
+def _build_transforms(views: Sequence[ViewRecord], has_depth: bool, held_out: frozenset[str]) -> dict[str, Any]:
+    """Frames, depth scale and splits for transforms.json."""
+    header: dict[str, Any] = {}
+    if has_depth:
+        header |= {"enable_depth_loading": True, "integer_depth_scale": DEPTH_STEP}
     if any(view.view_id in held_out for view in views):
-        aside = [_picture(view) for view in views if view.view_id in held_out]
-        train = [_picture(view) for view in views if view.view_id not in held_out]
-        head |= {"train_filenames": train, "val_filenames": aside, "test_filenames": aside}
-    return head | {"frames": [_frame(view, deep) for view in views]}
+        held_out_images = [_get_image_path(view) for view in views if view.view_id in held_out]
+        train = [_get_image_path(view) for view in views if view.view_id not in held_out]
+        header |= {"train_filenames": train, "val_filenames": held_out_images, "test_filenames": held_out_images}
+    return header | {"frames": [_format_frame(view, has_depth) for view in views]}
 
 
-def _frame(view: ViewRecord, deep: bool) -> dict[str, Any]:
-    """A view; each of the two programs has its own name for the depth map."""
-    depth = {"depth_file_path": _depth(view), "depth_path": _depth(view)} if deep else {}
-    return {"file_path": _picture(view), **depth, **_camera(view.camera)}
+def _format_frame(view: ViewRecord, has_depth: bool) -> dict[str, Any]:
+    """A frame; each of the two programs has its own name for the depth map."""
+    depth = {"depth_file_path": _get_depth_path(view), "depth_path": _get_depth_path(view)} if has_depth else {}
+    return {"file_path": _get_image_path(view), **depth, **_format_camera(view.camera)}
 
 
-def _camera(camera: CameraRecord) -> dict[str, Any]:
+def _format_camera(camera: CameraRecord) -> dict[str, Any]:
     return {
         "w": camera.width,
         "h": camera.height,

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every export starts from, and the folder that it ends in.
+"""What every export reads, and the folder that it writes.
 
-A source is the views to export, all of a dataset or those of a selection; a folder appears whole or not at all.
+A source holds the views to export, all of a dataset or those of a selection; a folder appears whole or not at all.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from blendset_trainer.synthetic_views import has_camera
 
 
 @dataclass(frozen=True)
-class Source:
+class ExportSource:
     """Views of a dataset in the order to export them, their captions, and the ids that are held out of training."""
 
     dataset: Dataset
@@ -34,22 +34,22 @@ class Source:
     captions: Mapping[str, str]
     held_out: frozenset[str] = frozenset()
 
-    def splits(self, train: str, held_out: str) -> dict[str, list[ViewRecord]]:
-        """The views by split, under the names that a format has for the two; an empty split is left out."""
-        parts: dict[str, list[ViewRecord]] = {train: [], held_out: []}
+    def group_by_split(self, train: str, held_out: str) -> dict[str, list[ViewRecord]]:
+        """Group the views by split, under the names that a format has for the two; an empty split is left out."""
+        splits: dict[str, list[ViewRecord]] = {train: [], held_out: []}
         for view in self.views:
-            parts[held_out if view.view_id in self.held_out else train].append(view)
-        return {name: views for name, views in parts.items() if views}
+            splits[held_out if view.view_id in self.held_out else train].append(view)
+        return {name: views for name, views in splits.items() if views}
 
-    def with_cameras(self) -> Source:
-        """The views whose camera is known; BlendsetError where there is none."""
+    def select_with_cameras(self) -> ExportSource:
+        """Select the views whose camera is known; BlendsetError where there is none."""
         views = tuple(view for view in self.views if has_camera(view.camera))
         if not views:
             raise BlendsetError(f"No view of {self.dataset.root} has a known camera; choose another format.")
         return replace(self, views=views)
 
-    def read(self, view: ViewRecord, name: str = RGB) -> bytes:
-        """The bytes of a view's file, its picture by default; BlendsetError where they are not what was written."""
+    def read_file(self, view: ViewRecord, name: str = RGB) -> bytes:
+        """Read a view's file, its picture by default; BlendsetError where its hash is not the recorded one."""
         path = self.dataset.view_folder(view.scene, view.view_id) / name
         data = read_bytes(path)
         if sha256_bytes(data) != view.files[name].sha256:
@@ -57,26 +57,26 @@ class Source:
         return data
 
 
-def open_source(dataset: Dataset, selection: str = "") -> Source:
-    """All views of a dataset, or those of selections/<selection>.parquet in their order.
+def open_source(dataset: Dataset, selection: str = "") -> ExportSource:
+    """Open all views of a dataset, or those of selections/<selection>.parquet in their order.
 
     Raises BlendsetError where there is no such selection, no view, or a view that the dataset no longer has.
     """
     index = read_index(dataset).select(["view_id", "caption"]).to_pylist()
     captions = {row["view_id"]: row["caption"] for row in index if row["caption"]}
     if not selection:
-        return Source(dataset, tuple(dataset.views()), captions)
-    splits = _splits(dataset, selection)
+        return ExportSource(dataset, tuple(dataset.views()), captions)
+    splits = _read_splits(dataset, selection)
     known = {view.view_id: view for view in dataset.views() if view.view_id in splits}
     if lost := [view_id for view_id in splits if view_id not in known]:
         raise BlendsetError(
             f"Selection '{selection}' names {lost[0]}, which {dataset.root} does not hold; make the selection again."
         )
     held_out = frozenset(view_id for view_id, split in splits.items() if split == HELD_OUT)
-    return Source(dataset, tuple(known[view_id] for view_id in splits), captions, held_out)
+    return ExportSource(dataset, tuple(known[view_id] for view_id in splits), captions, held_out)
 
 
-def _splits(dataset: Dataset, selection: str) -> dict[str, str]:
+def _read_splits(dataset: Dataset, selection: str) -> dict[str, str]:
     """The split of each view of a selection, in order of choice."""
     chosen = read_chosen(dataset, selection)
     if not chosen.num_rows:
@@ -85,6 +85,7 @@ def _splits(dataset: Dataset, selection: str) -> dict[str, str]:
 
 
 def read_bytes(path: Path) -> bytes:
+    """Read a file of a dataset; BlendsetError where that fails."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -93,25 +94,28 @@ def read_bytes(path: Path) -> bytes:
         ) from error
 
 
-def with_passes(views: Sequence[ViewRecord]) -> list[ViewRecord]:
-    """The views that know depth and objects of each pixel; photos and generated pictures do not."""
+def select_with_passes(views: Sequence[ViewRecord]) -> list[ViewRecord]:
+    """Select the views with passes; photos and generated pictures have none."""
     return [view for view in views if has_passes(view)]
 
 
 def has_passes(view: ViewRecord) -> bool:
+    """Whether depth, normal and object of each pixel are known."""
     return PASSES in view.files
 
 
-def by_scene(views: Sequence[ViewRecord]) -> dict[str, list[ViewRecord]]:
-    """The views of each scene, scenes in order of their names."""
+def group_by_scene(views: Sequence[ViewRecord]) -> dict[str, list[ViewRecord]]:
+    """Group views by scene, scenes in the order of their names."""
     scenes: dict[str, list[ViewRecord]] = {scene: [] for scene in sorted({view.scene for view in views})}
     for view in views:
         scenes[view.scene].append(view)
     return scenes
 
 
-def parts(views: Sequence[ViewRecord], size: Callable[[ViewRecord], int], limit: int) -> Iterator[list[ViewRecord]]:
-    """The views in order, in lists whose sizes stay within the limit; a view above it gets one of its own."""
+def split_by_size(
+    views: Sequence[ViewRecord], size: Callable[[ViewRecord], int], limit: int
+) -> Iterator[list[ViewRecord]]:
+    """Split views, in order, into lists whose sizes stay within a limit; a view above it gets a list of its own."""
     members: list[ViewRecord] = []
     total = 0
     for view in views:
@@ -124,14 +128,14 @@ def parts(views: Sequence[ViewRecord], size: Callable[[ViewRecord], int], limit:
         yield members
 
 
-def write(path: Path, data: bytes) -> None:
+def write_file(path: Path, data: bytes) -> None:
     """Write a file of an export and the folders above it; the whole export is renamed into place later."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
 
 
-def as_json(value: Any) -> bytes:
-    """Compact JSON in UTF-8."""
+def encode_json(value: Any) -> bytes:
+    """Encode a value as compact JSON in UTF-8."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 

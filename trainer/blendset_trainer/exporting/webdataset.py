@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """WebDataset shards that become the same folder again, byte for byte, and an index for random access to their files.
 
-<split>-*.tar hold the views, records.tar everything else, index.parquet where in which archive each file is.
+<split>-*.tar hold the views, records.tar everything else, index.parquet the offset of each file in its archive.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from blendset.dataset import INDEX, VIEW_RECORD
 from blendset.errors import BlendsetError
 from blendset.records import ViewRecord
-from blendset_trainer.exporting.source import Source, parts, read_bytes
+from blendset_trainer.exporting.source import ExportSource, read_bytes, split_by_size
 from blendset_trainer.selection.splits import HELD_OUT
 from blendset_trainer.stages.tables import CACHE
 
@@ -28,7 +28,7 @@ SHARD_BYTES = 512_000_000
 RECORDS, CONTENTS = "records.tar", "index.parquet"
 VIEWS = "views"
 CAPTION = "txt"
-"""The member with a view's caption, for loaders of pictures and texts; a folder has it elsewhere."""
+"""The suffix of the member with a view's caption, for loaders of pictures and texts; a dataset keeps it elsewhere."""
 SCHEMA = pa.schema(
     {"shard": pa.string(), "member": pa.string(), "view_id": pa.string(), "offset": pa.int64(), "size": pa.int64()}
 )
@@ -37,52 +37,55 @@ SCHEMA = pa.schema(
 # ---- packing ---------------------------------------------------------------------------------------------------------
 
 
-def export(source: Source, out: Path, shard_bytes: int = SHARD_BYTES) -> int:
-    """Pack the views into shards of at most about `shard_bytes`; a selection takes its lines of the index along."""
-    for split, views in source.splits("train", HELD_OUT).items():
-        for number, members in enumerate(parts(views, _size, shard_bytes)):
-            files = (file for view in members for file in _view_files(source, view))
+def export(source: ExportSource, out: Path, shard_bytes: int = SHARD_BYTES) -> int:
+    """Pack the views into shards of at most about `shard_bytes`; return the number of views.
+
+    Of the dataset's index only the lines about these views are packed.
+    """
+    for split, views in source.group_by_split("train", HELD_OUT).items():
+        for number, members in enumerate(split_by_size(views, _sum_file_bytes, shard_bytes)):
+            files = (file for view in members for file in _read_view_files(source, view))
             _write_archive(out / f"{split}-{number:06d}.tar", files)
-    _write_archive(out / RECORDS, _other_files(source))
-    rows = [row for archive in sorted(out.glob("*.tar")) for row in contents(archive)]
+    _write_archive(out / RECORDS, _read_other_files(source))
+    rows = [row for archive in sorted(out.glob("*.tar")) for row in list_members(archive)]
     pq.write_table(pa.Table.from_pylist(rows, SCHEMA), out / CONTENTS)
     return len(source.views)
 
 
-def _size(view: ViewRecord) -> int:
+def _sum_file_bytes(view: ViewRecord) -> int:
     return sum(entry.bytes for entry in view.files.values())
 
 
-def _view_files(source: Source, view: ViewRecord) -> Iterator[tuple[str, bytes]]:
-    """A view's files: WebDataset takes what stands before the first dot of a name for the sample."""
+def _read_view_files(source: ExportSource, view: ViewRecord) -> Iterator[tuple[str, bytes]]:
+    """Read a view's files as names and bytes. To WebDataset a name's part before the first dot is the sample."""
     folder = source.dataset.view_folder(view.scene, view.view_id)
     sample = folder.relative_to(source.dataset.root).as_posix()
     for name in sorted(view.files):
-        yield f"{sample}.{name}", source.read(view, name)
+        yield f"{sample}.{name}", source.read_file(view, name)
     yield f"{sample}.{VIEW_RECORD}", read_bytes(folder / VIEW_RECORD)
     if view.view_id in source.captions:
         yield f"{sample}.{CAPTION}", source.captions[view.view_id].encode()
 
 
-def _other_files(source: Source) -> Iterator[tuple[str, bytes]]:
-    """Everything but the views, what can be made again, and hidden files, which are locks and debris."""
+def _read_other_files(source: ExportSource) -> Iterator[tuple[str, bytes]]:
+    """Read all files but the views, caches, and hidden files, which are locks and debris."""
     root = source.dataset.root
     for top in sorted(root.iterdir()):
         for path in sorted(top.rglob("*")) if top.is_dir() and top.name not in (VIEWS, CACHE) else [top]:
-            place = path.relative_to(root)
-            if path.is_file() and not any(part.startswith(".") for part in place.parts):
-                yield place.as_posix(), _index_of(source) if path == root / INDEX else read_bytes(path)
+            relative = path.relative_to(root)
+            if path.is_file() and not any(part.startswith(".") for part in relative.parts):
+                yield relative.as_posix(), _filter_index(source) if path == root / INDEX else read_bytes(path)
 
 
-def _index_of(source: Source) -> bytes:
-    """The lines of metadata.jsonl about the source's views."""
+def _filter_index(source: ExportSource) -> bytes:
+    """Read the lines of metadata.jsonl about the source's views."""
     views = {view.view_id for view in source.views}
     lines = read_bytes(source.dataset.root / INDEX).splitlines(keepends=True)
     return b"".join(line for line in lines if line.strip() and json.loads(line).get("view_id") in views)
 
 
 def _write_archive(path: Path, files: Iterable[tuple[str, bytes]]) -> None:
-    """A tar whose members have neither time nor owner, so that equal files give equal bytes."""
+    """Write a tar whose members have neither time nor owner, so that equal files give equal bytes."""
     with tarfile.open(path, "w") as archive:
         for name, data in files:
             member = tarfile.TarInfo(name)
@@ -94,27 +97,28 @@ def _write_archive(path: Path, files: Iterable[tuple[str, bytes]]) -> None:
 
 
 def unpack(shards: Path, out: Path) -> int:
-    """Make the dataset in an empty folder again from what `export` wrote; return the number of its files.
+    """Restore a dataset in an empty folder from the shards that `export` wrote; return the number of its files.
 
     Raises BlendsetError where an archive is missing, damaged, or would write anywhere but into `out`.
     """
-    listed: dict[str, list[Mapping[str, Any]]] = {}
+    rows_of_shard: dict[str, list[Mapping[str, Any]]] = {}
     for row in _read_contents(shards / CONTENTS):
-        listed.setdefault(row["shard"], []).append(row)
-    for shard, rows in listed.items():
+        rows_of_shard.setdefault(row["shard"], []).append(row)
+    for shard, rows in rows_of_shard.items():
         archive = shards / shard
         try:
             if not archive.is_file():
                 raise tarfile.ReadError("it is missing")
-            if list(contents(archive)) != rows:
+            if list(list_members(archive)) != rows:
                 raise tarfile.ReadError(f"its files are not those that {CONTENTS} lists")
             _unpack_archive(archive, out)
         except tarfile.TarError as error:
             raise BlendsetError(f"{archive} cannot be unpacked ({error}); copy the shards again.") from error
-    return sum(map(len, listed.values()))
+    return sum(map(len, rows_of_shard.values()))
 
 
 def _read_contents(path: Path) -> list[dict[str, Any]]:
+    """Read the rows of index.parquet; BlendsetError where it is missing, damaged or of another kind."""
     try:
         if not path.is_file():
             raise pa.ArrowInvalid("it is missing")
@@ -128,24 +132,25 @@ def _read_contents(path: Path) -> list[dict[str, Any]]:
     return list(table.to_pylist())
 
 
-def contents(archive: Path) -> Iterator[dict[str, Any]]:
-    """Where each file of an archive is: seek to `offset` in `shard` and read `size` bytes."""
+def list_members(archive: Path) -> Iterator[dict[str, Any]]:
+    """List the files of an archive as rows of SCHEMA: a reader seeks to `offset` in `shard` and reads `size` bytes."""
     with tarfile.open(archive, "r:") as file:
         for member in file:
-            place = PurePosixPath(member.name)
+            path = PurePosixPath(member.name)
             yield {
                 "shard": archive.name,
                 "member": member.name,
-                "view_id": place.name.partition(".")[0] if _is_of_view(place) else "",
+                "view_id": path.name.partition(".")[0] if _is_view_file(path) else "",
                 "offset": member.offset_data,
                 "size": member.size,
             }
 
 
 def _unpack_archive(path: Path, out: Path) -> None:
+    """Unpack one archive; BlendsetError where a member would lie outside of `out`."""
     with tarfile.open(path, "r:") as archive:
         for member in archive:
-            target = out / _place(member.name)
+            target = out / _restore_path(member.name)
             data = archive.extractfile(member) if member.isreg() else None
             if data is None or not target.resolve().is_relative_to(out.resolve()):
                 raise BlendsetError(
@@ -157,14 +162,14 @@ def _unpack_archive(path: Path, out: Path) -> None:
                     shutil.copyfileobj(data, file)
 
 
-def _is_of_view(member: PurePosixPath) -> bool:
+def _is_view_file(member: PurePosixPath) -> bool:
     return member.parts[:1] == (VIEWS,)
 
 
-def _place(name: str) -> PurePosixPath:
-    """Where in the dataset a member belongs; the inverse of what `_view_files` does to names."""
-    place = PurePosixPath(name)
-    if not _is_of_view(place):
-        return place
-    sample, _, file = place.name.partition(".")
-    return place.parent / sample / file
+def _restore_path(name: str) -> PurePosixPath:
+    """A member's path in the dataset; the inverse of what `_read_view_files` does to names."""
+    path = PurePosixPath(name)
+    if not _is_view_file(path):
+        return path
+    sample, _, file = path.name.partition(".")
+    return path.parent / sample / file

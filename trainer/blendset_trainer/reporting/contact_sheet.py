@@ -26,14 +26,14 @@ from blendset_trainer.style import GREY, INK, PAPER, RED, SERIES_COLOURS
 TILE, GAP, MARGIN = 256, 16, 40
 
 
-def contact_sheet(dataset: Dataset, columns: int | None = None) -> Image.Image:
+def build_contact_sheet(dataset: Dataset, columns: int | None = None) -> Image.Image:
     """All views of a dataset, a heading for each scene; BlendsetError where there is none or one cannot be read."""
-    views = sorted(dataset.views(), key=by_scene_and_subject)
+    views = sorted(dataset.views(), key=make_sort_key)
     if not views:
         raise BlendsetError(f"{dataset.root} holds no views yet; render a scene into it first.")
-    columns = columns or _columns(len(views))
+    columns = columns or _choose_columns(len(views))
     width = columns * (TILE + GAP) - GAP + 2 * MARGIN
-    return _stacked(list(_bands(dataset, views, columns, width)), width)
+    return _stack_bands(list(_draw_bands(dataset, views, columns, width)), width)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,11 +43,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("dataset", type=Path, metavar="DATASET", help="the folder that holds dataset.json")
     parser.add_argument("out", type=Path, metavar="OUT.png", help="the picture to write")
-    parser.add_argument("--columns", type=_positive, metavar="N", help="views in a row (default: 4 to 8, by number)")
+    parser.add_argument(
+        "--columns", type=_parse_positive, metavar="N", help="views in a row (default: 4 to 8, by number)"
+    )
     options = parser.parse_args(arguments)
     try:
         png = io.BytesIO()
-        contact_sheet(Dataset(options.dataset), options.columns).save(png, "PNG", optimize=True)
+        build_contact_sheet(Dataset(options.dataset), options.columns).save(png, "PNG", optimize=True)
         atomic_write(options.out, png.getvalue())
     except BlendsetError as error:
         print(error, file=sys.stderr)
@@ -56,46 +58,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _positive(text: str) -> int:
+def _parse_positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise ValueError
     return number
 
 
-def by_scene_and_subject(view: ViewRecord) -> tuple[str, bool, str, str, str, int, str]:
+def make_sort_key(view: ViewRecord) -> tuple[str, bool, str, str, str, int, str]:
     """By scene, then subject, an ordered set in its order; views of the whole scene come last."""
     whole = not view.subject
     return view.scene, whole, view.subject_label, view.subject, view.view_set, view.view_index, view.view_id
 
 
-def _columns(count: int) -> int:
+def _choose_columns(count: int) -> int:
     """About as many columns as make the sheet square, 4 to 8, and of those what leaves the last row least empty."""
     square = math.ceil(math.sqrt(1.2 * count))
     near = [max(4, min(8, square + change)) for change in (0, -1, 1)]
     return min(near, key=lambda columns: -count % columns)
 
 
-def _bands(dataset: Dataset, views: list[ViewRecord], columns: int, width: int) -> Iterator[Image.Image]:
+def _draw_bands(dataset: Dataset, views: list[ViewRecord], columns: int, width: int) -> Iterator[Image.Image]:
     """The sheet from top to bottom: the title, then each scene's heading and rows."""
     scenes = len({view.scene for view in views})
-    yield _heading(
-        dataset.record.name, f"{_counted(views)}, {scenes} scene{'s' * (scenes > 1)}", width, round(width / 42)
+    yield _draw_heading(
+        dataset.record.name, f"{_format_counts(views)}, {scenes} scene{'s' * (scenes > 1)}", width, round(width / 42)
     )
     for scene, members in groupby(views, key=lambda view: view.scene):
-        shown = list(members)
-        yield _heading(scene, _counted(shown), width, max(20, width // 62))
-        subjects = list(dict.fromkeys(view.subject for view in shown))
-        for start in range(0, len(shown), columns):
-            yield _row(dataset, shown[start : start + columns], subjects, width)
+        members_list = list(members)
+        yield _draw_heading(scene, _format_counts(members_list), width, max(20, width // 62))
+        subjects = list(dict.fromkeys(view.subject for view in members_list))
+        for start in range(0, len(members_list), columns):
+            yield _draw_row(dataset, members_list[start : start + columns], subjects, width)
 
 
-def _counted(views: Sequence[ViewRecord]) -> str:
+def _format_counts(views: Sequence[ViewRecord]) -> str:
     subjects = len({(view.scene, view.subject) for view in views if view.subject})
     return f"{len(views)} view{'s' * (len(views) != 1)} of {subjects} subject{'s' * (subjects != 1)}"
 
 
-def _stacked(bands: list[Image.Image], width: int) -> Image.Image:
+def _stack_bands(bands: list[Image.Image], width: int) -> Image.Image:
     sheet = Image.new("RGB", (width, sum(band.height for band in bands) + MARGIN), PAPER)
     top = 0
     for band in bands:
@@ -104,23 +106,23 @@ def _stacked(bands: list[Image.Image], width: int) -> Image.Image:
     return sheet
 
 
-def _heading(text: str, note: str, width: int, size: int) -> Image.Image:
+def _draw_heading(text: str, note: str, width: int, size: int) -> Image.Image:
     band = Image.new("RGB", (width, round(size * 2.4)), PAPER)
     draw, baseline, name_font, note_font = (
         ImageDraw.Draw(band),
         round(size * 1.8),
-        _font(size),
-        _font(round(size * 0.6)),
+        _load_font(size),
+        _load_font(round(size * 0.6)),
     )
-    name = _shortened(_drawable(text), size, width - 2 * MARGIN - GAP - note_font.getlength(note))
+    name = _shorten(_to_ascii(text), size, width - 2 * MARGIN - GAP - note_font.getlength(note))
     draw.text((MARGIN, baseline), name, INK, name_font, "ls")
     draw.text((MARGIN + name_font.getlength(name) + GAP, baseline), note, GREY, note_font, "ls")
     return band
 
 
-def _row(dataset: Dataset, views: Sequence[ViewRecord], subjects: list[str], width: int) -> Image.Image:
+def _draw_row(dataset: Dataset, views: Sequence[ViewRecord], subjects: list[str], width: int) -> Image.Image:
     """One row of pictures; a coloured rule runs above those that show the same subject."""
-    pictures = [_picture(dataset, view) for view in views]
+    pictures = [_load_thumbnail(dataset, view) for view in views]
     top = 12
     floor = top + max(picture.height for picture in pictures)
     band = Image.new("RGB", (width, floor + 84), PAPER)
@@ -131,11 +133,11 @@ def _row(dataset: Dataset, views: Sequence[ViewRecord], subjects: list[str], wid
         colour = SERIES_COLOURS[subjects.index(view.subject) % len(SERIES_COLOURS)] if view.subject else GREY
         draw.rectangle((left, 2, left + TILE - 1 + GAP * goes_on, 5), colour)
         band.paste(picture, (left + (TILE - picture.width) // 2, top))
-        _caption(draw, view, left, floor)
+        _draw_caption(draw, view, left, floor)
     return band
 
 
-def _picture(dataset: Dataset, view: ViewRecord) -> Image.Image:
+def _load_thumbnail(dataset: Dataset, view: ViewRecord) -> Image.Image:
     path = dataset.rgb_path(view)
     try:
         with Image.open(path) as picture:
@@ -148,30 +150,30 @@ def _picture(dataset: Dataset, view: ViewRecord) -> Image.Image:
     return small
 
 
-def _caption(draw: ImageDraw.ImageDraw, view: ViewRecord, left: int, top: int) -> None:
-    label = _drawable(view.subject_label) or view.subject or "whole scene"
-    draw.text((left, top + 25), _shortened(label, 20, TILE), INK, _font(20), "ls")
-    figures = {"share": view.subject_share, "visible": view.visible_fraction}
-    text = "   ".join(f"{name} {value:.0%}" for name, value in figures.items() if value is not None)
-    draw.text((left, top + 47), text, GREY, _font(17), "ls")
+def _draw_caption(draw: ImageDraw.ImageDraw, view: ViewRecord, left: int, top: int) -> None:
+    label = _to_ascii(view.subject_label) or view.subject or "whole scene"
+    draw.text((left, top + 25), _shorten(label, 20, TILE), INK, _load_font(20), "ls")
+    shares = {"share": view.subject_share, "visible": view.visible_fraction}
+    text = "   ".join(f"{name} {value:.0%}" for name, value in shares.items() if value is not None)
+    draw.text((left, top + 47), text, GREY, _load_font(17), "ls")
     failed = ", ".join(view.failed_checks).replace("_", " ")
-    draw.text((left, top + 68), _shortened(failed, 17, TILE), RED, _font(17), "ls")
+    draw.text((left, top + 68), _shorten(failed, 17, TILE), RED, _load_font(17), "ls")
 
 
-def _drawable(text: str) -> str:
+def _to_ascii(text: str) -> str:
     """The text in the letters that the font has: accents go, and what is left of a name in another script."""
     return unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().strip()
 
 
-def _shortened(text: str, size: int, width: float) -> str:
+def _shorten(text: str, size: int, width: float) -> str:
     """The text, or as much of its beginning as fits, with an ellipsis."""
-    font, kept = _font(size), text
-    while kept and font.getlength(text if kept == text else f"{kept}...") > width:
-        kept = kept[:-1]
-    return text if kept == text else f"{kept.rstrip()}..."
+    font, beginning = _load_font(size), text
+    while beginning and font.getlength(text if beginning == text else f"{beginning}...") > width:
+        beginning = beginning[:-1]
+    return text if beginning == text else f"{beginning.rstrip()}..."
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont:
+def _load_font(size: int) -> ImageFont.FreeTypeFont:
     """The face that Pillow carries with it, so that a sheet looks the same on every machine; it has ASCII only."""
     font = ImageFont.load_default(size)
     assert isinstance(font, ImageFont.FreeTypeFont)

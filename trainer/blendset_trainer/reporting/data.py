@@ -16,7 +16,7 @@ import pyarrow as pa
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset.records import ViewRecord, read_json
-from blendset_trainer.reporting.contact_sheet import by_scene_and_subject
+from blendset_trainer.reporting.contact_sheet import make_sort_key
 from blendset_trainer.reporting.figures import Caption, Figure, captions_of, figures_of, number
 from blendset_trainer.reporting.funnel import Funnel, Reason, funnel_of, reasons
 from blendset_trainer.reporting.synthesis import Synthesis, synthesis_of
@@ -93,7 +93,7 @@ class Report:
 
 def in_order(dataset: Dataset) -> list[ViewRecord]:
     """All views by scene and subject; BlendsetError where there are none."""
-    views = sorted(dataset.views(), key=by_scene_and_subject)
+    views = sorted(dataset.views(), key=make_sort_key)
     if not views:
         raise BlendsetError(f"{dataset.root} holds no views yet; render a scene into it first.")
     return views
