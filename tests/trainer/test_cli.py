@@ -82,6 +82,8 @@ def test_examples_are_commands_that_the_parser_takes(capsys: pytest.CaptureFixtu
         ("render nowhere.blend --out d", "nowhere.blend does not exist; check the path"),
         ("render room.blend --out d --config wrong.toml", r"section \[render\] has no option 'sample'; did you mean"),
         ("plan room.blend --preset random --preset blendset --out p.json", "--out keeps one plan"),
+        ("prompts data --out p.jsonl --count many", "--count: invalid positive value: 'many'"),
+        ("score data --with phas", "There is no 'phas'; did you mean phash?"),
         ("blender instal", "'blendset blender' does not know 'instal'; did you mean 'install'?"),
         ("", "required: COMMAND"),
     ],

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run shows of itself: a bar with the time left on a terminal, plain lines elsewhere, tables at the end.
+"""What commands print: progress (a bar on a terminal, plain lines elsewhere), tables and JSON.
 
 Progress goes to stderr and results to stdout, so that a pipe gets results only.
 """
@@ -25,49 +25,50 @@ from blendset.jobs.scenes import SceneSummary, Summary
 from blendset.jobs.supervisor import Supervisor, Update
 from blendset.records import to_plain
 
-_PUMP_S = 0.05
+_STEP_S = 0.05
+"""Between steps of a supervisor."""
 _LINE_S = 10.0
 """Between lines of progress where there is no terminal."""
 
 
 def follow(supervisor: Supervisor, *, quiet: bool) -> Summary:
-    """Run it to its end and show how it goes. Ctrl-C ends the children; the summary then says so."""
+    """Run a supervisor to its end, show its progress and return its summary; Ctrl-C cancels it."""
     console = Console(stderr=True)
     if quiet:
-        return _pump(supervisor, lambda update: None)
+        return _run(supervisor, lambda update: None)
     if not console.is_terminal:
-        return _pump(supervisor, _print_line)
+        return _run(supervisor, _print_update)
     columns = (BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=console, transient=True) as progress:
-        return _pump(supervisor, _bar(progress, supervisor))
+        return _run(supervisor, _make_bar(progress, supervisor))
 
 
-def _print_line(update: Update) -> None:
-    """A line per event, for logs; progress inside a scene is left out."""
+def _print_update(update: Update) -> None:
+    """Print a line per event, for logs; progress inside a scene is left out."""
     if update.kind != "progress":
         print(f"{update.scene.stem}: {update.text}", file=sys.stderr, flush=True)
 
 
-def _bar(progress: Progress, supervisor: Supervisor) -> Callable[[Update], None]:
-    """A bar over all views, with what goes on at the moment; what needs reading later stays above it."""
+def _make_bar(progress: Progress, supervisor: Supervisor) -> Callable[[Update], None]:
+    """Return a function that moves a bar over all views; updates that matter later are printed above it."""
     task = progress.add_task("starting Blender", total=None)
 
-    def show(update: Update) -> None:
+    def show_update(update: Update) -> None:
         line = escape(f"{update.scene.stem}: {update.text}")
         if update.kind in ("planned", "restarted", "ended"):
             progress.console.print(line, highlight=False)
         progress.update(task, description=line, completed=supervisor.done, total=supervisor.total)
 
-    return show
+    return show_update
 
 
-def _pump(supervisor: Supervisor, show: Callable[[Update], None]) -> Summary:
+def _run(supervisor: Supervisor, show_update: Callable[[Update], None]) -> Summary:
     with supervisor:
         while not supervisor.finished:
             try:
                 for update in supervisor.step():
-                    show(update)
-                time.sleep(_PUMP_S)
+                    show_update(update)
+                time.sleep(_STEP_S)
             except KeyboardInterrupt:
                 supervisor.cancel()
     return supervisor.summarize()
@@ -75,12 +76,12 @@ def _pump(supervisor: Supervisor, show: Callable[[Update], None]) -> Summary:
 
 @contextmanager
 def show_progress(what: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """Give a function to call with how many of how many are done; shows a bar, or now and then a line."""
+    """Yield a function that hears what is done and what there is to do; it moves a bar, or prints lines."""
     console = Console(stderr=True)
     if quiet:
         yield lambda done, total: None
     elif not console.is_terminal:
-        yield _counted_lines(what)
+        yield _make_line_printer(what)
     else:
         columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console, transient=True) as progress:
@@ -88,25 +89,25 @@ def show_progress(what: str, *, quiet: bool) -> Iterator[Callable[[int, int], No
             yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
-def _counted_lines(what: str) -> Callable[[int, int], None]:
-    said = time.monotonic()
+def _make_line_printer(what: str) -> Callable[[int, int], None]:
+    printed = time.monotonic()
 
-    def show(done: int, total: int) -> None:
-        nonlocal said
-        if time.monotonic() - said > _LINE_S:
-            said = time.monotonic()
+    def print_line(done: int, total: int) -> None:
+        nonlocal printed
+        if time.monotonic() - printed > _LINE_S:
+            printed = time.monotonic()
             print(f"{what}: {done} of {total}", file=sys.stderr, flush=True)
 
-    return show
+    return print_line
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on stdout."""
+    """Print a record, or plain data, as one JSON document."""
     print(json.dumps(to_plain(value), indent=1, ensure_ascii=False))
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table: drawn on a terminal, columns of plain text elsewhere."""
+    """Print a table: with lines on a terminal, as columns of plain text elsewhere."""
     console = Console()
     if console.is_terminal:
         table = Table(*head)
@@ -119,29 +120,31 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def _shown(scene: SceneSummary) -> str:
-    """A scene's path, short where it lies below the current folder."""
+def _shorten_path(scene: SceneSummary) -> str:
+    """Return a scene's path, relative where it is below the current folder."""
     path = Path(scene.scene)
     return os.fspath(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def print_summary(summary: Summary) -> None:
-    """How each scene ended; what Blender last printed where it died; what a person should know."""
+    """Print how each scene ended, the last output of a Blender that died, and notes for the user."""
     for scene in summary.scenes:
         if scene.reason and scene.log:
-            print(f"The last that Blender printed for {_shown(scene)}:", *scene.log, sep="\n    ", file=sys.stderr)
+            print(
+                f"The last that Blender printed for {_shorten_path(scene)}:", *scene.log, sep="\n    ", file=sys.stderr
+            )
         for note in scene.notes:
-            print(f"{_shown(scene)}: {note}", file=sys.stderr)
+            print(f"{_shorten_path(scene)}: {note}", file=sys.stderr)
     rows = [
         (
-            _shown(each),
-            each.status,
-            f"{each.views}/{each.planned}",
-            str(each.passed),
-            f"{each.seconds:.0f}",
-            each.reason,
+            _shorten_path(scene),
+            scene.status,
+            f"{scene.views}/{scene.planned}",
+            str(scene.passed),
+            f"{scene.seconds:.0f}",
+            scene.reason,
         )
-        for each in summary.scenes
+        for scene in summary.scenes
     ]
     print_table(("scene", "status", "views", "passed", "seconds", "reason"), rows)
     if summary.trouble:
@@ -149,7 +152,7 @@ def print_summary(summary: Summary) -> None:
 
 
 def print_funnels(plans: Sequence[tuple[str, SceneSummary]]) -> None:
-    """Titled funnels side by side, the commonest reason first."""
+    """Print funnels next to each other, each under its title, the commonest reason first."""
     total = sum((Counter(plan.funnel) for _, plan in plans), Counter[str]())
     first, last = "candidates", "accepted"
     order = [first, *(reason for reason, _ in total.most_common() if reason not in (first, last)), last]

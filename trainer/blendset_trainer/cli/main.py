@@ -49,19 +49,19 @@ COMMANDS = (
     add_synthesize,
     add_blender,
 )
-"""What adds each command to the parser, in the order of the help."""
+"""The functions that add the commands to the parser, in the order of the help."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster's polite end is treated as Ctrl-C
+    """Run the command of these words, or of the process's arguments, and return its exit code."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster's request to end is treated as Ctrl-C
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         arguments = build_parser().parse_args(words)
         code = int(arguments.run(arguments))
         sys.stdout.flush()
         return code
-    except BrokenPipeError:  # of `blendset ... | head`, which has seen enough
+    except BrokenPipeError:  # of `blendset ... | head`, which reads no further
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except BlendsetError as error:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line's manners: a wrong word is answered in one sentence that names the nearest right one.
+"""The parser of the command line, and the options that several commands share.
 
-Nothing here knows a command; `cli` does.
+A wrong word is answered in one sentence that names the nearest right one.
 """
 
 from __future__ import annotations
@@ -22,31 +22,33 @@ DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
 class UsageError(BlendsetError):
-    """The command line says something that it cannot mean: exit code 2."""
+    """The command line is wrong: exit code 2."""
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that raises UsageError, takes no abbreviations, and answers for its own unknown options."""
+    """An argument parser that raises UsageError, takes no abbreviations, and reports its own unknown options."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """Parse as argparse does; UsageError for what is unknown, which no parent parser reports then."""
         known, unknown = super().parse_known_args(args, namespace)
         if unknown:
             self.error(f"unrecognized arguments: {' '.join(unknown)}")
         return known, unknown
 
     def error(self, message: str) -> NoReturn:
+        """Raise UsageError with argparse's message, or with the nearest known word where a word is unknown."""
         wrong = re.search(r"(?:unrecognized arguments:|invalid choice:) '?([^\s'=]+)", message)
         if not wrong:
             raise UsageError(f"{message}; see '{self.prog} --help'.")
-        near = difflib.get_close_matches(wrong[1], self._words(), n=1)
+        near = difflib.get_close_matches(wrong[1], self._list_words(), n=1)
         cure = f"did you mean '{near[0]}'?" if near else f"see '{self.prog} --help'."
         raise UsageError(f"'{self.prog}' does not know '{wrong[1]}'; {cure}")
 
-    def _words(self) -> list[str]:
-        """Every option and choice that this parser knows."""
+    def _list_words(self) -> list[str]:
+        """Return every option and choice that this parser knows."""
         options = [word for action in self._actions for word in action.option_strings]
         return options + [str(word) for action in self._actions for word in action.choices or ()]
 
@@ -59,28 +61,37 @@ def add_command(
     example: str,
     **options: Any,
 ) -> Parser:
-    """A command with what every command has."""
-    added = commands.add_parser(name, help=does, description=f"{does}.", epilog=f"example: {example}", **options)
-    added.add_argument("--json", action="store_true", help="one JSON document on standard output, for programs")
-    added.add_argument("--debug", action="store_true", help="show where an error comes from")
-    added.set_defaults(run=run)
-    return added
+    """Add a command, with the options that every command has, and return its parser; `run` runs it.
+
+    `does` says in one sentence what it does, `example` is a command line.
+    """
+    parser = commands.add_parser(name, help=does, description=f"{does}.", epilog=f"example: {example}", **options)
+    parser.add_argument("--json", action="store_true", help="one JSON document on standard output, for programs")
+    parser.add_argument("--debug", action="store_true", help="show where an error comes from")
+    parser.set_defaults(run=run)
+    return parser
 
 
 def parse_positive(text: str) -> int:
-    """The type of an option that takes a whole number above 0."""
+    """Return a whole number above 0: the type of an option."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not above 0")
     return number
 
 
+parse_positive.__name__ = "positive"  # argparse names the type in its errors
+
+
 def parse_share(text: str) -> float:
-    """The type of an option that takes a number from 0 to 1."""
+    """Return a number from 0 to 1: the type of an option."""
     number = float(text)
     if not 0 <= number <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not from 0 to 1")
     return number
+
+
+parse_share.__name__ = "share"
 
 
 def add_scenes(command: Parser) -> None:
@@ -90,7 +101,7 @@ def add_scenes(command: Parser) -> None:
 
 
 def read_config(arguments: argparse.Namespace, default: Config | None = None) -> Config:
-    """The configuration that file and command line give; what is wrong in it is wrong usage."""
+    """Return the configuration of file and command line, over `default`; UsageError for what is wrong in it."""
     try:
         return config_from_arguments(arguments, default)
     except BlendsetError as error:
@@ -98,17 +109,20 @@ def read_config(arguments: argparse.Namespace, default: Config | None = None) ->
 
 
 def find_scenes(words: Iterable[str]) -> list[Path]:
-    """The .blend files that files, folders and patterns name, each once, in a fixed order."""
-    found = [path for word in words for path in _scenes_in(word)]
-    return list({path.resolve(): path for path in found}.values())
+    """Return the .blend files that these files, folders and patterns name, each once, in a fixed order.
+
+    Raises UsageError for a word that names none.
+    """
+    paths = [path for word in words for path in _find_scenes(word)]
+    return list({path.resolve(): path for path in paths}.values())
 
 
-def _scenes_in(word: str) -> Sequence[Path]:
+def _find_scenes(word: str) -> Sequence[Path]:
     path = Path(word).expanduser()
     if path.is_file():
         return [path]
     inside = path.rglob("*.blend") if path.is_dir() else map(Path, glob.glob(str(path), recursive=True))
-    scenes = sorted(each for each in inside if each.is_file())
+    scenes = sorted(file for file in inside if file.is_file())
     if not scenes and not path.exists() and not glob.has_magic(str(path)):
         raise UsageError(f"{word} does not exist; check the path.")
     if not scenes:

@@ -47,13 +47,13 @@ def _install(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    found = list(private_blenders.find_blenders(os.environ))
+    candidates = list(private_blenders.find_blenders(os.environ))
     if arguments.json:
-        print_json([private_blenders.describe_candidate(*candidate) for candidate in found])
-    elif not found:
+        print_json([private_blenders.describe_candidate(*candidate) for candidate in candidates])
+    elif not candidates:
         print("No Blender was found; install one, or run 'blendset blender install'.")
     else:
-        print_table(("found by", "Blender"), [(source, str(result)) for source, _, result in found])
+        print_table(("found by", "Blender"), [(source, str(result)) for source, _, result in candidates])
     return DONE
 
 
@@ -63,8 +63,8 @@ def _check(arguments: argparse.Namespace) -> int:
     for device in private_blenders.try_devices(blender, install_profile(blender, find_addon())):
         devices.append(device)
         if not arguments.json:
-            how = device.error or f"{device.seconds:.1f} s"
-            print(f"{device.type}  {device.name}: {how}", flush=True)
+            outcome = device.error or f"{device.seconds:.1f} s"
+            print(f"{device.type}  {device.name}: {outcome}", flush=True)
     if arguments.json:
         print_json(
             private_blenders.describe_blender(blender) | {"devices": [event_to_dict(device) for device in devices]}
