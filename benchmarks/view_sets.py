@@ -34,8 +34,8 @@ from blendset_trainer.diffusion.latents import pack_latents
 from blendset_trainer.diffusion.randomness import make_generator
 from blendset_trainer.diffusion.shared_attention import ViewSets, shared_attention
 from blendset_trainer.diffusion.shared_attention.view_sets import SharingMode
-from blendset_trainer.synthesis.steering import WarpCallback, WarpMode
 from blendset_trainer.synthesis.warp import plan_warps
+from blendset_trainer.synthesis.warp_callback import WarpCallback, WarpMode
 
 VIEWS = 3
 APART = "apart"

@@ -16,7 +16,7 @@ import pytest
 
 from blendset.dataset import VIEW_RECORD, Dataset
 from blendset.verification import verify_dataset
-from blendset_trainer.synthesis.prompts.files import Prompt, write_prompts
+from blendset_trainer.synthesis.prompts.prompt_files import Prompt, write_prompts
 from tests.real_runs import BLENDSET, ROOT
 from tests.trainer import sheet_pipeline
 from tests.trainer.tiny_datasets import add_scene, make_dataset, thirty_views

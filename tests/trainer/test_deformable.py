@@ -20,7 +20,7 @@ from blendset.errors import BlendsetError
 from blendset.verification import verify_dataset
 from blendset_trainer.cli.main import main
 from blendset_trainer.diffusion.randomness import seed_generators
-from blendset_trainer.synthesis.prompts.files import Prompt, write_prompts
+from blendset_trainer.synthesis.prompts.prompt_files import Prompt, write_prompts
 from blendset_trainer.synthesis.subject_attention import (
     SubjectAttention,
     compute_word_attention,

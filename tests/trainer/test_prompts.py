@@ -23,20 +23,24 @@ from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset_trainer.cli.main import main
 from blendset_trainer.models.weights import find_model
-from blendset_trainer.synthesis.prompts.by_model import cleaned
-from blendset_trainer.synthesis.prompts.curation import Curation, Removed, curated, load_curation
-from blendset_trainer.synthesis.prompts.duplicates import NearDuplicates
-from blendset_trainer.synthesis.prompts.files import Prompt, read_prompts
-from blendset_trainer.synthesis.prompts.grammar import deformables, load_grammar, restyles
-from blendset_trainer.synthesis.prompts.guard import keep_out
-from blendset_trainer.synthesis.prompts.measures import MEASURES
-from blendset_trainer.synthesis.prompts.ngrams import ngrams, words_of
-from blendset_trainer.synthesis.prompts.subjects import Subject
+from blendset_trainer.synthesis.prompts.curation import Curation, RemovedPrompt, curate_prompts, load_curation
+from blendset_trainer.synthesis.prompts.decontamination import remove_contaminated
+from blendset_trainer.synthesis.prompts.grammar_writer import (
+    load_grammar,
+    write_deformable_prompts,
+    write_restyle_prompts,
+)
+from blendset_trainer.synthesis.prompts.model_writer import parse_list
+from blendset_trainer.synthesis.prompts.near_duplicates import NearDuplicates
+from blendset_trainer.synthesis.prompts.ngrams import make_ngrams, split_words
+from blendset_trainer.synthesis.prompts.prompt_files import Prompt, read_prompts
+from blendset_trainer.synthesis.prompts.sources import PromptSubject
+from blendset_trainer.synthesis.prompts.text_measures import MEASURES
 from tests.trainer import tiny_models
 from tests.trainer.tiny_datasets import add_scene, add_view, choose, make_dataset
 
 Capture = pytest.CaptureFixture[str]
-CHAIR = Subject("chair", "chair")
+CHAIR = PromptSubject("chair", "chair")
 
 
 @pytest.fixture
@@ -80,18 +84,21 @@ def test_the_same_seed_writes_the_same_bytes_and_more_keeps_the_first(dataset: D
 
 def test_a_thousand_prompts_are_varied() -> None:
     grammar = load_grammar()
-    written = list(islice(restyles(grammar, [CHAIR], 0), 1000))
+    written = list(islice(write_restyle_prompts(grammar, [CHAIR], 0), 1000))
     assert len({each.prompt for each in written}) >= 980
     uses = Counter(each.parts["place"] for each in written)
     assert max(uses.values()) <= 3 * min(uses.values())
-    removed: list[Removed] = []
-    assert len(list(curated(written, load_curation("duplicates"), removed))) >= 950
+    removed: list[RemovedPrompt] = []
+    assert len(list(curate_prompts(written, load_curation("duplicates"), removed))) >= 950
 
 
 @pytest.mark.parametrize("noun", ["chair", "hourglass", "curtains", "wall clock", "oak table", "grass", "owl", "robot"])
 def test_every_sentence_is_english(noun: str) -> None:
-    grammar, subject = load_grammar(), Subject(noun, noun)
-    for each in (*islice(restyles(grammar, [subject], 0), 300), *islice(deformables(grammar, [subject], 0), 300)):
+    grammar, subject = load_grammar(), PromptSubject(noun, noun)
+    for each in (
+        *islice(write_restyle_prompts(grammar, [subject], 0), 300),
+        *islice(write_deformable_prompts(grammar, [subject], 0), 300),
+    ):
         text = each.prompt
         assert text[0].isupper()
         assert text.endswith((".", "wide angle shot"))
@@ -103,7 +110,7 @@ def test_every_sentence_is_english(noun: str) -> None:
 def test_nothing_contradicts_itself() -> None:
     grammar = load_grammar()
     where = {setting.place: setting.where for setting in grammar.settings}
-    for each in islice(restyles(grammar, [CHAIR], 3), 3000):
+    for each in islice(write_restyle_prompts(grammar, [CHAIR], 3), 3000):
         parts, text = each.parts, each.prompt
         assert ("season" in parts) == (where[parts["place"]] == "outdoors")
         assert ("time" in parts) == (where[parts["place"]] != "enclosed")
@@ -119,7 +126,9 @@ def test_nothing_contradicts_itself() -> None:
 
 def test_what_hangs_stands_on_nothing_and_what_is_of_oak_stays_so() -> None:
     grammar = load_grammar()
-    for each in islice(restyles(grammar, [Subject("x", "pendant lamp"), Subject("y", "oak table")], 0), 200):
+    for each in islice(
+        write_restyle_prompts(grammar, [PromptSubject("x", "pendant lamp"), PromptSubject("y", "oak table")], 0), 200
+    ):
         first = each.prompt.split(",")[0]
         if each.label == "x":
             assert each.parts["ground"] not in first
@@ -185,16 +194,16 @@ def test_captions_are_taken_as_they_are(dataset: Dataset, tmp_path: Path) -> Non
 
 def test_empties_and_duplicates_go_and_the_order_stays() -> None:
     one = "A red chair on wet cobbles in a narrow street at dusk, soft window light, muted colours"
-    removed: list[Removed] = []
+    removed: list[RemovedPrompt] = []
     near = one.replace("colours", "tones")
     written = as_prompts(one, " .", one.upper() + "!", "A lamp.", near, one.replace("chair", "stool by a red chair"))
     written += as_prompts(one, label="chair")
-    kept = texts(curated(written, load_curation("duplicates"), removed))
+    kept = texts(curate_prompts(written, load_curation("duplicates"), removed))
     assert kept == [one, "A lamp.", written[5].prompt, one]
     assert [(each.prompt, each.reason, each.detail) for each in removed] == [
         (" .", "empty", ""), (one.upper() + "!", "duplicate", one), (near, "duplicate", one),
     ]  # fmt: skip
-    assert len(texts(curated(written, load_curation("none"), []))) == len(written) - 1
+    assert len(texts(curate_prompts(written, load_curation("none"), []))) == len(written) - 1
 
 
 def test_near_duplicates_are_those_that_all_pairs_would_give() -> None:
@@ -203,9 +212,9 @@ def test_near_duplicates_are_those_that_all_pairs_would_give() -> None:
     found = 0
     for _ in range(600):
         text = " ".join(random.choices("abc", [6, 3, 1], k=random.randint(1, 12)))
-        grams = ngrams(words_of(text), 3)
+        grams = make_ngrams(split_words(text), 3)
         like = any(len(grams & other) / len(grams | other) >= 0.6 for other in kept)
-        assert bool(seen.of(text)) == like
+        assert bool(seen.find(text)) == like
         found += like
         if not like:
             kept.append(grams)
@@ -232,29 +241,29 @@ def test_measures(measure: str, text: str, share: float) -> None:
 def test_synthvlm_keeps_captions_and_drops_what_is_none() -> None:
     fine = "A wooden bookshelf with many books stands in front of a green wall, beside a lamp."
     written = as_prompts(fine, "@@ 12 $ 300 !!", "very nice, " * 8, "Incomprehensibilities abounded")
-    removed: list[Removed] = []
-    assert texts(curated(written, load_curation("synthvlm"), removed)) == [fine]
+    removed: list[RemovedPrompt] = []
+    assert texts(curate_prompts(written, load_curation("synthvlm"), removed)) == [fine]
     assert [each.reason for each in removed] == ["alphanumeric", "character_repetition", "special_characters"]
 
 
 def test_flagged_words_of_ones_own(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text('flagged_words = ["Neon"]')
-    removed: list[Removed] = []
+    removed: list[RemovedPrompt] = []
     rules = load_curation(str(tmp_path / "mine.toml"))
     assert rules == Curation(flagged_words=("Neon",))
-    assert texts(curated(as_prompts("a neon sign", "an neonate"), rules, removed)) == ["an neonate"]
-    assert removed == [Removed("a neon sign", "flagged word", "neon")]
+    assert texts(curate_prompts(as_prompts("a neon sign", "an neonate"), rules, removed)) == ["an neonate"]
+    assert removed == [RemovedPrompt("a neon sign", "flagged word", "neon")]
 
 
 # --- the guard --------------------------------------------------------------------------------------------------------
 
 
 def test_the_benchmark_is_kept_out_word_for_word() -> None:
-    benchmark = texts(islice(restyles(load_grammar(), [Subject("x", "giraffe")], 7), 110))
+    benchmark = texts(islice(write_restyle_prompts(load_grammar(), [PromptSubject("x", "giraffe")], 7), 110))
     fine = as_prompts("Seven cups in a row.", "A violin rests upon velvet.")
     copies = as_prompts(*(text.upper().replace(",", " -") for text in benchmark))
-    removed: list[Removed] = []
-    assert list(keep_out([fine[0], *copies, fine[1]], benchmark, removed)) == fine
+    removed: list[RemovedPrompt] = []
+    assert list(remove_contaminated([fine[0], *copies, fine[1]], benchmark, removed)) == fine
     assert [each.prompt for each in removed] == [each.prompt for each in copies]
     assert {each.reason for each in removed} == {"in the evaluation"}
 
@@ -271,16 +280,16 @@ def test_the_benchmark_is_kept_out_word_for_word() -> None:
     ],
 )
 def test_five_words_in_a_row_or_the_whole_prompt(text: str, evaluation: str, shared: str) -> None:
-    removed: list[Removed] = []
-    kept = list(keep_out(as_prompts(text), [evaluation], removed))
+    removed: list[RemovedPrompt] = []
+    kept = list(remove_contaminated(as_prompts(text), [evaluation], removed))
     assert [each.detail for each in removed] == ([shared] if shared else [])
     assert len(kept) == (not shared)
 
 
 def test_a_looser_guard_lets_more_through() -> None:
     written = as_prompts("A dog sits on a blue mat")
-    assert not list(keep_out(written, ["my dog sits on a red mat"], [], size=4))
-    assert list(keep_out(written, ["my dog sits on a red mat"], [], size=5))
+    assert not list(remove_contaminated(written, ["my dog sits on a red mat"], [], size=4))
+    assert list(remove_contaminated(written, ["my dog sits on a red mat"], [], size=5))
 
 
 def test_the_command_keeps_out_and_says_what(dataset: Dataset, tmp_path: Path, capsys: Capture) -> None:
@@ -296,9 +305,9 @@ def test_the_command_keeps_out_and_says_what(dataset: Dataset, tmp_path: Path, c
     assert prompts(dataset, tmp_path / "both.jsonl", *guard, "--seed", "5", "--json") == 0
     report = json.loads(capsys.readouterr().out)
     assert report["kept"] == len(read_prompts(tmp_path / "both.jsonl"))
-    held = set().union(*(ngrams(words_of(each.prompt), 5) for each in first))
+    held = set().union(*(make_ngrams(split_words(each.prompt), 5) for each in first))
     for each in read_prompts(tmp_path / "both.jsonl"):
-        assert not held & ngrams(words_of(each.prompt), 5)
+        assert not held & make_ngrams(split_words(each.prompt), 5)
     assert all(each["detail"] in held for each in report["removed"] if each["reason"] == "in the evaluation")
 
 
@@ -314,8 +323,8 @@ SAID = ["A red dining chair on wet cobbles beside a lamp", "A 1960s chair in a q
 
 
 def test_what_models_say_around_a_list_is_left_out() -> None:
-    assert cleaned(REPLY) == SAID
-    assert cleaned("Suggestions below\n**Outdoors**\nNote: none\n\n'A chair by a well.'\nchair\nSure:") == [
+    assert parse_list(REPLY) == SAID
+    assert parse_list("Suggestions below\n**Outdoors**\nNote: none\n\n'A chair by a well.'\nchair\nSure:") == [
         "A chair by a well"
     ]
 

@@ -22,9 +22,9 @@ from blendset.errors import BlendsetError
 from blendset.verification import verify_dataset
 from blendset_trainer.cli.main import main
 from blendset_trainer.stages.tables import read_index_with_stages
-from blendset_trainer.synthesis.steering import WarpCallback
 from blendset_trainer.synthesis.view_sets import compute_disparity, find_view_sets, load_geometry
 from blendset_trainer.synthesis.warp import plan_warps
+from blendset_trainer.synthesis.warp_callback import WarpCallback
 from blendset_trainer.synthetic_views import read_synthesis
 from tests.trainer.tiny_datasets import add_picture, add_scene, make_dataset
 from tests.trainer.tiny_pipelines import Make, maker

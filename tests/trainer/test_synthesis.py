@@ -20,7 +20,7 @@ from blendset_trainer.models.memory import is_out_of_memory
 from blendset_trainer.stages.executors.local import LocalExecutor
 from blendset_trainer.stages.tables import read_captions, read_index
 from blendset_trainer.synthesis.engine import synthesize
-from blendset_trainer.synthesis.prompts.files import read_prompts
+from blendset_trainer.synthesis.prompts.prompt_files import read_prompts
 from blendset_trainer.synthesis.text_to_image import TextToImage, request_images
 from blendset_trainer.synthetic_views import SYNTHESIS, has_camera, read_synthesis
 from tests.trainer.tiny_datasets import thirty_views

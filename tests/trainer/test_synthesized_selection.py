@@ -19,7 +19,7 @@ from blendset.dataset import Dataset
 from blendset_trainer.cli.main import main
 from blendset_trainer.selection.files import read_chosen, read_drops
 from blendset_trainer.stages.tables import read_index_with_stages
-from blendset_trainer.synthesis.prompts.files import DEFORMABLE, Prompt, write_prompts
+from blendset_trainer.synthesis.prompts.prompt_files import DEFORMABLE, Prompt, write_prompts
 from tests.trainer import tiny_models
 from tests.trainer.tiny_datasets import add_scene, make_dataset
 from tests.trainer.tiny_pipelines import PIXELS, maker

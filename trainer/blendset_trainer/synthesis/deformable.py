@@ -24,7 +24,7 @@ from blendset_trainer.diffusion.families import FAMILIES
 from blendset_trainer.diffusion.randomness import seed_generators
 from blendset_trainer.synthesis.engine import GeneratedImage, RequestBatch, ViewRequest, generate_by_group
 from blendset_trainer.synthesis.pipeline_synthesizer import PipelineSynthesizer, repeat_texts
-from blendset_trainer.synthesis.prompts.files import DEFORMABLE, SET, Prompt, read_prompts
+from blendset_trainer.synthesis.prompts.prompt_files import DEFORMABLE, SET, Prompt, read_prompts
 from blendset_trainer.synthesis.requests import SynthesisRequest, blank_parent, find_generator, make_view_request
 from blendset_trainer.synthesis.settings import DeformableSettings
 from blendset_trainer.synthesis.subject_attention import SubjectAttention, find_word_tokens

@@ -7,7 +7,6 @@ run that was killed ends with the same bytes as one that was not.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -21,6 +20,7 @@ from blendset.dataset import PASSES, RGB, Dataset
 from blendset.errors import BlendsetError
 from blendset.quality import LUMA, collect_metrics, compute_statistics
 from blendset.records import ViewRecord, encode_json
+from blendset_trainer.diffusion.sampling import encode_png
 from blendset_trainer.models.memory import run_within_memory
 from blendset_trainer.stages.executors.task import Executor, ShardResult
 from blendset_trainer.synthetic_views import SYNTHESIS, SynthesisRecord, has_camera, make_unknown_camera
@@ -103,14 +103,11 @@ class SynthesisTask:
         view = request.view
         if not has_camera(view.camera):
             view = replace(view, camera=make_unknown_camera(levels.shape[1], levels.shape[0]))
-        png = io.BytesIO()
-        Image.fromarray(levels).save(png, "PNG")
-        payload = {RGB: png.getvalue(), SYNTHESIS: encode_json(request.record)}
+        payload = {RGB: encode_png(Image.fromarray(levels)), SYNTHESIS: encode_json(request.record)}
         if request.passes_of:
             payload[PASSES] = (self.dataset.view_folder(view.scene, request.passes_of) / PASSES).read_bytes()
-        self.dataset.write_view(
-            replace(view, statistics=collect_metrics(compute_statistics(levels @ LUMA, None))), payload
-        )
+        statistics = collect_metrics(compute_statistics(levels @ LUMA, None))
+        self.dataset.write_view(replace(view, statistics=statistics), payload)
 
 
 def find_fault(request: ViewRequest, image: GeneratedImage | BlendsetError) -> BlendsetError | None:

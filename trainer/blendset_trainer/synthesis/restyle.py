@@ -31,12 +31,12 @@ from blendset_trainer.synthesis.engine import GeneratedImage, RequestBatch, View
 from blendset_trainer.synthesis.layouts import LatentLayout
 from blendset_trainer.synthesis.parents import load_parents
 from blendset_trainer.synthesis.pipeline_synthesizer import PipelineSynthesizer, repeat_texts
-from blendset_trainer.synthesis.prompts.files import read_prompts, read_texts
+from blendset_trainer.synthesis.prompts.prompt_files import read_prompts, read_texts
 from blendset_trainer.synthesis.requests import SynthesisRequest, find_generator, make_view_request
 from blendset_trainer.synthesis.settings import APART, RestyleSettings
-from blendset_trainer.synthesis.steering import WarpCallback, WarpMode
 from blendset_trainer.synthesis.view_sets import build_object_ids, compute_disparity, find_view_sets, load_geometry
 from blendset_trainer.synthesis.warp import plan_warps
+from blendset_trainer.synthesis.warp_callback import WarpCallback, WarpMode
 
 JOB = "restyle"
 FLUX_CONTROL = "control_image"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from blendset.errors import BlendsetError
 from blendset.options import REQUIRED, check_option, option
+from blendset_trainer.stages.caption_forms import CAPTION_FORMS, DENSE
 
 SYNCD_WINDOW = 0.8
 """Sigma of rectified flow above which SynCD (arXiv 2502.01720) warps."""
@@ -70,7 +71,7 @@ class _OfSize:
 class TextToImageSettings(_OfSize, _FromPrompts, _FromViews, SynthesisSettings):
     """Pictures of captions: of each view's, in the form `captions`, or of those in a file of prompts."""
 
-    captions: str = option("dense", "default %(default)s", choices=("short", "dense"))
+    captions: str = option(DENSE, "default %(default)s", choices=CAPTION_FORMS)
 
 
 @dataclass(frozen=True, kw_only=True)

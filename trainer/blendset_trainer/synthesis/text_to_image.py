@@ -20,7 +20,7 @@ from blendset_trainer.diffusion.randomness import seed_generators
 from blendset_trainer.synthesis.engine import GeneratedImage, RequestBatch, ViewRequest
 from blendset_trainer.synthesis.parents import load_captioned_parents, load_parents
 from blendset_trainer.synthesis.pipeline_synthesizer import PipelineSynthesizer, name_sides, repeat_texts
-from blendset_trainer.synthesis.prompts.files import TEXT_TO_IMAGE, VIEW, read_prompts
+from blendset_trainer.synthesis.prompts.prompt_files import TEXT_TO_IMAGE, VIEW, read_prompts
 from blendset_trainer.synthesis.requests import SynthesisRequest, find_generator, make_view_request
 from blendset_trainer.synthesis.settings import TextToImageSettings
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which prompts are worth a picture: rules as TOML, and filters that keep the order and give each removal a reason."""
+"""Which prompts are worth an image: rules as TOML, and filters that keep the order and give each removal a reason."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from pathlib import Path
 
 from blendset.errors import BlendsetError
 from blendset.options import REQUIRED, option, read_toml, structure
-from blendset_trainer.synthesis.prompts.duplicates import NearDuplicates
-from blendset_trainer.synthesis.prompts.files import SET, Prompt
-from blendset_trainer.synthesis.prompts.measures import MEASURES
-from blendset_trainer.synthesis.prompts.ngrams import words_of
+from blendset_trainer.synthesis.prompts.near_duplicates import NearDuplicates
+from blendset_trainer.synthesis.prompts.ngrams import split_words
+from blendset_trainer.synthesis.prompts.prompt_files import SET, Prompt
+from blendset_trainer.synthesis.prompts.text_measures import MEASURES
 
 PRESETS = Path(__file__).with_name("presets")
 PATIENCE = 4
-"""So many times as many prompts as are wanted are written at most, for some to be left out."""
+"""At most so many times the prompts that are asked for are written, because some are left out."""
 
 
 @dataclass(frozen=True)
-class Removed:
-    """A prompt that was left out; `reason` is one of few, `detail` names what decided."""
+class RemovedPrompt:
+    """A prompt that was left out. `reason` is one of few; `detail` names what decided."""
 
     prompt: str
     reason: str
@@ -30,7 +30,7 @@ class Removed:
 
 
 @dataclass(frozen=True)
-class Bounds:
+class MeasureBounds:
     """Keep the prompts whose measure lies within these bounds."""
 
     measure: str = option(REQUIRED, "what is measured", choices=tuple(MEASURES))
@@ -40,7 +40,7 @@ class Bounds:
 
 @dataclass(frozen=True)
 class Curation:
-    """What a prompt must be to be kept, besides not empty."""
+    """The rules that a prompt must meet, besides that it is not empty."""
 
     duplicates: float | None = option(
         None,
@@ -49,57 +49,58 @@ class Curation:
         at_most=1,
     )
     flagged_words: tuple[str, ...] = option((), "prompts with one of these words go")
-    keep: tuple[Bounds, ...] = ()
+    keep: tuple[MeasureBounds, ...] = ()
 
 
-def curation_names() -> list[str]:
-    """The rules that come with Blendset."""
+def list_curations() -> list[str]:
+    """The names of the rules that come with Blendset."""
     return sorted(path.stem for path in PRESETS.glob("*.toml"))
 
 
 def load_curation(name: str) -> Curation:
-    """One of `curation_names`, a TOML file, or "none"; BlendsetError says what is wrong with it."""
+    """Load rules by name: one of `list_curations`, a TOML file, or "none"; BlendsetError says what is wrong with it."""
     if name == "none":
         return Curation()
-    if not name.endswith(".toml") and name not in curation_names():
-        known = ", ".join([*curation_names(), "none"])
+    if not name.endswith(".toml") and name not in list_curations():
+        known = ", ".join([*list_curations(), "none"])
         raise BlendsetError(f"There is no curation '{name}'; choose {known}, or the path of a .toml file.")
     path = Path(name) if name.endswith(".toml") else PRESETS / f"{name}.toml"
     return structure(Curation, read_toml(path), str(path))
 
 
-def curated(prompts: Iterable[Prompt], curation: Curation, removed: list[Removed]) -> Iterator[Prompt]:
-    """The prompts that pass, in their order; the others are appended to `removed` as they are met."""
-    seen: dict[str, NearDuplicates] = {}
+def curate_prompts(prompts: Iterable[Prompt], curation: Curation, removed: list[RemovedPrompt]) -> Iterator[Prompt]:
+    """The prompts that meet the rules, in their order; the others are appended to `removed`."""
+    by_label: dict[str, NearDuplicates] = {}
     flagged = {word.casefold() for word in curation.flagged_words}
-    for each in prompts:
-        reason, detail = _fault(each.prompt, curation, flagged)
+    for prompt in prompts:
+        reason, detail = _find_reason(prompt.prompt, curation, flagged)
         if not reason and curation.duplicates is not None:
-            like = seen.setdefault(each.label, NearDuplicates(curation.duplicates)).of(each.prompt)
-            reason, detail = ("duplicate", like) if like else ("", "")
+            duplicate = by_label.setdefault(prompt.label, NearDuplicates(curation.duplicates)).find(prompt.prompt)
+            reason, detail = ("duplicate", duplicate) if duplicate else ("", "")
         if reason:
-            removed.append(Removed(each.prompt, reason, detail))
+            removed.append(RemovedPrompt(prompt.prompt, reason, detail))
         else:
-            yield each
+            yield prompt
 
 
-def _fault(text: str, curation: Curation, flagged: set[str]) -> tuple[str, str]:
-    words = words_of(text)
+def _find_reason(text: str, curation: Curation, flagged: set[str]) -> tuple[str, str]:
+    """The reason to leave a prompt out, and its detail; empty where there is none."""
+    words = split_words(text)
     if not words:
         return "empty", ""
     for bounds in curation.keep:
         share = MEASURES[bounds.measure](text)
         if not bounds.at_least <= share <= bounds.at_most:
             return bounds.measure, f"{share:.3g}"
-    said = sorted(flagged & set(words))
-    return ("flagged word", said[0]) if said else ("", "")
+    found = sorted(flagged & set(words))
+    return ("flagged word", found[0]) if found else ("", "")
 
 
-def whole_sets(prompts: Iterable[Prompt], size: int, removed: list[Removed]) -> Iterator[Prompt]:
-    """The sets of which all prompts are left."""
-    for name, members in groupby(prompts, key=lambda each: each.parts[SET]):
+def keep_complete_sets(prompts: Iterable[Prompt], size: int, removed: list[RemovedPrompt]) -> Iterator[Prompt]:
+    """The prompts of the sets that still have all `size` of theirs; the others are appended to `removed`."""
+    for name, members in groupby(prompts, key=lambda prompt: prompt.parts[SET]):
         left = list(members)
         if len(left) == size:
             yield from left
         else:
-            removed += [Removed(each.prompt, "set not whole", name) for each in left]
+            removed += [RemovedPrompt(prompt.prompt, "set not whole", name) for prompt in left]

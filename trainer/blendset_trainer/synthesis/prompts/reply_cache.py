@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A model's replies, kept beside the prompts that are made of them: nothing is asked or paid for twice, and an
-interrupted run goes on.
+"""A cache of a model's replies, in a file next to the prompts that are made of them: nothing is asked or paid for
+twice, and an interrupted run goes on.
 """
 
 from __future__ import annotations
@@ -16,40 +16,45 @@ from blendset.errors import BlendsetError
 from blendset.files import atomic_write, sha256_bytes
 from blendset.records import encode_json
 from blendset_trainer.models.chat.chat_model import ChatModel, ChatRequest
-from blendset_trainer.synthesis.prompts.files import other_prompts
+from blendset_trainer.synthesis.prompts.prompt_files import make_overwrite_error
 
-TOKENS = 1024
+MAX_TOKENS = 1024
 """Room for a list of ten prompts, and for thoughts."""
 
 
 @dataclass
-class Replies:
-    """What an answerer says to texts. Where `out` is there already, only what was answered for it is known."""
+class ReplyCache:
+    """A chat model whose replies are cached in a file next to `out`, the prompts' file. Where `out` exists, the model
+    is not asked any more.
+    """
 
-    answerer: ChatModel
+    model: ChatModel
     out: Path
     _ready: bool = field(default=False, init=False)
 
-    def to(self, texts: Sequence[str]) -> list[str]:
-        """A reply to each text; BlendsetError where one cannot be had, after all others were kept."""
-        known, keys = self._known(), [self._key(text) for text in texts]
+    def generate(self, texts: Sequence[str]) -> list[str]:
+        """A reply to each text. BlendsetError where the model gives none, after all others are saved, and where `out`
+        exists and a reply is not in the cache.
+        """
+        known, keys = self._read(), [self._make_key(text) for text in texts]
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         if missing:
             if self.out.exists():
-                raise other_prompts(self.out)
-            self._keep(known, missing)
+                raise make_overwrite_error(self.out)
+            self._generate_missing(known, missing)
         return [known[key] for key in keys]
 
     @property
     def path(self) -> Path:
+        """The cache's file."""
         return self.out.with_suffix(".replies.jsonl")
 
-    def _keep(self, known: dict[str, str], missing: dict[str, str]) -> None:
-        """Ask, and add the replies to those that are known, here and on disk."""
+    def _generate_missing(self, known: dict[str, str], missing: dict[str, str]) -> None:
+        """Ask the model, and add the replies to those that are known, in memory and on disk."""
         if not self._ready:
-            self.answerer.setup()
+            self.model.setup()
             self._ready = True
-        answers = self.answerer.generate([ChatRequest((), text) for text in missing.values()], TOKENS)
+        answers = self.model.generate([ChatRequest((), text) for text in missing.values()], MAX_TOKENS)
         failed = [answer for answer in answers if isinstance(answer, BlendsetError)]
         known |= {key: answer for key, answer in zip(missing, answers, strict=True) if isinstance(answer, str)}
         lines = [json.dumps({"key": key, "reply": reply}, ensure_ascii=False) + "\n" for key, reply in known.items()]
@@ -57,8 +62,8 @@ class Replies:
         if failed:
             raise failed[0]
 
-    def _known(self) -> dict[str, str]:
-        """What is on disk; a damaged line is asked for again."""
+    def _read(self) -> dict[str, str]:
+        """The replies on disk by their keys; a damaged line counts as missing."""
         known: dict[str, str] = {}
         for line in self.path.read_bytes().split(b"\n") if self.path.exists() else ():
             with suppress(ValueError, TypeError, LookupError):
@@ -66,6 +71,6 @@ class Replies:
                 known[row["key"]] = row["reply"]
         return known
 
-    def _key(self, text: str) -> str:
-        made_of = [self.answerer.title, self.answerer.revision, self.answerer.parameters, TOKENS, text]
-        return sha256_bytes(encode_json(made_of))
+    def _make_key(self, text: str) -> str:
+        identity = [self.model.title, self.model.revision, self.model.parameters, MAX_TOKENS, text]
+        return sha256_bytes(encode_json(identity))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Prompts on disk: JSONL, one prompt to a line with what it was made from. A file that is there is never replaced."""
+"""Prompts on disk: JSONL, one prompt to a line with what it was made from. A file that exists is never replaced."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ GRAMMAR, CAPTIONS = "grammar", "captions"
 SET_SIZE = 3
 """Prompts of one deformable subject that share a description (SynCD, arXiv 2502.01720)."""
 SET, VIEW = "set", "view"
-"""Parts of a prompt: what those of one set of pictures have in common, and the view that a caption is of."""
+"""Parts of a prompt: the set of images that it belongs to, and the view that the caption is of."""
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """What a generator is told to show. `label` is that of the subjects it is for, "" where it is for none."""
+    """A prompt for a generator. `label` is that of the subjects it was written for, "" where it is for any."""
 
     prompt: str = option(REQUIRED, "what is to be seen")
     label: str = option(REQUIRED, "the subjects that it is for, or an empty text")
@@ -35,49 +35,52 @@ class Prompt:
 
 
 def read_prompts(path: Path) -> list[Prompt]:
-    """The prompts of a file that `write_prompts` wrote; BlendsetError names the file and the line that is wrong."""
-    lines = _text(path).split("\n")
-    return [structure(Prompt, _object(line, where), where) for where, line in _numbered(path, lines)]
+    """Read the prompts that `write_prompts` wrote; BlendsetError names the file and the line that is wrong."""
+    lines = _read_text(path).split("\n")
+    return [structure(Prompt, _parse_object(line, where), where) for where, line in _number_lines(path, lines)]
 
 
 def write_prompts(path: Path, prompts: Sequence[Prompt]) -> None:
-    """Write the prompts; the same ones again change nothing, others are refused."""
+    """Write prompts to a file. BlendsetError where the file holds other prompts already."""
     data = "".join(json.dumps(asdict(prompt), ensure_ascii=False) + "\n" for prompt in prompts).encode()
     if path.is_file() and path.read_bytes() != data:
-        raise other_prompts(path)
+        raise make_overwrite_error(path)
     atomic_write(path, data)
 
 
-def other_prompts(path: Path) -> BlendsetError:
-    """Why a file is not written over."""
+def make_overwrite_error(path: Path) -> BlendsetError:
+    """The error for a file that holds other prompts."""
     return BlendsetError(f"{path} holds other prompts; choose another --out, or delete it first.")
 
 
 def read_texts(path: Path) -> list[str]:
-    """Prompts of any origin: the field `prompt` of each line of a .jsonl, else each line of a text file."""
-    lines = _numbered(path, _text(path).split("\n"))
+    """Read prompts of any origin: the field `prompt` of each line of a .jsonl, or each line of a text file.
+
+    Raises BlendsetError for a file that cannot be read, and for a line without a prompt.
+    """
+    lines = _number_lines(path, _read_text(path).split("\n"))
     if path.suffix != ".jsonl":
         return [line.strip() for _, line in lines]
-    texts = [(where, _object(line, where).get("prompt")) for where, line in lines]
+    texts = [(where, _parse_object(line, where).get("prompt")) for where, line in lines]
     for where, text in texts:
         if not isinstance(text, str):
             raise BlendsetError(f"{where} has no text under 'prompt'; give a file with a prompt to a line.")
     return [str(text) for _, text in texts]
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise BlendsetError(f"{path} cannot be read ({error}); give a file with a prompt to a line.") from error
 
 
-def _numbered(path: Path, lines: Sequence[str]) -> list[tuple[str, str]]:
-    """The lines that say something, each with its place in words."""
+def _number_lines(path: Path, lines: Sequence[str]) -> list[tuple[str, str]]:
+    """The lines that are not empty, each after its file and number in words."""
     return [(f"{path}, line {number}", line) for number, line in enumerate(lines, 1) if line.strip()]
 
 
-def _object(line: str, where: str) -> dict[str, Any]:
+def _parse_object(line: str, where: str) -> dict[str, Any]:
     try:
         value = json.loads(line)
     except ValueError as error:

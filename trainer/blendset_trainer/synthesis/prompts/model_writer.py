@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Prompts by a language model, which is asked for lists of them in the words of templates/ or of a user's file.
+
+Each request names settings that the grammar chooses, so that greedy decoding gives other prompts each time.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import TypeVar
+
+from blendset.errors import BlendsetError
+from blendset_trainer.language.grammar import add_article, pluralize, singularize
+from blendset_trainer.models.chat.instructions import strip_thoughts
+from blendset_trainer.synthesis.prompts.curation import PATIENCE, RemovedPrompt
+from blendset_trainer.synthesis.prompts.grammar_writer import PromptGrammar, choose_setting, join_deformable
+from blendset_trainer.synthesis.prompts.ngrams import split_words
+from blendset_trainer.synthesis.prompts.prompt_files import DEFORMABLE, RESTYLE, SET, SET_SIZE, Prompt
+from blendset_trainer.synthesis.prompts.reply_cache import ReplyCache
+from blendset_trainer.synthesis.prompts.sources import PromptSubject
+
+TEMPLATES = Path(__file__).with_name("templates")
+MAX_PROMPTS_PER_REQUEST = 10
+"""SynCD (arXiv 2502.01720) asks for as many."""
+REQUESTS_PER_SAVE = 32
+"""The replies to so many requests are saved together."""
+MIN_WORDS = 3
+_CHATTER = re.compile(r"suggestion|\bnote:|caption|\*\*|:$", re.IGNORECASE)
+_BULLET = re.compile(r"^\s*(?:\(?\d+\s*[.):](?!\d)|[-*•.]+)\s*")
+_QUOTES = "\"'“”‘’` "
+
+Item = TypeVar("Item")
+Turn = tuple[PromptSubject, int]
+"""The subject of a request, and how many requests about it came before."""
+
+
+@dataclass(frozen=True)
+class PromptAuthor:
+    """A model and what it is asked with; `by` is what a prompt says of its author."""
+
+    replies: ReplyCache
+    by: str
+    template: str
+    grammar: PromptGrammar
+    seed: int
+
+
+def load_template(path: Path) -> str:
+    """Read a template; BlendsetError where it cannot be read or has braces that cannot be filled in."""
+    try:
+        text = path.read_text(encoding="utf-8-sig").strip()
+        text.format(**_make_template_values(PromptSubject("", "chair"), MAX_PROMPTS_PER_REQUEST, ()))
+    except (OSError, UnicodeDecodeError) as error:
+        raise BlendsetError(f"{path} cannot be read ({error}); give a text file.") from error
+    except (LookupError, ValueError, AttributeError) as error:
+        known = ", ".join(
+            f"{{{name}}}" for name in _make_template_values(PromptSubject("", "chair"), MAX_PROMPTS_PER_REQUEST, ())
+        )
+        raise BlendsetError(f"{path} has braces that cannot be filled in ({error}); it may use {known}.") from error
+    return text
+
+
+def write_restyle_prompts(
+    author: PromptAuthor, subjects: Sequence[PromptSubject], count: int, removed: list[RemovedPrompt]
+) -> Iterator[Prompt]:
+    """About `count` prompts and some to spare, about the subjects in turn.
+
+    Items of a reply that do not name their subject are appended to `removed`.
+    """
+    per_request = min(MAX_PROMPTS_PER_REQUEST, math.ceil(count / len(subjects)))
+    for turns in _plan_turns(subjects, count, per_request):
+        requests = [_fill_template(author.template, turn, per_request, author) for turn in turns]
+        items = [
+            [(subject.label, item) for item in _parse_items_about(subject, reply, removed)]
+            for (subject, _), reply in zip(turns, author.replies.generate(requests), strict=True)
+        ]
+        for label, item in _interleave(items):
+            yield Prompt(f"{item}.", label, RESTYLE, {}, author.by, author.seed)
+
+
+def write_deformable_prompts(
+    author: PromptAuthor, subjects: Sequence[PromptSubject], count: int, removed: list[RemovedPrompt]
+) -> Iterator[Prompt]:
+    """About `count` prompts and some to spare, in sets of three that share a description (SynCD).
+
+    Items of a reply that do not name their subject are appended to `removed`.
+    """
+    sets = math.ceil(count / SET_SIZE)
+    per_request = min(MAX_PROMPTS_PER_REQUEST // SET_SIZE, math.ceil(sets / len(subjects)))
+    description_template = load_template(TEMPLATES / "description.txt")
+    for turns in _plan_turns(subjects, sets, per_request):
+        backgrounds = [_fill_template(author.template, turn, per_request * SET_SIZE, author) for turn in turns]
+        descriptions = [_fill_template(description_template, turn, per_request, author) for turn in turns]
+        by_turn = [
+            list(_combine_sets(author, turn, *(_parse_items_about(turn[0], reply, removed) for reply in replies)))
+            for turn, *replies in zip(
+                turns, author.replies.generate(backgrounds), author.replies.generate(descriptions), strict=True
+            )
+        ]
+        for members in _interleave(by_turn):
+            yield from members
+
+
+def parse_list(reply: str) -> list[str]:
+    """The items of a list in a reply, without numbers, bullets, quotes and full stops, and without the words around it.
+
+    SynCD's rules (`gen_prompts.py`), except that numbers within an item and capitals stay.
+    """
+    lines = [_BULLET.sub("", line).strip(_QUOTES) for line in strip_thoughts(reply).splitlines()]
+    items = [" ".join(line.rstrip(".").split()) for line in lines if not _CHATTER.search(line)]
+    return [item for item in items if len(split_words(item)) >= MIN_WORDS]
+
+
+def _plan_turns(subjects: Sequence[PromptSubject], count: int, per_request: int) -> Iterator[list[Turn]]:
+    """Batches of turns, in which each subject comes equally often: enough for `count` items, `PATIENCE` times over."""
+    rounds = math.ceil(count / per_request / len(subjects))
+    needed = min(count, rounds * len(subjects))
+    turns = [(subjects[n % len(subjects)], n // len(subjects)) for n in range(PATIENCE * needed)]
+    size = min(REQUESTS_PER_SAVE, needed)
+    return (turns[start : start + size] for start in range(0, len(turns), size))
+
+
+def _fill_template(template: str, turn: Turn, count: int, author: PromptAuthor) -> str:
+    """The request for `count` items about the subject of a turn."""
+    subject, before = turn
+    settings = [
+        choose_setting(author.grammar, subject, author.seed, before * count + number) for number in range(count)
+    ]
+    return template.format(
+        **_make_template_values(subject, count, [f"{setting.ground} {setting.place}" for setting in settings])
+    )
+
+
+def _make_template_values(subject: PromptSubject, count: int, settings: Sequence[str]) -> dict[str, str]:
+    """The names that a template may have in braces, and their values."""
+    caption = subject.caption or f"{add_article(subject.noun, subject.noun)}."
+    return {"count": str(count), "subject": subject.noun, "caption": caption, "places": "; ".join(settings)}
+
+
+def _parse_items_about(subject: PromptSubject, reply: str, removed: list[RemovedPrompt]) -> list[str]:
+    """The items of a reply that name their subject, in singular or plural; the others are appended to `removed`."""
+    last = subject.noun.split()[-1]
+    names = {*split_words(f"{last} {singularize(last)} {pluralize(last)}")}
+    items = parse_list(reply)
+    removed += [RemovedPrompt(item, "subject not named", last) for item in items if not names & {*split_words(item)}]
+    return [item for item in items if names & {*split_words(item)}]
+
+
+def _combine_sets(
+    author: PromptAuthor, turn: Turn, backgrounds: list[str], descriptions: list[str]
+) -> Iterator[list[Prompt]]:
+    """One set of prompts for each description, as long as there are backgrounds."""
+    subject, before = turn
+    for number, description in enumerate(descriptions[: len(backgrounds) // SET_SIZE]):
+        parts = {SET: f"{subject.label} {before}-{number}", "description": description}
+        yield [
+            Prompt(join_deformable(background, description), subject.label, DEFORMABLE,
+                   {**parts, "background": background}, author.by, author.seed)
+            for background in backgrounds[number * SET_SIZE : (number + 1) * SET_SIZE]
+        ]  # fmt: skip
+
+
+def _interleave(lists: Sequence[Sequence[Item]]) -> Iterator[Item]:
+    """The first item of each list, then the second of each, until all are at their end."""
+    return (item for row in zip_longest(*lists) for item in row if item is not None)

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From settings to prompts: a writer writes more than are asked for, and rules and the evaluation take some away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, cast
+
+from blendset.dataset import Dataset
+from blendset_trainer.models.chat.chat_model import ChatModel
+from blendset_trainer.stages.registry import find_stage
+from blendset_trainer.synthesis.prompts import grammar_writer, model_writer
+from blendset_trainer.synthesis.prompts.curation import (
+    PATIENCE,
+    Curation,
+    RemovedPrompt,
+    curate_prompts,
+    keep_complete_sets,
+)
+from blendset_trainer.synthesis.prompts.decontamination import remove_contaminated
+from blendset_trainer.synthesis.prompts.prompt_files import (
+    DEFORMABLE,
+    GRAMMAR,
+    RESTYLE,
+    SET_SIZE,
+    TEXT_TO_IMAGE,
+    Prompt,
+)
+from blendset_trainer.synthesis.prompts.reply_cache import ReplyCache
+from blendset_trainer.synthesis.prompts.settings import WRITERS, PromptSettings
+from blendset_trainer.synthesis.prompts.sources import load_caption_prompts, load_subjects
+
+
+def compose_prompts(
+    dataset: Dataset,
+    settings: PromptSettings,
+    curation: Curation,
+    evaluation: list[str],
+    removed: list[RemovedPrompt],
+) -> Iterator[Prompt]:
+    """Prompts for a dataset, at most `settings.total` of them; those that `curation` or the texts of `evaluation` leave
+    out are appended to `removed`.
+
+    Raises UnknownStageError for a writer that there is not, and BlendsetError where the dataset gives nothing to write
+    about.
+    """
+    prompts = curate_prompts(_write(dataset, settings, removed), curation, removed)
+    prompts = remove_contaminated(prompts, evaluation, removed)
+    if settings.kind == DEFORMABLE:
+        prompts = keep_complete_sets(prompts, SET_SIZE, removed)
+    return islice(prompts, settings.total)
+
+
+def _write(dataset: Dataset, settings: PromptSettings, removed: list[RemovedPrompt]) -> Iterator[Prompt]:
+    """More prompts than are asked for, where there can be more."""
+    if settings.kind == TEXT_TO_IMAGE:
+        return load_caption_prompts(dataset, settings.selection, settings.seed)
+    word = settings.writer or GRAMMAR
+    writer = cast(Any, find_stage(word, WRITERS))
+    subjects = load_subjects(dataset, settings.selection)
+    if isinstance(writer, grammar_writer.PromptGrammar):
+        grammar = grammar_writer.load_grammar(settings.template) if settings.template else writer
+        by_grammar = {
+            RESTYLE: grammar_writer.write_restyle_prompts,
+            DEFORMABLE: grammar_writer.write_deformable_prompts,
+        }
+        return islice(by_grammar[settings.kind](grammar, subjects, settings.seed), PATIENCE * settings.total)
+    author = model_writer.PromptAuthor(
+        ReplyCache(writer, settings.out),
+        _format_author(word, writer),
+        model_writer.load_template(settings.template or model_writer.TEMPLATES / f"{settings.kind}.txt"),
+        grammar_writer.load_grammar(),
+        settings.seed,
+    )
+    by_model = {RESTYLE: model_writer.write_restyle_prompts, DEFORMABLE: model_writer.write_deformable_prompts}
+    return by_model[settings.kind](author, subjects, settings.total, removed)
+
+
+def _format_author(word: str, model: ChatModel) -> str:
+    """What a prompt says of its author: the model's name and what is known of its revision; a server tells its name
+    only.
+    """
+    scheme = word.partition(":")[0]
+    return f"{scheme}:{model.title}@{model.revision[:8]}" if scheme == "hf" else f"{scheme}:{model.revision}"
