@@ -20,7 +20,7 @@ from blendset.dataset import PASSES, RGB, Dataset
 from blendset.errors import BlendsetError
 from blendset.quality import LUMA, collect_metrics, compute_statistics
 from blendset.records import ViewRecord, encode_json
-from blendset_trainer.diffusion.sampling import encode_png
+from blendset_trainer.diffusion.images import encode_png
 from blendset_trainer.models.memory import run_within_memory
 from blendset_trainer.stages.executors.task import Executor, ShardResult
 from blendset_trainer.synthetic_views import SYNTHESIS, SynthesisRecord, has_camera, make_unknown_camera
