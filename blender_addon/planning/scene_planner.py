@@ -25,7 +25,7 @@ from blendset.placement.planner import PlanningResult, Step
 from blendset.records import write_json
 
 from ..render.session import RenderSession
-from .choice import choose_views, name_run, renders_all
+from .choice import name_run
 from .lighting import choose_lighting
 from .previews import Previewer, Shot, choose_best_shots, select_by_preview, share_exposure_by_set
 from .reading import SceneReading, plan_in_steps
@@ -102,12 +102,11 @@ class ScenePlanner:
 
     def _choose_views(self, result: PlanningResult, previews: bool) -> tuple[list[PlannedView], int]:
         """Views in render order and how many previews that took."""
-        if renders_all(self.config):
-            if self.config.render.lighting not in ("auto", "scene"):
-                self.session.add_light(self.config.render.lighting)
-            return [self._to_planned_view(view, 0.0) for view in choose_views(result, self.config)], 0
-        if not previews:
-            return [self._to_planned_view(view, None) for view in choose_views(result, self.config)], 0
+        if self.config.renders_all or not previews:
+            if self.config.starting_lighting != "scene":
+                self.session.add_light(self.config.starting_lighting)
+            exposure = self.config.starting_exposure_ev
+            return [self._to_planned_view(view, exposure) for view in result.choose_views(self.config)], 0
         previewer = self.start_previewer()
         self._apply_lighting(previewer, choose_best_shots(self.scene_id, result, self.config.seed))
         chosen = select_by_preview(

@@ -20,7 +20,7 @@ from blendset.placement.subjects import Subject
 
 from ..scene.frame import show_frame
 from ..scene.snapshot import OpenScene, find_rendered_layer
-from .choice import choose_views, name_run, renders_all
+from .choice import name_run
 from .reading import plan_in_steps, read_scene
 
 
@@ -49,7 +49,7 @@ class WindowPlan:
     def choose_views(self) -> None:
         """Rank again: whatever was turned down makes room for the next best."""
         down = {id(self.result.verdicts[number]) for number in self.turned_down}
-        ranked = choose_views(self.result, self.config, down)
+        ranked = self.result.choose_views(self.config, down)
         chosen = [number for view in ranked if (number := self.numbers[id(view)]) not in self.turned_down]
         self.chosen = [*chosen, *sorted(self.kept_by_hand.difference(chosen))]
 
@@ -81,16 +81,14 @@ class WindowPlan:
 
     def to_camera_plan(self, scene_id: str) -> CameraPlan:
         """What the child Blender renders."""
-        published = renders_all(self.config)
-        exposure = 0.0 if published else None
+        exposure = self.config.starting_exposure_ev
         views = [make_planned_view(scene_id, view, self.config.seed, exposure) for view in self.views]
-        lighting = self.config.render.lighting if published else "scene"
         return CameraPlan(
             run=name_run(scene_id, self.config),
             scene=scene_id,
             config=self.config,
-            lighting="scene" if lighting == "auto" else lighting,
-            previewed=published,
+            lighting=self.config.starting_lighting,
+            previewed=self.config.renders_all,
             views=tuple({view.view_id: view for view in views}.values()),
         )
 

@@ -20,18 +20,8 @@ import tomli_w
 from blendset import __version__
 from blendset.errors import BlendsetError
 from blendset.options import check_option, is_section, option, read_toml, structure, unstructure
+from blendset.presets import PRESETS
 
-PRESETS = (
-    "blendset",
-    "blendfusion",
-    "random",
-    "random-grid",
-    "anchor-sweep",
-    "anchor-sweep-grid",
-    "orbit-4",
-    "orbit-21",
-    "scene-cameras",
-)
 DEVICES = ("auto", "cpu", "cuda", "optix", "hip", "oneapi", "metal")
 LIGHTING = ("auto", "scene", "sky", "interior", "studio")
 
@@ -51,7 +41,7 @@ class SubjectSettings:
 class CameraSettings:
     """Which cameras are proposed, and how many are kept."""
 
-    preset: str = option("blendset", "how cameras are placed", flag="--preset", choices=PRESETS)
+    preset: str = option("blendset", "how cameras are placed", flag="--preset", choices=tuple(PRESETS))
     views: int = option(48, "views to render per scene", flag="--views", at_least=1)
     candidates: int = option(256, "cameras proposed per subject", at_least=1)
     fill: tuple[float, ...] = option((0.4, 0.55, 0.7), "share of the frame that the subject spans", at_least=0.05)
@@ -131,6 +121,21 @@ class Config:
     render: RenderSettings = field(default_factory=RenderSettings)
     jobs: JobSettings = field(default_factory=JobSettings)
     dataset: DatasetSettings = field(default_factory=DatasetSettings)
+
+    @property
+    def renders_all(self) -> bool:
+        """Whether the preset renders every camera as it was proposed: no preview rejects one or moves its exposure."""
+        return PRESETS[self.cameras.preset].render_all
+
+    @property
+    def starting_exposure_ev(self) -> float | None:
+        """The exposure of a view that no preview has judged; None where a preview has yet to decide it."""
+        return 0.0 if self.renders_all else None
+
+    @property
+    def starting_lighting(self) -> str:
+        """The light of a plan that no preview has judged: the scene's own, or the configured one with `renders_all`."""
+        return self.render.lighting if self.renders_all and self.render.lighting != "auto" else "scene"
 
     def make_render_identity(self) -> dict[str, Any]:
         """The settings that decide which pictures a scene gives: not the device, not the process count."""

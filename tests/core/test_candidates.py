@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -13,17 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blendset.cameras import Array, Camera, angles_from_direction, direction_from_angles
-from blendset.config import PRESETS as PRESET_NAMES
 from blendset.placement.candidates import (
-    PRESETS,
     Candidate,
     PlacementContext,
     frame_subject,
     make_blendfusion_camera,
+    propose,
     sample_grid_points,
 )
 from blendset.placement.candidates import propose_scene_views as scene_views
 from blendset.placement.scene import Snapshot
+from blendset.presets import PRESETS
 from tests.core.analytic import UNIT_BOX, BruteForce, ball, box, config, furnished_room, snapshot, subject_of
 
 SQUARE = (512, 512)
@@ -42,8 +43,7 @@ def stage_of(
 
 def proposed(stage: PlacementContext) -> list[list[Candidate]]:
     """The first alternative of every proposal, group by group."""
-    preset = PRESETS[stage.config.cameras.preset]
-    return [[next(proposal) for proposal in group] for group in preset.propose(stage)]
+    return [[next(proposal) for proposal in group] for group in propose(stage)]
 
 
 def reach(camera: Camera, points: Array) -> Array:
@@ -59,7 +59,7 @@ def poses(groups: list[list[Candidate]]) -> Array:
 
 
 def test_every_preset_of_the_configuration_exists() -> None:
-    assert set(PRESETS) == set(PRESET_NAMES)
+    assert all(isinstance(propose(stage_of(CUBE, (1,), preset=name)), Iterator) for name in PRESETS)
 
 
 # ---- BlendFusion's placement, as published ---------------------------------------------------------------------------
@@ -219,7 +219,7 @@ def test_a_subjects_cameras_do_not_depend_on_its_company() -> None:
 
 def test_alternatives_come_nearer_with_a_shorter_lens_from_the_same_side() -> None:
     stage = stage_of(CUBE, (1,), cameras={"focal_length_mm": [85, 50, 24]})
-    for proposal in next(PRESETS["blendset"].propose(stage)):
+    for proposal in next(propose(stage)):
         cameras = [candidate.camera for candidate in proposal]
         distances = [np.linalg.norm(camera.position - [3, -2, 0.5]) for camera in cameras]
         assert [camera.focal_length_mm for camera in cameras] == [85, 50, 24]

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from blendset.config import (
     DEVICES,
     LIGHTING,
-    PRESETS,
     CameraSettings,
     Config,
     DatasetSettings,
@@ -33,6 +32,7 @@ from blendset.config import (
     load_config,
 )
 from blendset.errors import BlendsetError
+from blendset.presets import PRESETS
 
 
 def parsed(*words: str) -> Config:
@@ -68,7 +68,7 @@ CONFIGS = st.builds(
     subjects=st.builds(SubjectSettings, include=st.lists(TEXT, max_size=3).map(tuple), copies=st.integers(1, 99)),
     cameras=st.builds(
         CameraSettings,
-        preset=st.sampled_from(PRESETS),
+        preset=st.sampled_from(sorted(PRESETS)),
         views=st.integers(1, 10**6),
         fill=st.lists(st.floats(0.05, 1), min_size=1, max_size=4).map(tuple),
         elevation_deg=st.tuples(st.floats(-90, 0), st.floats(0, 90)),

@@ -9,7 +9,7 @@ to take together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,6 +27,7 @@ from blendset.cameras import (
 from blendset.config import Config
 from blendset.placement.scene import Geometry, Snapshot
 from blendset.placement.subjects import Subject, make_rng
+from blendset.presets import PRESETS
 
 GOLDEN_ANGLE = 180 * (3 - 5**0.5)
 SQRT_2 = 2**0.5
@@ -83,17 +84,6 @@ class PlacementContext:
         return self.config.render.resolution, self.config.render.resolution
 
 
-@dataclass(frozen=True)
-class Preset:
-    """How candidates are made. A preset with `render_all` is screened for its funnel, but all its views are rendered,
-    whatever the gates decide: placements as published, and the cameras of the scene itself."""
-
-    propose: Callable[[PlacementContext], Iterator[Group]]
-    render_all: bool = False
-    scene_views: bool = False
-    whole_sets: bool = False
-
-
 def frame_subject(
     subject: Subject, towards: Array, fill: float, focal_length_mm: float, size: tuple[int, int]
 ) -> Camera:
@@ -107,27 +97,27 @@ def frame_subject(
 # ---- ours ------------------------------------------------------------------------------------------------------------
 
 
-def propose_around_subjects(stage: PlacementContext) -> Iterator[Group]:
+def propose_around_subjects(context: PlacementContext) -> Iterator[Group]:
     """Golden-angle azimuths with a phase of the subject's own, stratified elevations, several fills, shorter lenses
     as alternatives."""
-    cameras = stage.config.cameras
-    for subject in stage.subjects:
-        phase = float(make_rng(stage.config.seed, "azimuth", subject.id).random()) * 360
+    cameras = context.config.cameras
+    for subject in context.subjects:
+        phase = float(make_rng(context.config.seed, "azimuth", subject.id).random()) * 360
         group: Group = []
         for k in range(cameras.candidates):
             elevation = _sample_elevation(_radical_inverse(k, 2), *cameras.elevation_deg)
             towards = direction_from_angles(phase + GOLDEN_ANGLE * k, elevation)
             group.append(
                 _propose_shorter_lenses(
-                    stage, subject, towards, cameras.fill[int(len(cameras.fill) * (k * SQRT_2 % 1))]
+                    context, subject, towards, cameras.fill[int(len(cameras.fill) * (k * SQRT_2 % 1))]
                 )
             )
         yield group
 
 
-def _propose_shorter_lenses(stage: PlacementContext, subject: Subject, towards: Array, fill: float) -> Proposal:
-    for lens in stage.config.cameras.focal_length_mm:
-        yield Candidate(frame_subject(subject, towards, fill, lens, stage.view_size), subject)
+def _propose_shorter_lenses(context: PlacementContext, subject: Subject, towards: Array, fill: float) -> Proposal:
+    for lens in context.config.cameras.focal_length_mm:
+        yield Candidate(frame_subject(subject, towards, fill, lens, context.view_size), subject)
 
 
 def _radical_inverse(k: int, base: int) -> float:
@@ -150,29 +140,25 @@ def _sample_elevation(u: float, low: float, high: float) -> float:
     return high - float(np.sqrt((1 - u) * (high - low) * (high - mode)))
 
 
-def make_orbit_proposer(count: int) -> Callable[[PlacementContext], Iterator[Group]]:
+def propose_orbits(context: PlacementContext, count: int) -> Iterator[Group]:
     """Ordered view sets: `count` views around a subject at one elevation, 360/count degrees apart."""
-
-    def propose(stage: PlacementContext) -> Iterator[Group]:
-        cameras = stage.config.cameras
-        for subject in stage.subjects:
-            phase = float(make_rng(stage.config.seed, "orbit", subject.id).random()) * 360
-            group: Group = []
-            for attempt in range(max(1, cameras.candidates // count)):
-                elevation = _sample_elevation(_radical_inverse(attempt, 2), *cameras.elevation_deg)
-                fill = cameras.fill[attempt % len(cameras.fill)]
-                lens = cameras.focal_length_mm[attempt // len(cameras.fill) % len(cameras.focal_length_mm)]
-                start = phase + GOLDEN_ANGLE * attempt
-                name = f"{subject.id}-orbit-{count}-{attempt}"
-                rotations = [
-                    make_facing_rotation(direction_from_angles(start + index * 360 / count, elevation))
-                    for index in range(count)
-                ]
-                for index, camera in enumerate(_make_orbit_cameras(subject, rotations, fill, lens, stage.view_size)):
-                    group.append(iter([Candidate(camera, subject, name, index)]))
-            yield group
-
-    return propose
+    cameras = context.config.cameras
+    for subject in context.subjects:
+        phase = float(make_rng(context.config.seed, "orbit", subject.id).random()) * 360
+        group: Group = []
+        for attempt in range(max(1, cameras.candidates // count)):
+            elevation = _sample_elevation(_radical_inverse(attempt, 2), *cameras.elevation_deg)
+            fill = cameras.fill[attempt % len(cameras.fill)]
+            lens = cameras.focal_length_mm[attempt // len(cameras.fill) % len(cameras.focal_length_mm)]
+            start = phase + GOLDEN_ANGLE * attempt
+            name = f"{subject.id}-orbit-{count}-{attempt}"
+            rotations = [
+                make_facing_rotation(direction_from_angles(start + index * 360 / count, elevation))
+                for index in range(count)
+            ]
+            for index, camera in enumerate(_make_orbit_cameras(subject, rotations, fill, lens, context.view_size)):
+                group.append(iter([Candidate(camera, subject, name, index)]))
+        yield group
 
 
 def _make_orbit_cameras(
@@ -183,18 +169,18 @@ def _make_orbit_cameras(
     tangents = fill * camera.half_tangents
     distance = max(compute_framing_distance(subject.hull, subject.centre, rotation, tangents) for rotation in rotations)
     poses = [make_pose(rotation, subject.centre + distance * rotation[:, 2]) for rotation in rotations]
-    return [replace(camera, world_from_camera=place) for place in poses]
+    return [replace(camera, world_from_camera=pose) for pose in poses]
 
 
-def propose_scene_views(stage: PlacementContext) -> Iterator[Group]:
+def propose_scene_views(context: PlacementContext) -> Iterator[Group]:
     """Scene views: free positions at a standing or sitting person's height above something to stand on."""
-    rng = make_rng(stage.config.seed, "scene views")
-    low, high = stage.scene.extent
+    rng = make_rng(context.config.seed, "scene views")
+    low, high = context.scene.extent
     height = float(high[2] - low[2])
-    lens = min(stage.config.cameras.focal_length_mm)
-    count = 8 * stage.config.cameras.candidates
+    lens = min(context.config.cameras.focal_length_mm)
+    count = 8 * context.config.cameras.candidates
     points = low + rng.random((count, 3)) * (high - low)
-    drop, _ = stage.geometry.cast(points, np.tile([0.0, 0.0, -1.0], (count, 1)))
+    drop, _ = context.geometry.cast(points, np.tile([0.0, 0.0, -1.0], (count, 1)))
     group: Group = []
     for point, fall in zip(points, drop, strict=True):
         if not np.isfinite(fall):
@@ -205,7 +191,7 @@ def propose_scene_views(stage: PlacementContext) -> Iterator[Group]:
         backward[2] = np.clip(backward[2], *(np.linalg.norm(backward[:2]) * np.tan(np.radians([-5, 20]))))
         if np.linalg.norm(backward) > 1e-6:
             group.append(
-                iter([Candidate(Camera(make_pose(make_facing_rotation(backward), standing), *stage.view_size, lens))])
+                iter([Candidate(Camera(make_pose(make_facing_rotation(backward), standing), *context.view_size, lens))])
             )
     yield group
 
@@ -213,12 +199,12 @@ def propose_scene_views(stage: PlacementContext) -> Iterator[Group]:
 # ---- as published ----------------------------------------------------------------------------------------------------
 
 
-def propose_blendfusion(stage: PlacementContext) -> Iterator[Group]:
+def propose_blendfusion(context: PlacementContext) -> Iterator[Group]:
     """BlendFusion's placement: 8 azimuths at elevation 0, vertical span of the bounding box filling 2/3 (arXiv
     2604.09022, 1.1)."""
-    for subject in stage.subjects:
+    for subject in context.subjects:
         yield [
-            iter([Candidate(make_blendfusion_camera(subject.bounds, 45.0 * k, stage.view_size), subject)])
+            iter([Candidate(make_blendfusion_camera(subject.bounds, 45.0 * k, context.view_size), subject)])
             for k in range(8)
         ]
 
@@ -234,28 +220,20 @@ def make_blendfusion_camera(bounds: Array, azimuth_deg: float, size: tuple[int, 
     return Camera(make_pose(rotation, bounds.mean(axis=0) + distance * towards), *size, float(lens))
 
 
-def make_random_proposer(grid: int) -> Callable[[PlacementContext], Iterator[Group]]:
+def propose_random_views(context: PlacementContext, grid: int) -> Iterator[Group]:
     """The paper's random baseline: a position in the scene's box, any azimuth, elevation within 30 degrees."""
-
-    def propose(stage: PlacementContext) -> Iterator[Group]:
-        rng = make_rng(stage.config.seed, "random", grid)
-        points = _sample_anchors(stage, stage.config.cameras.views, grid, rng)
-        yield [
-            iter([_make_outward_candidate(stage, point, rng.uniform(0, 360), rng.uniform(-30, 30))]) for point in points
-        ]
-
-    return propose
+    rng = make_rng(context.config.seed, "random", grid)
+    points = _sample_anchors(context, context.config.cameras.views, grid, rng)
+    yield [
+        iter([_make_outward_candidate(context, point, rng.uniform(0, 360), rng.uniform(-30, 30))]) for point in points
+    ]
 
 
-def make_anchor_sweep_proposer(grid: int) -> Callable[[PlacementContext], Iterator[Group]]:
+def propose_anchor_sweep(context: PlacementContext, grid: int) -> Iterator[Group]:
     """The paper's anchor baseline: 8 outward views, 45 degrees apart, from each anchor point in the scene's box."""
-
-    def propose(stage: PlacementContext) -> Iterator[Group]:
-        rng = make_rng(stage.config.seed, "anchor", grid)
-        points = _sample_anchors(stage, -(-stage.config.cameras.views // 8), grid, rng)
-        yield [iter([_make_outward_candidate(stage, point, 45.0 * k, 0.0)]) for point in points for k in range(8)]
-
-    return propose
+    rng = make_rng(context.config.seed, "anchor", grid)
+    points = _sample_anchors(context, -(-context.config.cameras.views // 8), grid, rng)
+    yield [iter([_make_outward_candidate(context, point, 45.0 * k, 0.0)]) for point in points for k in range(8)]
 
 
 def sample_grid_points(low: Array, high: Array, count: int, cells: int, rng: np.random.Generator) -> Array:
@@ -269,38 +247,43 @@ def sample_grid_points(low: Array, high: Array, count: int, cells: int, rng: np.
     return np.asarray(low + rng.permutation(inside.reshape(-1, 3)) * (high - low))
 
 
-def _sample_anchors(stage: PlacementContext, count: int, grid: int, rng: np.random.Generator) -> Array:
-    boxes = stage.scene.bounds
+def _sample_anchors(context: PlacementContext, count: int, grid: int, rng: np.random.Generator) -> Array:
+    boxes = context.scene.bounds
     if np.isnan(boxes).all():
         return np.zeros((0, 3))
     return sample_grid_points(np.nanmin(boxes[:, 0], axis=0), np.nanmax(boxes[:, 1], axis=0), count, grid, rng)
 
 
 def _make_outward_candidate(
-    stage: PlacementContext, point: Array, azimuth_deg: float, elevation_deg: float
+    context: PlacementContext, point: Array, azimuth_deg: float, elevation_deg: float
 ) -> Candidate:
     rotation = make_facing_rotation(-direction_from_angles(azimuth_deg, elevation_deg))
     lens = 18.0 / np.tan(np.radians(BLENDFUSION_FOV_DEG / 2))
-    return Candidate(Camera(make_pose(rotation, point), *stage.view_size, float(lens)))
+    return Candidate(Camera(make_pose(rotation, point), *context.view_size, float(lens)))
 
 
-def propose_scene_cameras(stage: PlacementContext) -> Iterator[Group]:
+def propose_scene_cameras(context: PlacementContext) -> Iterator[Group]:
     """The cameras that the artist put into the file, each with its own framing and image shape."""
-    resolution = stage.config.render.resolution
-    yield [iter([Candidate(camera.resize(resolution), name=name)]) for name, camera in stage.scene_cameras]
+    resolution = context.config.render.resolution
+    yield [iter([Candidate(camera.resize(resolution), name=name)]) for name, camera in context.scene_cameras]
 
 
-PRESETS: dict[str, Preset] = {
-    "blendset": Preset(propose_around_subjects, scene_views=True),
-    "blendfusion": Preset(propose_blendfusion, render_all=True),
-    "random": Preset(make_random_proposer(1), render_all=True),
-    "random-grid": Preset(make_random_proposer(4), render_all=True),
-    "anchor-sweep": Preset(make_anchor_sweep_proposer(1), render_all=True),
-    "anchor-sweep-grid": Preset(make_anchor_sweep_proposer(4), render_all=True),
-    "orbit-4": Preset(make_orbit_proposer(4), whole_sets=True),
-    "orbit-21": Preset(make_orbit_proposer(21), whole_sets=True),
-    "scene-cameras": Preset(propose_scene_cameras, render_all=True),
-}
+def propose(context: PlacementContext) -> Iterator[Group]:
+    """Yield the proposals of the configured preset in groups, one group per subject where it is about subjects."""
+    preset = PRESETS[context.config.cameras.preset]
+    match preset.placement:
+        case "around subjects":
+            return propose_around_subjects(context)
+        case "blendfusion":
+            return propose_blendfusion(context)
+        case "random":
+            return propose_random_views(context, preset.count)
+        case "anchor sweep":
+            return propose_anchor_sweep(context, preset.count)
+        case "orbit":
+            return propose_orbits(context, preset.count)
+        case "scene cameras":
+            return propose_scene_cameras(context)
 
 
 def stack_attribute(candidates: Sequence[Candidate], name: str) -> Array:

@@ -14,12 +14,13 @@ from itertools import chain
 
 from blendset.cameras import Camera
 from blendset.config import Config
-from blendset.placement.candidates import PRESETS, PlacementContext, propose_scene_views
+from blendset.placement.candidates import PlacementContext, propose, propose_scene_views
 from blendset.placement.gates import GateContext, Verdict, reject_unlikely_viewpoints, screen_proposals
 from blendset.placement.scene import Geometry, Snapshot
 from blendset.placement.scoring import score_subject, score_view
 from blendset.placement.selection import Unit, ViewSelector
 from blendset.placement.subjects import Subject, SubjectSearch, find_subjects, make_rng
+from blendset.presets import PRESETS
 
 CANDIDATES_PER_STEP = 64
 """Candidates per step: a window stays alive between them."""
@@ -55,6 +56,13 @@ class PlanningResult:
         while (unit := selection.next()) is not None:
             selection.report(not any(id(view) in turned_down for view in unit))
         return [view for unit in selection.accepted for view in unit]
+
+    def choose_views(self, config: Config, turned_down: Container[int] = ()) -> list[Verdict]:
+        """Return the views of a plan without previews, in order.
+
+        Verdicts in `turned_down` (by Python's id) make room for others, unless the preset renders all.
+        """
+        return self.sample_views(config) if config.renders_all else self.rank_views(config, turned_down)
 
     def sample_views(self, config: Config) -> list[Verdict]:
         """What to render of a published placement: all of it, or as many as asked for, drawn without regard to
@@ -92,7 +100,7 @@ def plan_steps(
     scenery = propose_scene_views(placement) if preset.scene_views and config.cameras.scene_views > 0 else iter(())
     total = max(len(search.subjects), 1)
     verdicts: list[Verdict] = []
-    for done, group in enumerate(chain(preset.propose(placement), scenery)):
+    for done, group in enumerate(chain(propose(placement), scenery)):
         screened: list[Verdict] = []
         for start in range(0, len(group), CANDIDATES_PER_STEP):
             screened += screen_proposals(gates, group[start : start + CANDIDATES_PER_STEP])

@@ -10,8 +10,9 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from blendset.config import PRESETS, Config, add_arguments
+from blendset.config import Config, add_arguments
 from blendset.jobs.scenes import Summary
+from blendset.presets import PRESETS
 from blendset_trainer.cli.console import follow, print_funnels, print_json
 from blendset_trainer.cli.parser import (
     DONE,
@@ -41,7 +42,7 @@ def add_plan(commands: argparse._SubParsersAction[Parser]) -> None:
     add_scenes(plan)
     add_arguments(plan)
     plan.add_argument(
-        "--preset", action="append", choices=PRESETS, help="how cameras are placed; give it again to compare"
+        "--preset", action="append", choices=tuple(PRESETS), help="how cameras are placed; give it again to compare"
     )
     plan.add_argument("--out", type=Path, metavar="PLAN.json", help="keep the plan, for render --plan")
     plan.add_argument("--previews", action="store_true", help="judge light too, by small renders")
