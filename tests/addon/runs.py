@@ -16,6 +16,7 @@ import numpy as np
 from blendset.config import CameraSettings, Config, PreviewSettings, RenderSettings
 from blendset.dataset import Dataset
 from blendset.exr import Passes
+from blendset.jobs.messages import Event, ScenePlanned
 from blendset.placement.camera_plan import CameraPlan
 from blendset.records import SceneRecord, ViewRecord
 
@@ -77,14 +78,12 @@ class Outcome:
 
 
 @contextmanager
-def open_run(path: Path, root: Path, config: Config = SMALL) -> Iterator[tuple[Any, list[tuple[str, dict[str, Any]]]]]:
+def open_run(path: Path, root: Path, config: Config = SMALL) -> Iterator[tuple[Any, list[Event]]]:
     """A SceneRun of a file that was opened as a worker opens it, and the list that its events go to."""
     import_addon("worker").open_file(path)
-    events: list[tuple[str, dict[str, Any]]] = []
+    events: list[Event] = []
     dataset = Dataset.open_for_run(root, config, [path])
-    with import_addon("scene_run").SceneRun(
-        path, dataset, config, lambda event, **of: events.append((event, of))
-    ) as run:
+    with import_addon("scene_run").SceneRun(path, dataset, config, events.append) as run:
         yield run, events
 
 
@@ -100,7 +99,7 @@ def render_dataset(path: Path, root: Path, config: Config = SMALL) -> Outcome:
         scene=run.dataset.scene(run.scene_id),
         views=tuple(view for view in run.dataset.views() if view.run == plan.run),
         subjects={each.id: each for each in run.reading.search.subjects},
-        notes=tuple(note for event, of in events if event == "planned" for note in of["notes"]),
+        notes=tuple(note for event in events if isinstance(event, ScenePlanned) for note in event.notes),
     )
 
 

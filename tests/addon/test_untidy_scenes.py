@@ -354,7 +354,7 @@ def test_after_a_run_the_scene_is_as_it_was(tmp_path: Path, name: str) -> None:
     import_addon("worker").open_file(path)
     before = read_scene_state(bpy.context.scene)
     dataset = import_addon("scene_run").Dataset.open_for_run(tmp_path / "dataset", asked, [path])
-    with import_addon("scene_run").SceneRun(path, dataset, asked, lambda *_, **__: None) as run:
+    with import_addon("scene_run").SceneRun(path, dataset, asked, lambda _: None) as run:
         plan = run.plan(previews=True)
         run.render(plan, [view.view_id for view in plan.views][:1])
         assert read_scene_state(bpy.context.scene) != before
