@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 from transformers import AutoConfig, AutoImageProcessor
 
+from blendset.masks import find_bounding_slices
 from blendset_trainer.models.loading import best_device, load_model, normalize_rows
 from blendset_trainer.models.weights import explain_load_errors, find_model
 from blendset_trainer.scoring.transformers_scorer import TransformersScorer
@@ -36,12 +37,10 @@ def crop_subject(view: View) -> Image.Image:
 
 def find_square(mask: npt.NDArray[np.bool_]) -> tuple[int, int, int, int]:
     """Return left, top, right, bottom of the smallest square over a mask (H, W), within the picture where it fits."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    side = int(max(np.ptp(rows), np.ptp(columns))) + 1
-    left, top = (
-        _find_start(int(indices[0]), int(indices[-1]) + 1, side, length)
-        for indices, length in ((columns, mask.shape[1]), (rows, mask.shape[0]))
-    )
+    rows, columns = find_bounding_slices(mask)
+    side = max(rows.stop - rows.start, columns.stop - columns.start)
+    left = _find_start(columns.start, columns.stop, side, mask.shape[1])
+    top = _find_start(rows.start, rows.stop, side, mask.shape[0])
     return left, top, left + side, top + side
 
 

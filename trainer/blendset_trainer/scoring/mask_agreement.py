@@ -19,7 +19,7 @@ from PIL import Image
 from transformers import AutoModelForMaskGeneration
 
 from blendset.errors import BlendsetError
-from blendset_trainer.captioning.seeing.gbuffer import Mask, find_bounding_slices
+from blendset.masks import Mask, find_bounding_slices
 from blendset_trainer.models.loading import best_device, load_model
 from blendset_trainer.models.weights import find_model
 from blendset_trainer.scoring.transformers_scorer import TransformersScorer

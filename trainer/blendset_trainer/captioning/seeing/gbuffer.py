@@ -14,7 +14,6 @@ from blendset.exr import Passes
 from blendset.records import ViewRecord
 from blendset_trainer.captioning.seeing.colours import Lab, to_balanced_lab
 
-Mask = NDArray[np.bool_]
 """Which pixels (H, W) belong to something."""
 
 MIN_LEVEL_Z, MAX_UPRIGHT_Z = 0.7, 0.4
@@ -49,9 +48,3 @@ def build_gbuffer(view: ViewRecord, rgb: NDArray[np.uint8], passes: Passes) -> G
     positions = camera.unproject(np.where(np.isfinite(passes.depth), passes.depth, 0.0))
     facing = np.sign(((camera.position - positions) * passes.normal).sum(axis=2))[..., None]
     return GBuffer(camera, passes.id, to_balanced_lab(rgb), positions, passes.normal * facing)
-
-
-def find_bounding_slices(mask: Mask) -> tuple[slice, slice]:
-    """The slices of rows and columns that bound the true pixels of a mask (H, W), which has at least one."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from blendset.masks import Mask
 from blendset.records import SceneObjectRecord
 from blendset_trainer.captioning.seeing.colours import name_colour
-from blendset_trainer.captioning.seeing.gbuffer import GBuffer, Mask
+from blendset_trainer.captioning.seeing.gbuffer import GBuffer
 from blendset_trainer.language.lexicon import MATERIAL_OF
 
 MAX_PAINT_DISTANCE = 18

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from blendset_trainer.captioning.seeing.gbuffer import MIN_LEVEL_Z, GBuffer, Mask
+from blendset.masks import Mask
+from blendset_trainer.captioning.seeing.gbuffer import MIN_LEVEL_Z, GBuffer
 from blendset_trainer.captioning.seeing.segments import ObjectSegment
 from blendset_trainer.captioning.seeing.surfaces import Surface
 from blendset_trainer.language.lexicon import CONTAINER_NOUNS

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from blendset.cameras import Array
 from blendset.exr import Passes
+from blendset.masks import Mask, find_bounding_slices
 from blendset.records import SceneObjectRecord, SceneRecord, ViewRecord
-from blendset_trainer.captioning.seeing.gbuffer import GBuffer, Mask, build_gbuffer, find_bounding_slices
+from blendset_trainer.captioning.seeing.gbuffer import GBuffer, build_gbuffer
 from blendset_trainer.captioning.seeing.materials import find_material, name_paint_colour
 from blendset_trainer.captioning.seeing.shapes import SLAB_NOUNS, Shape, describe_shape
 from blendset_trainer.captioning.seeing.surfaces import Surface, find_surfaces, is_surface

@@ -13,7 +13,8 @@ from skimage.measure import label, regionprops
 from skimage.morphology import convex_hull_image
 
 from blendset.cameras import Array
-from blendset_trainer.captioning.seeing.gbuffer import GBuffer, Mask, find_bounding_slices
+from blendset.masks import Mask, find_bounding_slices
+from blendset_trainer.captioning.seeing.gbuffer import GBuffer
 
 MIN_BOX_SHARE, MIN_SOLIDITY = 0.65, 0.55
 """The least share of a box's normals along its axes, and the least solidity of its mask (its area over its hull's)."""

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from blendset.masks import Mask
 from blendset.records import SceneObjectRecord, SceneRecord
 from blendset_trainer.captioning.seeing.colours import name_colour
-from blendset_trainer.captioning.seeing.gbuffer import MAX_UPRIGHT_Z, MIN_LEVEL_Z, GBuffer, Mask
+from blendset_trainer.captioning.seeing.gbuffer import MAX_UPRIGHT_Z, MIN_LEVEL_Z, GBuffer
 from blendset_trainer.captioning.seeing.materials import find_material
 from blendset_trainer.language.lexicon import extract_noun
 

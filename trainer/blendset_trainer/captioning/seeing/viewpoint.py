@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.color import rgb2lab
 
+from blendset.masks import Mask
 from blendset_trainer.captioning.seeing.colours import MAX_COOL_CHROMA
-from blendset_trainer.captioning.seeing.gbuffer import GBuffer, Mask
+from blendset_trainer.captioning.seeing.gbuffer import GBuffer
 from blendset_trainer.captioning.seeing.segments import ObjectSegment
 
 MAX_WARM_CHROMA = 16
