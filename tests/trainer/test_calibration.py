@@ -13,7 +13,6 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from blendset_trainer.cli.commands.calibrate import load_vae_encoder
 from blendset_trainer.cli.main import main
 from blendset_trainer.training.timesteps.calibration import (
     MAX_RINGS,
@@ -22,6 +21,7 @@ from blendset_trainer.training.timesteps.calibration import (
     encode_luminance,
     find_boundary,
 )
+from blendset_trainer.training.timesteps.dataset_calibration import load_vae_encoder
 from tests.trainer.tiny_datasets import add_picture, add_scene, make_dataset
 
 SIDE, BLUR = 96, 1.2

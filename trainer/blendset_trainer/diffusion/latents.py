@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Latents as images (B, C, h, w) and as the tokens (B, tokens, channels) that transformers sample."""
+"""Latents: their scale, and their layouts as images (B, C, h, w) and as tokens (B, tokens, channels)."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,3 +27,14 @@ def grid_to_tokens(grid: Tensor) -> Tensor:
 def tokens_to_grid(tokens: Tensor, rows: int, columns: int) -> Tensor:
     """The inverse of `grid_to_tokens`: a grid (B, C, rows, columns) of tokens (B, rows · columns, C)."""
     return tokens.transpose(1, 2).unflatten(2, (rows, columns))  # type: ignore[no-any-return]
+
+
+def scale_latents(vae: Any, latents: Tensor) -> Tensor:
+    """Latents as the denoiser takes them, of latents as the VAE encodes them; any shape."""
+    return (latents - (vae.config.get("shift_factor") or 0.0)) * float(vae.config.scaling_factor)
+
+
+def unscale_latents(vae: Any, latents: Tensor) -> Tensor:
+    """The inverse of `scale_latents`."""
+    unscaled: Tensor = latents / vae.config.scaling_factor + (vae.config.get("shift_factor") or 0.0)
+    return unscaled

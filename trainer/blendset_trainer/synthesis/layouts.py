@@ -12,7 +12,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from blendset.tokens import Grid
-from blendset_trainer.diffusion.latents import pack_latents
+from blendset_trainer.diffusion.latents import pack_latents, scale_latents
 from blendset_trainer.diffusion.pipelines import GenericPipeline
 from blendset_trainer.diffusion.randomness import seed_generators
 
@@ -54,8 +54,7 @@ class LatentLayout:
         """The clean latents of an image, a batch of one."""
         vae = self.pipeline.pipeline.vae
         pixels = self.pipeline.pipeline.image_processor.preprocess(image).to(vae.device, vae.dtype)
-        mean = vae.encode(pixels).latent_dist.mode() - (vae.config.get("shift_factor") or 0.0)
-        return self._to_denoiser(mean * vae.config.scaling_factor)
+        return self._to_denoiser(scale_latents(vae, vae.encode(pixels).latent_dist.mode()))
 
     def _to_denoiser(self, latents: Tensor) -> Tensor:
         """Latents (N, C, h, w) in the pipeline's layout, on the denoiser's device."""

@@ -17,10 +17,11 @@ from accelerate import Accelerator
 
 from blendset.errors import BlendsetError
 from blendset_trainer.diffusion.densities import shift_from_scheduler
-from blendset_trainer.diffusion.families import Family, load_family
+from blendset_trainer.diffusion.families import Family, load_family, load_scheduler
 from blendset_trainer.diffusion.lora import add_lora
 from blendset_trainer.diffusion.noise import axis_from_scheduler, prediction_from_scheduler
 from blendset_trainer.diffusion.pipelines import PRECISIONS
+from blendset_trainer.models.loading import best_device
 from blendset_trainer.training.data.cache_filling import fill_caches, make_features_reader, make_latents_reader
 from blendset_trainer.training.data.loader import Batch, Loader
 from blendset_trainer.training.data.references import ReferenceSettings
@@ -70,6 +71,20 @@ def prepare(
         sizes = {source.name: len(source) for source in data.sources}
         write_plan(state.folder, data.plan, sizes, config.train.samples)
     return model, data, state
+
+
+def make_accelerator(precision: str) -> Accelerator:
+    """Accelerate's object for a run: mixed precision as the settings name it, none on a CPU and for fp32."""
+    full = precision == "fp32" or best_device().type == "cpu"
+    return Accelerator(mixed_precision="no" if full else precision)
+
+
+def make_dry_plan(config: TrainConfig) -> tuple[TimestepPlan, dict[str, int]]:
+    """The timestep plan of a run and the sizes of its sources by name, without loading the model's weights."""
+    family, scheduler = load_scheduler(config.model.path, config.model.revision)
+    plan = make_plan(config, family.base_density, scheduler)
+    with_references = config.references.count > 0
+    return plan, {source.name: len(load_source(source, references=with_references)) for source in config.source}
 
 
 def load_sources(config: TrainConfig) -> Sources:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`blendset cache`: what latents and text features lie beside a dataset or photos, and which of them nothing uses.
+"""`blendset cache`: which latents and text features are cached beside a dataset or photos, and which are unused.
 
 Torch and its friends are imported when the command runs, not before.
 """
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from blendset.errors import BlendsetError
 from blendset_trainer.cli.console import print_json, print_table
 from blendset_trainer.cli.parser import DONE, Parser, add_command
-from blendset_trainer.stages.caption_forms import CAPTION_FORMS
 
 if TYPE_CHECKING:
     from blendset_trainer.training.data.feature_cache import FeatureCache
@@ -40,8 +39,8 @@ def add_cache(commands: argparse._SubParsersAction[Parser]) -> None:
         "Show what is kept of pictures and captions that are no longer there, and remove it when told to",
         "blendset cache gc kitchen-dataset --yes",
     )
-    for each in (info, collect):
-        each.add_argument("folder", type=Path, metavar="FOLDER", help="a dataset's folder, or one of photos")
+    for inner_command in (info, collect):
+        inner_command.add_argument("folder", type=Path, metavar="FOLDER", help="a dataset's folder, or one of photos")
     collect.add_argument("--yes", action="store_true", help="remove it")
 
 
@@ -60,8 +59,10 @@ def _print_info(arguments: argparse.Namespace) -> int:
 
 
 def _collect(arguments: argparse.Namespace) -> int:
+    from blendset_trainer.training.data.cache_origins import hash_origins  # with torch
+
     cache = _open_cache(arguments.folder)
-    unused, debris, before = cache.find_unused(_hash_origins(arguments.folder)), cache.list_debris(), len(cache)
+    unused, debris, before = cache.find_unused(hash_origins(arguments.folder)), cache.list_debris(), len(cache)
     if arguments.yes:
         cache.remove(unused)
     if arguments.json:
@@ -78,23 +79,14 @@ def _collect(arguments: argparse.Namespace) -> int:
 
 
 def format_megabytes(size: int) -> str:
+    """A number of bytes in megabytes, with one decimal."""
     return f"{size / 1e6:.1f}"
 
 
 def _open_cache(folder: Path) -> FeatureCache:
+    """The cache beside a dataset or photos; BlendsetError where there is no such folder."""
     from blendset_trainer.training.data.feature_cache import FeatureCache  # with torch
 
     if not folder.is_dir():
         raise BlendsetError(f"{folder} is no folder; give that of a dataset, or of photos.")
     return FeatureCache(folder)
-
-
-def _hash_origins(folder: Path) -> set[str]:
-    """What stands for the pictures and captions that are in a folder today."""
-    from blendset_trainer.training.data.feature_cache import hash_caption
-    from blendset_trainer.training.data.photos import load_photo_rows
-    from blendset_trainer.training.data.views import load_view_rows
-
-    rows = load_view_rows(folder) if (folder / "dataset.json").is_file() else load_photo_rows(folder)
-    words = {text or "" for form in CAPTION_FORMS for text in rows[form].to_pylist()}
-    return {*rows["sha256"].to_pylist(), *map(hash_caption, words | {""})}

@@ -4,21 +4,12 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from blendset.errors import BlendsetError
-from blendset.files import atomic_write
-from blendset.records import write_json
 from blendset_trainer.cli.console import print_json, show_progress
 from blendset_trainer.cli.parser import DONE, Parser, UsageError, add_command, parse_positive
-
-if TYPE_CHECKING:
-    from blendset_trainer.diffusion.families import Family
-
-GRID, RECORD = "grid.png", "samples.json"
 
 
 def add_sample(commands: argparse._SubParsersAction[Parser]) -> None:
@@ -61,7 +52,14 @@ def _sample(arguments: argparse.Namespace) -> int:
         raise UsageError("--image-scale and --text-scale are for pictures with references; give --reference PICTURE.")
     if not find_spec("diffusers"):
         raise BlendsetError("Sampling needs diffusers; install 'blendset-trainer[train]'.")
-    record = _write_samples(arguments, prompts)
+    from blendset_trainer.diffusion.references import ReferenceGuidance
+    from blendset_trainer.diffusion.sample_files import write_samples
+    from blendset_trainer.diffusion.sampling import SamplingSettings
+
+    settings = SamplingSettings(arguments.seed, arguments.steps, arguments.width, arguments.height, arguments.cfg_scale)
+    guidance = ReferenceGuidance(tuple(arguments.reference), arguments.image_scale, arguments.text_scale)
+    with show_progress("pictures", quiet=arguments.json) as on_progress:
+        record = write_samples(arguments.model, arguments.lora, prompts, settings, guidance, arguments.out, on_progress)
     if arguments.json:
         print_json(record)
     else:
@@ -70,61 +68,10 @@ def _sample(arguments: argparse.Namespace) -> int:
 
 
 def _read_lines(file: Path | None) -> list[str]:
+    """The prompts of a file, one to a line; UsageError where it cannot be read."""
     if file is None:
         return []
     try:
         return [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{file} cannot be read ({error}); give a text file with a prompt to a line.") from error
-
-
-def _write_samples(arguments: argparse.Namespace, prompts: list[str]) -> dict[str, Any]:
-    """Make and write the pictures, then the grid of them, last what they were rows with, which is returned."""
-    from blendset_trainer.diffusion.images import encode_png, make_grid
-    from blendset_trainer.diffusion.references import ReferenceGuidance, sample_with_references
-    from blendset_trainer.diffusion.sampling import SamplingSettings, sample
-
-    settings = SamplingSettings(arguments.seed, arguments.steps, arguments.width, arguments.height, arguments.cfg_scale)
-    guidance = ReferenceGuidance(tuple(arguments.reference), arguments.image_scale, arguments.text_scale)
-    family = _load(arguments)
-    if guidance.references:
-        images = sample_with_references(family, prompts, settings, guidance)
-    else:
-        images = sample(family, prompts, settings)
-    pictures = []
-    with show_progress("pictures", quiet=arguments.json) as on_progress:
-        for number, picture in enumerate(images):
-            atomic_write(arguments.out / _file_name(number), encode_png(picture))
-            pictures.append(picture)
-            on_progress(number + 1, len(prompts))
-    atomic_write(arguments.out / GRID, encode_png(make_grid(pictures)))
-    rows = [
-        {"file": _file_name(number), "prompt": prompt, "seed": settings.seed + number}
-        for number, prompt in enumerate(prompts)
-    ]
-    record = {
-        "model": arguments.model,
-        "lora": arguments.lora,
-        **asdict(settings),
-        **asdict(guidance),
-        "pictures": rows,
-    }
-    write_json(arguments.out / RECORD, record)
-    return record
-
-
-def _load(arguments: argparse.Namespace) -> Family:
-    from blendset_trainer.diffusion.families import load_family
-    from blendset_trainer.diffusion.lora import load_lora
-    from blendset_trainer.models.loading import best_device, language_dtype
-
-    device = best_device()
-    family = load_family(arguments.model, dtype=language_dtype(device))
-    if arguments.lora:
-        load_lora(family, arguments.lora)
-    family.pipeline.to(device)
-    return family
-
-
-def _file_name(number: int) -> str:
-    return f"{number:04d}.png"

@@ -43,20 +43,15 @@ def _train(arguments: argparse.Namespace) -> int:
         return _explain(arguments, config)
     if arguments.dry_run:
         return _dry_run(arguments, config)
-    from accelerate import Accelerator
-
-    from blendset_trainer.models.loading import best_device
     from blendset_trainer.training.finishing import finish
     from blendset_trainer.training.loop import train
-    from blendset_trainer.training.setup import prepare
+    from blendset_trainer.training.setup import make_accelerator, prepare
 
-    whole = config.model.precision == "fp32" or best_device().type == "cpu"
-    accelerator = Accelerator(mixed_precision="no" if whole else config.model.precision)
+    accelerator = make_accelerator(config.model.precision)
     report = partial(accelerator.print, file=sys.stderr)
     quiet = arguments.json or not accelerator.is_main_process
     with show_progress("features encoded", quiet=quiet) as count:
-        parts = prepare(config, accelerator, report, lambda what, done, total: count(done, total))
-    model, data, state = parts
+        model, data, state = prepare(config, accelerator, report, lambda what, done, total: count(done, total))
     with show_progress("pictures seen", quiet=quiet) as count:
         train(model, data, state, count)
     for reason in state.loader.failures.values():
@@ -90,14 +85,10 @@ def _explain(arguments: argparse.Namespace, config: TrainConfig) -> int:
 
 
 def _dry_run(arguments: argparse.Namespace, config: TrainConfig) -> int:
-    from blendset_trainer.diffusion.families import load_scheduler
-    from blendset_trainer.training.data.sources import load_source
-    from blendset_trainer.training.setup import make_plan
+    from blendset_trainer.training.setup import make_dry_plan
     from blendset_trainer.training.timesteps.report import PLAN_COLUMNS, format_plan_rows, make_plan_record, write_plan
 
-    family, scheduler = load_scheduler(config.model.path, config.model.revision)
-    plan = make_plan(config, family.base_density, scheduler)
-    sizes = {source.name: len(load_source(source, references=config.references.count > 0)) for source in config.source}
+    plan, sizes = make_dry_plan(config)
     write_plan(Path(config.out), plan, sizes, config.train.samples)
     if arguments.json:
         print_json(make_plan_record(plan, sizes, config.train.samples))

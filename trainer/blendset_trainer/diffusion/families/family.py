@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from blendset_trainer.diffusion.latents import scale_latents, unscale_latents
 from blendset_trainer.diffusion.noise import FlowAxis, NoiseAxis, Prediction, axis_from_scheduler
 from blendset_trainer.diffusion.pipelines import GenericPipeline, compute_pipeline_revision
 
@@ -130,17 +131,14 @@ class Family(GenericPipeline, ABC):
         """Latents (B, C, h, w) in float32, scaled for the denoiser, from a posterior (B, 2C, h, w) and standard normal
         noise (B, C, h, w).
         """
-        config = self.pipeline.vae.config
         mean, std = posterior.float().chunk(2, dim=1)
-        shift = config.get("shift_factor") or 0.0
-        return (mean + std * noise - shift) * float(config.scaling_factor)
+        return scale_latents(self.pipeline.vae, mean + std * noise)
 
     @torch.no_grad()
     def decode_latents(self, latents: Tensor) -> Tensor:
         """Images (B, 3, H, W) in -1..1 of latents (B, C, h, w)."""
         vae = self.pipeline.vae
-        shift = vae.config.get("shift_factor") or 0.0
-        unscaled = latents.to(vae.device, vae.dtype) / vae.config.scaling_factor + shift
+        unscaled = unscale_latents(vae, latents.to(vae.device, vae.dtype))
         return vae.decode(unscaled).sample.float().clamp(-1, 1)  # type: ignore[no-any-return]
 
     @abstractmethod

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Calibration on the pictures of a dataset: from which noise level on one of its sources may train."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from blendset.dataset import Dataset
+from blendset.errors import BlendsetError
+from blendset_trainer.diffusion.latents import scale_latents
+from blendset_trainer.diffusion.noise import axis_from_name
+from blendset_trainer.selection.files import list_selections, read_chosen
+from blendset_trainer.stages.tables import read_index
+from blendset_trainer.training.timesteps.calibration import (
+    Array,
+    Boundary,
+    EncodePicture,
+    compute_spectrum,
+    encode_luminance,
+    find_boundary,
+)
+
+SCHEDULES = ("pixart-linear", "sd-scaled-linear", "flow")
+"""The schedules whose levels are reported beside log-SNR."""
+MIN_PICTURES = 8
+"""Pictures of a source, with fewer of which an interval says nothing."""
+
+
+@dataclass(frozen=True)
+class CalibrationSettings:
+    """What is measured: `clean` and `source` name selections or sources, `vae` a model in whose latents to measure,
+    "" for pixels.
+    """
+
+    clean: str
+    source: str
+    resolution: int = 256
+    tolerance: float = 0.1
+    pictures: int = 500
+    vae: str = ""
+
+
+def calibrate(
+    dataset: Dataset,
+    settings: CalibrationSettings,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Any]:
+    """The boundary from which on a source is as good to train on as clean pictures, as plain data.
+
+    Raises BlendsetError where a source has too few pictures or one cannot be read.
+    """
+    clean, source = (list_pictures(dataset, name, settings.pictures) for name in (settings.clean, settings.source))
+    encode = load_vae_encoder(settings.vae) if settings.vae else encode_luminance
+    spectra = []
+    for number, path in enumerate((*clean, *source)):
+        spectra.append(compute_spectrum(encode(load_square(path, settings.resolution))))
+        on_progress(number + 1, len(clean) + len(source))
+    measured = np.stack(spectra)
+    found = find_boundary(measured[: len(clean)], measured[len(clean) :], settings.tolerance)
+    return _summarize(settings, len(clean), len(source), found)
+
+
+def load_vae_encoder(model: str) -> EncodePicture:
+    """A function from a picture (side, side, 3) to its latents (C, h, w) in a model: the posterior's mean, scaled."""
+    from diffusers import AutoencoderKL  # which calibration on pixels does without
+
+    folder = Path(model) / "vae"
+    vae = AutoencoderKL.from_pretrained(model, subfolder="vae" if folder.is_dir() or not Path(model).is_dir() else None)
+
+    @torch.inference_mode()
+    def encode(picture: NDArray[np.uint8]) -> Array:
+        pixels = torch.from_numpy(picture).permute(2, 0, 1)[None] / 127.5 - 1
+        latents = scale_latents(vae, vae.encode(pixels).latent_dist.mode()[0])
+        return latents.double().numpy()
+
+    return encode
+
+
+def list_pictures(dataset: Dataset, name: str, most: int) -> list[Path]:
+    """At most `most` pictures of a selection or a source, spread over all of it; BlendsetError for too few."""
+    index = read_index(dataset).select(["view_id", "rgb_file_name", "source"]).to_pylist()
+    if name in list_selections(dataset):
+        chosen = set(read_chosen(dataset, name)["view_id"].to_pylist())
+        rows = [row for row in index if row["view_id"] in chosen]
+    else:
+        rows = [row for row in index if row["source"] == name]
+    if len(rows) < MIN_PICTURES:
+        known = ", ".join(sorted({*list_selections(dataset), *(row["source"] for row in index)}))
+        raise BlendsetError(
+            f"{dataset.root} has {len(rows)} pictures of '{name}' and {MIN_PICTURES} are the least to measure; "
+            f"choose from {known}, or add pictures."
+        )
+    step = max(len(rows) / most, 1.0)
+    return [dataset.root / rows[int(number * step)]["rgb_file_name"] for number in range(min(len(rows), most))]
+
+
+def load_square(path: Path, side: int) -> NDArray[np.uint8]:
+    """The centred square of a picture at the size of training, (side, side, 3); BlendsetError if unreadable."""
+    try:
+        with Image.open(path) as picture:
+            return np.asarray(ImageOps.fit(picture.convert("RGB"), (side, side), Image.Resampling.LANCZOS))
+    except OSError as error:
+        raise BlendsetError(f"{path} cannot be read ({error}); render it again.") from error
+
+
+def _summarize(settings: CalibrationSettings, clean: int, source: int, found: Boundary) -> dict[str, Any]:
+    """The result as plain data, with the numbers of pictures and the TOML that it suggests."""
+    low, high = found.interval
+    return {
+        "clean": {"name": settings.clean, "pictures": clean},
+        "source": {"name": settings.source, "pictures": source},
+        "resolution": settings.resolution,
+        "tolerance": settings.tolerance,
+        "space": settings.vae or "pixels",
+        "frequency": found.frequency,
+        "boundaries": {
+            "log_snr": [value if math.isfinite(value) else None for value in (found.log_snr, low, high)],
+            **{name: _convert_levels(name, (found.log_snr, high, low)) for name in SCHEDULES},
+        },
+        "toml": _format_toml(settings, found),
+    }
+
+
+def _convert_levels(schedule: str, log_snr: Sequence[float]) -> list[float]:
+    """Levels of a schedule at these log-SNR."""
+    levels: list[float] = axis_from_name(schedule).level(torch.tensor(log_snr, dtype=torch.float64)).tolist()
+    return levels
+
+
+def _format_toml(settings: CalibrationSettings, found: Boundary) -> str:
+    """The bands to write below each source of a training configuration."""
+    end = [f"hi = {found.log_snr:.3f}"] if math.isfinite(found.log_snr) else []
+    below = {settings.clean: [], settings.source: end}
+    return "\n\n".join(
+        "\n".join([f"# below the [[source]] of {name}", "[[source.bands]]", 'unit = "log_snr"', *lines])
+        for name, lines in below.items()
+    )
