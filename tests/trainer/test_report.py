@@ -18,10 +18,10 @@ from PIL import Image
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset_trainer.cli.main import main
-from blendset_trainer.reporting.data import Report, in_order, read_selection, report_of
+from blendset_trainer.reporting.data import Report, build_report, read_selection, read_sorted_views
 from blendset_trainer.reporting.report import write_report
 from blendset_trainer.reporting.synthesis import SynthesizedSet
-from blendset_trainer.reporting.thumbnails import NONE, object_colours, size_for, thumbnails
+from blendset_trainer.reporting.thumbnails import MISSING, build_thumbnails, choose_size, colour_objects
 from blendset_trainer.selection.files import get_drops_path, get_selection_path
 from blendset_trainer.stages.tables import read_index_with_stages
 from blendset_trainer.synthetic_views import SYNTHESIS
@@ -42,7 +42,9 @@ def dataset(tmp_path: Path) -> Dataset:
 
 def report(dataset: Dataset, table: pa.Table | None = None, selection: str = "") -> Report:
     chosen = read_selection(dataset, selection) if selection else None
-    return report_of(dataset, in_order(dataset), read_index_with_stages(dataset) if table is None else table, chosen)
+    return build_report(
+        dataset, read_sorted_views(dataset), read_index_with_stages(dataset) if table is None else table, chosen
+    )
 
 
 def with_columns(dataset: Dataset, **columns: pa.Array) -> pa.Table:
@@ -203,7 +205,7 @@ def test_thumbnails_show_the_subject_and_are_made_once(tmp_path: Path) -> None:
     ids[:, :32], ids[:, 64:] = 7, 8
     rgb = np.full((64, 96, 3), 200, np.uint8)
     add_picture(dataset, "attic", "lamp", 1, rgb, ids, subject_objects=(7,))
-    [line] = thumbnails(dataset, in_order(dataset))
+    [line] = build_thumbnails(dataset, read_sorted_views(dataset))
     picture, objects, depth, normals = opened(line)
     assert picture.shape == objects.shape == depth.shape == normals.shape == (64, 96, 3)
     assert abs(picture.astype(int) - 200).max() < 6
@@ -211,12 +213,12 @@ def test_thumbnails_show_the_subject_and_are_made_once(tmp_path: Path) -> None:
     assert subject[0] > subject[2] + 100 > other.max() - other.min()
     assert nothing.max() < 50
     assert abs(normals[32, 16].astype(int) - (128, 128, 255)).max() < 25
-    dataset.rgb_path(in_order(dataset)[0]).unlink()
-    assert thumbnails(dataset, in_order(dataset)) == [line]
+    dataset.rgb_path(read_sorted_views(dataset)[0]).unlink()
+    assert build_thumbnails(dataset, read_sorted_views(dataset)) == [line]
 
 
 def test_a_picture_that_cannot_be_read_is_left_out_and_not_remembered(dataset: Dataset, tmp_path: Path) -> None:
-    broken = dataset.rgb_path(in_order(dataset)[0])
+    broken = dataset.rgb_path(read_sorted_views(dataset)[0])
     whole = broken.read_bytes()
     broken.write_bytes(whole[:50])
     assert write_report(dataset, tmp_path / "report.html").unreadable == 1
@@ -225,13 +227,13 @@ def test_a_picture_that_cannot_be_read_is_left_out_and_not_remembered(dataset: D
 
 
 def test_objects_without_passes_are_none(dataset: Dataset) -> None:
-    assert thumbnails(dataset, in_order(dataset))[0].split(" ")[1:] == [NONE] * 3
+    assert build_thumbnails(dataset, read_sorted_views(dataset))[0].split(" ")[1:] == [MISSING] * 3
 
 
 def test_neighbouring_ids_differ_and_more_views_mean_smaller_pictures() -> None:
-    colours = object_colours(np.arange(1, 21, dtype=np.uint32)[None], ())[0]
+    colours = colour_objects(np.arange(1, 21, dtype=np.uint32)[None], ())[0]
     assert np.abs(np.diff(colours, axis=0)).max(axis=1).min() > 0.05
-    assert size_for(10) > size_for(500) > size_for(5000)
+    assert choose_size(10) > choose_size(500) > choose_size(5000)
 
 
 def test_command_line(dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One picture of a whole dataset: every view small, by scene and subject, with the figures that placed it.
+"""One picture of a dataset: every view small, by scene and subject, with its share, visible part and failed checks.
 
 python -m blendset_trainer.contact_sheet DATASET OUT.png [--columns N]
 """
@@ -24,10 +24,14 @@ from blendset.records import ViewRecord
 from blendset_trainer.style import GREY, INK, PAPER, RED, SERIES_COLOURS
 
 TILE, GAP, MARGIN = 256, 16, 40
+"""Pixels of a picture's longer side, between pictures, and around them."""
 
 
 def build_contact_sheet(dataset: Dataset, columns: int | None = None) -> Image.Image:
-    """All views of a dataset, a heading for each scene; BlendsetError where there is none or one cannot be read."""
+    """Draw all views of a dataset, with a heading for each scene.
+
+    Raises BlendsetError where there is no view or one cannot be read.
+    """
     views = sorted(dataset.views(), key=make_sort_key)
     if not views:
         raise BlendsetError(f"{dataset.root} holds no views yet; render a scene into it first.")
@@ -37,7 +41,7 @@ def build_contact_sheet(dataset: Dataset, columns: int | None = None) -> Image.I
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns its exit code."""
+    """Run the command line; return its exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m blendset_trainer.contact_sheet", description="Puts every view of a dataset into one picture."
     )
@@ -66,33 +70,34 @@ def _parse_positive(text: str) -> int:
 
 
 def make_sort_key(view: ViewRecord) -> tuple[str, bool, str, str, str, int, str]:
-    """By scene, then subject, an ordered set in its order; views of the whole scene come last."""
+    """A key that sorts views by scene, then subject, then set in its order; views of the whole scene come last."""
     whole = not view.subject
     return view.scene, whole, view.subject_label, view.subject, view.view_set, view.view_index, view.view_id
 
 
 def _choose_columns(count: int) -> int:
-    """About as many columns as make the sheet square, 4 to 8, and of those what leaves the last row least empty."""
+    """Choose 4 to 8 columns: about as many as make the sheet square, and of those what fills the last row best."""
     square = math.ceil(math.sqrt(1.2 * count))
     near = [max(4, min(8, square + change)) for change in (0, -1, 1)]
     return min(near, key=lambda columns: -count % columns)
 
 
 def _draw_bands(dataset: Dataset, views: list[ViewRecord], columns: int, width: int) -> Iterator[Image.Image]:
-    """The sheet from top to bottom: the title, then each scene's heading and rows."""
+    """Draw the sheet's bands from top to bottom: the title, then each scene's heading and rows."""
     scenes = len({view.scene for view in views})
     yield _draw_heading(
         dataset.record.name, f"{_format_counts(views)}, {scenes} scene{'s' * (scenes > 1)}", width, round(width / 42)
     )
     for scene, members in groupby(views, key=lambda view: view.scene):
-        members_list = list(members)
-        yield _draw_heading(scene, _format_counts(members_list), width, max(20, width // 62))
-        subjects = list(dict.fromkeys(view.subject for view in members_list))
-        for start in range(0, len(members_list), columns):
-            yield _draw_row(dataset, members_list[start : start + columns], subjects, width)
+        scene_views = list(members)
+        yield _draw_heading(scene, _format_counts(scene_views), width, max(20, width // 62))
+        subjects = list(dict.fromkeys(view.subject for view in scene_views))
+        for start in range(0, len(scene_views), columns):
+            yield _draw_row(dataset, scene_views[start : start + columns], subjects, width)
 
 
 def _format_counts(views: Sequence[ViewRecord]) -> str:
+    """ "12 views of 3 subjects"."""
     subjects = len({(view.scene, view.subject) for view in views if view.subject})
     return f"{len(views)} view{'s' * (len(views) != 1)} of {subjects} subject{'s' * (subjects != 1)}"
 
@@ -107,37 +112,35 @@ def _stack_bands(bands: list[Image.Image], width: int) -> Image.Image:
 
 
 def _draw_heading(text: str, note: str, width: int, size: int) -> Image.Image:
+    """Draw a heading of `size` pixels with a smaller grey note behind it."""
     band = Image.new("RGB", (width, round(size * 2.4)), PAPER)
-    draw, baseline, name_font, note_font = (
-        ImageDraw.Draw(band),
-        round(size * 1.8),
-        _load_font(size),
-        _load_font(round(size * 0.6)),
-    )
-    name = _shorten(_to_ascii(text), size, width - 2 * MARGIN - GAP - note_font.getlength(note))
+    draw, baseline = ImageDraw.Draw(band), round(size * 1.8)
+    name_font, note_font = _load_font(size), _load_font(round(size * 0.6))
+    name = _shorten_text(_to_ascii(text), size, width - 2 * MARGIN - GAP - note_font.getlength(note))
     draw.text((MARGIN, baseline), name, INK, name_font, "ls")
     draw.text((MARGIN + name_font.getlength(name) + GAP, baseline), note, GREY, note_font, "ls")
     return band
 
 
 def _draw_row(dataset: Dataset, views: Sequence[ViewRecord], subjects: list[str], width: int) -> Image.Image:
-    """One row of pictures; a coloured rule runs above those that show the same subject."""
+    """Draw one row of pictures; a coloured rule runs above those of the same subject."""
     pictures = [_load_thumbnail(dataset, view) for view in views]
     top = 12
-    floor = top + max(picture.height for picture in pictures)
-    band = Image.new("RGB", (width, floor + 84), PAPER)
+    bottom = top + max(picture.height for picture in pictures)
+    band = Image.new("RGB", (width, bottom + 84), PAPER)
     draw = ImageDraw.Draw(band)
     for column, (view, picture) in enumerate(zip(views, pictures, strict=True)):
         left = MARGIN + column * (TILE + GAP)
-        goes_on = column + 1 < len(views) and views[column + 1].subject == view.subject
+        continues = column + 1 < len(views) and views[column + 1].subject == view.subject
         colour = SERIES_COLOURS[subjects.index(view.subject) % len(SERIES_COLOURS)] if view.subject else GREY
-        draw.rectangle((left, 2, left + TILE - 1 + GAP * goes_on, 5), colour)
+        draw.rectangle((left, 2, left + TILE - 1 + GAP * continues, 5), colour)
         band.paste(picture, (left + (TILE - picture.width) // 2, top))
-        _draw_caption(draw, view, left, floor)
+        _draw_caption(draw, view, left, bottom)
     return band
 
 
 def _load_thumbnail(dataset: Dataset, view: ViewRecord) -> Image.Image:
+    """Load a view's picture at the size of a tile; BlendsetError where it cannot be read."""
     path = dataset.rgb_path(view)
     try:
         with Image.open(path) as picture:
@@ -151,22 +154,23 @@ def _load_thumbnail(dataset: Dataset, view: ViewRecord) -> Image.Image:
 
 
 def _draw_caption(draw: ImageDraw.ImageDraw, view: ViewRecord, left: int, top: int) -> None:
+    """Draw a view's label, its shares and its failed checks below its picture."""
     label = _to_ascii(view.subject_label) or view.subject or "whole scene"
-    draw.text((left, top + 25), _shorten(label, 20, TILE), INK, _load_font(20), "ls")
+    draw.text((left, top + 25), _shorten_text(label, 20, TILE), INK, _load_font(20), "ls")
     shares = {"share": view.subject_share, "visible": view.visible_fraction}
     text = "   ".join(f"{name} {value:.0%}" for name, value in shares.items() if value is not None)
     draw.text((left, top + 47), text, GREY, _load_font(17), "ls")
     failed = ", ".join(view.failed_checks).replace("_", " ")
-    draw.text((left, top + 68), _shorten(failed, 17, TILE), RED, _load_font(17), "ls")
+    draw.text((left, top + 68), _shorten_text(failed, 17, TILE), RED, _load_font(17), "ls")
 
 
 def _to_ascii(text: str) -> str:
-    """The text in the letters that the font has: accents go, and what is left of a name in another script."""
+    """A text in the letters that the font has: accents and letters of other scripts are dropped."""
     return unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().strip()
 
 
-def _shorten(text: str, size: int, width: float) -> str:
-    """The text, or as much of its beginning as fits, with an ellipsis."""
+def _shorten_text(text: str, size: int, width: float) -> str:
+    """A text, or as much of its beginning as fits `width` pixels, with an ellipsis."""
     font, beginning = _load_font(size), text
     while beginning and font.getlength(text if beginning == text else f"{beginning}...") > width:
         beginning = beginning[:-1]
@@ -174,7 +178,7 @@ def _shorten(text: str, size: int, width: float) -> str:
 
 
 def _load_font(size: int) -> ImageFont.FreeTypeFont:
-    """The face that Pillow carries with it, so that a sheet looks the same on every machine; it has ASCII only."""
+    """Load the font that comes with Pillow, so that a sheet looks the same on every machine; it has ASCII only."""
     font = ImageFont.load_default(size)
     assert isinstance(font, ImageFont.FreeTypeFont)
     return font

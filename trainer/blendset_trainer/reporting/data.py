@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the report's page shows, as plain data: from the records, the table of captions and scores, and a selection.
+"""The data of the report's page, from the records, the table of captions and scores, and a selection.
 
-Nothing here draws; `page.js` reads exactly these fields.
+`page.js` draws it: the fields of these classes are the keys of its JSON.
 """
 
 from __future__ import annotations
@@ -16,24 +16,28 @@ import pyarrow as pa
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset.records import ViewRecord, read_json
+from blendset_trainer.reporting.columns import Caption, ReportColumn, build_columns, collect_captions, round_number
 from blendset_trainer.reporting.contact_sheet import make_sort_key
-from blendset_trainer.reporting.figures import Caption, Figure, captions_of, figures_of, number
-from blendset_trainer.reporting.funnel import Funnel, Reason, funnel_of, reasons
-from blendset_trainer.reporting.synthesis import Synthesis, synthesis_of
-from blendset_trainer.reporting.training import Training
+from blendset_trainer.reporting.funnel import FunnelSummary, ReasonCount, explain_reasons, summarize_funnel
+from blendset_trainer.reporting.synthesis import SynthesisSection, build_synthesis_section
+from blendset_trainer.reporting.training import TrainingSection
 from blendset_trainer.selection.duplicates import find_alike_pairs, read_vectors_and_cosine
 from blendset_trainer.selection.files import list_selections, read_chosen, read_drops
 from blendset_trainer.selection.groups import link_groups, number_view_sets
 from blendset_trainer.selection.rules import PRESET, RULES, load_preset
 from blendset_trainer.synthetic_views import SYNTHETIC
 
-SMALLEST_SHARE, MOST_OBJECTS = 0.005, 10
-"""What is said of a view's objects: those that cover half a percent of it, up to ten."""
+MIN_SHARE, MAX_OBJECTS = 0.005, 10
+"""Of a view's objects the page names those with at least this share of the picture, and at most so many."""
 
 
 @dataclass(frozen=True)
-class View:
-    """A view as the contact sheet shows it; `drop` is why the selection left it out, `weight` what it counts there."""
+class ReportView:
+    """A view on the page.
+
+    `path` is relative to the dataset's folder; `objects` are labels with shares of the picture, 0 to 1. The selection
+    says `selected`, `split`, `weight` (what the view counts) and `drop` (why it was left out).
+    """
 
     id: str
     scene: str
@@ -53,8 +57,8 @@ class View:
 
 
 @dataclass(frozen=True)
-class Selection:
-    """selections/<name>.parquet beside its drops; `rules` is the TOML that made it."""
+class ReportSelection:
+    """selections/<name>.parquet and its drops, by view id; `rules` is the TOML that made it."""
 
     name: str
     rules: str
@@ -65,66 +69,73 @@ class Selection:
 
 @dataclass(frozen=True)
 class SelectionSummary:
+    """A selection on the page: how many views it chose, and how many it dropped for which reason."""
+
     name: str
     rules: str
     preset: str
     chosen: int
-    reasons: Sequence[Reason]
+    reasons: Sequence[ReasonCount]
 
 
 @dataclass(frozen=True)
 class Report:
-    """All that the page shows, but for the pictures."""
+    """All data of the page but the pictures; `duplicates` are groups of indices into `views`."""
 
     name: str
     folder: str
     facts: Sequence[tuple[str, str]]
-    funnel: Funnel
+    funnel: FunnelSummary
     selection: SelectionSummary | None
     selections: Sequence[str]
-    views: Sequence[View]
-    figures: Sequence[Figure]
+    views: Sequence[ReportView]
+    figures: Sequence[ReportColumn]
     unsupported: Sequence[tuple[str, int]]
     duplicates: Sequence[Sequence[int]]
     compared: str
-    synthesis: Synthesis | None
-    training: Training | None
+    synthesis: SynthesisSection | None
+    training: TrainingSection | None
 
 
-def in_order(dataset: Dataset) -> list[ViewRecord]:
-    """All views by scene and subject; BlendsetError where there are none."""
+def read_sorted_views(dataset: Dataset) -> list[ViewRecord]:
+    """Read the records of all views, sorted by scene and subject; BlendsetError where there are none."""
     views = sorted(dataset.views(), key=make_sort_key)
     if not views:
         raise BlendsetError(f"{dataset.root} holds no views yet; render a scene into it first.")
     return views
 
 
-def report_of(
+def build_report(
     dataset: Dataset,
     records: Sequence[ViewRecord],
     table: pa.Table,
-    selection: Selection | None = None,
-    training: Training | None = None,
+    selection: ReportSelection | None = None,
+    training: TrainingSection | None = None,
 ) -> Report:
-    """What is to be shown of these views; `table` is what `blendset_trainer.stages.tables.joined` gives."""
-    rows = _aligned(table, records)
-    captions = captions_of(rows)
-    unsupported = Counter(noun for of_view in captions for each in of_view for noun in each.unsupported)
-    duplicates, compared = _duplicates(rows)
-    views = [_view(dataset, record, of_view, selection) for record, of_view in zip(records, captions, strict=True)]
+    """Build the data of the page; `table` is the one of `blendset_trainer.stages.tables.read_index_with_stages`."""
+    rows = _align_rows(table, records)
+    captions = collect_captions(rows)
+    unsupported = Counter(
+        noun for view_captions in captions for caption in view_captions for noun in caption.unsupported
+    )
+    duplicates, compared = _find_duplicates(rows)
+    views = [
+        _build_view(dataset, record, view_captions, selection)
+        for record, view_captions in zip(records, captions, strict=True)
+    ]
     return Report(
         name=dataset.record.name,
         folder=dataset.root.name,
-        facts=tuple(_facts(dataset, records)),
-        funnel=funnel_of(dataset, [record for record in records if record.source != SYNTHETIC]),
-        selection=None if selection is None else _summary(selection, views),
+        facts=tuple(_collect_facts(dataset, records)),
+        funnel=summarize_funnel(dataset, [record for record in records if record.source != SYNTHETIC]),
+        selection=None if selection is None else _summarize_selection(selection, views),
         selections=list_selections(dataset),
         views=views,
-        figures=figures_of(records, rows),
+        figures=build_columns(records, rows),
         unsupported=sorted(unsupported.items(), key=lambda item: (-item[1], item[0])),
         duplicates=duplicates,
         compared=compared,
-        synthesis=synthesis_of(dataset, records),
+        synthesis=build_synthesis_section(dataset, records),
         training=training,
     )
 
@@ -132,63 +143,66 @@ def report_of(
 # --- selections -------------------------------------------------------------------------------------------------------
 
 
-def read_selection(dataset: Dataset, name: str) -> Selection:
-    """Read a selection with its drops; BlendsetError names those that there are."""
+def read_selection(dataset: Dataset, name: str) -> ReportSelection:
+    """Read a selection with its drops; BlendsetError lists the selections where there is none of that name."""
     chosen, drops = read_chosen(dataset, name), read_drops(dataset, name)
-    words = chosen.schema.metadata or {}
-    return Selection(
+    metadata = chosen.schema.metadata or {}
+    return ReportSelection(
         name=name,
-        rules=words.get(RULES, b"").decode(),
-        preset=words.get(PRESET, b"").decode(),
+        rules=metadata.get(RULES, b"").decode(),
+        preset=metadata.get(PRESET, b"").decode(),
         chosen={row["view_id"]: row for row in chosen.to_pylist()},
         dropped=dict(zip(drops["view_id"].to_pylist(), drops["reason"].to_pylist(), strict=True)),
     )
 
 
-def _summary(selection: Selection, views: Sequence[View]) -> SelectionSummary:
-    """Counts what the selection says of the views that there are today."""
-    dropped = reasons(Counter(view.drop for view in views if view.drop))
+def _summarize_selection(selection: ReportSelection, views: Sequence[ReportView]) -> SelectionSummary:
+    """Count what the selection says of the views that there are today."""
+    dropped = explain_reasons(Counter(view.drop for view in views if view.drop))
     return SelectionSummary(
         selection.name, selection.rules, selection.preset, sum(view.selected for view in views), dropped
     )
 
 
-# --- the card ---------------------------------------------------------------------------------------------------------
+# --- facts ------------------------------------------------------------------------------------------------------------
 
 
-def _facts(dataset: Dataset, records: Sequence[ViewRecord]) -> Iterator[tuple[str, str]]:
-    """What the dataset says about itself and how its pictures were made, as terms and texts."""
+def _collect_facts(dataset: Dataset, records: Sequence[ViewRecord]) -> Iterator[tuple[str, str]]:
+    """Collect terms and texts about the dataset and how its pictures were made."""
     record, runs = dataset.record, [read_json(path) for path in sorted((dataset.root / "runs").glob("*.json"))]
     subjects = {(view.scene, view.subject) for view in records if view.subject}
     sizes = Counter(f"{view.camera.width} × {view.camera.height}" for view in records)
     yield "Views", f"{len(records):,}"
     yield "Subjects", f"{len(subjects):,}"
     yield "Scenes", f"{len({view.scene for view in records}):,}"
-    yield "Pixels", _listed(size for size, _ in sizes.most_common())
-    yield "Samples", _listed(sorted({view.samples for view in records}))
-    yield "Source", _listed(sorted({view.source for view in records}))
-    yield "Lighting", _listed(sorted({view.lighting for view in records}))
-    yield "Placement", _listed(sorted({run["config"]["cameras"]["preset"] for run in runs}))
-    yield "Blender", _listed(sorted({run["blender"] for run in runs}))
-    yield "Device", _listed(sorted({run["device"] for run in runs}))
-    yield "Files", _listed(record.sources)
+    yield "Pixels", _join_values(size for size, _ in sizes.most_common())
+    yield "Samples", _join_values(sorted({view.samples for view in records}))
+    yield "Source", _join_values(sorted({view.source for view in records}))
+    yield "Lighting", _join_values(sorted({view.lighting for view in records}))
+    yield "Placement", _join_values(sorted({run["config"]["cameras"]["preset"] for run in runs}))
+    yield "Blender", _join_values(sorted({run["blender"] for run in runs}))
+    yield "Device", _join_values(sorted({run["device"] for run in runs}))
+    yield "Files", _join_values(record.sources)
     yield "Licence", record.licence or "not stated"
     yield "Creator", record.creator or "not stated"
 
 
-def _listed(values: Any, most: int = 4) -> str:
-    """Values between commas; where there are many, the first and how many more."""
+def _join_values(values: Any, limit: int = 4) -> str:
+    """Join values with commas; of many, the first and how many more there are."""
     words = list(map(str, values))
-    more = f" and {len(words) - most} more" if len(words) > most else ""
-    return (", ".join(words[:most]) + more) or "unknown"
+    more = f" and {len(words) - limit} more" if len(words) > limit else ""
+    return (", ".join(words[:limit]) + more) or "unknown"
 
 
 # --- views ------------------------------------------------------------------------------------------------------------
 
 
-def _view(dataset: Dataset, record: ViewRecord, captions: Sequence[Caption], selection: Selection | None) -> View:
+def _build_view(
+    dataset: Dataset, record: ViewRecord, captions: Sequence[Caption], selection: ReportSelection | None
+) -> ReportView:
+    """The data of one view, with what the selection says of it."""
     row = selection.chosen.get(record.view_id) if selection else None
-    return View(
+    return ReportView(
         id=record.view_id,
         scene=record.scene,
         subject=record.subject,
@@ -198,51 +212,51 @@ def _view(dataset: Dataset, record: ViewRecord, captions: Sequence[Caption], sel
         width=record.camera.width,
         height=record.camera.height,
         failed=record.failed_checks,
-        objects=_objects(record),
+        objects=_list_objects(record),
         captions=captions,
         selected=row is not None,
         split=str(row.get("split") or "") if row else "",
-        weight=number(row.get("weight")) if row else None,
+        weight=round_number(row.get("weight")) if row else None,
         drop=(selection.dropped.get(record.view_id) or "made after the selection") if selection and not row else "",
     )
 
 
-def _objects(record: ViewRecord) -> list[tuple[str, float]]:
-    """Labels with the shares of all that bear them, the largest first."""
+def _list_objects(record: ViewRecord) -> list[tuple[str, float]]:
+    """Labels with the summed shares of their objects, the largest first."""
     shares = Counter[str]()
     for entry in record.visible_objects:
         shares[entry.label or "unnamed"] += entry.share  # type: ignore[assignment]
-    return [(label, round(share, 4)) for label, share in shares.most_common(MOST_OBJECTS) if share >= SMALLEST_SHARE]
+    return [(label, round(share, 4)) for label, share in shares.most_common(MAX_OBJECTS) if share >= MIN_SHARE]
 
 
-def _aligned(table: pa.Table, records: Sequence[ViewRecord]) -> pa.Table:
-    """The table's rows in the order of the records; nulls for a view that it does not know."""
-    place = {view_id: row for row, view_id in enumerate(table["view_id"].to_pylist())}
-    return table.take(pa.array([place.get(record.view_id) for record in records], pa.int64()))
+def _align_rows(table: pa.Table, records: Sequence[ViewRecord]) -> pa.Table:
+    """Reorder the table's rows like the records, with nulls for a view that it does not hold."""
+    row_of_view = {view_id: row for row, view_id in enumerate(table["view_id"].to_pylist())}
+    return table.take(pa.array([row_of_view.get(record.view_id) for record in records], pa.int64()))
 
 
 # --- duplicates -------------------------------------------------------------------------------------------------------
 
 
-def _duplicates(rows: pa.Table) -> tuple[list[list[int]], str]:
-    """Groups of rows whose pictures look the same, and how they were compared.
+def _find_duplicates(rows: pa.Table) -> tuple[list[list[int]], str]:
+    """Find groups of rows whose pictures look the same, and say how they were compared.
 
-    Views of one set are never duplicates: there likeness is wanted.
+    Views of one set are never duplicates: they are meant to be alike.
     """
-    alike = next(rule for rule in load_preset("blendset").duplicates if rule.bits is not None)
-    if alike.column not in rows.column_names:
-        return _equal(rows["rgb_sha256"].to_pylist()), "byte for byte"
-    vectors, cosine = read_vectors_and_cosine(rows, alike)
+    rule = next(rule for rule in load_preset("blendset").duplicates if rule.bits is not None)
+    if rule.column not in rows.column_names:
+        return _group_equal(rows["rgb_sha256"].to_pylist()), "byte for byte"
+    vectors, cosine = read_vectors_and_cosine(rows, rule)
     sets = number_view_sets(rows)
     pairs = [(one, other) for one, other in find_alike_pairs(vectors, cosine) if sets[one] != sets[other]]
-    linked_by = link_groups([], pairs, rows.num_rows).tolist()
-    return _equal(linked_by), f"by perceptual hash (at most {alike.bits} of its 64 bits differ)"
+    group_numbers = link_groups([], pairs, rows.num_rows).tolist()
+    return _group_equal(group_numbers), f"by perceptual hash (at most {rule.bits} of its 64 bits differ)"
 
 
-def _equal(values: Sequence[Any]) -> list[list[int]]:
-    """The places of equal values, for those that are there more than once."""
-    places: dict[Any, list[int]] = {}
-    for place, value in enumerate(values):
+def _group_equal(values: Sequence[Any]) -> list[list[int]]:
+    """Group the indices of equal values, for values that occur more than once."""
+    rows_of_value: dict[Any, list[int]] = {}
+    for row, value in enumerate(values):
         if value is not None:
-            places.setdefault(value, []).append(place)
-    return [group for group in places.values() if len(group) > 1]
+            rows_of_value.setdefault(value, []).append(row)
+    return [group for group in rows_of_value.values() if len(group) > 1]

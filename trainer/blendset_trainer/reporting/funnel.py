@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The way from proposed cameras to selected views, and what was left behind at each step for which reason."""
+"""The report's funnel: how many of the proposed cameras became sound views, and why the others did not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from blendset.records import ViewRecord
 
 
 @dataclass(frozen=True)
-class Reason:
+class ReasonCount:
+    """How often a reason occurred, and what it means."""
+
     name: str
     count: int
     meaning: str
@@ -22,7 +24,7 @@ class Reason:
 
 @dataclass(frozen=True)
 class RunCounts:
-    """One run: candidates and accepted are None where it kept no funnel."""
+    """The counts of one run; `candidates` and `accepted` are None where it wrote no funnel."""
 
     run: str
     candidates: int | None
@@ -32,35 +34,39 @@ class RunCounts:
 
 
 @dataclass(frozen=True)
-class Funnel:
-    """Counts over all runs that kept a funnel, and the reasons, the commonest first.
+class FunnelSummary:
+    """The counts of each run and, over all runs, the reasons, the commonest first.
 
     `turned_down` is about cameras, before anything was path traced; `failed` about finished pictures.
     """
 
     runs: tuple[RunCounts, ...]
-    turned_down: tuple[Reason, ...]
-    failed: tuple[Reason, ...]
+    turned_down: tuple[ReasonCount, ...]
+    failed: tuple[ReasonCount, ...]
 
 
-def funnel_of(dataset: Dataset, views: Sequence[ViewRecord]) -> Funnel:
-    """Read every funnel of a dataset beside the records of its views; BlendsetError names one that is damaged."""
-    read = {path.stem: read_funnel(path) for path in dataset.funnel_paths()}
+def summarize_funnel(dataset: Dataset, views: Sequence[ViewRecord]) -> FunnelSummary:
+    """Summarize the funnels of a dataset and the records of its views; BlendsetError names a damaged funnel."""
+    funnels = {path.stem: read_funnel(path) for path in dataset.funnel_paths()}
     rendered = Counter(view.run for view in views)
     sound = Counter(view.run for view in views if not view.failed_checks)
-    runs = tuple(_counts(run, read.get(run), rendered[run], sound[run]) for run in sorted({*read, *rendered}))
-    turned_down = sum(read.values(), Counter[str]())
+    runs = tuple(
+        _build_run_counts(run, funnels.get(run), rendered[run], sound[run]) for run in sorted({*funnels, *rendered})
+    )
+    turned_down = sum(funnels.values(), Counter[str]())
     del turned_down["candidates"], turned_down["accepted"]
-    return Funnel(runs, reasons(turned_down), reasons(Counter(code for view in views for code in view.failed_checks)))
+    failed = Counter(code for view in views for code in view.failed_checks)
+    return FunnelSummary(runs, explain_reasons(turned_down), explain_reasons(failed))
 
 
-def reasons(counts: Mapping[str, int]) -> tuple[Reason, ...]:
-    """Counts by reason with what each means, the commonest first."""
+def explain_reasons(counts: Mapping[str, int]) -> tuple[ReasonCount, ...]:
+    """Sort counts by reason, the commonest first, and add what each reason means."""
     order = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return tuple(Reason(name, count, explain_reason(name)) for name, count in order)
+    return tuple(ReasonCount(name, count, explain_reason(name)) for name, count in order)
 
 
-def _counts(run: str, funnel: Counter[str] | None, rendered: int, sound: int) -> RunCounts:
+def _build_run_counts(run: str, funnel: Counter[str] | None, rendered: int, sound: int) -> RunCounts:
+    """The counts of one run, with or without a funnel."""
     if funnel is None:
         return RunCounts(run, None, None, rendered, sound)
     return RunCounts(run, funnel["candidates"], funnel["accepted"], rendered, sound)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from blendset.dataset import Dataset
 from blendset.files import atomic_write
-from blendset_trainer.reporting.data import Selection, in_order, read_selection, report_of
-from blendset_trainer.reporting.page import page_of
-from blendset_trainer.reporting.thumbnails import NONE, thumbnails
-from blendset_trainer.reporting.training import training_of
+from blendset_trainer.reporting.data import ReportSelection, build_report, read_selection, read_sorted_views
+from blendset_trainer.reporting.page import render_page
+from blendset_trainer.reporting.thumbnails import MISSING, build_thumbnails
+from blendset_trainer.reporting.training import read_training_section
 from blendset_trainer.selection.files import list_selections
 from blendset_trainer.stages.tables import read_index_with_stages
 
@@ -39,19 +39,19 @@ def write_report(
     It shows the selection of that name, or the only one that there is, and the training run in the folder `training`.
     Raises BlendsetError where there are no views, no such selection or no such run.
     """
-    records = in_order(dataset)
-    run = training_of(training) if training else None
-    report = report_of(
+    records = read_sorted_views(dataset)
+    run = read_training_section(training) if training else None
+    report = build_report(
         dataset, records, read_index_with_stages(dataset), _read_selection_or_only(dataset, selection), run
     )
-    lines = thumbnails(dataset, records, lambda done: on_progress(done, len(records)))
-    page = page_of(report, lines).encode()
+    lines = build_thumbnails(dataset, records, lambda done: on_progress(done, len(records)))
+    page = render_page(report, lines).encode()
     atomic_write(out, page)
-    unreadable = sum(line.startswith(NONE) for line in lines)
+    unreadable = sum(line.startswith(MISSING) for line in lines)
     return ReportFile(str(out), len(page), len(records), unreadable)
 
 
-def _read_selection_or_only(dataset: Dataset, name: str | None) -> Selection | None:
+def _read_selection_or_only(dataset: Dataset, name: str | None) -> ReportSelection | None:
     names = list_selections(dataset)
     if name is None and len(names) == 1:
         name = names[0]

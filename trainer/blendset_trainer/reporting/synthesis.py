@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the report shows of synthesis: views that a generator made together, beside those that they were made from."""
+"""The report's section on synthesis: views that a generator made together, and the views they were made from."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from blendset.errors import BlendsetError
 from blendset.records import ViewRecord
 from blendset_trainer.synthetic_views import SYNTHETIC, SynthesisRecord, read_synthesis
 
-MOST_SETS = 100
-UNTOLD = SynthesisRecord(
+MAX_SETS = 100
+"""The most sets that the page shows."""
+UNKNOWN_SYNTHESIS = SynthesisRecord(
     job="unknown", parents=(), prompt="", model="an unknown model", revision="", pipeline="", scheduler={}, steps=0,
     guidance={}, seed=0,
 )  # fmt: skip
 """Stands for the record of a view that has none, or a damaged one."""
-Places = Sequence[int]
-"""Of views, among the report's."""
+Positions = Sequence[int]
+"""Indices of views among the report's."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,12 @@ class SynthesizedSet:
     job: str
     model: str
     prompt: str
-    parents: Places
-    views: Places
+    parents: Positions
+    views: Positions
 
 
 @dataclass(frozen=True)
-class Synthesis:
+class SynthesisSection:
     """How many views a generator made in how many sets, and the first of these."""
 
     views: int
@@ -43,35 +44,38 @@ class Synthesis:
     sets: Sequence[SynthesizedSet]
 
 
-def synthesis_of(dataset: Dataset, records: Sequence[ViewRecord]) -> Synthesis | None:
-    """What of these views was synthesized, in their order; None if nothing was."""
+def build_synthesis_section(dataset: Dataset, records: Sequence[ViewRecord]) -> SynthesisSection | None:
+    """Collect the synthesized sets among these views, in their order; None where there are none."""
     sets: dict[tuple[str, str], list[int]] = {}
-    for place, record in enumerate(records):
+    for position, record in enumerate(records):
         if record.source == SYNTHETIC:
-            sets.setdefault((record.scene, record.view_set or record.view_id), []).append(place)
+            sets.setdefault((record.scene, record.view_set or record.view_id), []).append(position)
     if not sets:
         return None
-    places = {record.view_id: place for place, record in enumerate(records)}
-    shown = [_set_of(dataset, records, views, places) for views in islice(sets.values(), MOST_SETS)]
-    return Synthesis(sum(map(len, sets.values())), len(sets), shown)
+    positions = {record.view_id: position for position, record in enumerate(records)}
+    first_sets = [_build_set(dataset, records, views, positions) for views in islice(sets.values(), MAX_SETS)]
+    return SynthesisSection(sum(map(len, sets.values())), len(sets), first_sets)
 
 
-def _set_of(dataset: Dataset, records: Sequence[ViewRecord], found: Places, places: dict[str, int]) -> SynthesizedSet:
-    views = sorted(found, key=lambda place: records[place].view_index)
-    made = [_told(dataset, records[place]) for place in views]
-    parents = dict.fromkeys(parent for each in made for parent in each.parents)  # each once, in the views' order
-    [prompt, *others] = {each.prompt for each in made}
+def _build_set(
+    dataset: Dataset, records: Sequence[ViewRecord], members: Positions, positions: dict[str, int]
+) -> SynthesizedSet:
+    """One set in the order of its views; `positions` has every view's index by its id."""
+    views = sorted(members, key=lambda position: records[position].view_index)
+    syntheses = [_read_synthesis_or_unknown(dataset, records[position]) for position in views]
+    parents = dict.fromkeys(parent for synthesis in syntheses for parent in synthesis.parents)  # in the views' order
+    [prompt, *others] = {synthesis.prompt for synthesis in syntheses}
     return SynthesizedSet(
-        job=made[0].job,
-        model=Path(made[0].model).name,
+        job=syntheses[0].job,
+        model=Path(syntheses[0].model).name,
         prompt="" if others else prompt,
-        parents=[places[each] for each in parents if each in places],
+        parents=[positions[parent] for parent in parents if parent in positions],
         views=views,
     )
 
 
-def _told(dataset: Dataset, record: ViewRecord) -> SynthesisRecord:
+def _read_synthesis_or_unknown(dataset: Dataset, record: ViewRecord) -> SynthesisRecord:
     try:
         return read_synthesis(dataset.view_folder(record.scene, record.view_id))
     except BlendsetError:  # 'blendset verify' is who complains
-        return UNTOLD
+        return UNKNOWN_SYNTHESIS

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the report shows of a training run: its plan, its losses by source and band, and pictures of its prompts."""
+"""The report's section on a training run: its plan, its losses by source and band, and pictures of its prompts."""
 
 from __future__ import annotations
 
@@ -13,15 +13,19 @@ from blendset.errors import BlendsetError
 from blendset.records import read_json
 from blendset_trainer.training_runs import LOG, PLAN_JSON, VALIDATION, read_log, read_loss_curves
 
-MOST_PICTURES = 4
-"""Grids of prompts: the last ones."""
+MAX_GRIDS = 4
+"""The most grids of validation prompts that the page shows: the last ones."""
 Curve = Sequence[tuple[int, float]]
+"""Samples trained and mean loss."""
 
 
 @dataclass(frozen=True)
-class Training:
-    """A run as the page shows it. `rows` are the plan's: source, band and shares; curves are pictures seen and mean
-    loss, by "source/band"; `pictures` are grids of the prompts, named by the pictures seen, as data URIs."""
+class TrainingSection:
+    """A training run on the page.
+
+    `rows` are the timestep plan's: source, band and shares. `trained` and `held_out` are curves by "source/band".
+    `pictures` are grids of the validation prompts: samples trained until then, and a data URI.
+    """
 
     name: str
     samples: int
@@ -33,16 +37,16 @@ class Training:
     pictures: Sequence[tuple[int, str]]
 
 
-def training_of(folder: Path) -> Training:
-    """Read a run's folder; BlendsetError where it holds no run that has logged anything."""
+def read_training_section(folder: Path) -> TrainingSection:
+    """Read the section from a run's folder; BlendsetError where it holds no run that has logged anything."""
     log = read_log(folder / LOG)
     if not log:
         raise BlendsetError(f"{folder} holds no log of a training run; give the 'out' folder of 'blendset train'.")
     plan = read_json(folder / PLAN_JSON)
-    seen = {row["step"]: row["samples"] for row in log}
+    samples_at = {row["step"]: row["samples"] for row in log}
     grids = {int(path.stem.rpartition("-")[2]): path for path in folder.glob(f"{VALIDATION}/step-*.png")}
-    shown = sorted(step for step in grids if step in seen)[-MOST_PICTURES:]
-    return Training(
+    last_steps = sorted(step for step in grids if step in samples_at)[-MAX_GRIDS:]
+    return TrainingSection(
         name=folder.resolve().name,
         samples=log[-1]["samples"],
         bands=plan["bands"],
@@ -50,9 +54,9 @@ def training_of(folder: Path) -> Training:
         rows=plan["rows"],
         trained=read_loss_curves(folder / LOG),
         held_out=read_loss_curves(folder / LOG, "held_out"),
-        pictures=[(seen[step], _data_uri(grids[step])) for step in shown],
+        pictures=[(samples_at[step], _encode_data_uri(grids[step])) for step in last_steps],
     )
 
 
-def _data_uri(path: Path) -> str:
+def _encode_data_uri(path: Path) -> str:
     return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
