@@ -13,7 +13,8 @@ import ray_traced
 from numpy.typing import NDArray
 
 from blendset.cameras import Array
-from blendset.correspondence import Correspondence, Mask, ViewGeometry, correspond
+from blendset.correspondence import Correspondence, ViewGeometry, correspond
+from blendset.masks import Mask
 from blendset.tokens import assign_tokens, label_tokens, pool_correspondence
 
 TOKEN = 8

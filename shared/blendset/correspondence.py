@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from blendset.cameras import Array, Camera
 from blendset.exr import Passes
+from blendset.masks import Mask
 
-Mask = NDArray[np.bool_]
 Ids = NDArray[np.uint32]
 
 GRAZING = 0.05

@@ -18,8 +18,9 @@ from skimage.color import rgb2lab
 from skimage.feature import canny
 
 from blendset.cameras import Array
-from blendset.correspondence import Ids, Mask, ViewGeometry, correspond
+from blendset.correspondence import Ids, ViewGeometry, correspond
 from blendset.errors import BlendsetError
+from blendset.masks import Mask
 from blendset_trainer.scoring.greys import Grey, to_grey
 from blendset_trainer.scoring.ssim import find_windows_within, ssim_map
 from blendset_trainer.stages.stage import SHARE, Column, View
