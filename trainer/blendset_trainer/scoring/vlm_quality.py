@@ -14,7 +14,8 @@ import pyarrow as pa
 
 from blendset.errors import BlendsetError
 from blendset.naming import slugify
-from blendset_trainer.models.chat.chat_model import ChatModel, ChatRequest, find_chat_model
+from blendset_trainer.models.chat.chat_model import ChatModel, ChatRequest
+from blendset_trainer.models.chat.finding import find_chat_model
 from blendset_trainer.models.chat.instructions import QUALITIES, parse_label, parse_quality, read_prompt
 from blendset_trainer.stages.stage import Column, View
 from blendset_trainer.stages.view_sets import group_by_view_set

@@ -18,7 +18,8 @@ from blendset.naming import slugify
 from blendset_trainer.captioning.grounding import ground_caption
 from blendset_trainer.captioning.models.facts_prompt import build_facts_prompt
 from blendset_trainer.captioning.seeing.facts import extract_facts
-from blendset_trainer.models.chat.chat_model import ChatModel, ChatRequest, find_chat_model
+from blendset_trainer.models.chat.chat_model import ChatModel, ChatRequest
+from blendset_trainer.models.chat.finding import find_chat_model
 from blendset_trainer.models.chat.instructions import QUALITIES, parse_caption, parse_label, parse_quality, read_prompt
 from blendset_trainer.stages.caption_forms import CAPTION_FORMS, DENSE, SHORT
 from blendset_trainer.stages.stage import SHARE, Column, View

@@ -23,7 +23,7 @@ from blendset_trainer.synthesis.prompts.prompt_files import (
 
 WRITERS = {
     GRAMMAR: Scheme("blendset_trainer.synthesis.prompts.grammar_writer:load_grammar"),
-    "hf": Scheme("blendset_trainer.models.chat.chat_model:find_text_model", "MODEL"),
+    "hf": Scheme("blendset_trainer.models.chat.finding:find_text_model", "MODEL"),
     "openai": Scheme("blendset_trainer.models.chat.server:find_server", "URL#MODEL"),
 }
 """Who writes prompts, by name."""
