@@ -24,7 +24,7 @@ from report import keep, table
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from blendset_trainer.diffusion.shared_attention import ViewSets, rotary_positions, shared_attention
+from blendset_trainer.diffusion.shared_attention import ViewSets, rotary_positions, share_attention
 from blendset_trainer.models.loading import best_device
 
 TEXTS, HEAD_WIDTH = 512, 128
@@ -48,8 +48,8 @@ def main() -> None:
     call = partial(model, **inputs(model, options.pictures, grid, device, dtype))
     ways: dict[str, Way] = {
         APART: nullcontext,
-        "foreground, gathered": partial(shared_attention, model, ViewSets(views, grid)),
-        "same-object, masked": partial(shared_attention, model, ViewSets(views, grid, "same-object")),
+        "foreground, gathered": partial(share_attention, model, ViewSets(views, grid)),
+        "same-object, masked": partial(share_attention, model, ViewSets(views, grid, "same-object")),
         "foreground, projected anew": partial(projecting_anew, model, ViewSets(views, grid)),
     }
     refuse_if_unlike(ways["foreground, gathered"], ways["foreground, projected anew"], call)
@@ -134,7 +134,7 @@ def settle(device: torch.device) -> None:
 def keys_of(views: ViewSets, tokens: int) -> dict[str, int]:
     """How many keys a picture's token is held against."""
     own, others = TEXTS + tokens, tokens * len(views.slots)
-    seen = sum(len(each) for each in views.visible_tokens(tokens)[0])
+    seen = sum(len(each) for each in views.find_visible_tokens(tokens)[0])
     return {
         APART: own,
         "foreground, gathered": own + seen,

@@ -32,7 +32,7 @@ from blendset.correspondence import ViewGeometry
 from blendset.options import REQUIRED, option, read_toml, structure
 from blendset_trainer.diffusion.latents import pack_latents
 from blendset_trainer.diffusion.randomness import make_generator
-from blendset_trainer.diffusion.shared_attention import ViewSets, shared_attention
+from blendset_trainer.diffusion.shared_attention import ViewSets, share_attention
 from blendset_trainer.diffusion.shared_attention.view_sets import SharingMode
 from blendset_trainer.synthesis.warp import plan_warps
 from blendset_trainer.synthesis.warp_callback import WarpCallback, WarpMode
@@ -162,7 +162,7 @@ def draw(
     random = make_generator(seed, "drawing", number)
     noise = torch.randn(len(views), 3, side, side, generator=random)
     sets = ViewSets(ids_seen(views, way), grid, way.share or "foreground")
-    with shared_attention(pipeline.transformer, sets) if way.share else nullcontext():
+    with share_attention(pipeline.transformer, sets) if way.share else nullcontext():
         drawn: Any = pipeline(
             **no_caption(len(views)),
             control_image=depth_shown(views),

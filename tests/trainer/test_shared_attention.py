@@ -18,7 +18,7 @@ from torch import Tensor
 from blendset.errors import BlendsetError
 from blendset_trainer.diffusion.families import Conditions, Family
 from blendset_trainer.diffusion.lora import add_lora
-from blendset_trainer.diffusion.shared_attention import ViewSets, label_tokens, rotary_positions, shared_attention
+from blendset_trainer.diffusion.shared_attention import ViewSets, label_tokens, rotary_positions, share_attention
 from blendset_trainer.diffusion.shared_attention.processor import SharedAttnProcessor
 from tests.trainer.tiny_pipelines import PIXELS, Make, maker
 from tests.trainer.tiny_training import DEVICE, load
@@ -53,7 +53,7 @@ class Layer:
         self.denoiser.to(pictures)
         if views is None:
             return self._called(pictures, texts)
-        with shared_attention(self.denoiser, views):
+        with share_attention(self.denoiser, views):
             return self._called(pictures, texts)
 
     def _called(self, pictures: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
@@ -310,7 +310,7 @@ def test_a_model_without_objects_is_the_stock_model(pipeline: Make, kind: str, d
     with torch.no_grad():
         predicted(family, noise(family))
         for label in (0, 1):
-            with shared_attention(family.module, views_of(family, 2, label)):
+            with share_attention(family.module, views_of(family, 2, label)):
                 predicted(family, noise(family))
     torch.testing.assert_close(raw[1], raw[0], atol=CLOSE[dtype], rtol=0)
     assert (raw[2] - raw[0]).abs().max() > 1e-4
@@ -328,7 +328,7 @@ def test_adapters_learn_through_it(pipeline: Make, kind: str) -> None:
     def gradients() -> list[Tensor]:
         noisy.grad = None
         family.module.zero_grad()
-        with shared_attention(family.module, views_of(family, 2)):
+        with share_attention(family.module, views_of(family, 2)):
             predicted(family, noisy)[0].square().sum().backward()
         assert noisy.grad is not None
         return [noisy.grad, *(each.grad for each in family.module.parameters() if each.grad is not None)]
@@ -355,9 +355,9 @@ def test_pipelines_run_with_it(pipeline: Make, kind: str, mode: Any) -> None:
         return family.pipeline(prompts, generator=generators, **options, **family.build_sampling_options(2.0)).images  # type: ignore[no-any-return]
 
     stock = pictures()
-    with shared_attention(family.module, views_of(family, 2, label=0, mode=mode)):
+    with share_attention(family.module, views_of(family, 2, label=0, mode=mode)):
         torch.testing.assert_close(pictures(), stock, atol=1e-4, rtol=1e-4)
-    with shared_attention(family.module, views_of(family, 2, mode=mode)):
+    with share_attention(family.module, views_of(family, 2, mode=mode)):
         shared = pictures()
     assert shared.isfinite().all()
     assert (shared - stock).abs().max() > 1e-3
@@ -385,7 +385,7 @@ def test_flux_with_a_control_picture_runs_with_it(pipeline: Make) -> None:
         ).images  # fmt: skip
 
     stock = pictures()
-    with shared_attention(transformer, ViewSets(ids, (side, side))):
+    with share_attention(transformer, ViewSets(ids, (side, side))):
         assert (pictures() - stock).abs().max() > 1e-3
 
 
@@ -406,10 +406,10 @@ def test_coarser_layers_see_pooled_objects() -> None:
     ids = torch.zeros(1, 2, 20, 12, dtype=torch.long)
     ids[0, 1, :8, :4] = CHAIR
     views = ViewSets(ids, (5, 3))
-    assert views.visible_tokens(15)[0][0].tolist() == [0, 3]
-    assert views.visible_tokens(6)[0][0].tolist() == [0]  # of 3 x 2
+    assert views.find_visible_tokens(15)[0][0].tolist() == [0, 3]
+    assert views.find_visible_tokens(6)[0][0].tolist() == [0]  # of 3 x 2
     with pytest.raises(BlendsetError, match="has 7 tokens, which no halving of a grid of 5 x 3 gives; give the grid"):
-        views.visible_tokens(7)
+        views.find_visible_tokens(7)
 
 
 # ---- in and out ------------------------------------------------------------------------------------------------------
@@ -419,7 +419,7 @@ def test_the_stock_processors_come_back_whatever_happens() -> None:
     layer = unet()
     stock = dict(layer.denoiser.attn_processors)
     views = ViewSets(chair_and_lamp(), GRID)
-    with pytest.raises(KeyboardInterrupt), shared_attention(layer.denoiser, views):
+    with pytest.raises(KeyboardInterrupt), share_attention(layer.denoiser, views):
         kinds = {name.split(".")[-2]: type(each) for name, each in layer.denoiser.attn_processors.items()}
         assert kinds["attn1"] is SharedAttnProcessor and kinds["attn2"] is not SharedAttnProcessor
         raise KeyboardInterrupt
@@ -430,7 +430,7 @@ def test_what_cannot_be_is_one_sentence() -> None:
     views = ViewSets(chair_and_lamp(), GRID)
     with (
         pytest.raises(BlendsetError, match="A Linear cannot share attention; give one of FluxTransformer2DModel, SD3"),
-        shared_attention(torch.nn.Linear(1, 1), views),
+        share_attention(torch.nn.Linear(1, 1), views),
     ):
         pass
     layer = flux(1, 1)
@@ -438,7 +438,7 @@ def test_what_cannot_be_is_one_sentence() -> None:
     with pytest.raises(BlendsetError, match="given 2 pictures, which are not 1 sets of 3, nor several times that"):
         layer(pictures[:2], texts[:2], views)
     with (
-        shared_attention(layer.denoiser, views),
+        share_attention(layer.denoiser, views),
         pytest.raises(BlendsetError, match="done by SharedAttnProcessor already, which sharing would displace"),
     ):
         layer(pictures, texts, views)
@@ -457,5 +457,5 @@ def test_backends_that_would_lose_a_mask_are_refused(backend: str) -> None:
     pictures, texts = states()
     with pytest.raises(BlendsetError, match=f"backend {backend} takes no mask, which sharing in mode 'same-object'"):
         layer(pictures, texts, ViewSets(chair_and_lamp(), GRID, "same-object"))
-    with shared_attention(layer.denoiser, ViewSets(chair_and_lamp(), GRID)):
+    with share_attention(layer.denoiser, ViewSets(chair_and_lamp(), GRID)):
         pass  # gathered keys need none

@@ -16,7 +16,7 @@ from blendset_trainer.cli.parser import UsageError, parse_positive, parse_share
 Settings = TypeVar("Settings")
 
 
-def flag_of(option: Field[Any]) -> str:
+def get_flag(option: Field[Any]) -> str:
     """How the command line spells a field: its own flag, else its name with dashes."""
     return option.metadata["flag"] or f"--{option.name.replace('_', '-')}"
 
@@ -38,7 +38,7 @@ def add_setting(parser: argparse._ActionsContainer, settings: type[Any], name: s
         words["action"] = "store_true"
     else:
         words |= _value_words(option, kind)
-    parser.add_argument(flag_of(option), **words)
+    parser.add_argument(get_flag(option), **words)
 
 
 def read_settings(settings: type[Settings], arguments: argparse.Namespace) -> Settings:
@@ -46,7 +46,7 @@ def read_settings(settings: type[Settings], arguments: argparse.Namespace) -> Se
     values: Mapping[str, Any] = vars(arguments)
     names = [each.name for each in fields(settings)]  # type: ignore[arg-type]
     try:
-        return settings(**{name: _frozen(values[name]) for name in names})
+        return settings(**{name: _freeze(values[name]) for name in names})
     except BlendsetError as error:
         raise UsageError(str(error)) from error
 
@@ -90,5 +90,5 @@ def _without_none(kind: Any) -> Any:
     return next(each for each in get_args(kind) if each is not NoneType)
 
 
-def _frozen(value: Any) -> Any:
+def _freeze(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from blendset_trainer.diffusion.families import Conditions, Family
-from blendset_trainer.diffusion.shared_attention import ViewSets, shared_attention
+from blendset_trainer.diffusion.shared_attention import ViewSets, share_attention
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ def reference_attention(family: Family, visibility: Tensor | None) -> AbstractCo
     height, width = visibility.shape[-2:]
     ids = torch.nn.functional.pad(visibility.long(), (0, 0, 0, 0, 1, 0))  # no reference attends to the image
     grid = height // family.pixels_per_token, width // family.pixels_per_token
-    return shared_attention(family.module, ViewSets(ids.to(family.module.device), grid))
+    return share_attention(family.module, ViewSets(ids.to(family.module.device), grid))
 
 
 def predict_with_references(

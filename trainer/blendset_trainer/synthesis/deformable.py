@@ -44,6 +44,7 @@ class Deformable(PipelineSynthesizer):
     height: int | None = None
 
     def generate(self, dataset: Dataset, batch: RequestBatch) -> Sequence[GeneratedImage | BlendsetError]:
+        """One image for each request, or the error that says why there is none."""
         return generate_by_group(batch, self._generate_set)
 
     @torch.no_grad()

@@ -97,6 +97,7 @@ class NovelViews(PipelineSynthesizer):
         return name_sides(self.width, self.height)
 
     def setup(self) -> None:
+        """Load the pipeline; BlendsetError for one that cannot do this job."""
         super().setup()
         self._options |= self.size
         if "image" not in self._pipeline.call_parameters:
@@ -106,6 +107,7 @@ class NovelViews(PipelineSynthesizer):
             )
 
     def generate(self, dataset: Dataset, batch: RequestBatch) -> Sequence[GeneratedImage | BlendsetError]:
+        """One image for each request, or the error that says why there is none."""
         return generate_by_group(batch, lambda requests: self._generate_sheet(dataset, requests[0]))
 
     @torch.no_grad()

@@ -25,7 +25,7 @@ from blendset.records import ViewRecord
 from blendset.tokens import Grid
 from blendset_trainer.diffusion.pipelines import GenericPipeline
 from blendset_trainer.diffusion.randomness import seed_generator
-from blendset_trainer.diffusion.shared_attention import ViewSets, shared_attention
+from blendset_trainer.diffusion.shared_attention import ViewSets, share_attention
 from blendset_trainer.diffusion.shared_attention.view_sets import SharingMode
 from blendset_trainer.synthesis.engine import GeneratedImage, RequestBatch, ViewRequest, generate_by_group
 from blendset_trainer.synthesis.layouts import LatentLayout
@@ -49,10 +49,12 @@ class Restyle(PipelineSynthesizer):
     settings: RestyleSettings
 
     def setup(self) -> None:
+        """Load the pipeline; BlendsetError for one that cannot do this job."""
         super().setup()
         self._depth_argument = find_depth_argument(self._pipeline)
 
     def generate(self, dataset: Dataset, batch: RequestBatch) -> Sequence[GeneratedImage | BlendsetError]:
+        """One image for each request, or the error that says why there is none."""
         return generate_by_group(batch, lambda requests: self._generate_set(dataset, requests))
 
     @torch.no_grad()
@@ -97,7 +99,7 @@ class Restyle(PipelineSynthesizer):
         if self.settings.share == APART:
             return nullcontext()
         mode = cast(SharingMode, self.settings.share)
-        return shared_attention(layout.denoiser, ViewSets(build_object_ids(views, objects, mode), layout.grid, mode))
+        return share_attention(layout.denoiser, ViewSets(build_object_ids(views, objects, mode), layout.grid, mode))
 
     def _make_callback(self, views: Sequence[ViewGeometry], grid: Grid) -> WarpCallback:
         """An anchor is the first source of the warps; in a set without one the last view is, as in SynCD."""

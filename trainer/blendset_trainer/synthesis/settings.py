@@ -76,12 +76,12 @@ class TextToImageSettings(_OfSize, _FromPrompts, _FromViews, SynthesisSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class RestyleSettings(_FromPrompts, _FromViews, SynthesisSettings):
-    """View sets that keep their geometry, drawn as each `prompt` says and as each prompt in the file says.
+    """View sets that keep their geometry, once for each `prompt` and for each prompt in the file.
 
-    `share` is what the views of a set see of one another: a mode of `shared_attention`, or "apart". `warp` is what one
-    view takes from another while there is more noise than rectified flow's sigma `warp_above`: "noisy" latents, the
-    predicted "clean" ones, or "none". With `anchor` the first view's render stands among the views that are drawn.
-    Creating one raises BlendsetError also for a set of one view and where there is no prompt.
+    `share` is the mode of shared attention among the views of a set, or "apart" for none. `warp` is what one view takes
+    from another while there is more noise than rectified flow's sigma `warp_above`: "noisy" latents, the predicted
+    "clean" ones, or "none". With `anchor` the first view's render stands among the views that are denoised. Creating
+    one raises BlendsetError also for a set of one view and where there is no prompt.
     """
 
     prompt: tuple[str, ...] = option((), "of a whole set; may be repeated", metavar="TEXT")

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from blendset.errors import BlendsetError
 from blendset.tokens import Grid
-from blendset_trainer.diffusion.shared_attention import ViewSets, shared_attention
+from blendset_trainer.diffusion.shared_attention import ViewSets, share_attention
 
 OTSU_BINS, DILATION = 10, np.ones((3, 3), bool)
 """SynCD's, on the token grid."""
@@ -106,9 +106,9 @@ class SubjectAttention:
 
     def _start_sharing(self) -> None:
         views = ViewSets(self.masks[None].long().to(self._denoiser.device), self._grid)
-        self._sharing.enter_context(shared_attention(self._denoiser, views, self._record))
+        self._sharing.enter_context(share_attention(self._denoiser, views, self._record_attention))
 
-    def _record(self, layer: Any, queries: Tensor, keys: Tensor) -> None:
+    def _record_attention(self, layer: Any, queries: Tensor, keys: Tensor) -> None:
         """Observe a layer: add its attention to the sum, once a step. A threshold needs no mean.
 
         With a negative prompt FLUX runs a second time, and Stable Diffusion 3 has that half of the batch in front.

@@ -40,6 +40,7 @@ class TextToImage(PipelineSynthesizer):
         return name_sides(self.width, self.height)
 
     def setup(self) -> None:
+        """Load the pipeline; BlendsetError for one that cannot do this job."""
         super().setup()
         self._pipeline.check_sides(self.size.values())
         if self._pipeline.takes_images:
@@ -50,12 +51,13 @@ class TextToImage(PipelineSynthesizer):
 
     @torch.no_grad()
     def generate(self, dataset: Dataset, batch: RequestBatch) -> Sequence[GeneratedImage | BlendsetError]:
+        """One image for each request, or the error that says why there is none."""
         faults = self._pipeline.refuse_truncated_prompts([request.record.prompt for request in batch])
         sound = [request for request, fault in zip(batch, faults, strict=True) if fault is None]
-        images = iter(self._generate(sound) if sound else [])
+        images = iter(self._generate_images(sound) if sound else [])
         return [fault or next(images) for fault in faults]
 
-    def _generate(self, requests: Sequence[ViewRequest]) -> Sequence[GeneratedImage]:
+    def _generate_images(self, requests: Sequence[ViewRequest]) -> Sequence[GeneratedImage]:
         return self._pipeline(  # type: ignore[no-any-return]
             prompt=[request.record.prompt for request in requests],
             generator=seed_generators([request.record.seed for request in requests]),

@@ -68,11 +68,11 @@ class WarpCallback:
         if step == 0 and self._before is not None:
             self._before = self._before * getattr(self.scheduler, "init_noise_sigma", 1.0)
         if step + 1 < len(self.scheduler.timesteps):
-            latents = self._adjust(latents, step)
+            latents = self._adjust_latents(latents, step)
         self._before = latents
         return {"latents": latents}
 
-    def _adjust(self, latents: Tensor, step: int) -> Tensor:
+    def _adjust_latents(self, latents: Tensor, step: int) -> Tensor:
         """The latents after a step, warped, and with the anchor at the noise of the next step."""
         level = self._get_level(step + 1)
         if self.mode == "noisy" and is_in_window(self.axis, level, self.warp_above):

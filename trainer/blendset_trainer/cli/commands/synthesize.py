@@ -90,7 +90,7 @@ def add_synthesize(commands: argparse._SubParsersAction[Parser]) -> None:
     added = add_command(
         commands,
         "synthesize",
-        _synthesize,
+        _run_synthesis,
         "Let a generator make views that join the dataset, with their parents; what is there already is not made again",
         "blendset synthesize kitchen-dataset --job text-to-image --model OWNER/MODEL --variants 4",
     )
@@ -117,7 +117,7 @@ def _refuse_other_jobs_options(arguments: argparse.Namespace) -> None:
             )
 
 
-def _synthesize(arguments: argparse.Namespace) -> int:
+def _run_synthesis(arguments: argparse.Namespace) -> int:
     if not find_spec("diffusers"):
         raise BlendsetError("Synthesis needs diffusers; install 'blendset-trainer[train]'.")
     if arguments.remote_code and arguments.executor == "ray":

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The attention processor that shares: one for diffusers' FLUX, Stable Diffusion 3, U-Nets and PixArt, whose stock
-ones do the same in different orders.
+"""The attention processor that shares attention: one for diffusers' FLUX, Stable Diffusion 3, U-Nets and PixArt, whose
+stock processors do the same in different orders.
 
-Keys and values are projected once for the whole batch; other pictures' are the projected ones, moved.
+Keys and values are projected once for the whole batch; those of other images are rolled along the batch.
 """
 
 from __future__ import annotations
@@ -20,17 +20,18 @@ from blendset_trainer.diffusion.shared_attention.tokens import rotary_positions
 from blendset_trainer.diffusion.shared_attention.view_sets import ViewSets
 
 Rotary = tuple[Tensor, Tensor]
-IMAGE_LAYERS = "to_q", "to_k", "to_v", "norm_q", "norm_k"
+"""Cosines and sines of a rotary embedding."""
 AttentionObserver = Callable[[Any, Tensor, Tensor], None]
-"""Is told of a layer in which captions and pictures meet: its module, queries of the captions' tokens and keys of the
-pictures' tokens, (B, tokens, heads, width) each."""
+"""Called in each layer in which captions and images meet, with its module, the queries of the captions' tokens and the
+keys of the images' tokens, (B, tokens, heads, width) each."""
+IMAGE_LAYERS = "to_q", "to_k", "to_v", "norm_q", "norm_k"
 TEXT_LAYERS = "add_q_proj", "add_k_proj", "add_v_proj", "norm_added_q", "norm_added_k"
-"""What diffusers calls the projections and norms of an attention layer."""
+"""The projections and norms of an attention layer, by diffusers' names."""
 
 
 class SharedAttnProcessor:
-    """Attends from each picture to itself, its caption, and to what `views` lets it see of its set; a caption sees its
-    own picture alone. `rotary` makes embeddings of places, for models that rotate.
+    """The attention of each image to itself, to its caption, and to the tokens of its set that `views` lets it attend
+    to; a caption attends to its own image alone. `rotary` makes embeddings of positions, for models that have them.
     """
 
     def __init__(
@@ -51,37 +52,45 @@ class SharedAttnProcessor:
         attention_mask: Tensor | None = None,
         image_rotary_emb: Rotary | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
-        """What the stock processor returns. FLUX's single blocks have the caption in front of `hidden_states`."""
+        """The same as the stock processor's. FLUX's single blocks have the caption's tokens in front of
+        `hidden_states` (B, tokens, width).
+        """
         assert attention_mask is None  # no pipeline masks self-attention
         self._check_batch(len(hidden_states))
         streams = [_project(attn, hidden_states, IMAGE_LAYERS)]
         if encoder_hidden_states is not None:
             streams.insert(0, _project(attn, encoder_hidden_states, TEXT_LAYERS))
-        query, key, value = (torch.cat(each, dim=1) for each in zip(*streams, strict=True))
+        query, key, value = (torch.cat(parts, dim=1) for parts in zip(*streams, strict=True))
         rows, columns = self._views.grid
         tokens = hidden_states.shape[1] if image_rotary_emb is None else rows * columns
         others = self._collect_others(key[:, -tokens:], value[:, -tokens:])
         if image_rotary_emb is not None:
-            query, key = (apply_rotary_emb(each, image_rotary_emb, sequence_dim=1) for each in (query, key))
+            query, key = (apply_rotary_emb(states, image_rotary_emb, sequence_dim=1) for states in (query, key))
         if self._observer and tokens < query.shape[1]:
             self._observer(attn, query[:, :-tokens], key[:, -tokens:])
-        answer = attend(self._views, query, key, value, others, self._backend).flatten(2)
+        attended = attend(self._views, query, key, value, others, self._backend).flatten(2)
         if encoder_hidden_states is None:
-            return answer if attn.pre_only else _project_out(attn, answer)
-        texts = answer[:, :-tokens]
-        return _project_out(attn, answer[:, -tokens:]), texts if attn.context_pre_only else attn.to_add_out(texts)
+            return attended if attn.pre_only else _project_out(attn, attended)
+        texts = attended[:, :-tokens]
+        return _project_out(attn, attended[:, -tokens:]), texts if attn.context_pre_only else attn.to_add_out(texts)
 
     def _collect_others(self, key: Tensor, value: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Keys and values (B, tokens, heads, width) of the picture in each slot, to each picture; keys come unrotated
-        and are rotated to their slot's place."""
-        beside = self._views.align_to_slot
-        keys = [beside(key, slot) for slot in self._views.slots]
+        """For each slot, the keys and values (B, tokens, heads, width) of the image there, for each image of the batch.
+
+        `key` has no rotary embedding yet; the keys get that of their slot.
+        """
+        align = self._views.align_to_slot
+        keys = [align(key, slot) for slot in self._views.slots]
         if self._rotary:
             rotations = self._get_rotations(key.device)
-            keys = [apply_rotary_emb(each, to, sequence_dim=1) for each, to in zip(keys, rotations, strict=True)]
-        return [(each, beside(value, slot)) for slot, each in zip(self._views.slots, keys, strict=True)]
+            keys = [
+                apply_rotary_emb(slot_key, rotation, sequence_dim=1)
+                for slot_key, rotation in zip(keys, rotations, strict=True)
+            ]
+        return [(slot_key, align(value, slot)) for slot, slot_key in zip(self._views.slots, keys, strict=True)]
 
     def _get_rotations(self, device: torch.device) -> list[Rotary]:
+        """The rotary embedding of each slot, computed once."""
         if not self._slots and self._rotary:
             self._slots = [
                 self._rotary(rotary_positions(*self._views.grid, slot).to(device)) for slot in self._views.slots
@@ -89,10 +98,11 @@ class SharedAttnProcessor:
         return self._slots
 
     def _check_batch(self, count: int) -> None:
-        sets, pictures = self._views.ids.shape[:2]
-        if count % (sets * pictures):
+        """BlendsetError for a batch of `count` images that the view sets do not make up."""
+        sets, set_size = self._views.ids.shape[:2]
+        if count % (sets * set_size):
             raise BlendsetError(
-                f"The denoiser was given {count} pictures, which are not {sets} sets of {pictures}, nor several times "
+                f"The denoiser was given {count} pictures, which are not {sets} sets of {set_size}, nor several times "
                 "that; denoise whole view sets together."
             )
 
@@ -105,10 +115,11 @@ def attend(
     others: Sequence[tuple[Tensor, Tensor]],
     backend: AttentionBackendName | None = None,
 ) -> Tensor:
-    """Attention from queries to own keys and, from the picture's tokens, to what is seen of the other pictures.
+    """The attention (B, tokens, heads, width) of queries to the keys of their own image and, from the image's tokens,
+    to those keys of the other images that `views` allows.
 
-    `query`, `key` and `value` (B, tokens, heads, width), the caption's tokens before the picture's; `others` has keys
-    and values of each slot, of the picture's tokens only. Returns (B, tokens, heads, width).
+    `query`, `key` and `value` (B, tokens, heads, width) have the caption's tokens before the image's. `others` has for
+    each slot keys and values of the image's tokens only.
     """
     if not others:
         return dispatch_attention_fn(query, key, value, backend=backend)  # type: ignore[no-any-return]
@@ -123,7 +134,7 @@ def _attend_masked(
     others: Sequence[tuple[Tensor, Tensor]],
     backend: AttentionBackendName | None,
 ) -> Tensor:
-    """One mask for all heads."""
+    """Attention to all keys of the set, with one mask for all heads."""
     keys, values = (torch.cat(each, dim=1) for each in zip((key, value), *others, strict=True))
     tokens = others[0][0].shape[1]
     mask = views.build_mask(tokens, query.shape[1] - tokens)
@@ -140,29 +151,35 @@ def _attend_gathered(
     others: Sequence[tuple[Tensor, Tensor]],
     backend: AttentionBackendName | None,
 ) -> Tensor:
-    """What all of a picture's queries see is put beside its own keys: fewer keys, and no mask to be refused."""
+    """Attention to the keys of the image and those of the others that all of its queries attend to, gathered: fewer
+    keys, and no mask that a backend could refuse.
+    """
     texts = query.shape[1] - others[0][0].shape[1]
-    seen = views.visible_tokens(query.shape[1] - texts)
-    answers = []
-    for picture, slots in enumerate(seen):
-        mine = slice(picture, None, len(seen))  # its repetitions too
+    visible = views.find_visible_tokens(query.shape[1] - texts)
+    attended = []
+    for image, slots in enumerate(visible):
+        rows = slice(image, None, len(visible))  # its repetitions, too
         keys, values = (
-            torch.cat([own[mine], *(other[mine][:, at] for other, at in zip(theirs, slots, strict=True))], dim=1)
-            for own, *theirs in zip((key, value), *others, strict=True)
+            torch.cat(
+                [states[rows], *(other[rows][:, at] for other, at in zip(slot_states, slots, strict=True))], dim=1
+            )
+            for states, *slot_states in zip((key, value), *others, strict=True)
         )
-        answers.append(dispatch_attention_fn(query[mine, texts:], keys, values, backend=backend))
-    answer = torch.stack(answers, dim=1).flatten(0, 1)
+        attended.append(dispatch_attention_fn(query[rows, texts:], keys, values, backend=backend))
+    images = torch.stack(attended, dim=1).flatten(0, 1)
     if not texts:
-        return answer
-    return torch.cat([dispatch_attention_fn(query[:, :texts], key, value, backend=backend), answer], dim=1)
+        return images
+    return torch.cat([dispatch_attention_fn(query[:, :texts], key, value, backend=backend), images], dim=1)
 
 
 def _project(attn: Any, states: Tensor, names: Sequence[str]) -> list[Tensor]:
-    """Query, key and value, (B, tokens, heads, width) each, the first two normalised where the model does that."""
+    """Query, key and value, (B, tokens, heads, width) each, of states (B, tokens, width); the first two are normalised
+    where the model does that.
+    """
     projected = [getattr(attn, name)(states).unflatten(-1, (attn.heads, -1)) for name in names[:3]]
     norms = [getattr(attn, name, None) for name in names[3:]] + [None]
-    return [norm(each) if norm else each for norm, each in zip(norms, projected, strict=True)]
+    return [norm(part) if norm else part for norm, part in zip(norms, projected, strict=True)]
 
 
-def _project_out(attn: Any, answer: Tensor) -> Tensor:
-    return attn.to_out[1](attn.to_out[0](answer))  # type: ignore[no-any-return]
+def _project_out(attn: Any, attended: Tensor) -> Tensor:
+    return attn.to_out[1](attn.to_out[0](attended))  # type: ignore[no-any-return]

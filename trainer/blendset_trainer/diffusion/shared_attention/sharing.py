@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Puts shared attention into a denoiser, and takes it out again."""
+"""Sets the attention processors of a denoiser that share attention, and sets its own again."""
 
 from __future__ import annotations
 
@@ -22,20 +22,21 @@ SELF_ATTENTION: dict[type, tuple[str, ...]] = {
     UNet2DConditionModel: ("attn1",),
     PixArtTransformer2DModel: ("attn1",),
 }
-"""What each denoiser calls the layers in which a picture attends to itself; 3.5 has two in a block."""
+"""The layers in which an image attends to itself, by their names in each denoiser; Stable Diffusion 3.5 has two in a
+block."""
 STOCK_PROCESSORS = FluxAttnProcessor, JointAttnProcessor2_0, AttnProcessor2_0
 MASKING_BACKENDS = {"native", "_native_math", "_native_efficient", "_native_cudnn", "flex", "xformers"}
-"""Backends that take any mask. Of the others most refuse one, but those for sequences of varying length reduce it to
-one row, without a word."""
+"""Backends that take any mask. Most others refuse one, but those for sequences of varying length silently reduce it to
+one row."""
 
 
 @contextmanager
-def shared_attention(denoiser: Any, views: ViewSets, observer: AttentionObserver | None = None) -> Iterator[None]:
-    """Within it the denoiser's pictures see each other as `views` say; backward passes belong inside too. `watch` is
-    told of what captions ask and pictures answer.
+def share_attention(denoiser: Any, views: ViewSets, observer: AttentionObserver | None = None) -> Iterator[None]:
+    """A context in which the images of a denoiser attend to each other as `views` say; backward passes belong inside,
+    too. `observer` is called with the queries of captions and the keys of images.
 
-    Raises BlendsetError for a model of another family, one whose attention was changed, or a backend without masks
-    where one is needed.
+    Raises BlendsetError for a denoiser of another class, for one whose attention processors were changed, and for a
+    backend that takes no mask where one is needed.
     """
     if type(denoiser) not in SELF_ATTENTION:
         known = ", ".join(kind.__name__ for kind in SELF_ATTENTION)
@@ -62,7 +63,7 @@ def shared_attention(denoiser: Any, views: ViewSets, observer: AttentionObserver
 
 
 def _get_backend(stock: Any) -> AttentionBackendName:
-    """What computes the attention that a stock processor prepares; those of before the dispatcher know torch only."""
+    """The attention backend of a stock processor; processors older than the dispatcher use torch's own."""
     if not hasattr(stock, "_attention_backend"):
         return AttentionBackendName.NATIVE
     return AttentionBackendName(stock._attention_backend or _AttentionBackendRegistry.get_active_backend()[0])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the attention layers of a model know of the view sets that are denoised together: who may see what of whom."""
+"""The view sets that are denoised together, and which tokens of an image attend to which tokens of the others."""
 
 from __future__ import annotations
 
@@ -11,26 +11,28 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, pad
 
 from blendset.errors import BlendsetError
-from blendset_trainer.diffusion.shared_attention.tokens import Grid, label_tokens
+from blendset.tokens import Grid
+from blendset_trainer.diffusion.shared_attention.tokens import label_tokens
 
 SharingMode = Literal["foreground", "same-object", "same-object+scene"]
 
 
 @dataclass(frozen=True, eq=False)
 class ViewSets:
-    """Sets of n pictures each, one set after the other in a batch; a batch of several times as many repeats them, as
-    classifier-free guidance does.
+    """Sets of n images each, one set after the other in a batch. A batch of several times as many images repeats the
+    sets, as classifier-free guidance does.
 
-    `ids` (sets, n, H, W) say which object each pixel shows, 0 for none, at any resolution; whoever wants the parts of a
-    chair to be one object gives them one number. `grid` is the denoiser's finest grid of tokens, of which coarser
-    layers halve the sides. An own token is always seen; another picture's
+    `ids` (sets, n, H, W) are the object that each pixel shows, 0 for none, at any resolution; parts of a chair that
+    have one id are one object. `grid` is the denoiser's finest token grid; coarser layers halve its sides. A query
+    attends to all tokens of its own image, and to a token of another image
 
-    - in mode "foreground" where it shows an object, whatever the query shows (SynCD, arXiv 2502.01720);
+    - in mode "foreground" where the token shows an object, whatever the query shows (SynCD, arXiv 2502.01720);
     - in "same-object" where it shows the query's object;
     - in "same-object+scene" where it shows the query's object, or both show none.
 
-    A key shows what fills at least `share` of it, a query what fills most of it. `positions` (sets, n, H, W, 3), in
-    the world and divided by a length sigma, draw attention to what lies near: squared distance, halved, off the logit.
+    A key shows the object that fills at least `share` of it, a query the object that fills most of it. With `positions`
+    (sets, n, H, W, 3), points in the world divided by a length sigma, half the squared distance between query and key
+    is subtracted from the logit, so that attention goes to what lies near.
     """
 
     ids: Tensor
@@ -42,41 +44,45 @@ class ViewSets:
 
     @property
     def set_size(self) -> int:
-        """Of a set."""
+        """Images of a set, n."""
         return self.ids.shape[1]
 
     @property
     def slots(self) -> range:
-        """The other pictures of a set, to each of its pictures: the next one is in slot 1."""
+        """The numbers of the other images of a set, as counted from each image: the next one is in slot 1."""
         return range(1, self.set_size)
 
     @property
     def needs_mask(self) -> bool:
-        """Whether queries of one picture see different keys, so that it does not do to gather the seen ones."""
+        """Whether the queries of one image attend to different keys, so that the keys cannot be gathered."""
         return self.mode != "foreground" or self.positions is not None
 
     def align_to_slot(self, values: Tensor, slot: int) -> Tensor:
-        """The values of the picture in a slot, to each picture of a batch (B, ...)."""
+        """For each image of a batch (B, ...), the values of the image in its slot."""
         return values.unflatten(0, (-1, self.set_size)).roll(-slot, dims=1).flatten(0, 1)  # type: ignore[no-any-return]
 
-    def visible_tokens(self, tokens: int) -> list[list[Tensor]]:
-        """Which tokens of each slot each picture sees, in layers of so many tokens, where no mask is needed."""
-        if ("seen", tokens) not in self._cache:
-            shown = self._label_tokens(tokens, self.share) > 0
-            slots = [self.align_to_slot(shown, slot) for slot in self.slots]
-            self._cache["seen", tokens] = [
-                [each[picture].nonzero()[:, 0] for each in slots] for picture in range(len(shown))
+    def find_visible_tokens(self, tokens: int) -> list[list[Tensor]]:
+        """For each image and each slot the indices of the tokens that the image attends to, in layers of `tokens`
+        tokens, where no mask is needed.
+        """
+        if ("visible", tokens) not in self._cache:
+            foreground = self._label_tokens(tokens, self.share) > 0
+            slots = [self.align_to_slot(foreground, slot) for slot in self.slots]
+            self._cache["visible", tokens] = [
+                [visible[image].nonzero()[:, 0] for visible in slots] for image in range(len(foreground))
             ]
-        return self._cache["seen", tokens]  # type: ignore[no-any-return]
+        return self._cache["visible", tokens]  # type: ignore[no-any-return]
 
     def build_mask(self, tokens: int, texts: int) -> Tensor:
-        """What queries (the caption's tokens, then the picture's) may see of keys (the same, then slot after slot).
-
-        Shape (sets · n, 1, queries, keys), boolean; with positions, what is added to the logits instead.
+        """The attention mask (sets · n, 1, queries, keys) of layers with so many image tokens and caption tokens.
+        Queries are the caption's tokens, then the image's; keys are the same, then the tokens of slot after slot.
+        Boolean, True where a query attends; with positions, what is added to the logits instead.
         """
         if ("mask", tokens, texts) not in self._cache:
             queries, keys = self._label_tokens(tokens, 0.0), self._label_tokens(tokens, self.share)
-            others = torch.cat([self._allow(queries, self.align_to_slot(keys, slot)) for slot in self.slots], dim=-1)
+            others = torch.cat(
+                [self._compare_objects(queries, self.align_to_slot(keys, slot)) for slot in self.slots], dim=-1
+            )
             mask = pad(pad(others, (0, 0, texts, 0), value=False), (texts + tokens, 0), value=True)
             if self.positions is not None:
                 far = pad(self._compute_distances(tokens), (texts + tokens, 0, texts, 0))
@@ -84,7 +90,8 @@ class ViewSets:
             self._cache["mask", tokens, texts] = mask[:, None]
         return self._cache["mask", tokens, texts]  # type: ignore[no-any-return]
 
-    def _allow(self, queries: Tensor, keys: Tensor) -> Tensor:
+    def _compare_objects(self, queries: Tensor, keys: Tensor) -> Tensor:
+        """Whether queries attend to keys (sets · n, tokens, tokens), by the objects (sets · n, tokens) of both."""
         queries, keys = queries[:, :, None], keys[:, None]
         if self.mode == "foreground":
             return (keys > 0).expand(-1, queries.shape[1], -1)
@@ -101,11 +108,12 @@ class ViewSets:
         )
 
     def _label_tokens(self, tokens: int, share: float) -> Tensor:
-        """(sets · n, tokens). To the foreground mode all objects are one."""
+        """The object (sets · n, tokens) of each token; in mode "foreground" all objects are one."""
         ids = (self.ids != 0).long() if self.mode == "foreground" else self.ids
         return label_tokens(ids, self._find_grid(tokens), share).flatten(0, 1).flatten(1)
 
     def _find_grid(self, tokens: int) -> Grid:
+        """The token grid of a layer of `tokens` tokens; BlendsetError where no halving of the finest grid gives it."""
         rows, columns = self.grid
         while rows * columns > tokens:
             rows, columns = -(-rows // 2), -(-columns // 2)

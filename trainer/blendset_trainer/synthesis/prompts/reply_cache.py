@@ -36,7 +36,7 @@ class ReplyCache:
         """A reply to each text. BlendsetError where the model gives none, after all others are saved, and where `out`
         exists and a reply is not in the cache.
         """
-        known, keys = self._read(), [self._make_key(text) for text in texts]
+        known, keys = self._read_replies(), [self._make_key(text) for text in texts]
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
         if missing:
             if self.out.exists():
@@ -62,7 +62,7 @@ class ReplyCache:
         if failed:
             raise failed[0]
 
-    def _read(self) -> dict[str, str]:
+    def _read_replies(self) -> dict[str, str]:
         """The replies on disk by their keys; a damaged line counts as missing."""
         known: dict[str, str] = {}
         for line in self.path.read_bytes().split(b"\n") if self.path.exists() else ():

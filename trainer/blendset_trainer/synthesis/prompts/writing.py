@@ -45,14 +45,14 @@ def compose_prompts(
     Raises UnknownStageError for a writer that there is not, and BlendsetError where the dataset gives nothing to write
     about.
     """
-    prompts = curate_prompts(_write(dataset, settings, removed), curation, removed)
+    prompts = curate_prompts(_write_candidates(dataset, settings, removed), curation, removed)
     prompts = remove_contaminated(prompts, evaluation, removed)
     if settings.kind == DEFORMABLE:
         prompts = keep_complete_sets(prompts, SET_SIZE, removed)
     return islice(prompts, settings.total)
 
 
-def _write(dataset: Dataset, settings: PromptSettings, removed: list[RemovedPrompt]) -> Iterator[Prompt]:
+def _write_candidates(dataset: Dataset, settings: PromptSettings, removed: list[RemovedPrompt]) -> Iterator[Prompt]:
     """More prompts than are asked for, where there can be more."""
     if settings.kind == TEXT_TO_IMAGE:
         return load_caption_prompts(dataset, settings.selection, settings.seed)
