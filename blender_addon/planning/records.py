@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a dataset keeps of a run."""
+"""What a dataset keeps of a run, and what the run is called: window and worker name it alike."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ from typing import Any
 
 import bpy
 
-from blendset.config import config_to_dict
+from blendset.config import Config, config_to_dict
 from blendset.placement.camera_plan import CameraPlan
 
 from ..render.session import RenderSession
+
+
+def name_run(scene_id: str, config: Config) -> str:
+    """The run's name: the same scene and settings are the same run."""
+    return f"{scene_id}-{config.compute_digest()}"
 
 
 def build_run_record(

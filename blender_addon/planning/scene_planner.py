@@ -25,11 +25,10 @@ from blendset.placement.planner import PlanningResult, Step
 from blendset.records import write_json
 
 from ..render.session import RenderSession
-from .choice import name_run
 from .lighting import choose_lighting
 from .previews import Previewer, Shot, choose_best_shots, select_by_preview, share_exposure_by_set
 from .reading import SceneReading, plan_in_steps
-from .records import build_run_record
+from .records import build_run_record, name_run
 
 Emit = Callable[[Event], None]
 

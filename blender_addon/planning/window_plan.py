@@ -20,8 +20,8 @@ from blendset.placement.subjects import Subject
 
 from ..scene.frame import show_frame
 from ..scene.snapshot import OpenScene, find_rendered_layer
-from .choice import name_run
 from .reading import plan_in_steps, read_scene
+from .records import name_run
 
 
 @dataclass(eq=False)
