@@ -20,9 +20,10 @@ from blendset.placement.planner import PlanningResult
 from blendset.placement.selection import Unit
 from blendset.placement.subjects import Subject
 from blendset.quality import PREVIEW, collect_metrics, find_framing_faults
+from blendset.randomness import derive_render_seed
 from blendset.reasons import Reason
 
-from ..render.session import RenderSession, derive_seed
+from ..render.session import RenderSession
 from ..scene.snapshot import OpenScene
 
 MAGENTA_SHARE = 0.01
@@ -88,7 +89,7 @@ class Previewer:
     def _render_preview(self, name: str, camera: Camera, subject: Subject | None) -> Preview:
         if subject is not None and subject.lacks_texture:
             return Preview(0.0, (Reason.TEXTURE_MISSING,), {})
-        samples, seed = self._config.preview.samples, derive_seed(name, self._config.seed)
+        samples, seed = self._config.preview.samples, derive_render_seed(name, self._config.seed)
         first = self._session.render(camera, samples, seed, denoise=True)
         if np.isin(first.ids, self._magenta).mean() > MAGENTA_SHARE:
             return Preview(0.0, (Reason.TEXTURE_MISSING,), {})

@@ -7,7 +7,6 @@ render.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -209,11 +208,6 @@ class RenderSession:
             normal=np.where(background[..., None], np.float32(0), normal / np.maximum(length, np.float32(1e-6))),
             ids=ids,
         )
-
-
-def derive_seed(view_id: str, seed: int) -> int:
-    """Cycles' seed for a view, by its id: the order in which views are rendered does not change their noise."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{view_id}".encode()).digest()[:4], "little") >> 1
 
 
 def _explain_render_error(error: RuntimeError) -> BlendsetError:

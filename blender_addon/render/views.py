@@ -16,10 +16,11 @@ from blendset.placement.labels import get_label
 from blendset.placement.scene import SceneObject
 from blendset.placement.subjects import Subject
 from blendset.quality import FINISHED, LUMA, collect_metrics, compute_statistics, find_framing_faults, find_light_faults
+from blendset.randomness import derive_render_seed
 from blendset.records import CameraRecord, ViewRecord, VisibleObject
 
 from ..scene.snapshot import OpenScene
-from .session import Pixels, RenderSession, derive_seed
+from .session import Pixels, RenderSession
 
 
 def render_view(
@@ -31,7 +32,7 @@ def render_view(
 ) -> tuple[ViewRecord, dict[str, bytes]]:
     """Render a view of a plan; returns its record (without the files' hashes) and its files by name."""
     started = time.perf_counter()
-    settings, seed = plan.config.render, derive_seed(view.view_id, plan.config.seed)
+    settings, seed = plan.config.render, derive_render_seed(view.view_id, plan.config.seed)
     exposure = view.exposure_ev or 0.0
     pixels = session.render(view.camera, settings.samples, seed, settings.denoise)
     rendered = time.perf_counter()

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import os
 import secrets
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -86,6 +87,31 @@ def sync_directory(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+@contextmanager
+def replace_folder(folder: Path, only_empty: bool = False) -> Iterator[Path]:
+    """Yield an empty folder, which replaces `folder` when the block succeeds and is removed when it fails.
+
+    With `only_empty` a folder that holds something is not replaced. Raises BlendsetError where the disk refuses.
+    """
+    folder = folder.absolute()
+    staged, old = (folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.{end}") for end in ("tmp", "old"))
+    with translate_disk_errors(folder):
+        staged.mkdir(parents=True)
+        try:
+            yield staged
+            if only_empty:
+                with suppress(FileNotFoundError):
+                    folder.rmdir()  # Windows renames onto no folder, not even an empty one
+            elif folder.exists():
+                folder.rename(old)
+            staged.rename(folder)
+        finally:
+            if old.exists() and not folder.exists():
+                old.rename(folder)
+            shutil.rmtree(staged, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
 
 
 @contextmanager

@@ -26,3 +26,8 @@ def slugify(text: str, max_length: int = 40) -> str:
         if len(name) <= max_length:
             return name
     raise ValueError(f"no name fits into {max_length} characters")
+
+
+def name_view_set(scene: str, view_set: str, view_id: str) -> str:
+    """Return a name of a view's set that no other set of the dataset has; a view of no set is a set of its own."""
+    return f"{scene}/{view_set}" if view_set else view_id

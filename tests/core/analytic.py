@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from blendset.cameras import Array, direction_from_angles
 from blendset.config import Config, config_from_dict
 from blendset.placement.scene import SceneObject, Snapshot
-from blendset.placement.subjects import SURFACE_POINTS, Subject, make_rng, sample_surface_points
+from blendset.placement.subjects import SURFACE_POINTS, Subject, sample_surface_points
+from blendset.randomness import make_rng
 
 Point = tuple[float, float, float]
 PAIRS_AT_ONCE = 1 << 14

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blendset.errors import BlendsetError
-from blendset_trainer.diffusion.randomness import make_generator, sample_uniform
+from blendset.randomness import sample_uniform
+from blendset_trainer.diffusion.randomness import make_generator
 from blendset_trainer.training.data.sampler import CHUNK, Sampler, interleave_sources
 
 SHARES = {"renders": 0.7, "grids": 0.25, "photos": 0.05}

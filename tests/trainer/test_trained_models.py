@@ -13,7 +13,8 @@ from peft import PeftModel
 from safetensors.torch import load as load_bytes
 
 from blendset.errors import BlendsetError
-from blendset_trainer.diffusion.export import COMFYUI_NAME, make_lora_files, replace_folder, save_full, save_lora
+from blendset.files import replace_folder
+from blendset_trainer.diffusion.export import COMFYUI_NAME, make_lora_files, save_full, save_lora
 from blendset_trainer.diffusion.families import Family
 from blendset_trainer.diffusion.lora import add_lora, load_lora
 from tests.trainer.tiny_pipelines import KINDS, Make, maker

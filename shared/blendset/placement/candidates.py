@@ -26,8 +26,9 @@ from blendset.cameras import (
 )
 from blendset.config import Config
 from blendset.placement.scene import Geometry, Snapshot
-from blendset.placement.subjects import Subject, make_rng
+from blendset.placement.subjects import Subject
 from blendset.presets import PRESETS
+from blendset.randomness import make_rng
 
 GOLDEN_ANGLE = 180 * (3 - 5**0.5)
 SQRT_2 = 2**0.5

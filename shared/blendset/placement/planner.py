@@ -19,8 +19,9 @@ from blendset.placement.gates import GateContext, Verdict, reject_unlikely_viewp
 from blendset.placement.scene import Geometry, Snapshot
 from blendset.placement.scoring import score_subject, score_view
 from blendset.placement.selection import Unit, ViewSelector
-from blendset.placement.subjects import Subject, SubjectSearch, find_subjects, make_rng
+from blendset.placement.subjects import Subject, SubjectSearch, find_subjects
 from blendset.presets import PRESETS
+from blendset.randomness import make_rng
 
 CANDIDATES_PER_STEP = 64
 """Candidates per step: a window stays alive between them."""

@@ -8,7 +8,6 @@ to the scene.
 from __future__ import annotations
 
 import fnmatch
-import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -22,6 +21,7 @@ from blendset.config import SubjectSettings
 from blendset.naming import slugify
 from blendset.placement.labels import label_from_name
 from blendset.placement.scene import SceneObject, Snapshot, fibonacci_sphere
+from blendset.randomness import make_rng
 
 STRUCTURAL_NAME = re.compile(r"(?:^|[^a-z])(wall|floor|ceil|roof|terrain|ground|room|shell|backdrop)", re.IGNORECASE)
 SURFACE_POINTS = 48
@@ -348,12 +348,6 @@ def _make_unique(name: str, taken: set[str]) -> str:
         identity = f"{name}-{number}"
     taken.add(identity)
     return identity
-
-
-def make_rng(seed: int, *words: object) -> np.random.Generator:
-    """A generator that belongs to a seed and an identity, whatever ran before it."""
-    digest = hashlib.sha256("\x1f".join(map(str, (seed, *words))).encode()).digest()
-    return np.random.default_rng(int.from_bytes(digest[:8], "little"))
 
 
 def find_spanning_points(vertices: Array) -> Array:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from random import Random
 from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
 
 from blendset.errors import BlendsetError
+from blendset.randomness import make_text_random
 from blendset_trainer.captioning.english.sentences import compose_dense_caption, compose_short_caption
 from blendset_trainer.captioning.grounding import ground_caption
 from blendset_trainer.captioning.seeing.facts import extract_facts
@@ -68,7 +68,7 @@ class MetadataCaptioner:
             return dict.fromkeys(self.columns)
         facts = extract_facts(view.record, view.scene, view.rgb, view.passes)
         texts = [
-            compose(facts, Random(f"{self.seed} {view.record.view_id} {number}"))
+            compose(facts, make_text_random(self.seed, view.record.view_id, number))
             for number, compose in enumerate([compose_short_caption, compose_dense_caption] * (1 + VARIANTS // 2))
         ]
         grounding = ground_caption(" ".join(texts), facts.nouns)

@@ -4,10 +4,7 @@
 from __future__ import annotations
 
 import json
-import secrets
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 from diffusers.loaders.lora_base import LORA_WEIGHT_NAME_SAFE
@@ -17,7 +14,7 @@ from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
 from safetensors.torch import save
 from torch import Tensor
 
-from blendset.files import atomic_write, translate_disk_errors
+from blendset.files import atomic_write, replace_folder
 from blendset_trainer.diffusion.families import Family
 from blendset_trainer.diffusion.lora import ADAPTER, diffusers_loads_lora, extract_lora_tensors
 
@@ -64,22 +61,3 @@ def _make_peft_config(family: Family) -> bytes:
     trained = family.module.peft_config[ADAPTER]
     config = LoraConfig(r=trained.r, lora_alpha=trained.r, target_modules=sorted(trained.target_modules))
     return json.dumps(config.to_dict(), indent=1, sort_keys=True, default=sorted).encode()
-
-
-@contextmanager
-def replace_folder(folder: Path) -> Iterator[Path]:
-    """Yields an empty folder, which replaces `folder` when the block succeeds and is removed when it fails."""
-    folder = folder.absolute()
-    staged, old = (folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.{end}") for end in ("tmp", "old"))
-    with translate_disk_errors(folder):
-        staged.mkdir(parents=True)
-        try:
-            yield staged
-            if folder.exists():
-                folder.rename(old)
-            staged.rename(folder)
-        finally:
-            if old.exists() and not folder.exists():
-                old.rename(folder)
-            shutil.rmtree(staged, ignore_errors=True)
-            shutil.rmtree(old, ignore_errors=True)

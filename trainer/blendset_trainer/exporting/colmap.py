@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from blendset.cameras import Array, Camera, compute_pixel_centres
-from blendset.files import sha256_bytes
+from blendset.randomness import make_view_rng
 from blendset.records import CameraRecord, ViewRecord
 from blendset_trainer.exporting.geometry import compute_opencv_from_world, compute_quaternion
 from blendset_trainer.exporting.source import ExportSource, group_by_scene, has_passes, select_with_passes, write_file
@@ -100,7 +100,7 @@ def _sample_view(source: ExportSource, view: ViewRecord, count: int) -> _Points:
     """Sample `count` points behind pixel centres, the same ones whenever the view is exported."""
     passes, camera = source.dataset.passes(view), Camera.from_record(view.camera)
     solid = np.flatnonzero(np.isfinite(passes.depth) & (passes.id > 0))
-    random = np.random.default_rng(int(sha256_bytes(view.view_id.encode()), 16))
+    random = make_view_rng(view.view_id)
     chosen = np.sort(random.choice(solid, min(count, len(solid)), replace=False))
     rays = camera.make_rays(compute_pixel_centres(camera.width, camera.height)[chosen])
     with Image.open(io.BytesIO(source.read_file(view))) as picture:

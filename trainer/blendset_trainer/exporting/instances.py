@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blendset.cameras import Array
+from blendset.masks import find_bounding_slices
 from blendset.records import SceneObjectRecord, SceneRecord, ViewRecord
 from blendset_trainer.exporting.source import ExportSource, group_by_scene
 
@@ -80,6 +81,5 @@ def _build_instance(number: int, name: str, label: str, parts: list[SceneObjectR
 
 def compute_bbox(mask: NDArray[np.bool_]) -> list[int]:
     """The bounding box of a mask (H, W) as left, top, width and height in pixels."""
-    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
-    left, top = int(columns[0]), int(rows[0])
-    return [left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1]
+    rows, columns = find_bounding_slices(mask)
+    return [columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start]

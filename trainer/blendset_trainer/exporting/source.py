@@ -7,17 +7,15 @@ A source holds the views to export, all of a dataset or those of a selection; a 
 from __future__ import annotations
 
 import json
-import secrets
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from blendset.dataset import PASSES, RGB, Dataset
 from blendset.errors import BlendsetError
-from blendset.files import sha256_bytes, translate_disk_errors
+from blendset.files import replace_folder, sha256_bytes, translate_disk_errors
 from blendset.records import ViewRecord
 from blendset_trainer.selection.files import read_chosen
 from blendset_trainer.selection.splits import HELD_OUT
@@ -149,12 +147,5 @@ def new_folder(out: Path) -> Iterator[Path]:
     with translate_disk_errors(out):
         if out.exists() and not (out.is_dir() and not any(out.iterdir())):
             raise BlendsetError(f"{out} is not empty; choose a new or empty folder, or remove it first.")
-        temporary = out.with_name(f".{out.name}.{secrets.token_hex(4)}.tmp")
-        temporary.mkdir(parents=True)
-        try:
+        with replace_folder(out, only_empty=True) as temporary:
             yield temporary
-            with suppress(FileNotFoundError):
-                out.rmdir()  # an empty one: Windows renames onto no folder
-            temporary.rename(out)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)

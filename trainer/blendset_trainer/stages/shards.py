@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from blendset.dataset import INDEX, RGB, VIEW_RECORD, Dataset
 from blendset.errors import BlendsetError
 from blendset.files import sha256_bytes
+from blendset.naming import name_view_set
 from blendset.records import SceneRecord, ViewRecord, encode_json, read_record
 from blendset_trainer.stages.stage import INPUTS, StageRecord, View
 
@@ -54,7 +55,7 @@ def _hash_key(*parts: str) -> str:
 def _find_groups(index: pa.Table) -> list[str]:
     """Return the name of each view's set; a view of no set is a set of its own."""
     columns = (index[name].to_pylist() for name in ("scene", "view_set", "view_id"))
-    return [f"{scene}/{view_set}" if view_set else view_id for scene, view_set, view_id in zip(*columns, strict=True)]
+    return [name_view_set(*row) for row in zip(*columns, strict=True)]
 
 
 @dataclass(frozen=True)

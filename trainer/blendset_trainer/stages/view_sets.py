@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from blendset.cameras import Camera
 from blendset.correspondence import ViewGeometry
 from blendset.errors import BlendsetError
+from blendset.naming import name_view_set
 from blendset_trainer.stages.stage import View
 
 
@@ -16,10 +17,10 @@ def group_by_view_set(views: Sequence[View]) -> list[list[int]]:
 
     A view of no set is a set of its own.
     """
-    sets: dict[tuple[str, ...], list[int]] = {}
+    sets: dict[str, list[int]] = {}
     for position, view in enumerate(views):
-        name = (view.record.view_set,) if view.record.view_set else ("", view.record.view_id)
-        sets.setdefault((view.record.scene, *name), []).append(position)
+        record = view.record
+        sets.setdefault(name_view_set(record.scene, record.view_set, record.view_id), []).append(position)
     return [sorted(positions, key=lambda position: views[position].record.view_index) for positions in sets.values()]
 
 

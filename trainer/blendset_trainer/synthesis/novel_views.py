@@ -21,6 +21,7 @@ from PIL import Image
 
 from blendset.dataset import PASSES, VIEW_RECORD, Dataset
 from blendset.errors import BlendsetError
+from blendset.masks import find_bounding_slices
 from blendset.records import ViewRecord, read_record
 from blendset_trainer.diffusion.randomness import seed_generator
 from blendset_trainer.stages.stage import View
@@ -133,8 +134,7 @@ def cut_out_subject(rgb: NDArray[np.uint8], mask: NDArray[np.bool_], background:
     """The part of an image (H, W, 3) under a mask (H, W), in the middle of a square (S, S, 3) of one grey; the subject
     takes `FILL` of its side.
     """
-    across, down = (np.flatnonzero(mask.any(axis=axis)) for axis in (0, 1))
-    box = slice(down[0], down[-1] + 1), slice(across[0], across[-1] + 1)
+    box = find_bounding_slices(mask)
     height, width = mask[box].shape
     side = math.ceil(max(height, width) / FILL)
     top, left = (side - height) // 2, (side - width) // 2

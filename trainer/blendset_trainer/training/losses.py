@@ -12,9 +12,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from blendset.randomness import sample_uniform
 from blendset_trainer.diffusion.families import Conditions, Family
 from blendset_trainer.diffusion.noise import add_noise, compute_target
-from blendset_trainer.diffusion.randomness import make_generator, sample_uniform
+from blendset_trainer.diffusion.randomness import make_generator
 from blendset_trainer.diffusion.reference_attention import NoisyReferences, predict_with_references
 from blendset_trainer.training.data.loader import Batch
 from blendset_trainer.training.data.references import References

@@ -8,9 +8,9 @@ from collections import defaultdict
 import torch
 
 from blendset.files import atomic_write
+from blendset.randomness import sample_uniform
 from blendset_trainer.diffusion.families import Family
 from blendset_trainer.diffusion.images import encode_png, make_grid
-from blendset_trainer.diffusion.randomness import sample_uniform
 from blendset_trainer.diffusion.reference_attention import reference_attention
 from blendset_trainer.diffusion.sampling import SamplingSettings, sample
 from blendset_trainer.training.data.train_data import TrainData

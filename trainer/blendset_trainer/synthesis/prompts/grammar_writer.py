@@ -16,6 +16,7 @@ from random import Random
 
 from blendset.errors import BlendsetError
 from blendset.options import REQUIRED, option, read_toml, structure
+from blendset.randomness import make_text_random
 from blendset_trainer.language.grammar import add_article, join_phrases, singularize
 from blendset_trainer.language.lexicon import COLOURS, MATERIAL_OF, OTHER_COLOURS
 from blendset_trainer.synthesis.prompts.prompt_files import DEFORMABLE, GRAMMAR, RESTYLE, SET, SET_SIZE, Prompt
@@ -129,7 +130,7 @@ def write_restyle_prompts(grammar: PromptGrammar, subjects: Sequence[PromptSubje
     """Prompts without end, which give each subject in turn new surroundings, light, material and style."""
     for number in count():
         for subject in subjects:
-            material = _choose_material(grammar, subject, Random(f"{seed} {subject.label} {number}"))
+            material = _choose_material(grammar, subject, make_text_random(seed, subject.label, number))
             surroundings = choose_surroundings(grammar, subject, seed, number)
             parts = ({"material": material} if material else {}) | surroundings.to_parts()
             text = f"{compose_sentence(grammar, subject, surroundings, material)}."
@@ -140,7 +141,9 @@ def write_deformable_prompts(grammar: PromptGrammar, subjects: Sequence[PromptSu
     """Prompts without end, in sets of three that share a long description and differ in surroundings (SynCD)."""
     for number in count():
         for subject in subjects:
-            described = compose_description(grammar, subject, Random(f"{seed} {subject.label} description {number}"))
+            described = compose_description(
+                grammar, subject, make_text_random(seed, subject.label, "description", number)
+            )
             for member in range(number * SET_SIZE, (number + 1) * SET_SIZE):
                 background = compose_sentence(grammar, subject, choose_surroundings(grammar, subject, seed, member))
                 parts = {SET: f"{subject.label} {number}", "background": background, "description": described}
@@ -155,7 +158,7 @@ def join_deformable(background: str, description: str) -> str:
 def choose_surroundings(grammar: PromptGrammar, subject: PromptSubject, seed: int, number: int) -> Surroundings:
     """The surroundings `number` of a subject, in which every setting comes once before one comes again."""
     setting = choose_setting(grammar, subject, seed, number)
-    random = Random(f"{seed} {subject.label} scene {number}")
+    random = make_text_random(seed, subject.label, "scene", number)
     season, time = random.choice(_list_moments(grammar, setting))
     light = random.choice(_find_lights(grammar, setting, season, time)).light
     return Surroundings(setting, season, time, light, random.choice(grammar.styles))
@@ -164,7 +167,8 @@ def choose_surroundings(grammar: PromptGrammar, subject: PromptSubject, seed: in
 def choose_setting(grammar: PromptGrammar, subject: PromptSubject, seed: int, number: int) -> SettingWords:
     """The setting of surroundings `number` of a subject: the settings are shuffled anew for each round."""
     turn, at = divmod(number, len(grammar.settings))
-    return Random(f"{seed} {subject.label} settings {turn}").sample(grammar.settings, len(grammar.settings))[at]
+    random = make_text_random(seed, subject.label, "settings", turn)
+    return random.sample(grammar.settings, len(grammar.settings))[at]
 
 
 def compose_sentence(

@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 
 from blendset.errors import BlendsetError
+from blendset.randomness import sample_uniform
 from blendset_trainer.diffusion.images import CENTRE, cover_size
-from blendset_trainer.diffusion.randomness import sample_uniform
 from blendset_trainer.training.data.prefetch import prefetch
 from blendset_trainer.training.data.references import References, ReferenceSettings, draw_dropout, load_references
 from blendset_trainer.training.data.sampler import Sampler, SampleRef

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from blendset.options import option
+from blendset.randomness import sample_uniform
 from blendset_trainer.diffusion.images import cover_size
-from blendset_trainer.diffusion.randomness import sample_uniform
 from blendset_trainer.training.data.sampler import make_permutation
 from blendset_trainer.training.data.sources import SINGLE, Source
 from blendset_trainer.training.data.transforms import Bucket, load_loss_mask, load_pixels, make_content_key

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blendset.errors import BlendsetError
-from blendset_trainer.diffusion.randomness import make_philox_key
+from blendset.randomness import make_philox_key
 
 Integers = NDArray[np.int64]
 CHUNK = 1 << 16

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from blendset.errors import BlendsetError
 from blendset.options import REQUIRED, option
-from blendset_trainer.diffusion.randomness import sample_uniform
+from blendset.randomness import sample_uniform
 from blendset_trainer.stages.caption_forms import CAPTION_FORMS, DENSE, SHORT
 from blendset_trainer.training.data.photos import load_photo_rows
 from blendset_trainer.training.data.views import load_view_rows
