@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from blendset_trainer.diffusion.shared_attention import ViewSets, rotary_positions, share_attention
-from blendset_trainer.models.loading import best_device
+from blendset_trainer.models.loading import choose_device
 
 TEXTS, HEAD_WIDTH = 512, 128
 PIXELS_PER_TOKEN = 16
@@ -39,7 +39,7 @@ Way = Callable[[], AbstractContextManager[None]]
 def main() -> None:
     logging.set_verbosity_error()
     options = parsed()
-    device = best_device()
+    device = choose_device()
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     heads = options.heads or (24 if device.type == "cuda" else 4)
     model = blocks(heads).to(device, dtype).eval()

@@ -230,8 +230,8 @@ def test_a_batch_answers_as_each_question_alone(model: Make, kind: str) -> None:
     answerer.setup()
     pictures = np.random.default_rng(0).integers(0, 255, (3, 60, 90, 3), dtype=np.uint8)
     asked = [ChatRequest([pictures[0]], "a red chair"), ChatRequest(list(pictures), "a red chair " * 30)]
-    together = answerer.probabilities(asked, ("yes", "no"))
-    alone = [answerer.probabilities([question], ("yes", "no"))[0] for question in asked]
+    together = answerer.compute_probabilities(asked, ("yes", "no"))
+    alone = [answerer.compute_probabilities([question], ("yes", "no"))[0] for question in asked]
     np.testing.assert_allclose(together, alone, rtol=1e-4)
     assert answerer.generate(asked, 8) == [answerer.generate([question], 8)[0] for question in asked]
 
@@ -249,7 +249,7 @@ def test_wrong_models_are_one_sentence(model: Make, tmp_path: Path) -> None:
     with pytest.raises(BlendsetError, match="has no chat template"):
         stage = find_vqa_scorer(str(model("blip")))
         stage.setup()
-        stage.model.probabilities([], ("yes",))
+        stage.model.compute_probabilities([], ("yes",))
     with pytest.raises(BlendsetError, match="did you mean ViT-B-32"):
         find_clip("ViT-B-23")
     with pytest.raises(BlendsetError, match="one of its tags: openai"):

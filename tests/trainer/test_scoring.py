@@ -22,7 +22,7 @@ from blendset_trainer.cli.main import main
 from blendset_trainer.scoring.greys import compute_sharpness, to_grey
 from blendset_trainer.scoring.image_stats import ImageStats, measure_fireflies, measure_magenta
 from blendset_trainer.scoring.phash import compute_perceptual_hash
-from blendset_trainer.scoring.ssim import SHARPNESS_FLOOR, ssim, ssim_roundtrip
+from blendset_trainer.scoring.ssim import SHARPNESS_FLOOR, compute_ssim_roundtrip, ssim
 from blendset_trainer.stages.executors.local import LocalExecutor
 from blendset_trainer.stages.run import run_stage
 from blendset_trainer.stages.tables import read_index_with_stages
@@ -136,13 +136,13 @@ def test_sharpness_falls_with_blur(photograph: Picture) -> None:
 
 def test_the_round_trip_rewards_missing_detail_as_was_measured(photograph: Picture) -> None:
     """Flat grey 1.0; blur of radius 1, 2 and 4 at least 0.94, 0.992 and 0.992; noise and a smaller side lower it."""
-    score = ssim_roundtrip(photograph)
+    score = compute_ssim_roundtrip(photograph)
     noise = np.random.default_rng(0).normal(0, 6, photograph.shape)
-    assert ssim_roundtrip(flat(90, 512)) == 1
+    assert compute_ssim_roundtrip(flat(90, 512)) == 1
     for radius, low in ((1, 0.94), (2, 0.992), (4, 0.992)):
-        assert ssim_roundtrip(blurred(photograph, radius)) > low
-    assert ssim_roundtrip(np.clip(photograph + noise, 0, 255).astype(np.uint8)) < score - 0.04
-    assert ssim_roundtrip(photograph, 224) < score - 0.02
+        assert compute_ssim_roundtrip(blurred(photograph, radius)) > low
+    assert compute_ssim_roundtrip(np.clip(photograph + noise, 0, 255).astype(np.uint8)) < score - 0.04
+    assert compute_ssim_roundtrip(photograph, 224) < score - 0.02
     assert score == pytest.approx(0.9687, abs=0.003)
 
 

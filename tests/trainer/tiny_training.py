@@ -11,10 +11,10 @@ from torch import Tensor
 
 from blendset_trainer.diffusion.families import Conditions, Family, load_family
 from blendset_trainer.diffusion.noise import add_noise, compute_target
-from blendset_trainer.models.loading import best_device
+from blendset_trainer.models.loading import choose_device
 from tests.trainer.tiny_pipelines import PIXELS
 
-DEVICE = best_device()
+DEVICE = choose_device()
 CAPTIONS = ["a red chair", "the blue lamp"]
 
 

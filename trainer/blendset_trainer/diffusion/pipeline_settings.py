@@ -21,7 +21,7 @@ from blendset_trainer.diffusion.pipelines import (
     find_commit,
     load_pipeline,
 )
-from blendset_trainer.models.loading import best_device
+from blendset_trainer.models.loading import choose_device
 from blendset_trainer.models.weights import compute_revision, explain_load_errors, find_model, find_model_index
 
 CONTROLLED = {
@@ -59,7 +59,7 @@ class PipelineSettings:
 
     def load(self) -> GenericPipeline:
         """The pipeline on the best device, on an accelerator in bf16 where no precision is set."""
-        device = best_device()
+        device = choose_device()
         dtype = PRECISIONS[self.precision or ("fp32" if device.type == "cpu" else "bf16")]
         revision = find_commit(self.revision)
         _, index = find_model_index(self.model, "model_index.json", revision or "")

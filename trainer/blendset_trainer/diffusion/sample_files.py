@@ -15,7 +15,7 @@ from blendset_trainer.diffusion.images import encode_png, make_grid
 from blendset_trainer.diffusion.lora import load_lora
 from blendset_trainer.diffusion.references import ReferenceGuidance, sample_with_references
 from blendset_trainer.diffusion.sampling import SamplingSettings, sample
-from blendset_trainer.models.loading import best_device, language_dtype
+from blendset_trainer.models.loading import choose_device, choose_language_dtype
 
 GRID, RECORD = "grid.png", "samples.json"
 
@@ -55,8 +55,8 @@ def write_samples(
 
 def load_for_sampling(model: str, lora: str | None = None) -> Family:
     """A model on the best device, with a trained LoRA; BlendsetError where one cannot be loaded."""
-    device = best_device()
-    family = load_family(model, dtype=language_dtype(device))
+    device = choose_device()
+    family = load_family(model, dtype=choose_language_dtype(device))
     if lora:
         load_lora(family, lora)
     family.pipeline.to(device)

@@ -14,12 +14,12 @@ from blendset_trainer.models.weights import Weights, explain_load_errors
 logging.disable_progress_bar()  # a command has a bar of its own
 
 
-def best_device() -> torch.device:
+def choose_device() -> torch.device:
     """Return the accelerator where there is one, else the CPU."""
     return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
 
 
-def language_dtype(device: torch.device) -> torch.dtype:
+def choose_language_dtype(device: torch.device) -> torch.dtype:
     """Return the dtype of a language model: bfloat16 on an accelerator, float32 on the CPU.
 
     Models whose numbers are compared, as cosines are, run in float32 everywhere.
@@ -42,7 +42,7 @@ def load_model(
     options = {"revision": weights.commit, "trust_remote_code": False}
     with explain_load_errors(weights.source, kind):
         loaded = model.from_pretrained(weights.source, dtype=dtype, **options)
-        return loaded.to(best_device()).eval(), processor.from_pretrained(weights.source, **options)
+        return loaded.to(choose_device()).eval(), processor.from_pretrained(weights.source, **options)
 
 
 def normalize_rows(features: torch.Tensor) -> torch.Tensor:

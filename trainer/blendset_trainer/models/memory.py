@@ -30,7 +30,7 @@ def is_out_of_memory(error: Exception) -> bool:
 def run_within_memory(
     compute: Callable[[Sequence[Item]], Sequence[Result]],
     items: Sequence[Item],
-    group_of: Callable[[Item], str],
+    get_group: Callable[[Item], str],
     advice: str,
     notes: list[str],
 ) -> list[Result | BlendsetError]:
@@ -45,13 +45,13 @@ def run_within_memory(
         if not is_out_of_memory(error):
             raise
     _free_memory()  # only now, because the error referred to the tensors
-    groups = [list(group) for _, group in groupby(items, key=group_of)]
+    groups = [list(group) for _, group in groupby(items, key=get_group)]
     if len(groups) == 1:
-        return [BlendsetError(f"{group_of(items[0])} needs more memory than the device has; {advice}.")] * len(items)
+        return [BlendsetError(f"{get_group(items[0])} needs more memory than the device has; {advice}.")] * len(items)
     notes.append(f"{len(items)} pictures at once were too many for the device's memory; going on with half as many.")
     middle = len(groups) // 2
     halves = (list(chain.from_iterable(half)) for half in (groups[:middle], groups[middle:]))
-    return [result for half in halves for result in run_within_memory(compute, half, group_of, advice, notes)]
+    return [result for half in halves for result in run_within_memory(compute, half, get_group, advice, notes)]
 
 
 def _free_memory() -> None:

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from blendset.errors import BlendsetError
 from blendset.files import sha256_file
 from blendset.naming import slugify
-from blendset_trainer.models.loading import best_device
+from blendset_trainer.models.loading import choose_device
 from blendset_trainer.models.weights import explain_load_errors, find_file
 from blendset_trainer.scoring.clip import ClipModel, ClipWeights, find_clip
 from blendset_trainer.stages.stage import Column, View
@@ -43,7 +43,7 @@ def load_head(path: Path) -> torch.nn.Sequential:
     widths = [layer.in_features for layer in layers] + [1]
     if not layers or any(layer.out_features != width for layer, width in zip(layers, widths[1:], strict=True)):
         raise BlendsetError(f"{path} is no head of linear layers that ends in one figure; give an aesthetic head.")
-    return torch.nn.Sequential(*layers).to(best_device()).eval()
+    return torch.nn.Sequential(*layers).to(choose_device()).eval()
 
 
 def _parse_layer_number(name: str) -> int:

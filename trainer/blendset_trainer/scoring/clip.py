@@ -21,7 +21,7 @@ from PIL import Image
 from blendset.errors import BlendsetError
 from blendset.naming import slugify
 from blendset.options import find_nearest
-from blendset_trainer.models.loading import best_device, normalize_rows
+from blendset_trainer.models.loading import choose_device, normalize_rows
 from blendset_trainer.models.weights import (
     compute_revision,
     explain_fetch_errors,
@@ -100,7 +100,7 @@ class ClipModel:
             self._model, self._prepare = open_clip.create_model_from_pretrained(
                 weights.model,
                 weights.pretrained,
-                device=best_device(),
+                device=choose_device(),
                 # open_clip 3 only warns where the weights were trained with the other activation
                 force_quick_gelu=bool(known and known.get("quick_gelu")),
             )
@@ -111,12 +111,12 @@ class ClipModel:
     def encode_pictures(self, pictures: Sequence[Picture]) -> torch.Tensor:
         """Return unit embeddings (N, D) of N sRGB pictures, each (height, width, 3)."""
         prepared = torch.stack([self._prepare(Image.fromarray(picture)) for picture in pictures])
-        return normalize_rows(self._model.encode_image(prepared.to(best_device())))
+        return normalize_rows(self._model.encode_image(prepared.to(choose_device())))
 
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str]) -> torch.Tensor:
         """Return unit embeddings (N, D) of N texts; tokens beyond `token_limit` are cut off."""
-        return normalize_rows(self._model.encode_text(self._tokenizer(list(texts)).to(best_device())))
+        return normalize_rows(self._model.encode_text(self._tokenizer(list(texts)).to(choose_device())))
 
     @property
     def token_limit(self) -> int:

@@ -66,7 +66,7 @@ class Consistency:
             size_mismatch(view) or dict.fromkeys(self.columns) for view in views
         ]
         for members in build_set_geometries(views):
-            loaded = {position: _LoadedView(views[position], geometry) for position, geometry in members.items()}
+            loaded = {position: _ViewPlanes(views[position], geometry) for position, geometry in members.items()}
             for position, target in loaded.items():
                 siblings = [other for other in loaded.values() if other is not target]
                 residuals = _compute_residuals(target, siblings)
@@ -74,7 +74,7 @@ class Consistency:
         return rows
 
 
-class _LoadedView:
+class _ViewPlanes:
     """A view's geometry and its picture as planes (height, width, 4): L, a and b of CIELAB, and grey."""
 
     def __init__(self, view: View, geometry: ViewGeometry) -> None:
@@ -98,7 +98,7 @@ def compute_silhouette(picture: Grey, mask: Mask) -> float | None:
     return float(binary_dilation(edges, np.ones((3, 3)))[outline].mean()) if outline.any() else None
 
 
-def _compute_residuals(target: _LoadedView, siblings: Sequence[_LoadedView]) -> dict[str, float | int]:
+def _compute_residuals(target: _ViewPlanes, siblings: Sequence[_ViewPlanes]) -> dict[str, float | int]:
     """Return the columns that need siblings, over all pixels and windows that any sibling shows too."""
     pairs = [_compare_pair(target, source) for source in siblings]
     if not pairs:
@@ -111,7 +111,7 @@ def _compute_residuals(target: _LoadedView, siblings: Sequence[_LoadedView]) -> 
     return row | ({"compared": len(ids) / (objects * len(siblings))} if objects else {})
 
 
-def _compare_pair(target: _LoadedView, source: _LoadedView) -> tuple[Ids, Array, Array]:
+def _compare_pair(target: _ViewPlanes, source: _ViewPlanes) -> tuple[Ids, Array, Array]:
     """Return the object ids and colour differences of the pixels in both views, and the SSIM of windows within them."""
     match = correspond(target.geometry, source.geometry)
     warped = match.warp(source.planes)

@@ -16,7 +16,7 @@ from transformers import AutoImageProcessor, AutoModelForDepthEstimation
 
 from blendset.cameras import Array
 from blendset.errors import BlendsetError
-from blendset_trainer.models.loading import best_device, load_model
+from blendset_trainer.models.loading import choose_device, load_model
 from blendset_trainer.models.weights import find_model
 from blendset_trainer.scoring.transformers_scorer import TransformersScorer
 from blendset_trainer.stages.stage import SHARE, Column, View
@@ -64,7 +64,7 @@ class DepthAgreement(TransformersScorer):
         """Return the model's prediction per pixel (H, W), and whether it is depth rather than inverse depth."""
         assert self._loaded is not None
         model, processor = self._loaded
-        inputs = processor(images=Image.fromarray(rgb), return_tensors="pt").to(best_device())
+        inputs = processor(images=Image.fromarray(rgb), return_tensors="pt").to(choose_device())
         sizes = [tuple(rgb.shape[:2])]
         depth = processor.post_process_depth_estimation(model(**inputs), target_sizes=sizes)[0]["predicted_depth"]
         metric = getattr(model.config, "depth_estimation_type", "") == "metric"

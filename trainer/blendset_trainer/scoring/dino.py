@@ -19,7 +19,7 @@ from PIL import Image
 from transformers import AutoConfig, AutoImageProcessor
 
 from blendset.masks import find_bounding_slices
-from blendset_trainer.models.loading import best_device, load_model, normalize_rows
+from blendset_trainer.models.loading import choose_device, load_model, normalize_rows
 from blendset_trainer.models.weights import explain_load_errors, find_model
 from blendset_trainer.scoring.transformers_scorer import TransformersScorer
 from blendset_trainer.stages.stage import COSINE, Column, View
@@ -102,7 +102,7 @@ class DinoScorer(TransformersScorer):
         """Return unit embeddings (N, D) of N crops."""
         assert self._loaded is not None
         model, processor = self._loaded
-        features = model(**processor(images=crops, return_tensors="pt").to(best_device())).pooler_output
+        features = model(**processor(images=crops, return_tensors="pt").to(choose_device())).pooler_output
         return np.asarray(normalize_rows(features).cpu().numpy())
 
 

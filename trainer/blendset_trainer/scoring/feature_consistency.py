@@ -20,7 +20,7 @@ from transformers import AutoImageProcessor
 from blendset.correspondence import ViewGeometry, correspond
 from blendset.errors import BlendsetError
 from blendset.tokens import Grid, label_tokens, pool_correspondence
-from blendset_trainer.models.loading import best_device, load_model, normalize_rows
+from blendset_trainer.models.loading import choose_device, load_model, normalize_rows
 from blendset_trainer.models.weights import find_model
 from blendset_trainer.scoring.transformers_scorer import TransformersScorer
 from blendset_trainer.stages.stage import COSINE, Column, View
@@ -68,7 +68,7 @@ class FeatureConsistency(TransformersScorer):
         side = model.config.image_size // patch * patch
         options = {"size": {"height": side, "width": side}, "do_center_crop": False}
         inputs = processor(images=[Image.fromarray(picture) for picture in pictures], return_tensors="pt", **options)
-        hidden = model(**inputs.to(best_device())).last_hidden_state
+        hidden = model(**inputs.to(choose_device())).last_hidden_state
         grid = side // patch, side // patch
         return grid, normalize_rows(
             hidden[:, -grid[0] * grid[1] :]

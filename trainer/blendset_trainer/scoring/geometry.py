@@ -49,7 +49,7 @@ class GeometryScorer:
 
     def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
         """Return one row of the stage's columns for each view, in their order."""
-        loaded = [_LoadedView(view) if view.has_passes else None for view in views]
+        loaded = [_ViewPoints(view) if view.has_passes else None for view in views]
         counts = np.zeros((len(views), 3), np.int64)
         for positions in group_by_view_set(views):
             for one, other in permutations(positions, 2):
@@ -59,7 +59,7 @@ class GeometryScorer:
         return [_compute_shares(*row) for row in counts.tolist()]
 
 
-class _LoadedView:
+class _ViewPoints:
     """A view's depth (H, W), its camera, and world points (N, 3) on a grid over its picture."""
 
     def __init__(self, view: View) -> None:

@@ -20,7 +20,7 @@ from transformers import AutoModelForMaskGeneration
 
 from blendset.errors import BlendsetError
 from blendset.masks import Mask, find_bounding_slices
-from blendset_trainer.models.loading import best_device, load_model
+from blendset_trainer.models.loading import choose_device, load_model
 from blendset_trainer.models.weights import find_model
 from blendset_trainer.scoring.transformers_scorer import TransformersScorer
 from blendset_trainer.stages.stage import SHARE, Column, View
@@ -71,7 +71,7 @@ class MaskAgreement(TransformersScorer):
         rows, columns = find_bounding_slices(mask)
         box = [float(side) for side in (columns.start, rows.start, columns.stop, rows.stop)]
         inputs = processor(images=Image.fromarray(rgb), input_boxes=[[box]], return_tensors="pt")
-        output = model(**inputs.to(best_device(), torch.float32))  # SAM's boxes are doubles, which some devices lack
+        output = model(**inputs.to(choose_device(), torch.float32))  # SAM's boxes are doubles, which some devices lack
         sizes = [inputs[name] for name in ("original_sizes", "reshaped_input_sizes") if name in inputs]
         masks = processor.post_process_masks(output.pred_masks, *sizes)[0][0]
         return np.asarray(masks[output.iou_scores[0, 0].argmax()].cpu())

@@ -14,7 +14,7 @@ import pyarrow as pa
 import torch
 from PIL import Image
 
-from blendset_trainer.models.loading import best_device, load_model, normalize_rows
+from blendset_trainer.models.loading import choose_device, load_model, normalize_rows
 from blendset_trainer.models.weights import find_model
 from blendset_trainer.scoring.transformers_scorer import TransformersScorer
 from blendset_trainer.stages.stage import COSINE, Column, View
@@ -60,8 +60,8 @@ class PreferenceScorer(TransformersScorer):
         counts = [len(ids) for ids in processor.tokenizer(captions).input_ids]
         words = processor(text=captions, padding="max_length", truncation=True, max_length=limit, return_tensors="pt")
         pictures = processor(images=[Image.fromarray(view.rgb) for view in views], return_tensors="pt")
-        image_features = normalize_rows(model.get_image_features(**pictures.to(best_device())).pooler_output)
-        text_features = normalize_rows(model.get_text_features(**words.to(best_device())).pooler_output)
+        image_features = normalize_rows(model.get_image_features(**pictures.to(choose_device())).pooler_output)
+        text_features = normalize_rows(model.get_text_features(**words.to(choose_device())).pooler_output)
         cosines = (image_features * text_features).sum(dim=1)
         scores = cosines * model.logit_scale.exp()
         return [

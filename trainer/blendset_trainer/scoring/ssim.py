@@ -57,11 +57,11 @@ class SsimRoundtrip:
 
 
 def _compute_row(view: View) -> dict[str, Any]:
-    score, sharp = ssim_roundtrip(view.rgb), compute_sharpness(to_grey(view.rgb))
+    score, sharp = compute_ssim_roundtrip(view.rgb), compute_sharpness(to_grey(view.rgb))
     return {"ssim": score, "ssim_of_sharp": score if sharp >= SHARPNESS_FLOOR else None, "sharpness": sharp}
 
 
-def ssim_roundtrip(rgb: npt.NDArray[np.uint8], side: int = SIDE) -> float:
+def compute_ssim_roundtrip(rgb: npt.NDArray[np.uint8], side: int = SIDE) -> float:
     """Return the SSIM of a grey picture with itself after bicubic resizing to `side` x `side` pixels and back.
 
     The paper does not say window, channels and interpolation; these give its published mean.

@@ -49,7 +49,7 @@ class VqaScorer:
     def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
         """Return one row of the stage's columns for each view, in their order."""
         requests = [ChatRequest([view.rgb], QUESTION.format(caption=view.caption)) for view in views if view.caption]
-        answers = iter(self.model.probabilities(requests, ("yes", "no")))
+        answers = iter(self.model.compute_probabilities(requests, ("yes", "no")))
         return [dict(zip(self.columns, next(answers) if view.caption else (None, None), strict=True)) for view in views]
 
 

@@ -21,7 +21,7 @@ from blendset_trainer.diffusion.families import Family, load_family, load_schedu
 from blendset_trainer.diffusion.lora import add_lora
 from blendset_trainer.diffusion.noise import axis_from_scheduler, prediction_from_scheduler
 from blendset_trainer.diffusion.pipelines import PRECISIONS
-from blendset_trainer.models.loading import best_device
+from blendset_trainer.models.loading import choose_device
 from blendset_trainer.training.data.cache_filling import fill_caches, make_features_reader, make_latents_reader
 from blendset_trainer.training.data.loader import Batch, Loader
 from blendset_trainer.training.data.references import ReferenceSettings
@@ -75,7 +75,7 @@ def prepare(
 
 def make_accelerator(precision: str) -> Accelerator:
     """Accelerate's object for a run: mixed precision as the settings name it, none on a CPU and for fp32."""
-    full = precision == "fp32" or best_device().type == "cpu"
+    full = precision == "fp32" or choose_device().type == "cpu"
     return Accelerator(mixed_precision="no" if full else precision)
 
 

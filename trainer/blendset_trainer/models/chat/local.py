@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, Auto
 
 from blendset.errors import BlendsetError
 from blendset_trainer.models.chat.chat_model import ChatRequest
-from blendset_trainer.models.loading import best_device, language_dtype, load_model
+from blendset_trainer.models.loading import choose_device, choose_language_dtype, load_model
 from blendset_trainer.models.weights import Weights
 
 BATCH = 8
@@ -68,7 +68,7 @@ class LocalChatModel:
         return [answer for batch in _split_batches(requests) for answer in self._generate_batch(batch, max_tokens)]
 
     @torch.inference_mode()
-    def probabilities(self, requests: Sequence[ChatRequest], words: Sequence[str]) -> list[list[float]]:
+    def compute_probabilities(self, requests: Sequence[ChatRequest], words: Sequence[str]) -> list[list[float]]:
         """Return, per request and word, the probability that the answer begins with that word.
 
         All spellings of a word count, with or without a capital and with or without a space before it. The
@@ -77,7 +77,7 @@ class LocalChatModel:
         """
         if not self.has_chat_template:
             raise BlendsetError(f"{self.weights.source} has no chat template and cannot be asked; name a chat model.")
-        tokens = [self._first_tokens(word) for word in words]
+        tokens = [self._find_first_tokens(word) for word in words]
         rows: list[list[float]] = []
         for batch in _split_batches(requests):
             probabilities = self._model(**self._encode(batch)).logits[:, -1].float().softmax(dim=-1)
@@ -100,7 +100,7 @@ class LocalChatModel:
         return self._processor if self.text_only else self._processor.tokenizer
 
     def _load_text_model(self) -> None:
-        dtype = language_dtype(best_device())
+        dtype = choose_language_dtype(choose_device())
         self._loaded = load_model(
             self.weights, "a model that writes text", AutoModelForCausalLM, AutoTokenizer, dtype=dtype
         )
@@ -109,7 +109,7 @@ class LocalChatModel:
         )  # the attention mask hides it
 
     def _load_picture_model(self) -> None:
-        dtype = language_dtype(best_device())
+        dtype = choose_language_dtype(choose_device())
         self._loaded = load_model(
             self.weights, "a model that describes pictures", AutoModelForImageTextToText, dtype=dtype
         )
@@ -130,7 +130,7 @@ class LocalChatModel:
     def _encode(self, requests: Sequence[ChatRequest]) -> Any:
         """Return the model's inputs on its device: (N, L) tokens that are padded on the left, and the pictures."""
         if self.text_only:
-            return _encode_texts(self._tokenizer, requests).to(best_device())
+            return _encode_texts(self._tokenizer, requests).to(choose_device())
         if self.has_chat_template:
             inputs = self._processor.apply_chat_template(
                 [_to_conversation(request) for request in requests],
@@ -143,9 +143,9 @@ class LocalChatModel:
         else:
             pictures = [Image.fromarray(_get_only_picture(request)) for request in requests]
             inputs = self._processor(images=pictures, return_tensors="pt")
-        return inputs.to(best_device(), self._model.dtype)
+        return inputs.to(choose_device(), self._model.dtype)
 
-    def _first_tokens(self, word: str) -> list[int]:
+    def _find_first_tokens(self, word: str) -> list[int]:
         """Return the tokens that each spell the word whole; BlendsetError where there are none."""
         tokenizer = self._tokenizer
         spellings = [space + cased for space in ("", " ") for cased in (word.lower(), word.capitalize())]
