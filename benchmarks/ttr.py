@@ -33,7 +33,8 @@ from blendset_trainer.diffusion.densities import UNIFORM, make_base_density
 from blendset_trainer.diffusion.noise import axis_from_name
 from blendset_trainer.diffusion.randomness import make_generator
 from blendset_trainer.training.data.sampler import make_permutation
-from blendset_trainer.training.timesteps.plan import Band, SourcePolicy, TimestepPlan, make_timestep_plan
+from blendset_trainer.training.timesteps.bands import Band, SourcePolicy
+from blendset_trainer.training.timesteps.plan import TimestepPlan, make_timestep_plan
 
 RENDER, SYNTHETIC, HELD_OUT = "render", "synthetic", "held out"
 TTR, CONTROL = "TTR", "control"

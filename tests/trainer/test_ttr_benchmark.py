@@ -30,7 +30,8 @@ from ttr_model import Model, batches, predicted
 
 from blendset_trainer.diffusion.densities import UNIFORM, make_base_density
 from blendset_trainer.diffusion.noise import axis_from_name
-from blendset_trainer.training.timesteps.plan import Band, SourcePolicy, make_timestep_plan
+from blendset_trainer.training.timesteps.bands import Band, SourcePolicy
+from blendset_trainer.training.timesteps.plan import make_timestep_plan
 from tests.trainer.tiny_datasets import add_picture, make_dataset
 
 COMMITTED = Path(__file__).parents[2] / "benchmarks" / "ttr.toml"

@@ -57,6 +57,11 @@ class BaseDensity:
         return interpolate(fraction, self.cumulative, self._levels)
 
     @cached_property
+    def cell_log_snr(self) -> Tensor:
+        """The log-SNR of the level in the middle of each cell, (N,)."""
+        return self.axis.log_snr(self.quantile((self.cumulative[:-1] + self.cumulative[1:]) / 2))
+
+    @cached_property
     def _levels(self) -> Tensor:
         return self.axis.level(-self.edges)
 

@@ -15,36 +15,14 @@ from torch import Tensor
 
 from blendset.errors import BlendsetError
 from blendset.options import find_nearest
-from blendset_trainer.diffusion.densities import BaseDensity, interpolate, sort_unique
+from blendset_trainer.diffusion.densities import BaseDensity, interpolate
 from blendset_trainer.diffusion.noise import Prediction
+from blendset_trainer.training.timesteps.bands import SourcePolicy, compute_source_weights, find_cuts, list_boundaries
 
 Weighting = Callable[[Tensor], Tensor]
 """From log-SNR to the weight of the loss, up to a factor."""
 SPARSE, DENSE, LEAST_WARNED_MASS = 0.2, 5.0, 0.001
 """Densities below and above this many times the base density are warned about, where they have at least this mass."""
-
-
-@dataclass(frozen=True)
-class Band:
-    """Noise levels that a source may train, as log-SNR; a level on a boundary belongs to the noisier side.
-
-    Where other sources train too, weights decide who how often. A soft edge is the log-SNR over which the weight fades,
-    half of it on each side of the boundary.
-    """
-
-    cleanest: float = torch.inf
-    noisiest: float = -torch.inf
-    weight: float = 1.0
-    soft_edge: float = 0.0
-
-
-@dataclass(frozen=True)
-class SourcePolicy:
-    """What a source may train. `offset` moves its density along the log-SNR axis; below 0 is noisier."""
-
-    source: str
-    bands: tuple[Band, ...]
-    offset: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +64,7 @@ class TimestepPlan:
     @cached_property
     def log_snr(self) -> Tensor:
         """The log-SNR of each cell, (N,)."""
-        return _compute_cell_log_snr(self.base)
+        return self.base.cell_log_snr
 
     def sample_levels(
         self, source: str, u: Tensor, lowest: Tensor | None = None, highest: Tensor | None = None
@@ -172,9 +150,9 @@ def make_timestep_plan(
     BlendsetError where a source can train nothing or, without `shares`, where nobody trains a level.
     """
     sources = tuple(policy.source for policy in policies)
-    base = base.with_edges(_list_boundaries(policies))
-    cuts = _find_cuts(policies, base)
-    weights = torch.stack([_compute_weights(policy, base) for policy in policies])
+    base = base.with_edges(list_boundaries(policies))
+    cuts = find_cuts(policies, base)
+    weights = torch.stack([compute_source_weights(policy, base) for policy in policies])
     mass = _apply_floor(base.cumulative, cuts, floor)
     for start, stop in _find_runs(weights.sum(0) == 0) if shares is None else ():
         where = _format_levels(base, *base.cumulative[[start, stop]].tolist())
@@ -214,54 +192,6 @@ def unknown_source_error(source: str, known: Sequence[str]) -> BlendsetError:
     return BlendsetError(f"There is no source '{source}'; {cure}")
 
 
-def _list_boundaries(policies: Sequence[SourcePolicy]) -> Tensor:
-    """The log-SNR wherever a band begins, ends or fades, (n,)."""
-    bands = [band for policy in policies for band in policy.bands]
-    boundaries = [end + side * band.soft_edge / 2 for band in bands for end in _band_ends(band) for side in (-1, 0, 1)]
-    return torch.tensor(boundaries, dtype=torch.float64)
-
-
-def _find_cuts(policies: Sequence[SourcePolicy], base: BaseDensity) -> Tensor:
-    """The fractions of the base at all boundaries of bands, or at its quarters where there are none, (bands + 1,)."""
-    ends = [end for policy in policies for band in policy.bands for end in _band_ends(band)]
-    cuts = sort_unique(base.cdf_at_edge(torch.tensor([torch.inf, -torch.inf, *ends], dtype=torch.float64)))
-    if len(cuts) > 2:
-        return cuts
-    quarters = base.cdf_at_edge(base.axis.log_snr(base.quantile(torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64))))
-    return sort_unique(cuts, quarters)
-
-
-def _band_ends(band: Band) -> tuple[float, float]:
-    """The cleanest and the noisiest log-SNR of a band."""
-    return band.cleanest, band.noisiest
-
-
-def _compute_weights(policy: SourcePolicy, base: BaseDensity) -> Tensor:
-    """The weight of a source in each cell, before it is compared with other sources', (N,)."""
-    windows = [_compute_window(policy.source, band, base) for band in policy.bands]
-    hard = [window > 0 for window, band in zip(windows, policy.bands, strict=True) if not band.soft_edge]
-    if bool((sum(hard, torch.zeros(1)) > 1).any()):
-        raise BlendsetError(f"Bands of source '{policy.source}' overlap; let one end where the next begins.")
-    weights = torch.stack([band.weight * window for window, band in zip(windows, policy.bands, strict=True)]).sum(0)
-    shifted = base.cdf(-base.edges - policy.offset).diff()
-    return weights * shifted / base.cumulative.diff() if policy.offset else weights
-
-
-def _compute_window(source: str, band: Band, base: BaseDensity) -> Tensor:
-    """1 in cells inside the band, 0 outside, between 0 and 1 on a soft edge, (N,)."""
-    first, last = base.cdf_at_edge(torch.tensor(_band_ends(band), dtype=torch.float64))
-    if first >= last:
-        raise BlendsetError(
-            f"The band of source '{source}' from log-SNR {band.cleanest:.4g} down to {band.noisiest:.4g} holds no "
-            f"noise level of {base.axis.name}; widen it."
-        )
-    if not band.soft_edge:
-        return torch.logical_and(base.cumulative[:-1] >= first, base.cumulative[:-1] < last).double()
-    log_snr = _compute_cell_log_snr(base)
-    inside = torch.minimum(band.cleanest - log_snr, log_snr - band.noisiest).nan_to_num(nan=torch.inf)
-    return (inside / band.soft_edge + 0.5).clamp(0, 1)
-
-
 def _apply_floor(edges: Tensor, cuts: Tensor, floor: float) -> Tensor:
     """The mass of cells, (N,), raised so that no band between cuts has less than `floor`."""
     band = torch.searchsorted(cuts[1:-1], edges[:-1], right=True)
@@ -273,11 +203,6 @@ def _apply_floor(edges: Tensor, cuts: Tensor, floor: float) -> Tensor:
         raised = torch.where(low, floor, mass * (1 - floor * low.sum()) / mass[~low].sum())
         low |= raised < floor
     return edges.diff() * (raised / mass)[band]
-
-
-def _compute_cell_log_snr(base: BaseDensity) -> Tensor:
-    """The log-SNR of the level in the middle of each cell, (N,)."""
-    return base.axis.log_snr(base.quantile((base.cumulative[:-1] + base.cumulative[1:]) / 2))
 
 
 def _format_levels(base: BaseDensity, low: float, high: float) -> str:

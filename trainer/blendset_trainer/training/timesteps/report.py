@@ -112,7 +112,7 @@ def _format_cells(row: PlanRow) -> tuple[str, ...]:
         row.band,
         _format_span(*row.log_snr),
         sigma,
-        *(f"{each:.2%}" for each in (row.responsibility, row.mass, row.effective_mass)),
+        *(f"{share:.2%}" for share in (row.responsibility, row.mass, row.effective_mass)),
     )
 
 
@@ -153,7 +153,7 @@ def _style_axes(figure: Figure, plan: TimestepPlan, above: Axes, below: Axes) ->
     above.set(xlim=ends, ylim=(0, 1), ylabel="share of the source\nat this level")
     below.set(xlabel="log-SNR ln(α²/σ²), noisier to the right", ylabel="share of training\nper unit of log-SNR")
     below.set_ylim(bottom=0)
-    cuts = [each for each in plan.base.inverse_cdf(plan.cuts).tolist() if min(ends) < each < max(ends)]
+    cuts = [cut for cut in plan.base.inverse_cdf(plan.cuts).tolist() if min(ends) < cut < max(ends)]
     level_axis = above.secondary_xaxis("top")
     levels = plan.base.axis.level(torch.tensor(cuts, dtype=torch.float64)).tolist()
     level_axis.set_xticks(cuts, [f"{level:.3g}" for level in levels])

@@ -16,9 +16,8 @@ from blendset.errors import BlendsetError
 from blendset.options import option
 from blendset_trainer.diffusion.densities import BASES, BaseDensity, make_base_density
 from blendset_trainer.diffusion.noise import AXES, NoiseAxis, Prediction, axis_from_name
+from blendset_trainer.training.timesteps.bands import Band, SourcePolicy
 from blendset_trainer.training.timesteps.plan import (
-    Band,
-    SourcePolicy,
     TimestepPlan,
     make_min_snr_weighting,
     make_timestep_plan,
@@ -145,7 +144,7 @@ def _default_bands(bands: Mapping[str, Sequence[BandSettings]]) -> Mapping[str, 
 def _make_bands(
     source: str, bands: Sequence[BandSettings], settings: PlanSettings, density: BaseDensity
 ) -> tuple[Band, ...]:
-    return tuple(_make_band(f"The band of source '{source}'", each, settings, density) for each in bands)
+    return tuple(_make_band(f"The band of source '{source}'", band, settings, density) for band in bands)
 
 
 def _make_band(what: str, band: BandSettings, settings: PlanSettings, density: BaseDensity) -> Band:
