@@ -18,6 +18,7 @@ from transformers.utils import logging as transformers_logging
 
 from blendset.errors import BlendsetError
 from blendset.files import sha256_bytes
+from blendset_trainer.diffusion.latents import pack_latents, unpack_latents
 from blendset_trainer.models.weights import compute_revision, explain_load_errors
 
 for library in (logging, transformers_logging):
@@ -161,6 +162,16 @@ class GenericPipeline:
     def packs_latents(self) -> bool:
         """Whether the pipeline samples tokens of 2 × 2 latents, as FLUX does."""
         return hasattr(self.pipeline, "_pack_latents")
+
+    def pack_latents(self, latents: torch.Tensor) -> torch.Tensor:
+        """Latents (B, C, h, w) as the pipeline samples them: the same, or FLUX's tokens (B, h/2 · w/2, 4C)."""
+        return pack_latents(latents).contiguous() if self.packs_latents else latents
+
+    def unpack_latents(self, latents: torch.Tensor, height: int, width: int) -> torch.Tensor:
+        """The inverse of `pack_latents`: latents (B, C, h, w) of images of `height` x `width` pixels."""
+        if not self.packs_latents:
+            return latents
+        return unpack_latents(latents, height // self.pixels_per_latent, width // self.pixels_per_latent)
 
     @property
     def pixels_per_cell(self) -> int:

@@ -12,7 +12,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from blendset.tokens import Grid
-from blendset_trainer.diffusion.latents import pack_latents, scale_latents
+from blendset_trainer.diffusion.latents import scale_latents
 from blendset_trainer.diffusion.pipelines import GenericPipeline
 from blendset_trainer.diffusion.randomness import seed_generators
 
@@ -58,6 +58,4 @@ class LatentLayout:
 
     def _to_denoiser(self, latents: Tensor) -> Tensor:
         """Latents (N, C, h, w) in the pipeline's layout, on the denoiser's device."""
-        if self.pipeline.packs_latents:
-            latents = pack_latents(latents).contiguous()
-        return latents.to(self.denoiser.device, self.denoiser.dtype)
+        return self.pipeline.pack_latents(latents).to(self.denoiser.device, self.denoiser.dtype)

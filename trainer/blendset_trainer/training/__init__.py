@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fine-tuning of diffusion models on datasets: noise levels, the plan over them, data, the loop and its checkpoints."""
+"""Fine-tuning of diffusion models on datasets: settings, data, the timestep plan, the loop, checkpoints."""

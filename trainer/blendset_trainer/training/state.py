@@ -82,8 +82,8 @@ class TrainState:
         """Whether the flag is true in any process."""
         if self.accelerator.num_processes == 1:
             return flag
-        own = torch.tensor([float(flag)], device=self.accelerator.device)
-        return bool(self.accelerator.gather(own).any())
+        local = torch.tensor([float(flag)], device=self.accelerator.device)
+        return bool(self.accelerator.gather(local).any())
 
     # ---- exponential moving average of the weights -----------------------------------------------------------------
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from blendset_trainer.diffusion.latents import scale_latents, unscale_latents
-from blendset_trainer.diffusion.noise import FlowAxis, NoiseAxis, Prediction, axis_from_scheduler
+from blendset_trainer.diffusion.noise import NoiseAxis, Prediction, axis_from_scheduler, prediction_from_scheduler
 from blendset_trainer.diffusion.pipelines import GenericPipeline, compute_pipeline_revision
 
 ATTENTION = "to_q", "to_k", "to_v", "to_out.0"
@@ -76,8 +76,7 @@ class Family(GenericPipeline, ABC):
         self.folder = folder
         self.dtype = dtype
         self.axis: NoiseAxis = axis_from_scheduler(pipeline.scheduler)
-        flows = isinstance(self.axis, FlowAxis)
-        self.prediction: Prediction = "flow" if flows else pipeline.scheduler.config.prediction_type
+        self.prediction: Prediction = prediction_from_scheduler(pipeline.scheduler)
         for network in self.networks.values():
             network.requires_grad_(False).eval()
         self.denoiser: nn.Module = self.module
@@ -180,10 +179,6 @@ class Family(GenericPipeline, ABC):
         """The tokenizers whose tokens take part in joint attention, each with the number of its first token."""
         return []
 
-    def unpack_latents(self, latents: Tensor, height: int, width: int) -> Tensor:
-        """Latents (B, C, h, w) from what the pipeline samples for images of `height` x `width` pixels."""
-        return latents
-
     def _denoise(self, noisy: Tensor, timestep: Tensor, features: Mapping[str, Tensor], **arguments: Any) -> Tensor:
         """The denoiser's output in float32. Its inputs are cast to its dtype, the timestep to float32."""
         output = self.denoiser(
@@ -196,4 +191,5 @@ class Family(GenericPipeline, ABC):
         return output[0].float()  # type: ignore[no-any-return]
 
     def _to_denoiser(self, values: Tensor) -> Tensor:
+        """The values on the denoiser's device, in its dtype."""
         return values.to(self.module.device, self.dtype)

@@ -80,7 +80,3 @@ class Flux(Family):
     def list_joint_tokenizers(pipeline: Any) -> list[tuple[Any, int]]:
         """The tokenizer of T5, whose tokens come first."""
         return [(pipeline.tokenizer_2, 0)]
-
-    def unpack_latents(self, latents: Tensor, height: int, width: int) -> Tensor:
-        """Latents (B, C, h, w) from tokens (B, h/2 · w/2, 4C), for images of `height` x `width` pixels."""
-        return unpack_latents(latents, height // self.pixels_per_latent, width // self.pixels_per_latent)

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a model is trained on: sources, order, pixels, references, and the cache of features."""
+"""The data of a training run: sources, sampler, loader, transforms, references, and the cache of features."""

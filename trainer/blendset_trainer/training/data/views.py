@@ -57,9 +57,11 @@ def load_view_rows(root: Path, kind: str = "", selection: str = "") -> pa.Table:
     views = _select_views(dataset, views, selection) if selection else _add_defaults(views)
     rows = views.filter(pc.equal(views["source"], kind)) if kind else views
     if not rows.num_rows:
-        there = " and ".join(sorted(pc.unique(views["source"]).to_pylist()))
+        sources = " and ".join(sorted(pc.unique(views["source"]).to_pylist()))
         what = f"Selection '{selection}' of {root}" if selection else f"{root}"
-        raise BlendsetError(f"{what} holds no view whose source is '{kind}', but {there or 'none at all'}; name those.")
+        raise BlendsetError(
+            f"{what} holds no view whose source is '{kind}', but {sources or 'none at all'}; name those."
+        )
     return _make_rows(rows)
 
 
@@ -96,6 +98,7 @@ def _select_views(dataset: Dataset, views: pa.Table, selection: str) -> pa.Table
 
 
 def _make_rows(views: pa.Table) -> pa.Table:
+    """The rows of views, with the schema ROWS."""
     sets, subjects = (_qualify_by_scene(views, name) for name in ("view_set", "subject"))
     lowest, highest = _parse_bounds(views["noise_band"])
     columns = {
