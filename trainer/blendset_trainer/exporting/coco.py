@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from blendset.masks import Mask
 from blendset.records import ViewRecord, to_plain
 from blendset_trainer.exporting.instances import Instance, SceneInstances, compute_bbox, find_instances
 from blendset_trainer.exporting.source import ExportSource, encode_json, select_with_passes, write_file
@@ -95,7 +95,7 @@ def _format_annotations(
     ]
 
 
-def _format_mask(mask: NDArray[np.bool_]) -> dict[str, Any]:
+def _format_mask(mask: Mask) -> dict[str, Any]:
     """The fields of an annotation that follow from its mask (H, W)."""
     return {
         "segmentation": {"size": list(mask.shape), "counts": encode_rle(mask)},
@@ -105,7 +105,7 @@ def _format_mask(mask: NDArray[np.bool_]) -> dict[str, Any]:
     }
 
 
-def encode_rle(mask: NDArray[np.bool_]) -> str:
+def encode_rle(mask: Mask) -> str:
     """Encode a mask (H, W) as COCO's compressed run-length encoding.
 
     Runs go down the columns, the first run is of zeros. From the fourth on, the length two runs before is subtracted.

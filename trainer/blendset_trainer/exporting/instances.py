@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blendset.cameras import Array
-from blendset.masks import find_bounding_slices
+from blendset.masks import Mask, find_bounding_slices
 from blendset.records import SceneObjectRecord, SceneRecord, ViewRecord
 from blendset_trainer.exporting.source import ExportSource, group_by_scene
 
@@ -41,7 +41,7 @@ class SceneInstances:
     instances: tuple[Instance, ...]
     number_of_id: NDArray[np.int64]
 
-    def find_masks(self, ids: NDArray[Any]) -> Iterator[tuple[Instance, NDArray[np.bool_]]]:
+    def find_masks(self, ids: NDArray[Any]) -> Iterator[tuple[Instance, Mask]]:
         """Yield each instance that an id pass (H, W) shows, and its mask (H, W)."""
         numbers = self.number_of_id[np.where(ids < len(self.number_of_id), ids, 0)]
         for number in np.unique(numbers[numbers > 0]):
@@ -79,7 +79,7 @@ def _build_instance(number: int, name: str, label: str, parts: list[SceneObjectR
     )
 
 
-def compute_bbox(mask: NDArray[np.bool_]) -> list[int]:
-    """The bounding box of a mask (H, W) as left, top, width and height in pixels."""
+def compute_bbox(mask: Mask) -> list[int]:
+    """The bounding box of a mask (H, W), which has at least one pixel, as left, top, width and height in pixels."""
     rows, columns = find_bounding_slices(mask)
     return [columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start]

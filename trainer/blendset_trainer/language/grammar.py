@@ -10,7 +10,7 @@ import inflect
 from textblob.en import lexicon
 
 MIN_SEVERAL, MIN_MANY = 7, 13
-"""So many are no longer counted out."""
+"""From these counts on people say "several", and "many"."""
 _NUMBERS = "no one two three four five six".split()
 _MASS_NOUNS = frozenset(
     """
@@ -23,7 +23,7 @@ _english = inflect.engine()
 
 @lru_cache(maxsize=4096)
 def singularize(noun: str) -> str:
-    """The singular of a noun phrase; one that is singular already stays as it is."""
+    """Put a noun phrase into the singular; one that is singular already stays as it is."""
     head = noun.split()[-1] if noun else ""
     known = lexicon.get(head)
     if not head or known == "NN" or head in _MASS_NOUNS or (known is None and not head.endswith("s")):
@@ -33,27 +33,27 @@ def singularize(noun: str) -> str:
 
 @lru_cache(maxsize=4096)
 def pluralize(noun: str) -> str:
-    """The plural of a noun phrase; one that is plural already stays as it is."""
+    """Put a noun phrase into the plural; one that is plural already, or a mass noun, stays as it is."""
     return noun if is_plural(noun) or is_mass_noun(noun) else str(_english.plural_noun(noun))
 
 
 def is_plural(noun: str) -> bool:
-    """Whether it names several in one word ("curtains") or is always plural ("scissors")."""
+    """Whether a noun is in the plural ("curtains") or always plural ("scissors")."""
     return singularize(noun) != noun or lexicon.get(noun.split()[-1]) == "NNS"
 
 
 def is_mass_noun(noun: str) -> bool:
-    """Whether it takes no article and no number (grass, water)."""
+    """Whether a noun takes no article and no number (grass, water)."""
     return noun.split()[-1] in _MASS_NOUNS
 
 
 def add_article(phrase: str, noun: str) -> str:
-    """A phrase about one `noun` with "a" or "an", where it takes one."""
+    """Add "a" or "an" to a phrase about one `noun`, where that takes an article."""
     return phrase if is_mass_noun(noun) or is_plural(noun) else str(_english.a(phrase))
 
 
 def format_count(noun: str, count: int, adjectives: str = "") -> str:
-    """So many of a thing with its adjectives: "a red chair", "three red chairs", "several red chairs"."""
+    """A count of a noun with adjectives: "a red chair", "three red chairs", "several red chairs"."""
     if count == 1 or is_mass_noun(noun) or is_plural(noun):
         return add_article(f"{adjectives} {noun}".strip(), noun)
     number = _NUMBERS[count] if count < MIN_SEVERAL else "several" if count < MIN_MANY else "many"
@@ -61,5 +61,5 @@ def format_count(noun: str, count: int, adjectives: str = "") -> str:
 
 
 def join_phrases(phrases: Sequence[str]) -> str:
-    """ "a", "a and b", "a, b and c"."""
+    """Join phrases, of which there is at least one: "a", "a and b", "a, b and c"."""
     return phrases[0] if len(phrases) == 1 else f"{', '.join(phrases[:-1])} and {phrases[-1]}"
