@@ -18,6 +18,11 @@ from blendset.cameras import Array
 
 Index = NDArray[np.int32]
 
+BACKDROP_RATIO = 4
+"""An object is a backdrop when it is so many times as large as the smaller half of the scene and what lies between."""
+OUTLIER_SHARE = 0.05
+"""Share of the summed sizes of all objects that may lie outside the extent on each side."""
+
 
 @dataclass(frozen=True)
 class SceneObject:
@@ -99,9 +104,10 @@ class Snapshot:
         sizes = np.linalg.norm(boxes[:, 1] - boxes[:, 0], axis=1)
         order = np.argsort(sizes, kind="stable")
         boxes, sizes = boxes[order], sizes[order]
-        kept = _count_without_backdrops(boxes, sizes)
+        count = _count_without_backdrops(boxes, sizes)
+        quantiles = ((0, OUTLIER_SHARE), (1, 1 - OUTLIER_SHARE))
         return np.stack(
-            [_weighted_quantile(boxes[:kept, corner], sizes[:kept], share) for corner, share in ((0, 0.05), (1, 0.95))]
+            [_weighted_quantile(boxes[:count, corner], sizes[:count], share) for corner, share in quantiles]
         )
 
     @cached_property
@@ -119,7 +125,7 @@ def _count_without_backdrops(boxes: Array, sizes: Array) -> int:
     """How many boxes (N, 2, 3), smallest first, come before one that dwarfs all the smaller half and more together."""
     spans = np.linalg.norm(np.maximum.accumulate(boxes[:, 1]) - np.minimum.accumulate(boxes[:, 0]), axis=1)
     half = len(boxes) // 2
-    dwarfing = np.flatnonzero(sizes[half + 1 :] > 4 * spans[half:-1])
+    dwarfing = np.flatnonzero(sizes[half + 1 :] > BACKDROP_RATIO * spans[half:-1])
     return half + 1 + int(dwarfing[0]) if len(dwarfing) else len(boxes)
 
 
@@ -149,7 +155,7 @@ class Geometry(Protocol):
 
 
 OPEN_SKY_SHARE = 0.3
-"""A place lies under the open sky when so many of the rays upwards from it meet nothing."""
+"""A point lies under the open sky when so many of the rays upwards from it meet nothing."""
 
 
 def has_roof(scene: Snapshot, geometry: Geometry) -> bool:

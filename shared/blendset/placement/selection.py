@@ -26,6 +26,12 @@ PATIENCE = 3
 """Failed previews of one subject in a row before others get their turn; after three times as many it comes last of
 all."""
 
+NEW_SURFACE_WEIGHT, APART_WEIGHT, FAILED_WEIGHT = 0.3, 0.2, 0.3
+"""What a candidate gains over its score: for surface that no accepted view shows, for its angle to the accepted views,
+and for its angle to those whose preview failed."""
+APART_DEG, FAILED_DEG = 90, 60
+"""Angles from which more of them adds nothing."""
+
 
 @dataclass(eq=False)
 class _Pool:
@@ -71,8 +77,8 @@ class _Pool:
         fresh = (
             (self.visible_points & ~known).mean(axis=1) if self.visible_points.shape[1] else np.zeros(len(self.units))
         )
-        value = self.scores + 0.3 * fresh + 0.2 * np.minimum(apart, 90) / 90
-        value = value + 0.3 * np.minimum(self.compute_angle_to(self.failed), 60) / 60
+        value = self.scores + NEW_SURFACE_WEIGHT * fresh + APART_WEIGHT * np.minimum(apart, APART_DEG) / APART_DEG
+        value = value + FAILED_WEIGHT * np.minimum(self.compute_angle_to(self.failed), FAILED_DEG) / FAILED_DEG
         return int(np.argmax(np.where(allowed, value, -np.inf)))
 
     @property

@@ -24,7 +24,48 @@ from blendset.placement.scene import SceneObject, Snapshot, fibonacci_sphere
 from blendset.randomness import make_rng
 
 STRUCTURAL_NAME = re.compile(r"(?:^|[^a-z])(wall|floor|ceil|roof|terrain|ground|room|shell|backdrop)", re.IGNORECASE)
+"""Names of walls, floors and the like; they count for large objects only."""
+STRUCTURAL_THINNESS = 0.05
+"""An object is flat like a wall when its least side is so much of its longest."""
+STRUCTURAL_SPREAD = 0.2
+"""A flat object is structural when it covers so much of the scene's footprint."""
+STRUCTURAL_SIZE = 0.35
+"""An object is large when its diagonal is so much of the scene's."""
+ROOM_SHARE = 0.5
+"""A large object with more of the scene's objects inside its box than this is a room's shell."""
+TABLE_TOP_SHARE = 0.5
+"""A level surface with more of the other objects below it than this is a table top, if there is no floor beneath."""
+FOLDER_SIZE = 0.5
+"""A group whose diagonal is more than this share of the scene's is a folder of assets, and no asset."""
+HOST_SIZE = 0.45
+"""A unit whose diagonal is more than this share of the scene's takes no parts."""
+HOST_RATIO = 1.15
+"""A unit is part of another only where that one's diagonal is at least so many times its own."""
+TOUCHING = 0.02
+"""Gap between two boxes, in diagonals of the smaller one, up to which they touch."""
+MERGE_ROUNDS = 4
+"""Parts of parts are merged so often."""
+PART_INSIDE, PART_INSIDE_SIZE = 0.7, 0.8
+"""A unit with more of its box inside another's than this is part of it, if its diagonal is less than this share."""
+SUPPORT_FOOTPRINT, SUPPORT_SLENDERNESS = 0.6, 0.35
+"""A support has this share of its footprint under the other unit, and a second side of at most this share of its
+longest."""
+SUNK, SUNK_REPEATED, SUNK_SIZE = 0.1, 0.03, 0.5
+"""Least depth, in sizes of a unit, by which it must sink into another to be its part, and the same for a unit that is
+there REPEATED times; its diagonal is less than the last share of the other's."""
+REPEATED = 3
+LINE = 0.02
+"""A unit whose second longest side is less than this share of its longest is a line."""
+PANEL = 0.03
+"""A unit whose shortest side is less than this share of its longest is a panel."""
+PANEL_TRIANGLES = 64
+"""A panel of more triangles than this may have something to show."""
+ASTRAY = 0.5
+"""Distance outside the scene's extent, in diagonals of the scene, from which a unit is astray."""
+PLAIN_CONTRAST = 0.1
+"""Difference of grey from which a thing has something to show."""
 SURFACE_POINTS = 48
+"""Points on the surface of each subject that gates cast rays at."""
 FEW_UNITS = 8
 """With fewer units than this, grouping has hidden the scene's subjects and is undone; with as many, plain boxes, bars
 and boards are none."""
@@ -119,11 +160,11 @@ def find_structural_objects(scene: Snapshot) -> frozenset[int]:
     for each, box, size in zip(scene.objects, boxes, sizes, strict=True):
         if np.isnan(size[0]) or each.label:
             continue
-        thin = size.min() < 0.05 * max(size.max(), 1e-12)
+        thin = size.min() < STRUCTURAL_THINNESS * max(size.max(), 1e-12)
         spread = float(np.partition(size, 1)[1] * size.max())
-        large = np.linalg.norm(size) > 0.35 * diagonal
-        wide = thin and spread > 0.2 * footprint
-        if wide or (large and (STRUCTURAL_NAME.search(each.name) or _compute_share_inside(box, centres) > 0.5)):
+        large = np.linalg.norm(size) > STRUCTURAL_SIZE * diagonal
+        wide = thin and spread > STRUCTURAL_SPREAD * footprint
+        if wide or (large and (STRUCTURAL_NAME.search(each.name) or _compute_share_inside(box, centres) > ROOM_SHARE)):
             found.add(each.id)
     return frozenset(found - _find_table_tops(scene, found))
 
@@ -137,7 +178,7 @@ def _find_table_tops(scene: Snapshot, structural: set[int]) -> set[int]:
         size = boxes[each - 1, 1] - boxes[each - 1, 0]
         below = np.delete(middles, each - 1) < middles[each - 1]
         floors = [other for other in structural if other != each and middles[other - 1] < middles[each - 1]]
-        if size[2] < 0.05 * size.max() and below.any() and below.mean() > 0.5 and not floors:
+        if size[2] < STRUCTURAL_THINNESS * size.max() and below.any() and below.mean() > TABLE_TOP_SHARE and not floors:
             tops.add(each)
     return tops
 
@@ -191,9 +232,9 @@ def _group_into_units(scene: Snapshot, structural: frozenset[int]) -> list[_Unit
             groups[each.unit].append(each)
     units: list[_Unit] = []
     for members in groups.values():
-        whole = _make_unit(scene, members)
-        folder = len(members) > 1 and whole.diagonal > 0.5 * scene.diagonal
-        units += [_make_unit(scene, [each]) for each in members] if folder else [whole]
+        group = _make_unit(scene, members)
+        folder = len(members) > 1 and group.diagonal > FOLDER_SIZE * scene.diagonal
+        units += [_make_unit(scene, [each]) for each in members] if folder else [group]
     return units
 
 
@@ -209,7 +250,7 @@ def _split_too_large(scene: Snapshot, units: list[_Unit], settings: SubjectSetti
 
 def _merge_parts(scene: Snapshot, units: list[_Unit]) -> list[_Unit]:
     """Give legs, posts, handles and boards back to the furniture they are part of; repeated until nothing moves."""
-    for _ in range(4):
+    for _ in range(MERGE_ROUNDS):
         host = _find_hosts(scene, units)
         if not host:
             return units
@@ -230,14 +271,14 @@ def _find_hosts(scene: Snapshot, units: list[_Unit]) -> dict[int, int]:
     diagonals = np.linalg.norm(high - low, axis=1)
     by_size = np.argsort(diagonals, kind="stable")
     sizes = diagonals[by_size]
-    largest = np.searchsorted(sizes, 0.45 * scene.diagonal)
+    largest = np.searchsorted(sizes, HOST_SIZE * scene.diagonal)
     copies = Counter(unit.shape for unit in units)
     found: dict[int, int] = {}
     for part, unit in enumerate(units):
         if any(each.label for each in unit.objects):
             continue
-        slack = 0.02 * diagonals[part] + 1e-9
-        bigger = by_size[np.searchsorted(sizes, 1.15 * diagonals[part], side="right") : largest]
+        slack = TOUCHING * diagonals[part] + 1e-9
+        bigger = by_size[np.searchsorted(sizes, HOST_RATIO * diagonals[part], side="right") : largest]
         touching = ((low[bigger] <= high[part] + slack) & (high[bigger] >= low[part] - slack)).all(axis=1)
         hosts = (index for index in bigger[touching] if _is_part(unit, units[index], copies[unit.shape]))
         if (smallest := next(hosts, None)) is not None:
@@ -245,20 +286,20 @@ def _find_hosts(scene: Snapshot, units: list[_Unit]) -> dict[int, int]:
     return found
 
 
-def _is_part(part: _Unit, whole: _Unit, copies: int) -> bool:
+def _is_part(part: _Unit, host: _Unit, copies: int) -> bool:
     """Whether a unit that touches a bigger one belongs to it: inside its box, a support under it, or sunk into it.
 
     Things that merely stand on others do not sink into them; knobs, posts and handles do.
     """
-    overlap = np.minimum(part.box[1], whole.box[1]) - np.maximum(part.box[0], whole.box[0])
+    overlap = np.minimum(part.box[1], host.box[1]) - np.maximum(part.box[0], host.box[0])
     inside = np.clip(overlap / np.maximum(part.size, 1e-9), 0, 1)
-    if inside.prod() > 0.7 and part.diagonal < 0.8 * whole.diagonal:
+    if inside.prod() > PART_INSIDE and part.diagonal < PART_INSIDE_SIZE * host.diagonal:
         return True
-    within_footprint = inside[0] > 0.6 and inside[1] > 0.6
-    slender = np.partition(part.size, 1)[1] < 0.35 * part.size.max()
-    under = part.box[0][2] < whole.box[0][2] and part.box[1][2] <= whole.box[1][2]
+    within_footprint = inside[0] > SUPPORT_FOOTPRINT and inside[1] > SUPPORT_FOOTPRINT
+    slender = np.partition(part.size, 1)[1] < SUPPORT_SLENDERNESS * part.size.max()
+    under = part.box[0][2] < host.box[0][2] and part.box[1][2] <= host.box[1][2]
     supports = within_footprint and slender and under
-    sunk = inside.min() > (0.03 if copies >= 3 else 0.1) and part.diagonal < 0.5 * whole.diagonal
+    sunk = inside.min() > (SUNK_REPEATED if copies >= REPEATED else SUNK) and part.diagonal < SUNK_SIZE * host.diagonal
     return bool(supports or sunk)
 
 
@@ -294,12 +335,12 @@ def _find_objection(scene: Snapshot, unit: _Unit, settings: SubjectSettings) -> 
         return "too small"
     if unit.diagonal > settings.largest * scene.diagonal:
         return "too large"
-    if np.sort(unit.size)[1] < 0.02 * unit.size.max():
+    if np.sort(unit.size)[1] < LINE * unit.size.max():
         return "a line"
-    if _compute_distance_outside(unit.box, scene.extent) > 0.5 * scene.diagonal:
+    if _compute_distance_outside(unit.box, scene.extent) > ASTRAY * scene.diagonal:
         return "astray"
-    thin = unit.size.min() < 0.03 * unit.size.max()
-    if thin and not settings.include and _is_plain(scene, unit, 64):
+    thin = unit.size.min() < PANEL * unit.size.max()
+    if thin and not settings.include and _is_plain(scene, unit, PANEL_TRIANGLES):
         return "plain panel"
     return ""
 
@@ -314,7 +355,7 @@ def _is_plain(scene: Snapshot, unit: _Unit, most: int) -> bool:
     """Whether there is next to nothing to see on it: at most so many triangles of one brightness, and no label."""
     triangles = scene.find_triangles(each.id for each in unit.objects)
     bare = not any(each.textured or each.label for each in unit.objects)
-    return bare and len(triangles) <= most and float(np.ptp(scene.albedo[triangles])) < 0.1
+    return bare and len(triangles) <= most and float(np.ptp(scene.albedo[triangles])) < PLAIN_CONTRAST
 
 
 def _matches(names: list[str], patterns: tuple[str, ...]) -> bool:

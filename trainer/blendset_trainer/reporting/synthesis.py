@@ -10,6 +10,7 @@ from pathlib import Path
 
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
+from blendset.naming import name_view_set
 from blendset.records import ViewRecord
 from blendset_trainer.synthetic_views import SYNTHETIC, SynthesisRecord, read_synthesis
 
@@ -46,10 +47,11 @@ class SynthesisSection:
 
 def build_synthesis_section(dataset: Dataset, records: Sequence[ViewRecord]) -> SynthesisSection | None:
     """Collect the synthesized sets among these views, in their order; None where there are none."""
-    sets: dict[tuple[str, str], list[int]] = {}
+    sets: dict[str, list[int]] = {}
     for position, record in enumerate(records):
         if record.source == SYNTHETIC:
-            sets.setdefault((record.scene, record.view_set or record.view_id), []).append(position)
+            name = name_view_set(record.scene, record.view_set, record.view_id)
+            sets.setdefault(name, []).append(position)
     if not sets:
         return None
     positions = {record.view_id: position for position, record in enumerate(records)}
