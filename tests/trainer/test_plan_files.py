@@ -15,12 +15,12 @@ from blendset_trainer.cli.console import print_table
 from blendset_trainer.diffusion.noise import axis_from_name
 from blendset_trainer.style import SERIES_COLOURS
 from blendset_trainer.training.timesteps.plan import TimestepPlan
-from blendset_trainer.training.timesteps.report import PLAN_COLUMNS, format_plan_rows, write_plan
+from blendset_trainer.training.timesteps.report import PLAN_COLUMNS, format_plan_rows, write_timestep_plan
 from blendset_trainer.training.timesteps.settings import (
     BandSettings,
-    PlanSettings,
-    SourceInPlan,
-    plan_from_settings,
+    SourcePlanSettings,
+    TimestepPlanSettings,
+    timestep_plan_from_settings,
 )
 from blendset_trainer.training_runs import PLAN_JSON, PLAN_PNG
 
@@ -29,9 +29,9 @@ SAMPLES, DRAWS = {"render": 1200, "synthetic": 10_000}, 100_000
 
 @pytest.fixture(scope="module")
 def plan() -> TimestepPlan:
-    settings = PlanSettings(reference="pixart-linear", loss_weighting="min-snr")
+    settings = TimestepPlanSettings(reference="pixart-linear", loss_weighting="min-snr")
     bands = {"render": (BandSettings(),), "synthetic": (BandSettings(200, 1000, weight=4.0),)}
-    return plan_from_settings(settings, bands, axis_from_name("sd-scaled-linear"), "epsilon")
+    return timestep_plan_from_settings(settings, bands, axis_from_name("sd-scaled-linear"), "epsilon")
 
 
 def test_the_table_says_what_each_source_trains(plan: TimestepPlan, capsys: pytest.CaptureFixture[str]) -> None:
@@ -45,7 +45,7 @@ def test_the_table_says_what_each_source_trains(plan: TimestepPlan, capsys: pyte
 
 
 def test_the_record_adds_up(plan: TimestepPlan, tmp_path: Path) -> None:
-    write_plan(tmp_path, plan, SAMPLES, DRAWS)
+    write_timestep_plan(tmp_path, plan, SAMPLES, DRAWS)
     record = json.loads((tmp_path / PLAN_JSON).read_text(encoding="utf-8"))
     assert record["axis"] == "sd-scaled-linear"
     assert record["sources"]["render"]["epochs"] == pytest.approx(DRAWS * 0.4088 / 1200)
@@ -59,7 +59,7 @@ def test_the_record_adds_up(plan: TimestepPlan, tmp_path: Path) -> None:
 
 def test_the_same_plan_gives_the_same_bytes(plan: TimestepPlan, tmp_path: Path) -> None:
     for name in ("one", "two"):
-        write_plan(tmp_path / name, plan, SAMPLES, DRAWS)
+        write_timestep_plan(tmp_path / name, plan, SAMPLES, DRAWS)
     for file in (PLAN_JSON, PLAN_PNG):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
 
@@ -69,9 +69,11 @@ def test_the_plot_shows_who_trains_what(axis: str, tmp_path: Path) -> None:
     """Render alone covers the left of the upper plot, the synthetic source three quarters of the right."""
     bands = {"render": (BandSettings(),), "synthetic": (BandSettings(200, 1000, weight=3.0),)}
     base = {"flow": "logit-normal", "edm": "log-normal"}.get(axis, "uniform")
-    write_plan(
+    write_timestep_plan(
         tmp_path,
-        plan_from_settings(PlanSettings(reference="pixart-linear"), bands, axis_from_name(axis), "sample", base),
+        timestep_plan_from_settings(
+            TimestepPlanSettings(reference="pixart-linear"), bands, axis_from_name(axis), "sample", base
+        ),
         SAMPLES,
         DRAWS,
     )
@@ -91,9 +93,11 @@ def _like(pixels: np.ndarray, colour: str) -> np.ndarray:
 
 
 def test_a_hole_of_a_free_plan_is_told(tmp_path: Path) -> None:
-    shares = {"render": SourceInPlan(0.5), "synthetic": SourceInPlan(0.5)}
+    shares = {"render": SourcePlanSettings(0.5), "synthetic": SourcePlanSettings(0.5)}
     bands = {"render": (BandSettings(0, 0.2, "sigma"),), "synthetic": (BandSettings(0.5, 1, "sigma"),)}
-    plan = plan_from_settings(PlanSettings(mode="free", sources=shares), bands, axis_from_name("flow"), "flow")
-    write_plan(tmp_path, plan, SAMPLES, DRAWS)
+    plan = timestep_plan_from_settings(
+        TimestepPlanSettings(mode="free", sources=shares), bands, axis_from_name("flow"), "flow"
+    )
+    write_timestep_plan(tmp_path, plan, SAMPLES, DRAWS)
     said = json.loads((tmp_path / PLAN_JSON).read_text(encoding="utf-8"))["warnings"]
     assert said == ["sigma 0.2-0.5 is never trained."]

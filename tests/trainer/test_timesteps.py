@@ -18,13 +18,13 @@ from blendset_trainer.training.timesteps.calibration import compute_covering_noi
 from blendset_trainer.training.timesteps.plan import TimestepPlan, make_min_snr_weighting
 from blendset_trainer.training.timesteps.settings import (
     BandSettings,
-    PlanSettings,
-    SourceInPlan,
-    plan_from_settings,
+    SourcePlanSettings,
+    TimestepPlanSettings,
+    timestep_plan_from_settings,
 )
 
 PIXART, SD, FLOW = axis_from_name("pixart-linear"), axis_from_name("sd-scaled-linear"), axis_from_name("flow")
-PAPER = PlanSettings(reference="pixart-linear")
+PAPER = TimestepPlanSettings(reference="pixart-linear")
 AXES: dict[str, tuple[str, str, float, Prediction]] = {
     "DDPM linear": ("pixart-linear", "uniform", 1.0, "epsilon"),
     "scaled linear": ("sd-scaled-linear", "uniform", 1.0, "epsilon"),
@@ -53,9 +53,11 @@ def bootstrap3d(render: float, soft_edge: float = 0.0) -> dict[str, tuple[BandSe
     }
 
 
-def plan_on(what: str, settings: PlanSettings = PAPER, soft_edge: float = 0.0) -> TimestepPlan:
+def plan_on(what: str, settings: TimestepPlanSettings = PAPER, soft_edge: float = 0.0) -> TimestepPlan:
     axis, base, shift, prediction = AXES[what]
-    return plan_from_settings(settings, bootstrap3d(0.25, soft_edge), axis_from_name(axis), prediction, base, shift)
+    return timestep_plan_from_settings(
+        settings, bootstrap3d(0.25, soft_edge), axis_from_name(axis), prediction, base, shift
+    )
 
 
 def two(low: BandSettings, high: BandSettings) -> dict[str, tuple[BandSettings, ...]]:
@@ -70,7 +72,7 @@ def draws(count: int, seed: int = 0) -> torch.Tensor:
 
 
 def test_the_papers_ratios_and_uniform_marginal() -> None:
-    plan = plan_from_settings(PAPER, bootstrap3d(0.0), PIXART, "epsilon")
+    plan = timestep_plan_from_settings(PAPER, bootstrap3d(0.0), PIXART, "epsilon")
     share = plan.compute_shares()
     assert share["render"] / share["synthetic"] == pytest.approx(0.1875, abs=1e-12)
     assert share["photo"] / (share["synthetic"] + share["render"]) == pytest.approx(0.05263, abs=5e-6)
@@ -78,7 +80,7 @@ def test_the_papers_ratios_and_uniform_marginal() -> None:
 
 
 def test_the_papers_shares_with_a_quarter_of_renders_everywhere() -> None:
-    plan = plan_from_settings(PAPER, bootstrap3d(0.25), PIXART, "epsilon")
+    plan = timestep_plan_from_settings(PAPER, bootstrap3d(0.25), PIXART, "epsilon")
     assert plan.compute_shares() == pytest.approx({"render": 0.3625, "synthetic": 0.6, "photo": 0.0375})
     assert plan.band_names == ("t 0-49", "t 50-199", "t 200-999")
 
@@ -91,7 +93,7 @@ def test_the_same_boundaries_on_other_models() -> None:
 def test_a_floor_gives_rare_bands_their_share_from_the_others() -> None:
     plain, floored = (
         plan_on("flow, shift 3"),
-        plan_on("flow, shift 3", PlanSettings(reference="pixart-linear", floor=0.05)),
+        plan_on("flow, shift 3", TimestepPlanSettings(reference="pixart-linear", floor=0.05)),
     )
     assert plain.sum_by_band(plain.marginal()).tolist() == pytest.approx([0.0023, 0.0752, 0.9225], abs=1e-4)
     masses = floored.sum_by_band(floored.marginal())
@@ -99,7 +101,7 @@ def test_a_floor_gives_rare_bands_their_share_from_the_others() -> None:
     assert float(masses[1] / masses[2]) == pytest.approx(0.0752 / 0.9225, rel=1e-3)
     assert float(masses.sum()) == pytest.approx(1)
     assert [said.split(" is")[0] for said in floored.list_warnings()] == ["sigma below 0.15"]
-    rises = plan_on("flow, shift 3", PlanSettings(reference="pixart-linear", floor=0.075))
+    rises = plan_on("flow, shift 3", TimestepPlanSettings(reference="pixart-linear", floor=0.075))
     assert float(rises.sum_by_band(rises.marginal()).min()) == pytest.approx(0.075), (
         "the second band fell below by giving"
     )
@@ -202,13 +204,15 @@ def test_bounds_that_leave_nothing_are_one_sentence() -> None:
 
 
 def test_free_shares_are_kept_and_what_comes_of_them_is_said() -> None:
-    settings = PlanSettings(
-        mode="free", reference="pixart-linear", sources={"render": SourceInPlan(1.0), "synthetic": SourceInPlan(9.0)}
+    settings = TimestepPlanSettings(
+        mode="free",
+        reference="pixart-linear",
+        sources={"render": SourcePlanSettings(1.0), "synthetic": SourcePlanSettings(9.0)},
     )
-    plan = plan_from_settings(settings, two(BandSettings(0, 50), BandSettings(200, 1000)), PIXART, "epsilon")
+    plan = timestep_plan_from_settings(settings, two(BandSettings(0, 50), BandSettings(200, 1000)), PIXART, "epsilon")
     assert plan.compute_shares() == pytest.approx({"render": 0.1, "synthetic": 0.9})
     assert list(plan.list_warnings()) == ["t 50-199 is never trained."]
-    thin = plan_from_settings(settings, two(BandSettings(0, 1000), BandSettings(200, 1000)), PIXART, "epsilon")
+    thin = timestep_plan_from_settings(settings, two(BandSettings(0, 1000), BandSettings(200, 1000)), PIXART, "epsilon")
     assert list(thin.list_warnings()) == ["t 0-199 is trained 0.1 times as often as the model's own density would."]
 
 
@@ -216,13 +220,17 @@ def test_free_shares_are_kept_and_what_comes_of_them_is_said() -> None:
 def test_an_offset_moves_a_sources_density_as_other_trainers_do(what: str) -> None:
     """A logit-normal one of mean 0 moved by -1 in log-SNR is one of mean 1/2."""
     axis, base, shift, prediction = AXES[what]
-    settings = PlanSettings(mode="free", sources={"render": SourceInPlan(1.0), "synthetic": SourceInPlan(1.0, -1.0)})
-    plan = plan_from_settings(settings, {"render": (), "synthetic": ()}, axis_from_name(axis), prediction, base, shift)
+    settings = TimestepPlanSettings(
+        mode="free", sources={"render": SourcePlanSettings(1.0), "synthetic": SourcePlanSettings(1.0, -1.0)}
+    )
+    plan = timestep_plan_from_settings(
+        settings, {"render": (), "synthetic": ()}, axis_from_name(axis), prediction, base, shift
+    )
     moved = make_base_density("logit-normal", axis_from_name(axis), mean=0.5)
     expected = moved.cdf(plan.base.inverse_cdf(plan.edges)).diff()
     assert float((plan.pdf("synthetic") - expected).abs().sum()) < 0.02
-    derived = plan_from_settings(
-        PlanSettings(sources={"synthetic": SourceInPlan(offset=-1.0)}), {"render": (), "synthetic": ()},
+    derived = timestep_plan_from_settings(
+        TimestepPlanSettings(sources={"synthetic": SourcePlanSettings(offset=-1.0)}), {"render": (), "synthetic": ()},
         axis_from_name(axis), prediction, base, shift,
     )  # fmt: skip
     torch.testing.assert_close(derived.marginal(), derived.edges.diff())
@@ -232,7 +240,7 @@ def test_an_offset_moves_a_sources_density_as_other_trainers_do(what: str) -> No
 
 def test_a_soft_edge_fades_around_its_boundary() -> None:
     bands = two(BandSettings(0.0, None, "log_snr", soft_edge=2.0), BandSettings(None, 0.0, "log_snr", soft_edge=2.0))
-    plan = plan_from_settings(PlanSettings(), bands, FLOW, "flow", "logit-normal")
+    plan = timestep_plan_from_settings(TimestepPlanSettings(), bands, FLOW, "flow", "logit-normal")
     render = plan.responsibility()[0]
     at = {each: float(render[(plan.log_snr - each).abs().argmin()]) for each in (-1.5, -0.5, 0.0, 0.5, 1.5)}
     assert at == pytest.approx({-1.5: 0, -0.5: 0.25, 0.0: 0.5, 0.5: 0.75, 1.5: 1}, abs=0.02)
@@ -245,20 +253,20 @@ def test_a_soft_edge_fades_around_its_boundary() -> None:
 def test_one_boundary_in_every_unit(unit: str, boundary: float) -> None:
     below, above = BandSettings(None, boundary, unit), BandSettings(boundary, None, unit)
     bands = two(above, below) if unit == "log_snr" else two(below, above)
-    assert plan_from_settings(PAPER, bands, PIXART, "epsilon").band_names == ("t 0-199", "t 200-999")
+    assert timestep_plan_from_settings(PAPER, bands, PIXART, "epsilon").band_names == ("t 0-199", "t 200-999")
 
 
 def test_boundaries_move_with_the_resolution() -> None:
     """notes/bootstrap3d.md 2.5: at twice the side, sigma 0.420 is 0.591."""
-    settings = PlanSettings(reference="pixart-linear", resolution_shift=2.0)
-    plan = plan_from_settings(
+    settings = TimestepPlanSettings(reference="pixart-linear", resolution_shift=2.0)
+    plan = timestep_plan_from_settings(
         settings, two(BandSettings(0, 200), BandSettings(200, 1000)), FLOW, "flow", "logit-normal"
     )
     assert plan.band_names == ("sigma below 0.591", "sigma above 0.591")
 
 
 def test_without_bands_every_source_trains_everything() -> None:
-    plan = plan_from_settings(PlanSettings(), {"render": (), "synthetic": ()}, SD, "epsilon")
+    plan = timestep_plan_from_settings(TimestepPlanSettings(), {"render": (), "synthetic": ()}, SD, "epsilon")
     assert plan.compute_shares() == pytest.approx({"render": 0.5, "synthetic": 0.5})
     assert plan.band_names == ("t 0-249", "t 250-499", "t 500-749", "t 750-999")
 
@@ -294,7 +302,7 @@ def test_min_snr_would_nearly_delete_the_low_noise_band() -> None:
 
 @pytest.mark.parametrize("what", AXES)
 def test_weights_have_mean_1_within_each_source(what: str) -> None:
-    plan = plan_on(what, PlanSettings(reference="pixart-linear", loss_weighting="min-snr"))
+    plan = plan_on(what, TimestepPlanSettings(reference="pixart-linear", loss_weighting="min-snr"))
     for source in plan.sources:
         weight = plan.compute_loss_weights(
             source, plan.sample_levels(source, (torch.arange(200_000).double() + 0.5) / 200_000)
@@ -338,20 +346,22 @@ REST = BandSettings()
 def test_misconfiguration_is_one_sentence(
     toml: dict[str, object], bands: dict[str, tuple[BandSettings, ...]], said: str
 ) -> None:
-    settings = structure(PlanSettings, toml, "train.toml")
+    settings = structure(TimestepPlanSettings, toml, "train.toml")
     with pytest.raises(BlendsetError, match=said):
-        plan_from_settings(settings, bands, PIXART, "epsilon")
+        timestep_plan_from_settings(settings, bands, PIXART, "epsilon")
 
 
 def test_unknown_units_and_schedules_are_one_sentence() -> None:
     with pytest.raises(BlendsetError, match="unit is 'sigm'; did you mean 'sigma'"):
         structure(BandSettings, {"unit": "sigm"}, "train.toml")
     with pytest.raises(BlendsetError, match="reference is 'pixart'; did you mean 'pixart-linear'"):
-        structure(PlanSettings, {"reference": "pixart"}, "train.toml")
+        structure(TimestepPlanSettings, {"reference": "pixart"}, "train.toml")
     with pytest.raises(BlendsetError, match="There is no source 'synth'; did you mean 'synthetic'"):
         plan_on("flow").sample_levels("synth", draws(1))
     with pytest.raises(BlendsetError, match="is in t, and flow has no timesteps"):
-        plan_from_settings(PlanSettings(reference="model"), two(BandSettings(0, 200), BandSettings()), FLOW, "flow")
+        timestep_plan_from_settings(
+            TimestepPlanSettings(reference="model"), two(BandSettings(0, 200), BandSettings()), FLOW, "flow"
+        )
 
 
 # --- the paper's effect in closed form ---
@@ -377,7 +387,7 @@ def generated(plan: TimestepPlan, power: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def sharpness(bands: dict[str, tuple[BandSettings, ...]]) -> float:
-    plan = plan_from_settings(PAPER, bands, PIXART, "epsilon")
+    plan = timestep_plan_from_settings(PAPER, bands, PIXART, "epsilon")
     power = generated(plan, {"render": POWER, "synthetic": BLURRED})
     return float(power[HIGH].sum() / POWER[HIGH].sum())
 

@@ -14,7 +14,7 @@ from blendset.errors import BlendsetError
 from blendset.options import REQUIRED, is_section, option, read_toml, structure
 from blendset_trainer.training.data.references import ReferenceSettings
 from blendset_trainer.training.data.sources import SourceSettings
-from blendset_trainer.training.timesteps.settings import PlanSettings
+from blendset_trainer.training.timesteps.settings import TimestepPlanSettings
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class TrainConfig:
     out: str = option(REQUIRED, "the run's folder: checkpoints, log, validation, the model at the end")
     seed: int = option(0, "everything random follows from it", at_least=0)
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
-    plan: PlanSettings = field(default_factory=PlanSettings)
+    plan: TimestepPlanSettings = field(default_factory=TimestepPlanSettings)
     references: ReferenceSettings = field(default_factory=ReferenceSettings)
     validation: ValidationSettings = field(default_factory=ValidationSettings)
     source: tuple[SourceSettings, ...] = ()

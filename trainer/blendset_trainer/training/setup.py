@@ -31,8 +31,8 @@ from blendset_trainer.training.data.transforms import make_aspect_buckets
 from blendset_trainer.training.settings import ModelSettings, RunSettings, TrainConfig
 from blendset_trainer.training.state import TrainState
 from blendset_trainer.training.timesteps.plan import TimestepPlan
-from blendset_trainer.training.timesteps.report import write_plan
-from blendset_trainer.training.timesteps.settings import plan_from_settings
+from blendset_trainer.training.timesteps.report import write_timestep_plan
+from blendset_trainer.training.timesteps.settings import timestep_plan_from_settings
 
 HELD_OUT_SAMPLES = 64
 """Most held-out samples of a source that a validation looks at."""
@@ -69,7 +69,7 @@ def prepare(
     state = TrainState(config, accelerator, model, data)
     if accelerator.is_main_process:
         sizes = {source.name: len(source) for source in data.sources}
-        write_plan(state.folder, data.plan, sizes, config.train.samples)
+        write_timestep_plan(state.folder, data.plan, sizes, config.train.samples)
     return model, data, state
 
 
@@ -154,7 +154,7 @@ def make_plan(config: TrainConfig, base: str, scheduler: Any) -> TimestepPlan:
     bands = {source.name: source.bands for source in config.source}
     shift = shift_from_scheduler(scheduler, tokens=(config.train.resolution // TOKEN_PIXELS) ** 2)
     axis, prediction = axis_from_scheduler(scheduler), prediction_from_scheduler(scheduler)
-    return plan_from_settings(config.plan, bands, axis, prediction, base, shift)
+    return timestep_plan_from_settings(config.plan, bands, axis, prediction, base, shift)
 
 
 def resolve_references(model: Family, settings: ReferenceSettings) -> ReferenceSettings:

@@ -86,10 +86,15 @@ def _explain(arguments: argparse.Namespace, config: TrainConfig) -> int:
 
 def _dry_run(arguments: argparse.Namespace, config: TrainConfig) -> int:
     from blendset_trainer.training.setup import make_dry_plan
-    from blendset_trainer.training.timesteps.report import PLAN_COLUMNS, format_plan_rows, make_plan_record, write_plan
+    from blendset_trainer.training.timesteps.report import (
+        PLAN_COLUMNS,
+        format_plan_rows,
+        make_plan_record,
+        write_timestep_plan,
+    )
 
     plan, sizes = make_dry_plan(config)
-    write_plan(Path(config.out), plan, sizes, config.train.samples)
+    write_timestep_plan(Path(config.out), plan, sizes, config.train.samples)
     if arguments.json:
         print_json(make_plan_record(plan, sizes, config.train.samples))
         return DONE

@@ -29,7 +29,7 @@ _PLOT_TAIL = 0.0005
 
 
 @dataclass(frozen=True)
-class PlanRow:
+class TimestepPlanRow:
     """What a source trains in one band: its share of all training, of the weighted loss, and of the band."""
 
     source: str
@@ -43,7 +43,7 @@ class PlanRow:
     responsibility: float
 
 
-def make_plan_rows(plan: TimestepPlan) -> Iterator[PlanRow]:
+def make_plan_rows(plan: TimestepPlan) -> Iterator[TimestepPlanRow]:
     """Every source with every band that it trains."""
     log_snr = plan.base.inverse_cdf(plan.cuts)
     log_snr[0], log_snr[-1] = torch.inf, -torch.inf
@@ -54,7 +54,7 @@ def make_plan_rows(plan: TimestepPlan) -> Iterator[PlanRow]:
     for row, source in enumerate(plan.sources):
         for band, name in enumerate(plan.band_names):
             if mass[row, band] > 0:
-                yield PlanRow(
+                yield TimestepPlanRow(
                     source,
                     name,
                     (ends[band], ends[band + 1]),
@@ -106,7 +106,7 @@ def format_plan_rows(plan: TimestepPlan, samples: Mapping[str, int], draws: int)
     return rows
 
 
-def _format_cells(row: PlanRow) -> tuple[str, ...]:
+def _format_cells(row: TimestepPlanRow) -> tuple[str, ...]:
     sigma = "{:.3f} to {:.3f}".format(*row.sigma)
     return (
         row.band,
@@ -122,7 +122,7 @@ def _format_span(cleanest: float | None, noisiest: float | None) -> str:
     return f"{cleanest:.2f} to {noisiest:.2f}"
 
 
-def write_plan(folder: Path, plan: TimestepPlan, samples: Mapping[str, int], draws: int) -> None:
+def write_timestep_plan(folder: Path, plan: TimestepPlan, samples: Mapping[str, int], draws: int) -> None:
     """Write the record and the plot into a folder; the same plan gives the same bytes."""
     write_json(folder / PLAN_JSON, make_plan_record(plan, samples, draws))
     atomic_write(folder / PLAN_PNG, plot_plan(plan))

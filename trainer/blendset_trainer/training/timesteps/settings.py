@@ -48,7 +48,7 @@ class BandSettings:
 
 
 @dataclass(frozen=True)
-class SourceInPlan:
+class SourcePlanSettings:
     """A source's settings besides its bands."""
 
     share: float | None = option(None, "of mode free: how much of training, in proportion", at_least=0)
@@ -56,13 +56,13 @@ class SourceInPlan:
 
 
 @dataclass(frozen=True)
-class PlanSettings:
+class TimestepPlanSettings:
     """How noise levels are shared among the sources."""
 
     mode: str = option(
         DERIVED, "shares derived so that no level is trained more or less often, or set freely", choices=(DERIVED, FREE)
     )
-    sources: dict[str, SourceInPlan] = field(default_factory=dict)
+    sources: dict[str, SourcePlanSettings] = field(default_factory=dict)
     reference: str | None = option(None, "the schedule that bands in t are of", choices=REFERENCES)
     resolution_shift: float = option(
         1.0, "the picture's side over the side that the bands were found at; moves them all", at_least=0.01
@@ -78,8 +78,8 @@ class PlanSettings:
     gamma: float = option(5.0, "of min-snr: the SNR from which it weighs", at_least=0.01)
 
 
-def plan_from_settings(
-    settings: PlanSettings,
+def timestep_plan_from_settings(
+    settings: TimestepPlanSettings,
     bands: Mapping[str, Sequence[BandSettings]],
     axis: NoiseAxis,
     prediction: Prediction,
@@ -98,7 +98,7 @@ def plan_from_settings(
         settings.base_deviation,
     )
     _check_sources(settings, bands)
-    in_plan = {source: settings.sources.get(source, SourceInPlan()) for source in bands}
+    in_plan = {source: settings.sources.get(source, SourcePlanSettings()) for source in bands}
     policies = [
         SourcePolicy(source, _make_bands(source, own_bands, settings, density), in_plan[source].offset)
         for source, own_bands in _default_bands(bands).items()
@@ -114,7 +114,7 @@ def plan_from_settings(
     )
 
 
-def _check_sources(settings: PlanSettings, bands: Mapping[str, Sequence[BandSettings]]) -> None:
+def _check_sources(settings: TimestepPlanSettings, bands: Mapping[str, Sequence[BandSettings]]) -> None:
     """Raise BlendsetError for a source that is unknown, or whose share does not fit the mode."""
     for source in settings.sources:
         if source not in bands:
@@ -142,12 +142,12 @@ def _default_bands(bands: Mapping[str, Sequence[BandSettings]]) -> Mapping[str, 
 
 
 def _make_bands(
-    source: str, bands: Sequence[BandSettings], settings: PlanSettings, density: BaseDensity
+    source: str, bands: Sequence[BandSettings], settings: TimestepPlanSettings, density: BaseDensity
 ) -> tuple[Band, ...]:
     return tuple(_make_band(f"The band of source '{source}'", band, settings, density) for band in bands)
 
 
-def _make_band(what: str, band: BandSettings, settings: PlanSettings, density: BaseDensity) -> Band:
+def _make_band(what: str, band: BandSettings, settings: TimestepPlanSettings, density: BaseDensity) -> Band:
     """A band in log-SNR; `what` names it in errors."""
     unit = band.unit or ("t" if settings.reference else "")
     low, high = band.lo, band.hi
@@ -167,7 +167,7 @@ def _make_band(what: str, band: BandSettings, settings: PlanSettings, density: B
     return Band(cleanest, noisiest, band.weight, band.soft_edge)
 
 
-def _parse_end(what: str, end: float, unit: str, settings: PlanSettings, density: BaseDensity) -> float:
+def _parse_end(what: str, end: float, unit: str, settings: TimestepPlanSettings, density: BaseDensity) -> float:
     """One end of a band as log-SNR; BlendsetError for a number that its unit does not have."""
     if unit == "log_snr":
         return end - 2 * math.log(settings.resolution_shift)
@@ -185,7 +185,7 @@ def _parse_end(what: str, end: float, unit: str, settings: PlanSettings, density
     return float(axis.log_snr(torch.tensor(end, dtype=torch.float64))) - 2 * math.log(settings.resolution_shift)
 
 
-def _find_axis(unit: str, settings: PlanSettings, density: BaseDensity) -> NoiseAxis:
+def _find_axis(unit: str, settings: TimestepPlanSettings, density: BaseDensity) -> NoiseAxis:
     """The axis that a unit's numbers are levels of."""
     if unit == "t" and settings.reference not in (None, MODEL):
         return axis_from_name(str(settings.reference))
