@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What it costs to denoise a view set together: against the same pictures apart, and against projecting keys anew for
-each picture that sees them, which is how SynCD's released code (arXiv 2502.01720) does it. All in one run, in turn.
+each picture that attends to them, which is how SynCD's released code (arXiv 2502.01720) does it. All in one run, in
+turn.
 
 Two blocks of FLUX.1's width per head, at the shapes of 512 px; all 24 heads and bf16 where there is a GPU.
 
@@ -33,34 +34,36 @@ PIXELS_PER_TOKEN = 16
 APART = "apart"
 
 Way = Callable[[], AbstractContextManager[None]]
-"""In which the model computes."""
+"""Makes the context in which the model computes."""
 
 
 def main() -> None:
+    """Time every way, and print the table."""
     logging.set_verbosity_error()
-    options = parsed()
+    options = parse_arguments()
     device = choose_device()
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     heads = options.heads or (24 if device.type == "cuda" else 4)
-    model = blocks(heads).to(device, dtype).eval()
-    views = discs(options.pictures, options.side, options.share).to(device)
+    model = build_model(heads).to(device, dtype).eval()
+    views = make_disc_ids(options.pictures, options.side, options.share).to(device)
     grid = (options.side // PIXELS_PER_TOKEN,) * 2
-    call = partial(model, **inputs(model, options.pictures, grid, device, dtype))
+    call = partial(model, **make_inputs(model, options.pictures, grid, device, dtype))
     ways: dict[str, Way] = {
         APART: nullcontext,
         "foreground, gathered": partial(share_attention, model, ViewSets(views, grid)),
         "same-object, masked": partial(share_attention, model, ViewSets(views, grid, "same-object")),
-        "foreground, projected anew": partial(projecting_anew, model, ViewSets(views, grid)),
+        "foreground, projected anew": partial(project_anew, model, ViewSets(views, grid)),
     }
-    refuse_if_unlike(ways["foreground, gathered"], ways["foreground, projected anew"], call)
-    took = in_turn(ways, call, options.repeats, device)
-    keys = keys_of(ViewSets(views, grid), grid[0] * grid[1])
+    check_equal(ways["foreground, gathered"], ways["foreground, projected anew"], call)
+    took = time_in_turn(ways, call, options.repeats, device)
+    keys = count_keys(ViewSets(views, grid), grid[0] * grid[1])
     rows = [(way, keys[way], f"{seconds * 1000:.0f}", f"{seconds / took[APART]:.2f}") for way, seconds in took.items()]
     keep("shared_attention", {"device": str(device), "heads": heads, **vars(options), "seconds": took, "keys": keys})
     print(table((f"{options.pictures} pictures of {options.side} px", "keys of a token", "ms", "times apart"), rows))
 
 
-def parsed() -> argparse.Namespace:
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pictures", type=int, default=3, metavar="N", help="of the view set")
     parser.add_argument("--side", type=int, default=512, metavar="PX")
@@ -70,7 +73,7 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def blocks(heads: int) -> FluxTransformer2DModel:
+def build_model(heads: int) -> FluxTransformer2DModel:
     """A double and a single block with random weights."""
     torch.manual_seed(0)
     return FluxTransformer2DModel(
@@ -78,17 +81,17 @@ def blocks(heads: int) -> FluxTransformer2DModel:
     )
 
 
-def discs(pictures: int, side: int, share: float) -> Tensor:
+def make_disc_ids(pictures: int, side: int, share: float) -> Tensor:
     """Ids (1, n, side, side) of an object that fills this share of each picture, as a disc."""
     across = (torch.arange(side) + 0.5) / side - 0.5
     disc = across[:, None].square() + across.square() <= share / torch.pi
     return disc.long().expand(1, pictures, side, side).contiguous()
 
 
-def inputs(
+def make_inputs(
     model: FluxTransformer2DModel, pictures: int, grid: tuple[int, int], device: torch.device, dtype: torch.dtype
 ) -> dict[str, Any]:
-    """Noise in the shapes that the pipeline gives."""
+    """The model's inputs: noise in the shapes that the pipeline gives."""
     config: Any = model.config
     return {
         "hidden_states": torch.randn(pictures, grid[0] * grid[1], config.in_channels).to(device, dtype),
@@ -102,8 +105,8 @@ def inputs(
 
 
 @torch.no_grad()
-def refuse_if_unlike(one: Way, other: Way, call: Callable[[], Any]) -> None:
-    """Two ways to compute the same must give the same, or there is nothing to compare."""
+def check_equal(one: Way, other: Way, call: Callable[[], Any]) -> None:
+    """Refuse (AssertionError) two ways that do not compute the same: there is nothing to compare then."""
     answers = []
     for sharing in (one, other):
         with sharing():
@@ -112,50 +115,51 @@ def refuse_if_unlike(one: Way, other: Way, call: Callable[[], Any]) -> None:
 
 
 @torch.no_grad()
-def in_turn(ways: dict[str, Way], call: Callable[[], Any], repeats: int, device: torch.device) -> dict[str, float]:
-    """The least seconds that each way took, which is what a busy machine says truest."""
+def time_in_turn(ways: dict[str, Way], call: Callable[[], Any], repeats: int, device: torch.device) -> dict[str, float]:
+    """The least seconds that each way took, which other work on the machine changes least."""
     took: dict[str, list[float]] = {way: [] for way in ways}
     for _ in range(repeats):
         for way, sharing in ways.items():
             with sharing():
-                settle(device)
+                synchronize(device)
                 started = time.perf_counter()
                 call()
-                settle(device)
+                synchronize(device)
                 took[way].append(time.perf_counter() - started)
     return {way: min(seconds) for way, seconds in took.items()}
 
 
-def settle(device: torch.device) -> None:
+def synchronize(device: torch.device) -> None:
+    """Wait for a GPU to finish its work."""
     if device.type == "cuda":
         torch.cuda.synchronize()
 
 
-def keys_of(views: ViewSets, tokens: int) -> dict[str, int]:
-    """How many keys a picture's token is held against."""
+def count_keys(views: ViewSets, tokens: int) -> dict[str, int]:
+    """How many keys a picture's token attends to, in each way."""
     own, others = TEXTS + tokens, tokens * len(views.slots)
-    seen = sum(len(each) for each in views.find_visible_tokens(tokens)[0])
+    visible = sum(len(each) for each in views.find_visible_tokens(tokens)[0])
     return {
         APART: own,
-        "foreground, gathered": own + seen,
+        "foreground, gathered": own + visible,
         "same-object, masked": own + others,
         "foreground, projected anew": own + others,
     }
 
 
 @contextmanager
-def projecting_anew(model: FluxTransformer2DModel, views: ViewSets) -> Iterator[None]:
-    """Attention as SynCD's code does it, written from its description."""
+def project_anew(model: FluxTransformer2DModel, views: ViewSets) -> Iterator[None]:
+    """A context in which attention is computed as in SynCD's code, written from its description."""
     stock = model.attn_processors
-    model.set_attn_processor(_ProjectingAnew(views, model.pos_embed))
+    model.set_attn_processor(_ReprojectingProcessor(views, model.pos_embed))
     try:
         yield
     finally:
         model.set_attn_processor(stock)
 
 
-class _ProjectingAnew:
-    """The others' hidden states are rolled to each picture and projected there; the mask is there for each head."""
+class _ReprojectingProcessor:
+    """Rolls the others' hidden states to each picture and projects them there; has a mask for each head."""
 
     def __init__(self, views: ViewSets, rotary: Any) -> None:
         self._views, self._rotary = views, rotary
@@ -186,7 +190,7 @@ class _ProjectingAnew:
         slots = torch.cat([rotary_positions(*self._views.grid, slot).to(device) for slot in self._views.slots])
         rotary = [torch.cat(each) for each in zip(image_rotary_emb, self._rotary(slots), strict=True)]
         query, key = apply_rotary_emb(query, image_rotary_emb), apply_rotary_emb(torch.cat(keys, dim=2), rotary)
-        mask = self._mask(query)
+        mask = self._build_mask(query)
         answer = scaled_dot_product_attention(query, key, torch.cat(values, dim=2), attn_mask=mask)
         answer = answer.transpose(1, 2).flatten(2)
         if encoder_hidden_states is None:
@@ -194,8 +198,8 @@ class _ProjectingAnew:
         texts = encoder_hidden_states.shape[1]
         return attn.to_out[1](attn.to_out[0](answer[:, texts:])), attn.to_add_out(answer[:, :texts])
 
-    def _mask(self, query: Tensor) -> Tensor:
-        """What is added to the logits, (B, heads, queries, keys)."""
+    def _build_mask(self, query: Tensor) -> Tensor:
+        """The mask that is added to the logits, (B, heads, queries, keys)."""
         masked = ViewSets(self._views.ids, self._views.grid, positions=torch.zeros(*self._views.ids.shape, 3).to(query))
         if not hasattr(self, "_kept"):
             self._kept = masked.build_mask(self._tokens, query.shape[2] - self._tokens).to(query.dtype)

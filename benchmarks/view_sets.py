@@ -23,9 +23,9 @@ from diffusers import FluxControlPipeline
 from numpy.typing import NDArray
 from ray_traced import GROUND
 from report import ROOT, keep, table
-from view_sets_measures import FIGURES, Measured, Pictures, by_seed, with_interval
-from view_sets_model import Model, depth_shown, no_caption, painted, palettes, trained, view_from_side
-from view_sets_plot import plot
+from view_sets_measures import METRICS, Pictures, SetMeasures, bootstrap, compute_by_seed
+from view_sets_model import Model, encode_depth, make_null_caption, paint, sample_palettes, trace_view, train
+from view_sets_plot import plot_sets
 
 from blendset.cameras import Array
 from blendset.correspondence import ViewGeometry
@@ -45,7 +45,7 @@ NAMES = "large ball", "small ball", "box", "ground"
 
 @dataclass(frozen=True)
 class Way:
-    """How the views of a set are drawn; without `share` each attends to itself alone."""
+    """How the views of a set are drawn; without `share` each view attends to itself alone."""
 
     share: SharingMode | None = None
     warp: WarpMode = "none"
@@ -82,66 +82,69 @@ class Settings:
 
 
 def main() -> None:
-    options = parsed()
-    settings = load(options.config)
+    """Train a model for each seed, draw its sets in every way, and report how far their views agree."""
+    options = parse_arguments()
+    settings = load_settings(options.config)
     with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
-        running = [pool.submit(drawn_by, settings, seed) for seed in settings.seeds]
+        running = [pool.submit(train_and_draw, settings, seed) for seed in settings.seeds]
         drawn = [each.result() for each in running]
     folder = ROOT / "build" / "benchmarks"
     folder.mkdir(parents=True, exist_ok=True)
     pictures = {way: np.stack([each[way] for each in drawn]) for way in drawn[0]}
     np.savez_compressed(folder / "view_sets.npz", allow_pickle=False, **pictures)
-    ways = {way: measured(settings, each) for way, each in pictures.items()}
-    tell(ways, settings.seeds)
-    plot(folder / "view_sets.png", {way: pictures[way][:, 0] for way in (*WAYS, TRACED)}, ways)
+    ways = {way: measure_sets(settings, each) for way, each in pictures.items()}
+    print_report(ways, settings.seeds)
+    plot_sets(folder / "view_sets.png", {way: pictures[way][:, 0] for way in (*WAYS, TRACED)}, ways)
 
 
-def parsed() -> argparse.Namespace:
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", type=Path, default=Path(__file__).with_suffix(".toml"), metavar="FILE.toml")
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="models trained at once, one core each")
     return parser.parse_args()
 
 
-def load(path: Path) -> Settings:
+def load_settings(path: Path) -> Settings:
+    """Read a TOML file."""
     return structure(Settings, read_toml(path), str(path))
 
 
 # ---- drawing ---------------------------------------------------------------------------------------------------------
 
 
-def sets_of(settings: Settings, seed: int) -> list[list[ViewGeometry]]:
-    """Views from cameras that no model of this seed was trained on."""
+def make_sets(settings: Settings, seed: int) -> list[list[ViewGeometry]]:
+    """View sets from cameras that no model of this seed was trained on."""
     starts = np.random.default_rng([seed, 1]).uniform(0, 360, settings.sets.count)
     turns = settings.sets.turn_deg * np.arange(VIEWS)
-    return [[view_from_side(start + turn, settings.model.pixels) for turn in turns] for start in starts]
+    return [[trace_view(start + turn, settings.model.pixels) for turn in turns] for start in starts]
 
 
-def drawn_by(settings: Settings, seed: int) -> dict[str, Pictures]:
-    """Train one model on one core, and draw its sets in every way; the ray-traced ones beside them."""
+def train_and_draw(settings: Settings, seed: int) -> dict[str, Pictures]:
+    """Train one model on one core and draw its sets in every way; with the ray-traced sets, by the way's name."""
     torch.set_num_threads(1)
     begun = time.perf_counter()
-    pipeline = trained(settings.model, seed)
+    pipeline = train(settings.model, seed)
     ready = time.perf_counter()
-    sets = sets_of(settings, seed)
+    sets = make_sets(settings, seed)
     drawn = {
         name: np.stack(
-            [draw(pipeline, views, way, settings.sets.steps, seed, number) for number, views in enumerate(sets)]
+            [draw_set(pipeline, views, way, settings.sets.steps, seed, number) for number, views in enumerate(sets)]
         )
         for name, way in WAYS.items()
     }
     print(f"seed {seed}: {ready - begun:.0f} s of training, {time.perf_counter() - ready:.0f} s of drawing", flush=True)
-    return drawn | traced(sets, seed)
+    return drawn | trace_sets(sets, seed)
 
 
-def traced(sets: Sequence[Sequence[ViewGeometry]], seed: int) -> dict[str, Pictures]:
-    """The sets as a ray tracer shows them."""
-    colours = palettes(np.random.default_rng([seed, 2]), len(sets) * VIEWS).reshape(len(sets), VIEWS, -1, 3)
+def trace_sets(sets: Sequence[Sequence[ViewGeometry]], seed: int) -> dict[str, Pictures]:
+    """The sets as a ray tracer draws them, in one palette and in several."""
+    colours = sample_palettes(np.random.default_rng([seed, 2]), len(sets) * VIEWS).reshape(len(sets), VIEWS, -1, 3)
     kinds = {TRACED: np.repeat(colours[:, :1], VIEWS, axis=1), OTHERS: colours}
     return {
         kind: np.array(
             [
-                [painted(*each) for each in zip(views, chosen, strict=True)]
+                [paint(*each) for each in zip(views, chosen, strict=True)]
                 for views, chosen in zip(sets, by_set, strict=True)
             ],
             np.float32,
@@ -151,7 +154,7 @@ def traced(sets: Sequence[Sequence[ViewGeometry]], seed: int) -> dict[str, Pictu
 
 
 @torch.no_grad()
-def draw(
+def draw_set(
     pipeline: FluxControlPipeline, views: Sequence[ViewGeometry], way: Way, steps: int, seed: int, number: int
 ) -> NDArray[np.float32]:
     """The pictures (views, H, W, 3) of a set. Its number decides the noise, whatever the way."""
@@ -161,11 +164,11 @@ def draw(
     steering = WarpCallback(pipeline.scheduler, grid, warps, way.warp)
     random = make_generator(seed, "drawing", number)
     noise = torch.randn(len(views), 3, side, side, generator=random)
-    sets = ViewSets(ids_seen(views, way), grid, way.share or "foreground")
+    sets = ViewSets(build_ids(views, way), grid, way.share or "foreground")
     with share_attention(pipeline.transformer, sets) if way.share else nullcontext():
         drawn: Any = pipeline(
-            **no_caption(len(views)),
-            control_image=depth_shown(views),
+            **make_null_caption(len(views)),
+            control_image=encode_depth(views),
             height=side,
             width=side,
             num_inference_steps=steps,
@@ -177,8 +180,8 @@ def draw(
     return np.asarray(drawn.images, np.float32)
 
 
-def ids_seen(views: Sequence[ViewGeometry], way: Way) -> torch.Tensor:
-    """Ids (1, views, H, W) as attention is to share them; to the mode "foreground" the ground is none."""
+def build_ids(views: Sequence[ViewGeometry], way: Way) -> torch.Tensor:
+    """Object ids (1, views, H, W) for shared attention; for the mode "foreground" the ground is no object."""
     ids = np.stack([view.passes.id for view in views]).astype(np.int64)
     return torch.from_numpy(np.where(ids == GROUND, 0, ids) if way.share == "foreground" else ids)[None]
 
@@ -186,47 +189,49 @@ def ids_seen(views: Sequence[ViewGeometry], way: Way) -> torch.Tensor:
 # ---- what came of it -------------------------------------------------------------------------------------------------
 
 
-def measured(settings: Settings, pictures: NDArray[np.float32]) -> Measured:
-    """Of pictures (seeds, sets, views, H, W, 3), all sets together."""
-    sets = [views for seed in settings.seeds for views in sets_of(settings, seed)]
-    return Measured.of(sets, pictures.reshape(len(sets), *pictures.shape[2:]))
+def measure_sets(settings: Settings, pictures: NDArray[np.float32]) -> SetMeasures:
+    """Measure pictures (seeds, sets, views, H, W, 3), all sets together."""
+    sets = [views for seed in settings.seeds for views in make_sets(settings, seed)]
+    return SetMeasures.from_pictures(sets, pictures.reshape(len(sets), *pictures.shape[2:]))
 
 
-def tell(ways: Mapping[str, Measured], seeds: Sequence[int]) -> None:
-    """Print the tables and keep their figures, with 95 % intervals over sets."""
-    figures = {way: with_interval(each.figures, each.sets) for way, each in ways.items()}
-    parts = {way: with_interval(beside(each, ways[APART]), each.sets) for way, each in ways.items()}
+def print_report(ways: Mapping[str, SetMeasures], seeds: Sequence[int]) -> None:
+    """Print the tables and keep their numbers, with 95 % intervals over sets."""
+    metrics = {way: bootstrap(each.compute_metrics, each.sets) for way, each in ways.items()}
+    parts = {way: bootstrap(compare_with_apart(each, ways[APART]), each.sets) for way, each in ways.items()}
     agree = [
-        [figure for pair in zip(figures[way][:, :2].T, parts[way].T, strict=True) for figure in pair] for way in ways
+        [value for pair in zip(metrics[way][:, :2].T, parts[way].T, strict=True) for value in pair] for way in ways
     ]
-    heads = [head for name in FIGURES[:2] for head in (name, f"as a part of {APART}")]
-    print(table(("way", *heads), [(way, *map(shown, each)) for way, each in zip(ways, agree, strict=True)]))
-    print(table(("way", *FIGURES[2:]), [(way, *map(shown, figures[way][:, 2:].T)) for way in ways]))
-    objects = {way: each.by_object() for way, each in ways.items()}
+    heads = [head for name in METRICS[:2] for head in (name, f"as a part of {APART}")]
+    print(table(("way", *heads), [(way, *map(format_interval, each)) for way, each in zip(ways, agree, strict=True)]))
+    print(table(("way", *METRICS[2:]), [(way, *map(format_interval, metrics[way][:, 2:].T)) for way in ways]))
+    objects = {way: each.compute_by_object() for way, each in ways.items()}
     print(table(("residual", *NAMES), [(way, *(f"{figure:.1f}" for figure in each)) for way, each in objects.items()]))
     keep(
         "view_sets",
         {
-            "columns": FIGURES,
-            "figures, with intervals": as_lists(figures),
-            "residuals as a part of apart, with intervals": as_lists(parts),
-            "by seed": as_lists({way: by_seed(each, len(seeds)) for way, each in ways.items()}),
-            "residuals by object": as_lists(objects),
+            "columns": METRICS,
+            "figures, with intervals": to_lists(metrics),
+            "residuals as a part of apart, with intervals": to_lists(parts),
+            "by seed": to_lists({way: compute_by_seed(each, len(seeds)) for way, each in ways.items()}),
+            "residuals by object": to_lists(objects),
         },
     )
 
 
-def beside(measured: Measured, apart: Measured) -> Callable[[NDArray[np.intp]], Array]:
-    """The residuals of sets as a part of those of the same sets, drawn apart."""
-    return lambda sets: measured.figures(sets)[:2] / apart.figures(sets)[:2]
+def compare_with_apart(measured: SetMeasures, apart: SetMeasures) -> Callable[[NDArray[np.intp]], Array]:
+    """A statistic: the residuals of sets as a part of those of the same sets, drawn apart."""
+    return lambda sets: measured.compute_metrics(sets)[:2] / apart.compute_metrics(sets)[:2]
 
 
-def as_lists(figures: Mapping[str, Array]) -> dict[str, Any]:
-    return {way: each.tolist() for way, each in figures.items()}
+def to_lists(arrays: Mapping[str, Array]) -> dict[str, Any]:
+    """Arrays as JSON takes them."""
+    return {way: array.tolist() for way, array in arrays.items()}
 
 
-def shown(figure: Array) -> str:
-    mean, low, high = (f"{round(each, 3):.3g}" for each in figure)
+def format_interval(value: Array) -> str:
+    """A value and its interval (3,) as text."""
+    mean, low, high = (f"{round(each, 3):.3g}" for each in value)
     return f"{mean} ({low} to {high})"
 
 

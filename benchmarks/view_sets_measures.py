@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from ray_traced import GROUND
 from skimage.color import rgb2lab
-from view_sets_model import DARKEST, OBJECTS, painted, shade
+from view_sets_model import DARKEST, OBJECTS, compute_shade, paint
 
 from blendset.cameras import Array
 from blendset.correspondence import ViewGeometry, correspond
@@ -20,35 +20,37 @@ Pictures = NDArray[np.float32]
 """(sets, views, H, W, 3) in 0..1."""
 SPREAD = (1 - DARKEST) / np.sqrt(12)
 """The deviation of the colours that a model is trained on."""
-FIGURES = ("subject's residual", "ground's residual", "flaw", "sharpness", "spread")
+METRICS = ("subject's residual", "ground's residual", "flaw", "sharpness", "spread")
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
-    """What `FIGURES` are made of, of S sets."""
+class SetMeasures:
+    """The measures of S sets, of which `METRICS` are computed."""
 
     differences: Array
-    """(S, objects): colour differences CIE76 of all that a view and the warp of a sibling both show, summed up."""
+    """(S, objects): colour differences (CIE76) between a view and the warps of its siblings, summed up over pixels."""
     compared: Array
-    """(S, objects): over how many pixels."""
+    """(S, objects): the number of those pixels."""
     flaws: Array
-    """(S,): mean colour difference of pictures to the nearest ones that a ray tracer would give."""
+    """(S,): mean colour difference of the pictures to the nearest ray-traced ones."""
     edges: Array
-    """(S, 2): mean squared slope of lightness in pictures, and in those."""
+    """(S, 2): mean squared slope of lightness in the pictures, and in the nearest ray-traced ones."""
     colours: Array
-    """(S, views, objects, 3): that objects have in those."""
+    """(S, views, objects, 3): the colours of the objects in the nearest ray-traced ones."""
 
     @classmethod
-    def of(cls, sets: Sequence[Sequence[ViewGeometry]], pictures: Pictures) -> Measured:
-        each = [_of_set(views, drawn) for views, drawn in zip(sets, pictures, strict=True)]
-        return cls(*map(np.array, zip(*each, strict=True)))
+    def from_pictures(cls, sets: Sequence[Sequence[ViewGeometry]], pictures: Pictures) -> SetMeasures:
+        """Measure pictures (sets, views, H, W, 3) of view sets."""
+        measures = [_measure_set(views, drawn) for views, drawn in zip(sets, pictures, strict=True)]
+        return cls(*map(np.array, zip(*measures, strict=True)))
 
     @property
     def sets(self) -> int:
+        """The number of sets, S."""
         return len(self.flaws)
 
-    def figures(self, sets: NDArray[np.intp]) -> Array:
-        """`FIGURES` over these sets, by number."""
+    def compute_metrics(self, sets: NDArray[np.intp]) -> Array:
+        """`METRICS` (5,) over the sets with these numbers."""
         differences, compared = self.differences[sets].sum(axis=0), self.compared[sets].sum(axis=0)
         subject = np.arange(1, OBJECTS + 1) != GROUND
         drawn, nearest = self.edges[sets].sum(axis=0)
@@ -62,21 +64,28 @@ class Measured:
             ]
         )
 
-    def by_object(self) -> Array:
-        """Mean colour difference (objects,)."""
+    def compute_by_object(self) -> Array:
+        """The mean colour difference (objects,) of each object."""
         return np.asarray(self.differences.sum(axis=0) / self.compared.sum(axis=0))
 
 
-def _of_set(views: Sequence[ViewGeometry], pictures: Pictures) -> tuple[Array, Array, float, Array, Array]:
-    colours = [palette_of(view, picture) for view, picture in zip(views, pictures, strict=True)]
-    traced = np.array([painted(view, palette) for view, palette in zip(views, colours, strict=True)])
+def _measure_set(views: Sequence[ViewGeometry], pictures: Pictures) -> tuple[Array, Array, float, Array, Array]:
+    colours = [fit_palette(view, picture) for view, picture in zip(views, pictures, strict=True)]
+    traced = np.array([paint(view, palette) for view, palette in zip(views, colours, strict=True)])
     drawn, nearest = rgb2lab(pictures), rgb2lab(traced)
     flaw = float(np.linalg.norm(drawn - nearest, axis=-1).mean())
-    return *residuals(views, drawn), flaw, np.array([slope(drawn), slope(nearest)]), np.array(colours)
+    return (
+        *compute_residuals(views, drawn),
+        flaw,
+        np.array([measure_sharpness(drawn), measure_sharpness(nearest)]),
+        np.array(colours),
+    )
 
 
-def residuals(views: Sequence[ViewGeometry], lab: Array) -> tuple[Array, Array]:
-    """By object, colour differences summed up and pixels (objects,): each view against the warps of its siblings."""
+def compute_residuals(views: Sequence[ViewGeometry], lab: Array) -> tuple[Array, Array]:
+    """By object, colour differences summed up over pixels and the number of pixels, (objects,) each: every view of a
+    set against the warps of its siblings. `lab` (views, H, W, 3) are CIELAB.
+    """
     sums, counts = np.zeros((2, OBJECTS + 1))
     for target, source in permutations(range(len(views)), 2):
         match = correspond(views[target], views[source])
@@ -87,26 +96,26 @@ def residuals(views: Sequence[ViewGeometry], lab: Array) -> tuple[Array, Array]:
     return sums[1:], counts[1:]
 
 
-def palette_of(view: ViewGeometry, picture: Array) -> Array:
-    """The colours (objects, 3) that objects would need for the ray tracer to come nearest; nan of what is not seen."""
-    light, ids = shade(view), view.passes.id
+def fit_palette(view: ViewGeometry, picture: Array) -> Array:
+    """The colours (objects, 3) with which the ray tracer comes nearest to a picture; nan for objects out of view."""
+    light, ids = compute_shade(view), view.passes.id
     masks = [(ids == number)[..., None] * light[..., None] for number in range(1, OBJECTS + 1)]
     with np.errstate(invalid="ignore"):
         return np.array([(picture * mask).sum(axis=(0, 1)) / (mask**2).sum() for mask in masks])
 
 
-def slope(lab: Array) -> float:
-    """Mean squared difference in lightness between neighbours in pictures (N, H, W, 3), which a blur lowers."""
+def measure_sharpness(lab: Array) -> float:
+    """The mean squared difference in lightness between neighbours in pictures (N, H, W, 3), which a blur lowers."""
     return float(sum((np.diff(lab[..., 0], axis=axis) ** 2).mean() for axis in (1, 2)))
 
 
-def by_seed(measured: Measured, seeds: int) -> Array:
-    """`FIGURES` of each model (seeds, figures)."""
-    return np.stack([measured.figures(each) for each in np.arange(measured.sets).reshape(seeds, -1)])
+def compute_by_seed(measured: SetMeasures, seeds: int) -> Array:
+    """`METRICS` of each model (seeds, metrics)."""
+    return np.stack([measured.compute_metrics(numbers) for numbers in np.arange(measured.sets).reshape(seeds, -1)])
 
 
-def with_interval(statistic: Callable[[NDArray[np.intp]], Array], sets: int, rounds: int = 2000) -> Array:
-    """A statistic (figures,) of all sets and the ends of its 95 % interval (3, figures), by a bootstrap over sets."""
+def bootstrap(statistic: Callable[[NDArray[np.intp]], Array], sets: int, rounds: int = 2000) -> Array:
+    """A statistic (metrics,) of all sets and the ends of its 95 % interval, (3, metrics), by a bootstrap over sets."""
     random = np.random.default_rng(0)
-    drawn = [statistic(random.integers(sets, size=sets)) for _ in range(rounds)]
-    return np.stack([statistic(np.arange(sets)), *np.quantile(drawn, (0.025, 0.975), axis=0)])
+    resampled = [statistic(random.integers(sets, size=sets)) for _ in range(rounds)]
+    return np.stack([statistic(np.arange(sets)), *np.quantile(resampled, (0.025, 0.975), axis=0)])

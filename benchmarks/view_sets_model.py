@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A small FLUX depth pipeline, trained from scratch on ray-traced pictures of one scene, whose objects have other
-colours in each: depth says where things are and nothing of how they look.
+colours in each picture: depth shows where things are, but not how they look.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from blendset_trainer.synthesis.view_sets import compute_disparity
 OBJECTS = 4
 SKY = 0.9
 DARKEST = 0.1
-"""Of the colours that objects have."""
+"""The least level of the colours that objects have, in 0..1."""
 ROTARY = (8, 12, 12)
 """Widths of a head that turn with picture, row and column."""
 TEXT = 8
@@ -54,31 +54,31 @@ class Model:
 # ---- pictures --------------------------------------------------------------------------------------------------------
 
 
-def view_from_side(azimuth_deg: float, pixels: int) -> ViewGeometry:
-    """A view of the scene from a circle around it."""
+def trace_view(azimuth_deg: float, pixels: int) -> ViewGeometry:
+    """Trace a view of the scene from a circle around it."""
     return view_from(camera_at(azimuth_deg, ELEVATION, DISTANCE, pixels))
 
 
-def shade(view: ViewGeometry) -> Array:
-    """How bright (H, W) the light from above makes what a view shows: 0.4 to 1, the same from all sides."""
+def compute_shade(view: ViewGeometry) -> Array:
+    """How bright (H, W) the light from above makes the surfaces of a view: 0.4 to 1, the same from all sides."""
     return np.where(view.passes.id == 0, 1.0, 0.7 + 0.3 * view.passes.normal[..., 2])
 
 
-def palettes(random: np.random.Generator, count: int) -> Array:
+def sample_palettes(random: np.random.Generator, count: int) -> Array:
     """Colours (count, objects, 3) in 0..1."""
     return random.uniform(DARKEST, 1, (count, OBJECTS, 3))
 
 
-def painted(view: ViewGeometry, palette: Array) -> Array:
+def paint(view: ViewGeometry, palette: Array) -> Array:
     """The picture (H, W, 3) in 0..1 of objects that have these colours (objects, 3)."""
     colours = np.concatenate([np.full((1, 3), SKY), palette])
-    return np.asarray(colours[view.passes.id] * shade(view)[..., None])
+    return np.asarray(colours[view.passes.id] * compute_shade(view)[..., None])
 
 
 # ---- the pipeline ----------------------------------------------------------------------------------------------------
 
 
-def untrained(model: Model, deviation: float) -> FluxControlPipeline:
+def build_pipeline(model: Model, deviation: float) -> FluxControlPipeline:
     """FLUX depth's parts, narrow. Its latents are pixels, scaled by the deviation that they have."""
     transformer = FluxTransformer2DModel(
         in_channels=24, out_channels=12, num_layers=model.double_blocks, num_single_layers=model.single_blocks,
@@ -86,12 +86,12 @@ def untrained(model: Model, deviation: float) -> FluxControlPipeline:
         joint_attention_dim=TEXT, pooled_projection_dim=TEXT,
     )  # fmt: skip
     scheduler = FlowMatchEulerDiscreteScheduler()
-    pipeline = FluxControlPipeline(scheduler, handing_through(1 / deviation), None, None, None, None, transformer)
+    pipeline = FluxControlPipeline(scheduler, make_identity_vae(1 / deviation), None, None, None, None, transformer)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
 
-def handing_through(scale: float) -> AutoencoderKL:
+def make_identity_vae(scale: float) -> AutoencoderKL:
     """An autoencoder that hands pixels through, scaled."""
     vae = AutoencoderKL(
         latent_channels=3, block_out_channels=(8,), norm_num_groups=1, use_quant_conv=False, use_post_quant_conv=False,
@@ -103,26 +103,26 @@ def handing_through(scale: float) -> AutoencoderKL:
     return vae.requires_grad_(False)
 
 
-def no_caption(count: int) -> dict[str, Tensor]:
-    """What the pipeline's encoders would say of `count` empty captions."""
+def make_null_caption(count: int) -> dict[str, Tensor]:
+    """The embeddings of `count` empty captions, as arguments of the pipeline's call."""
     return {"prompt_embeds": torch.zeros(count, 1, TEXT), "pooled_prompt_embeds": torch.zeros(count, TEXT)}
 
 
 # ---- training --------------------------------------------------------------------------------------------------------
 
 
-def trained(model: Model, seed: int) -> FluxControlPipeline:
-    """The pipeline with the running average of its weights after all steps."""
+def train(model: Model, seed: int) -> FluxControlPipeline:
+    """Train a pipeline; returns it with the running average of its weights."""
     torch.manual_seed(seed)
     random = np.random.default_rng([seed, 0])
-    views = [view_from_side(azimuth, model.pixels) for azimuth in random.uniform(0, 360, model.cameras)]
-    deviation = float(np.std([2 * painted(view, palettes(random, 1)[0]) for view in views]))
-    pipeline = untrained(model, deviation)
+    views = [trace_view(azimuth, model.pixels) for azimuth in random.uniform(0, 360, model.cameras)]
+    deviation = float(np.std([2 * paint(view, sample_palettes(random, 1)[0]) for view in views]))
+    pipeline = build_pipeline(model, deviation)
     average = AveragedModel(pipeline.transformer, multi_avg_fn=get_ema_multi_avg_fn(model.ema))
     optimizer = torch.optim.AdamW(pipeline.transformer.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, model.learning_rate, model.steps)
-    for step, (clean, depth) in enumerate(islice(batches(views, model.batch, random), model.steps)):
-        loss = flow_loss(pipeline, clean / deviation, depth / deviation, make_generator(seed, "training", step))
+    for step, (clean, depth) in enumerate(islice(sample_batches(views, model.batch, random), model.steps)):
+        loss = compute_flow_loss(pipeline, clean / deviation, depth / deviation, make_generator(seed, "training", step))
         loss.backward()
         nn.utils.clip_grad_norm_(pipeline.transformer.parameters(), 1.0)
         optimizer.step()
@@ -133,32 +133,34 @@ def trained(model: Model, seed: int) -> FluxControlPipeline:
     return pipeline
 
 
-def batches(views: list[ViewGeometry], size: int, random: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+def sample_batches(
+    views: list[ViewGeometry], size: int, random: np.random.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Pictures and their depth, (B, 3, H, W) in -1..1 each."""
-    depths = torch.cat([depth_shown([view]) for view in views])
+    depths = torch.cat([encode_depth([view]) for view in views])
     while True:
         chosen = random.integers(len(views), size=size)
-        colours = palettes(random, size)
-        pictures = [painted(views[number], palette) for number, palette in zip(chosen, colours, strict=True)]
-        yield as_tensor(np.stack(pictures)) * 2 - 1, depths[chosen]
+        colours = sample_palettes(random, size)
+        pictures = [paint(views[number], palette) for number, palette in zip(chosen, colours, strict=True)]
+        yield to_tensor(np.stack(pictures)) * 2 - 1, depths[chosen]
 
 
-def depth_shown(views: Sequence[ViewGeometry]) -> Tensor:
-    """What FLUX is shown of the depth of a set, (views, 3, H, W) in -1..1: its pipeline takes tensors as they are."""
+def encode_depth(views: Sequence[ViewGeometry]) -> Tensor:
+    """The depth of a set as FLUX's pipeline takes it, (views, 3, H, W) in -1..1."""
     return compute_disparity([view.passes for view in views]) * 2 - 1
 
 
-def as_tensor(pictures: NDArray[np.float64]) -> Tensor:
-    """Pictures (B, 3, H, W) of (B, H, W, 3)."""
+def to_tensor(pictures: NDArray[np.float64]) -> Tensor:
+    """Pictures (B, 3, H, W), from an array (B, H, W, 3)."""
     return torch.from_numpy(pictures).float().movedim(-1, 1)
 
 
-def flow_loss(pipeline: FluxControlPipeline, clean: Tensor, depth: Tensor, random: torch.Generator) -> Tensor:
-    """Rectified flow's, at uniform levels."""
+def compute_flow_loss(pipeline: FluxControlPipeline, clean: Tensor, depth: Tensor, random: torch.Generator) -> Tensor:
+    """The loss of rectified flow at uniform levels, from clean latents and depth (B, C, h, w)."""
     level = torch.rand(len(clean), generator=random)
     noise = torch.randn(clean.shape, generator=random)
     noisy = add_noise(FlowAxis(), clean, noise, level)
-    captions = no_caption(len(clean))
+    captions = make_null_caption(len(clean))
     predicted = pipeline.transformer(
         hidden_states=torch.cat([pack_latents(noisy), pack_latents(depth)], dim=2),
         timestep=level,

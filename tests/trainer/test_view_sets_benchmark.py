@@ -12,9 +12,9 @@ import torch
 from diffusers import FluxControlPipeline
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
-from view_sets import APART, OTHERS, TRACED, VIEWS, WAYS, Sets, Settings, draw, load, sets_of, traced
-from view_sets_measures import Measured, palette_of, with_interval
-from view_sets_model import Model, handing_through, painted, palettes, trained
+from view_sets import APART, OTHERS, TRACED, VIEWS, WAYS, Sets, Settings, draw_set, load_settings, make_sets, trace_sets
+from view_sets_measures import SetMeasures, bootstrap, fit_palette
+from view_sets_model import Model, make_identity_vae, paint, sample_palettes, train
 
 from blendset.correspondence import ViewGeometry
 
@@ -27,54 +27,54 @@ SETTINGS = Settings(MODEL, Sets(count=12, turn_deg=35.0, steps=6), seeds=(0,))
 
 @cache
 def sets() -> list[list[ViewGeometry]]:
-    return sets_of(SETTINGS, 0)
+    return make_sets(SETTINGS, 0)
 
 
 @cache
 def pipeline() -> FluxControlPipeline:
-    return trained(MODEL, 0)
+    return train(MODEL, 0)
 
 
 def figures(pictures: NDArray[np.float32]) -> NDArray[np.float64]:
-    return Measured.of(sets(), pictures).figures(np.arange(len(sets())))
+    return SetMeasures.from_pictures(sets(), pictures).compute_metrics(np.arange(len(sets())))
 
 
 def drawn(way: str) -> NDArray[np.float32]:
-    return draw(pipeline(), sets()[0], WAYS[way], SETTINGS.sets.steps, 0, 0)
+    return draw_set(pipeline(), sets()[0], WAYS[way], SETTINGS.sets.steps, 0, 0)
 
 
 def test_pictures_of_one_palette_agree_and_those_of_others_do_not() -> None:
-    pictures = traced(sets(), 0)
+    pictures = trace_sets(sets(), 0)
     one, others = (figures(pictures[kind]) for kind in (TRACED, OTHERS))
     assert (one[:2] < 3).all() and (others[:2] > 30).all()
 
 
 def test_the_nearest_picture_of_a_traced_one_is_itself() -> None:
-    palette = palettes(np.random.default_rng(0), 1)[0]
-    assert palette_of(sets()[0][0], painted(sets()[0][0], palette)) == pytest.approx(palette, nan_ok=True)
-    _, _, flaw, sharpness, _ = figures(traced(sets(), 0)[TRACED])
+    palette = sample_palettes(np.random.default_rng(0), 1)[0]
+    assert fit_palette(sets()[0][0], paint(sets()[0][0], palette)) == pytest.approx(palette, nan_ok=True)
+    _, _, flaw, sharpness, _ = figures(trace_sets(sets(), 0)[TRACED])
     assert flaw == pytest.approx(0, abs=1e-3) and sharpness == pytest.approx(1, abs=1e-3)
 
 
 def test_blur_noise_and_sets_of_one_colour_are_seen() -> None:
-    pictures = traced(sets(), 0)[TRACED]
+    pictures = trace_sets(sets(), 0)[TRACED]
     _, _, flaw, sharpness, spread = figures(gaussian_filter(pictures, (0, 0, 1, 1, 0)))
     assert flaw > 2 and sharpness < 0.8
     noise = np.random.default_rng(0).normal(0, 0.05, pictures.shape).astype(np.float32)
     _, _, flaw, sharpness, _ = figures(np.clip(pictures + noise, 0, 1))
     assert flaw > 2 and sharpness > 1.2
-    grey = np.array([[painted(view, np.full((4, 3), 0.5)) for view in views] for views in sets()], np.float32)
+    grey = np.array([[paint(view, np.full((4, 3), 0.5)) for view in views] for views in sets()], np.float32)
     assert figures(grey)[-1] == pytest.approx(0, abs=1e-6) and spread > 0.7
 
 
 def test_an_interval_is_over_sets() -> None:
     values = np.arange(10.0)
-    mean, low, high = with_interval(lambda chosen: values[chosen].mean(keepdims=True), 10, rounds=500)[:, 0]
+    mean, low, high = bootstrap(lambda chosen: values[chosen].mean(keepdims=True), 10, rounds=500)[:, 0]
     assert mean == 4.5 and 2 < low < 4 and 5 < high < 7
 
 
 def test_latents_are_pixels() -> None:
-    vae, pixels = handing_through(2.0), torch.rand(2, 3, 8, 8)
+    vae, pixels = make_identity_vae(2.0), torch.rand(2, 3, 8, 8)
     assert torch.allclose(vae.encode(pixels).latent_dist.sample(), pixels, atol=1e-5)
     assert torch.equal(vae.decode(pixels).sample, pixels)
 
@@ -89,5 +89,5 @@ def test_ways_differ_in_nothing_but_what_they_share() -> None:
 
 
 def test_the_committed_configuration_is_one() -> None:
-    settings = load(COMMITTED)
+    settings = load_settings(COMMITTED)
     assert len(settings.seeds) >= 3 and settings.model.pixels >= 32
