@@ -186,14 +186,14 @@ def config_to_toml(config: Config) -> str:
 
 def list_command_line_options() -> Iterator[tuple[str, str, dataclasses.Field[Any], Any]]:
     """Section (empty at the top), name, field and type of every option that has a flag."""
-    for each in dataclasses.fields(Config):
-        kind = get_type_hints(Config)[each.name]
+    for described in dataclasses.fields(Config):
+        kind = get_type_hints(Config)[described.name]
         if not is_section(kind):
-            yield "", each.name, each, kind
+            yield "", described.name, described, kind
             continue
         for inner in dataclasses.fields(kind):
             if inner.metadata["flag"]:
-                yield each.name, inner.name, inner, get_type_hints(kind)[inner.name]
+                yield described.name, inner.name, inner, get_type_hints(kind)[inner.name]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -225,7 +225,7 @@ def config_from_arguments(arguments: argparse.Namespace, default: Config | None 
 
 def _with_option(config: Config, section: str, name: str, value: Any) -> Config:
     owner = getattr(config, section) if section else config
-    described = next(each for each in dataclasses.fields(owner) if each.name == name)
+    described = next(described for described in dataclasses.fields(owner) if described.name == name)
     check_option(described, value, described.metadata["flag"])
     changed = dataclasses.replace(owner, **{name: value})
     nested: dict[str, Any] = {section: changed}

@@ -172,7 +172,7 @@ def choose_view_sets(
     linked = np.minimum(shared, shared.T) >= covisible
     left, sets = list(range(len(views))), []
     while grown := [found for first in left if (found := _grow_set(first, left, size, linked, apart))]:
-        sets.append(max(grown, key=lambda each: min(apart[pair] for pair in combinations(each, 2))))
+        sets.append(max(grown, key=lambda view_set: min(apart[pair] for pair in combinations(view_set, 2))))
         left = [view for view in left if view not in sets[-1]]
     return sets
 

@@ -65,10 +65,10 @@ def try_exposures(
     transform: ViewTransform,
     exposures: Iterable[float],
 ) -> tuple[Exposure, ...]:
-    """What each exposure makes of a preview, all tried on the same pixels.
+    """Return what each exposure makes of a preview, all tried on the same pixels.
 
     Takes one denoised linear image (H, W, 3), or two noisy ones of the same view with different seeds: their difference
-    tells how much of the variance is noise.
+    shows how much of the variance is noise. `subject` (H, W) masks the subject's pixels.
     """
     thin = [image[::THIN, ::THIN] for image in images]
     subject = None if subject is None else subject[::THIN, ::THIN]
@@ -82,14 +82,20 @@ def try_exposures(
 
 
 def choose_shared_exposure(views: Sequence[Sequence[Exposure]]) -> tuple[Exposure, ...]:
-    """The exposure under which views meet the limits best together: of what the same exposures made of each, one each.
+    """Return, for each view, its trial under the one exposure at which all views together meet the limits best.
 
-    Pictures of a view set are to be compared, so that a set has one exposure, as one camera would.
+    `views` holds, for each view, the trials of the same exposures in the same order. The pictures of a view set are
+    compared with one another, so a set has one exposure, as one camera would. Raises ValueError where there is none.
     """
     trials = list(zip(*views, strict=True))
     if not trials:
         raise ValueError("no exposure to try")
-    return max(trials, key=lambda each: (-sum(len(trial.faults) for trial in each), sum(map(_rate, each))))
+    return max(trials, key=_rate_together)
+
+
+def _rate_together(trials: Sequence[Exposure]) -> tuple[int, float]:
+    """Fewer faults come first, then the better ratings."""
+    return -sum(len(trial.faults) for trial in trials), sum(map(_rate, trials))
 
 
 def _rate(trial: Exposure) -> float:
@@ -107,6 +113,6 @@ def _rate(trial: Exposure) -> float:
 
 
 def list_exposures(limit: float, step: float = 0.5) -> Array:
-    """Exposures to try, from -limit to +limit."""
+    """Return the exposures to try, in stops from -limit to +limit, (N,)."""
     count = int(limit / step)
     return np.linspace(-count * step, count * step, 2 * count + 1)

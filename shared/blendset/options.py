@@ -35,7 +35,7 @@ def option(
     choices: tuple[str, ...] = (),
     metavar: str = "",
 ) -> Any:
-    """A field with what the command line, the window and the check need to know of it."""
+    """Return a dataclass field with what the command line, the window and the check need to know about the option."""
     return field(
         default=default,
         metadata=MappingProxyType(
@@ -57,13 +57,15 @@ def is_section(kind: Any) -> bool:
 
 
 def structure(kind: type[Section], values: Any, where: str) -> Section:
-    """Build a dataclass, and those inside it, from a table; BlendsetError names the key, its section and the nearest
-    valid key."""
+    """Build a dataclass, and those inside it, from a table.
+
+    Raises BlendsetError that names the key, its section and the nearest valid key.
+    """
     return _structure_table(kind, values, where, "")  # type: ignore[no-any-return]
 
 
 def unstructure(value: Any) -> dict[str, Any]:
-    """Nested tables of plain values, as TOML and JSON take them; options that are None are left out."""
+    """Return nested tables of plain values, as TOML and JSON take them; options that are None are left out."""
     tables: dict[str, Any] = _drop_none(strict_converter.unstructure(value))
     return tables
 
@@ -95,31 +97,31 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def check_option(option: dataclasses.Field[Any], value: Any, name: str) -> None:
-    """Hold one value against its field's limits."""
+    """Check one value against the limits of its option; BlendsetError says which `name` breaks which limit."""
     limits = option.metadata
-    for each in value if isinstance(value, tuple) else (value,):
-        if each is None:
+    for item in value if isinstance(value, tuple) else (value,):
+        if item is None:
             continue
-        if limits["choices"] and each not in limits["choices"]:
-            near = find_nearest(str(each), limits["choices"])
+        if limits["choices"] and item not in limits["choices"]:
+            near = find_nearest(str(item), limits["choices"])
             cure = f"did you mean '{near}'?" if near else f"it takes {', '.join(limits['choices'])}."
-            raise BlendsetError(f"{name} is '{each}'; {cure}")
-        if limits["at_least"] is not None and each < limits["at_least"]:
-            raise BlendsetError(f"{name} is {each}; it must be at least {limits['at_least']:g}.")
-        if limits["at_most"] is not None and each > limits["at_most"]:
-            raise BlendsetError(f"{name} is {each}; it must be at most {limits['at_most']:g}.")
+            raise BlendsetError(f"{name} is '{item}'; {cure}")
+        if limits["at_least"] is not None and item < limits["at_least"]:
+            raise BlendsetError(f"{name} is {item}; it must be at least {limits['at_least']:g}.")
+        if limits["at_most"] is not None and item > limits["at_most"]:
+            raise BlendsetError(f"{name} is {item}; it must be at most {limits['at_most']:g}.")
     if value == () and option.default != ():
         raise BlendsetError(f"{name} is empty; give at least one value.")
 
 
 def find_nearest(word: str, known: Sequence[str], cutoff: float = 0.6) -> str:
-    """The known word that is most like this one; empty where none is."""
+    """Return the known word that is most like this one; empty where none is."""
     return next(iter(difflib.get_close_matches(word, known, n=1, cutoff=cutoff)), "")
 
 
 def _drop_none(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _drop_none(each) for key, each in value.items() if each is not None}
+        return {key: _drop_none(item) for key, item in value.items() if item is not None}
     return type(value)(map(_drop_none, value)) if isinstance(value, list | tuple) else value
 
 
@@ -128,16 +130,16 @@ def _structure_table(kind: Any, values: Any, where: str, prefix: str) -> Any:
     if not isinstance(values, Mapping):
         raise BlendsetError(f"{where}: '{prefix.rstrip('.')}' must be a table of options.")
     hints = get_type_hints(kind)
-    options = {each.name: each for each in dataclasses.fields(kind)}
+    options = {field_.name: field_ for field_ in dataclasses.fields(kind)}
     section = f"{where}, section [{prefix.rstrip('.')}]" if prefix else where
     ready: dict[str, Any] = {}
     for key, value in values.items():
         if key not in options:
             raise _make_unknown_key_error(key, list(options), section)
         ready[key] = _structure_value(options[key], _strip_optional(hints[key]), value, where, f"{prefix}{key}")
-    for name, each in options.items():
-        if name not in ready and each.default is MISSING and each.default_factory is MISSING:
-            raise BlendsetError(f"{section} lacks the option '{name}': {each.metadata['help']}.")
+    for name, field_ in options.items():
+        if name not in ready and field_.default is MISSING and field_.default_factory is MISSING:
+            raise BlendsetError(f"{section} lacks the option '{name}': {field_.metadata['help']}.")
     return kind(**ready)
 
 
@@ -149,11 +151,11 @@ def _structure_value(option: dataclasses.Field[Any], kind: Any, value: Any, wher
     if get_origin(kind) is tuple and is_section(inner[0]):
         if not isinstance(value, list | tuple):
             raise BlendsetError(f"{where}: '{name}' must be a list of tables; write [[{name}]] above each.")
-        return tuple(_structure_table(inner[0], each, where, f"{name}.") for each in value)
+        return tuple(_structure_table(inner[0], table, where, f"{name}.") for table in value)
     if get_origin(kind) is dict and is_section(inner[1]):
         if not isinstance(value, Mapping):
             raise BlendsetError(f"{where}: '{name}' must be a table of tables; write [{name}.NAME] above each.")
-        return {key: _structure_table(inner[1], each, where, f"{name}.{key}.") for key, each in value.items()}
+        return {key: _structure_table(inner[1], table, where, f"{name}.{key}.") for key, table in value.items()}
     try:
         if get_origin(kind) is tuple and not isinstance(value, list | tuple):
             raise TypeError(f"{value!r} is not a list")
@@ -167,7 +169,7 @@ def _structure_value(option: dataclasses.Field[Any], kind: Any, value: Any, wher
 def _strip_optional(kind: Any) -> Any:
     """What an optional type is when it is given."""
     if get_origin(kind) in (Union, UnionType):
-        return next(each for each in get_args(kind) if each is not NoneType)
+        return next(member for member in get_args(kind) if member is not NoneType)
     return kind
 
 

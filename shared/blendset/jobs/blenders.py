@@ -154,7 +154,7 @@ def _resolve_program(choice: str, environ: Mapping[str, str]) -> Path:
     """A command, an environment's folder or a macOS bundle, as the program in it."""
     path = Path(choice).expanduser().absolute()
     inside = (find_python(path), path / "Contents/MacOS/Blender", path / "blender", path / "blender.exe")
-    if program := next((each for each in (path, *inside) if each.is_file()), None):
+    if program := next((candidate for candidate in (path, *inside) if candidate.is_file()), None):
         return program
     if found := shutil.which(choice, path=environ.get("PATH")):
         return Path(found).absolute()

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Proposed cameras, by preset: ours, BlendFusion's and its baselines as published, orbits, and the artist's own.
 
-A proposal is an iterator of alternatives, asked for the next one only when the last was rejected for want of room:
-the same
-direction with a shorter lens from nearer by. Presets yield proposals in groups, one group per subject, for the gates
-to take together.
+A proposal is an iterator of alternatives: the next one, the same direction with a shorter lens from nearer by, is taken
+only when the last was rejected for lack of room. Presets yield proposals in groups, one group per subject, which the
+gates screen together.
 """
 
 from __future__ import annotations
@@ -71,7 +70,7 @@ Group = list[Proposal]
 
 @dataclass(frozen=True)
 class PlacementContext:
-    """What a preset may look at: the scene, its subjects, and the cameras that the file already has."""
+    """What a preset reads: the scene, its subjects, and the cameras that the file already has."""
 
     scene: Snapshot
     geometry: Geometry
@@ -88,7 +87,8 @@ class PlacementContext:
 def frame_subject(
     subject: Subject, towards: Array, fill: float, focal_length_mm: float, size: tuple[int, int]
 ) -> Camera:
-    """A camera in direction `towards` (3,) from the subject whose hull spans exactly `fill` of the tighter axis."""
+    """Return a camera in direction `towards` (3,) from the subject, whose hull spans exactly `fill` of the tighter
+    axis."""
     rotation = make_facing_rotation(towards)
     camera = Camera(np.eye(4), *size, focal_length_mm)
     position = compute_framing_position(subject.hull, rotation, fill * camera.half_tangents)
@@ -99,8 +99,8 @@ def frame_subject(
 
 
 def propose_around_subjects(context: PlacementContext) -> Iterator[Group]:
-    """Golden-angle azimuths with a phase of the subject's own, stratified elevations, several fills, shorter lenses
-    as alternatives."""
+    """Yield, per subject, views all around it: golden-angle azimuths from a random phase, stratified elevations,
+    several fills, and shorter lenses as alternatives."""
     cameras = context.config.cameras
     for subject in context.subjects:
         phase = float(make_rng(context.config.seed, "azimuth", subject.id).random()) * 360
@@ -142,7 +142,7 @@ def _sample_elevation(u: float, low: float, high: float) -> float:
 
 
 def propose_orbits(context: PlacementContext, count: int) -> Iterator[Group]:
-    """Ordered view sets: `count` views around a subject at one elevation, 360/count degrees apart."""
+    """Yield, per subject, ordered view sets: `count` views around it at one elevation, 360/count degrees apart."""
     cameras = context.config.cameras
     for subject in context.subjects:
         phase = float(make_rng(context.config.seed, "orbit", subject.id).random()) * 360
@@ -165,7 +165,8 @@ def propose_orbits(context: PlacementContext, count: int) -> Iterator[Group]:
 def _make_orbit_cameras(
     subject: Subject, rotations: list[Array], fill: float, focal_length_mm: float, size: tuple[int, int]
 ) -> list[Camera]:
-    """Cameras of these rotations at one distance from the subject's centre, the least that frames it in all of them."""
+    """Return cameras of these rotations (3, 3) at one distance from the subject's centre, the least that frames it in
+    all of them."""
     camera = Camera(np.eye(4), *size, focal_length_mm)
     tangents = fill * camera.half_tangents
     distance = max(compute_framing_distance(subject.hull, subject.centre, rotation, tangents) for rotation in rotations)
@@ -174,7 +175,8 @@ def _make_orbit_cameras(
 
 
 def propose_scene_views(context: PlacementContext) -> Iterator[Group]:
-    """Scene views: free positions at a standing or sitting person's height above something to stand on."""
+    """Yield views of the scene itself: free positions at a standing or sitting person's height above something to stand
+    on."""
     rng = make_rng(context.config.seed, "scene views")
     low, high = context.scene.extent
     height = float(high[2] - low[2])
@@ -201,7 +203,7 @@ def propose_scene_views(context: PlacementContext) -> Iterator[Group]:
 
 
 def propose_blendfusion(context: PlacementContext) -> Iterator[Group]:
-    """BlendFusion's placement: 8 azimuths at elevation 0, vertical span of the bounding box filling 2/3 (arXiv
+    """Yield BlendFusion's placement: 8 azimuths at elevation 0, the bounding box's vertical span filling 2/3 (arXiv
     2604.09022, 1.1)."""
     for subject in context.subjects:
         yield [
@@ -211,8 +213,8 @@ def propose_blendfusion(context: PlacementContext) -> Iterator[Group]:
 
 
 def make_blendfusion_camera(bounds: Array, azimuth_deg: float, size: tuple[int, int]) -> Camera:
-    """Algorithm 1 for one azimuth: d = h / (f tan(FOV_y / 2)) with h half the projected vertical span of the box (2,
-    3)."""
+    """Return the camera of its algorithm 1 for one azimuth: d = h / (f tan(FOV_y / 2)), where h is half the projected
+    vertical span of the box (2, 3)."""
     towards = direction_from_angles(azimuth_deg, 0.0)
     rotation = make_facing_rotation(towards)
     half_span = float((bounds[1] - bounds[0]) @ np.abs(rotation[:, 1])) / 2
@@ -222,7 +224,7 @@ def make_blendfusion_camera(bounds: Array, azimuth_deg: float, size: tuple[int, 
 
 
 def propose_random_views(context: PlacementContext, grid: int) -> Iterator[Group]:
-    """The paper's random baseline: a position in the scene's box, any azimuth, elevation within 30 degrees."""
+    """Yield the paper's random baseline: a position in the scene's box, any azimuth, elevation within 30 degrees."""
     rng = make_rng(context.config.seed, "random", grid)
     points = _sample_anchors(context, context.config.cameras.views, grid, rng)
     yield [
@@ -231,14 +233,15 @@ def propose_random_views(context: PlacementContext, grid: int) -> Iterator[Group
 
 
 def propose_anchor_sweep(context: PlacementContext, grid: int) -> Iterator[Group]:
-    """The paper's anchor baseline: 8 outward views, 45 degrees apart, from each anchor point in the scene's box."""
+    """Yield the paper's anchor baseline: 8 outward views, 45 degrees apart, from each anchor point in the scene's
+    box."""
     rng = make_rng(context.config.seed, "anchor", grid)
     points = _sample_anchors(context, -(-context.config.cameras.views // 8), grid, rng)
     yield [iter([_make_outward_candidate(context, point, 45.0 * k, 0.0)]) for point in points for k in range(8)]
 
 
 def sample_grid_points(low: Array, high: Array, count: int, cells: int, rng: np.random.Generator) -> Array:
-    """At least `count` points (N, 3): uniform in the box, or for `cells` > 1 the same number in each of cells^3
+    """Sample at least `count` points (N, 3): uniform in the box, or for `cells` > 1 the same number in each of cells^3
     cells."""
     if cells <= 1:
         return np.asarray(low + rng.random((count, 3)) * (high - low))
@@ -264,7 +267,7 @@ def _make_outward_candidate(
 
 
 def propose_scene_cameras(context: PlacementContext) -> Iterator[Group]:
-    """The cameras that the artist put into the file, each with its own framing and image shape."""
+    """Yield the cameras that the artist put into the file, each with its framing and image shape."""
     resolution = context.config.render.resolution
     yield [iter([Candidate(camera.resize(resolution), name=name)]) for name, camera in context.scene_cameras]
 
@@ -288,5 +291,5 @@ def propose(context: PlacementContext) -> Iterator[Group]:
 
 
 def stack_attribute(candidates: Sequence[Candidate], name: str) -> Array:
-    """Stack a camera attribute of many candidates, for gates that work on all at once."""
-    return np.array([getattr(each.camera, name) for each in candidates])
+    """Stack an attribute of the cameras of many candidates, (N, ...), for gates that work on all at once."""
+    return np.array([getattr(candidate.camera, name) for candidate in candidates])

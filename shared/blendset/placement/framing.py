@@ -24,10 +24,11 @@ class Framing:
 
 
 SAMPLES_ACROSS = 72
+"""Rays across the subject in its longer direction."""
 
 
 def measure_framing(camera: Camera, subject: Subject, alone: Geometry, ids: NDArray[Any]) -> Framing:
-    """Compare an id image (H, W) with the subject's whole extent, which rays at the subject `alone` find.
+    """Compare an id image (H, W) with the subject's full extent, which rays at the subject `alone` find.
 
     Both are sampled at the same pixel centres, also beyond the frame's edge, so the shares are of the very same points.
     """

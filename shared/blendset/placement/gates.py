@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The geometric gates: each takes many candidates of one subject, gives a figure for each, and accepts up to a
-threshold.
+"""The geometric gates: each takes many candidates of one subject, measures each, and accepts up to a threshold.
 
 Cheapest first. A candidate stops at the first gate that rejects it; the gate's name is the reason code.
 """
@@ -71,6 +70,7 @@ class Verdict:
 
     @property
     def accepted(self) -> bool:
+        """Whether no gate has rejected it."""
         return not self.reason
 
 
@@ -94,14 +94,14 @@ class GateContext:
     def from_scene(
         scene: Snapshot, geometry: Geometry, structural: frozenset[int], settings: GateSettings
     ) -> GateContext:
-        """Turn the set of structural ids into a lookup by object id, where 0 stands for nothing hit."""
+        """Build the context of a scene; `structural` are the ids of its walls, floors and the like."""
         lookup = np.zeros(len(scene.objects) + 1, dtype=bool)
         lookup[sorted(structural)] = True
         shell = geometry.restrict_to(structural)
         return GateContext(scene, geometry, lookup, settings, shell, has_roof(scene, shell))
 
     def find_owners(self, triangles: NDArray[Any]) -> NDArray[np.int32]:
-        """Object ids of hit triangles; 0 where nothing was hit."""
+        """Return the object ids of hit triangles, in the same shape; 0 where nothing was hit."""
         if not len(self.scene.owner):
             return np.zeros(triangles.shape, dtype=np.int32)
         return np.where(triangles >= 0, self.scene.owner[triangles], 0).astype(np.int32)
@@ -111,7 +111,7 @@ Gate = Callable[[GateContext, Sequence[Verdict]], None]
 
 
 def screen_proposals(context: GateContext, proposals: Sequence[Proposal]) -> list[Verdict]:
-    """One verdict per proposal: of the first alternative that passes every gate, else of the last one tried."""
+    """Return one verdict per proposal: of the first alternative that passes every gate, else of the last one tried."""
     verdicts = [Verdict(next(proposal)) for proposal in proposals]
     pending = list(range(len(proposals)))
     while pending:
@@ -126,7 +126,7 @@ def screen_proposals(context: GateContext, proposals: Sequence[Proposal]) -> lis
 
 
 def run_gates(context: GateContext, verdicts: Sequence[Verdict]) -> None:
-    """Pass verdicts, which are fresh and all of one subject (or all of none), through the gates in order."""
+    """Run new verdicts, all of one subject or all of scene views, through the gates in order."""
     alive = list(verdicts)
     for gate in SUBJECT_GATES if alive and alive[0].candidate.subject else SCENE_GATES:
         if alive:
@@ -145,7 +145,7 @@ def _apply_threshold(
 
 
 def check_clearance(context: GateContext, verdicts: Sequence[Verdict]) -> None:
-    """Nothing nearer to the camera than a lens would fit, or a person where it is a view of the scene."""
+    """Reject cameras with a surface nearer than a lens would fit, or a person for a view of the scene."""
     settings, scene = context.settings, context.scene
     if verdicts[0].candidate.subject:
         radius = min(settings.clearance * scene.diagonal, settings.clearance_metres / max(scene.metres_per_unit, 1e-9))
@@ -159,7 +159,7 @@ def check_clearance(context: GateContext, verdicts: Sequence[Verdict]) -> None:
 def _cast_at_points(
     context: GateContext, verdicts: Sequence[Verdict], points: Array, subject: Subject
 ) -> NDArray[np.bool_]:
-    """Whether the subject is the first thing hit towards each of its surface points, (N, P)."""
+    """Return whether the subject is the first thing hit on the way to each of its surface points (P, 3), as (N, P)."""
     origins = np.repeat(stack_attribute([verdict.candidate for verdict in verdicts], "position"), len(points), axis=0)
     directions = np.tile(points, (len(verdicts), 1)) - origins
     _, triangles = context.geometry.cast(origins, directions)
@@ -176,7 +176,8 @@ def _get_subject(verdicts: Sequence[Verdict]) -> Subject:
 
 
 def check_first_visibility(context: GateContext, verdicts: Sequence[Verdict]) -> None:
-    """A first look with a quarter of the points, at a lower bar."""
+    """Reject, by FIRST_POINTS of the surface points and a lower threshold, cameras that see too little of the
+    subject."""
     subject = _get_subject(verdicts)
     visible = _cast_at_points(context, verdicts, subject.points[:FIRST_POINTS], subject)
     for verdict, row in zip(verdicts, visible, strict=True):
@@ -186,7 +187,7 @@ def check_first_visibility(context: GateContext, verdicts: Sequence[Verdict]) ->
 
 
 def check_visibility(context: GateContext, verdicts: Sequence[Verdict]) -> None:
-    """Line of sight to all sampled surface points."""
+    """Reject cameras that see too small a share of the subject's surface points."""
     subject = _get_subject(verdicts)
     rest = _cast_at_points(context, verdicts, subject.points[FIRST_POINTS:], subject)
     for verdict, row in zip(verdicts, rest, strict=True):
@@ -197,7 +198,7 @@ def check_visibility(context: GateContext, verdicts: Sequence[Verdict]) -> None:
 
 
 def check_truncation(context: GateContext, verdicts: Sequence[Verdict]) -> None:
-    """Share of the subject's surface points outside the frame."""
+    """Reject cameras with too large a share of the subject's surface points outside the frame."""
     cameras = [verdict.candidate.camera for verdict in verdicts]
     pixels, depth = project_all(cameras, _get_subject(verdicts).points)
     size = np.array([(camera.width, camera.height) for camera in cameras])[:, None]
@@ -206,7 +207,7 @@ def check_truncation(context: GateContext, verdicts: Sequence[Verdict]) -> None:
 
 
 def check_inside_solid(context: GateContext, verdicts: Sequence[Verdict]) -> None:
-    """Share of rays around the camera that meet a back face first; single-sided walls do not count."""
+    """Reject cameras from which too large a share of rays meet a back face first; single-sided walls do not count."""
     positions = stack_attribute([verdict.candidate for verdict in verdicts], "position")
     directions = np.tile(AROUND, (len(verdicts), 1))
     _, triangles = context.geometry.cast(np.repeat(positions, len(AROUND), axis=0), directions)
@@ -222,7 +223,7 @@ def check_inside_solid(context: GateContext, verdicts: Sequence[Verdict]) -> Non
 
 
 def reject_unlikely_viewpoints(context: GateContext, verdicts: Sequence[Verdict]) -> None:
-    """Of the accepted views of one subject, reject those from where nobody would stand, unless there are no others.
+    """Of the accepted views of one subject, reject those from where no person would look, unless there are no others.
 
     That is outside a scene with a roof, and between a thing and the wall that it stands or hangs at.
     """
@@ -237,7 +238,7 @@ def _reject_worse(reason: Reason, verdicts: Sequence[Verdict], worse: Sequence[b
     """Reject the accepted verdicts that are worse, where some are not."""
     if not all(worse):
         accepted = [verdict for verdict in verdicts if verdict.accepted]
-        for verdict in (each for each, is_worse in zip(accepted, worse, strict=True) if is_worse):
+        for verdict in (verdict for verdict, is_worse in zip(accepted, worse, strict=True) if is_worse):
             verdict.reason = reason
 
 
@@ -255,7 +256,10 @@ def _find_wall_side(context: GateContext, verdicts: Sequence[Verdict]) -> list[b
 
 
 def check_ray_grid(context: GateContext, verdicts: Sequence[Verdict]) -> None:
-    """A coarse ray grid through the image: shares, near occluders, single surfaces, and what scoring wants to know."""
+    """Cast a coarse grid of rays through the image; reject by shares, near occluders and single surfaces.
+
+    Its metrics are what scoring reads as well.
+    """
     cameras = [verdict.candidate.camera for verdict in verdicts]
     rays = np.stack(
         [camera.make_rays(compute_pixel_centres(camera.width, camera.height, GRID, GRID)) for camera in cameras]
@@ -272,7 +276,7 @@ def check_ray_grid(context: GateContext, verdicts: Sequence[Verdict]) -> None:
 def _compute_grid_metrics(
     context: GateContext, verdicts: Sequence[Verdict], depth: Array, triangles: NDArray[Any], rays: Array
 ) -> dict[str, Array]:
-    """Figures of ray grids (N, R), each (N,); depths are planar because rays have planar length 1."""
+    """Return metrics (N,) of ray grids (N, R), by name; depths are planar, because rays have planar length 1."""
     owners, struck = context.find_owners(triangles), triangles >= 0
     normals = (
         np.where(struck[..., None], context.scene.normals[triangles], 0.0) if struck.any() else np.zeros_like(rays)
@@ -307,7 +311,7 @@ def _compute_grid_metrics(
 def _compute_subject_metrics(
     verdicts: Sequence[Verdict], owners: NDArray[Any], depth: Array, shade: Array, surface: NDArray[Any]
 ) -> dict[str, Array]:
-    """How the subject, the same in all of these, stands in each grid (N, R)."""
+    """Return metrics (N,) of the subject, the same in all verdicts, in ray grids (N, R)."""
     subject = _get_subject(verdicts)
     is_subject = np.isin(owners, list(subject.objects))
     cameras = [verdict.candidate.camera for verdict in verdicts]

@@ -22,14 +22,14 @@ _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 def label_from_name(name: str) -> str:
-    """A readable label ("desk lamp" of "Desk_Lamp.002"); "" when there are only default words, numbers and codes in
-    a name."""
-    letters = (each if unicodedata.category(each)[0] in "LM" else " " for each in _CAMEL.sub(" ", name))
+    """Return a readable label ("desk lamp" of "Desk_Lamp.002"), or "" for a name of nothing but default words, numbers
+    and codes."""
+    letters = (letter if unicodedata.category(letter)[0] in "LM" else " " for letter in _CAMEL.sub(" ", name))
     words = "".join(letters).lower().split()
     telling = any(word not in _DEFAULT_WORDS and (len(word) > 2 or not word.isascii()) for word in words)
     return " ".join(word for word in words if len(word) > 1 or not word.isascii()) if telling else ""
 
 
-def get_label(each: SceneObject) -> str:
-    """What an object is called in records: the label that a person gave it, else what its name says."""
-    return each.label or label_from_name(each.name)
+def get_label(thing: SceneObject) -> str:
+    """Return what records call an object: the label that a person gave it, else the one that its name makes."""
+    return thing.label or label_from_name(thing.name)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Planning: from a snapshot to ranked cameras and a funnel, as a stepper that a window can pump.
+"""Planning: from a snapshot to ranked cameras, in steps between which a window can react.
 
 Nothing is rendered here. A plan file is what `render --plan` renders; a funnel file says what became of every
 candidate.
@@ -38,7 +38,7 @@ class PlanningResult:
 
     @property
     def visible_subjects(self) -> frozenset[str]:
-        """Ids of the subjects that at least one camera passed every gate for."""
+        """Ids of the subjects for which at least one camera passed every gate."""
         return frozenset(
             unit[0].candidate.subject.id
             for units in self.subject_units
@@ -47,12 +47,12 @@ class PlanningResult:
         )
 
     def make_selector(self, config: Config) -> ViewSelector:
-        """A fresh selection over the accepted candidates."""
+        """Return a new selector over the accepted candidates."""
         return ViewSelector(self.subject_units, self.scenery, config.cameras, config.preview.per_view)
 
     def rank_views(self, config: Config, turned_down: Container[int] = ()) -> list[Verdict]:
-        """The views of a plan without previews: every preview counts as passed, except for verdicts (by Python's id)
-        that somebody has turned down."""
+        """Return the views of a plan without previews, the best first: every preview counts as passed, except for
+        verdicts that somebody has turned down (by Python's id)."""
         selection = self.make_selector(config)
         while (unit := selection.next()) is not None:
             selection.report(not any(id(view) in turned_down for view in unit))
@@ -66,14 +66,14 @@ class PlanningResult:
         return self.sample_views(config) if config.renders_all else self.rank_views(config, turned_down)
 
     def sample_views(self, config: Config) -> list[Verdict]:
-        """What to render of a published placement: all of it, or as many as asked for, drawn without regard to
-        quality."""
+        """Return what to render where a preset renders all: all verdicts, or a random sample of as many as
+        configured."""
         count, limit = len(self.verdicts), config.cameras.views
-        drawn = make_rng(config.seed, "sample").permutation(count)[:limit]
-        return [self.verdicts[index] for index in sorted(drawn.tolist())]
+        chosen = make_rng(config.seed, "sample").permutation(count)[:limit]
+        return [self.verdicts[index] for index in sorted(chosen.tolist())]
 
     def count_reasons(self) -> dict[str, int]:
-        """The funnel in short: candidates by reason, "accepted" among them."""
+        """Return how many candidates there are for each reason, "accepted" and "candidates" (all of them) included."""
         counts = Counter(verdict.reason or "accepted" for verdict in self.verdicts)
         return {"candidates": len(self.verdicts), **dict(counts.most_common())}
 
@@ -119,7 +119,7 @@ def plan_steps(
 def plan(
     scene: Snapshot, geometry: Geometry, config: Config, scene_cameras: tuple[tuple[str, Camera], ...] = ()
 ) -> PlanningResult:
-    """`plan_steps` in one go."""
+    """Find the subjects of a scene and plan its cameras, as `plan_steps` does, in one call."""
     search = find_subjects(scene, config.subjects, config.seed)
     *_, last = plan_steps(scene, geometry, search, config, scene_cameras)
     assert isinstance(last, PlanningResult)
@@ -127,7 +127,7 @@ def plan(
 
 
 def _rank(scene: Snapshot, search: SubjectSearch, verdicts: list[Verdict], whole_sets: bool) -> PlanningResult:
-    """Units by subject, the most promising subject first."""
+    """Group the accepted verdicts into units by subject, the most promising subject first."""
     pools: dict[Subject | None, dict[object, list[Verdict]]] = {}
     for number, verdict in enumerate(verdicts):
         key: object = verdict.candidate.view_set if whole_sets else number
@@ -139,8 +139,9 @@ def _rank(scene: Snapshot, search: SubjectSearch, verdicts: list[Verdict], whole
             ready[subject] = units
     scenery = ready.pop(None, [])
 
-    def promise(subject: Subject) -> float:
+    def rate(subject: Subject) -> float:
         return score_subject(scene, subject, max(view.score for unit in ready[subject] for view in unit))
 
-    order = sorted((subject for subject in ready if subject is not None), key=lambda each: (-promise(each), each.id))
+    subjects = (subject for subject in ready if subject is not None)
+    order = sorted(subjects, key=lambda subject: (-rate(subject), subject.id))
     return PlanningResult(search, tuple(verdicts), tuple(ready[subject] for subject in order), scenery)

@@ -63,7 +63,7 @@ class Snapshot:
     @cached_property
     def owner(self) -> Index:
         """Object id of every triangle, (T,)."""
-        counts = [each.triangles[1] - each.triangles[0] for each in self.objects]
+        counts = [thing.triangles[1] - thing.triangles[0] for thing in self.objects]
         return np.repeat(np.arange(1, len(self.objects) + 1, dtype=np.int32), counts)
 
     @cached_property
@@ -87,11 +87,11 @@ class Snapshot:
         """Lower and upper corner of every object, (O, 2, 3); NaN where an object has no triangles and no stated
         bounds."""
         boxes = np.full((len(self.objects), 2, 3), np.nan)
-        for row, each in zip(boxes, self.objects, strict=True):
-            if each.bounds is not None:
-                row[:] = each.bounds
-            elif each.triangles[1] > each.triangles[0]:
-                corners = self.vertices[np.unique(self.triangles[slice(*each.triangles)])]
+        for row, thing in zip(boxes, self.objects, strict=True):
+            if thing.bounds is not None:
+                row[:] = thing.bounds
+            elif thing.triangles[1] > thing.triangles[0]:
+                corners = self.vertices[np.unique(self.triangles[slice(*thing.triangles)])]
                 row[0], row[1] = corners.min(axis=0), corners.max(axis=0)
         return boxes
 
@@ -116,8 +116,8 @@ class Snapshot:
         return float(np.linalg.norm(self.extent[1] - self.extent[0]))
 
     def find_triangles(self, ids: Iterable[int]) -> NDArray[np.intp]:
-        """Indices of all triangles of these objects."""
-        ranges = [np.arange(*self.objects[each - 1].triangles) for each in sorted(ids)]
+        """Return the indices (N,) of all triangles of these objects."""
+        ranges = [np.arange(*self.objects[id_ - 1].triangles) for id_ in sorted(ids)]
         return np.concatenate(ranges) if ranges else np.zeros(0, dtype=np.intp)
 
 
@@ -141,16 +141,19 @@ class Geometry(Protocol):
     """Rays and distances against a snapshot's triangles."""
 
     def cast(self, origins: Array, directions: Array) -> tuple[Array, NDArray[Any]]:
-        """First hit of each ray: distance (N,) in units of the direction's length, inf on a miss; triangle (N,), -1
-        on a miss."""
+        """Cast rays from origins (N, 3) along directions (N, 3) and return the first hit of each.
+
+        That is the distance (N,) in units of the direction's length, inf on a miss, and the triangle (N,), -1 on a
+        miss.
+        """
         ...
 
     def is_near(self, points: Array, radius: float) -> NDArray[np.bool_]:
-        """Whether any surface lies within `radius` of each point (N,)."""
+        """Return whether any surface lies within `radius` of each point (N, 3), as (N,)."""
         ...
 
     def restrict_to(self, ids: Iterable[int]) -> Geometry:
-        """The same scene with nothing but these objects; triangle numbers stay those of the whole."""
+        """Return the same scene with nothing but these objects; triangle numbers stay those of the full scene."""
         ...
 
 
@@ -159,7 +162,7 @@ OPEN_SKY_SHARE = 0.3
 
 
 def has_roof(scene: Snapshot, geometry: Geometry) -> bool:
-    """Whether the middle of a scene has a roof over it."""
+    """Return whether the middle of a scene has a roof over it."""
     low, high = scene.extent
     directions = fibonacci_sphere(64)
     directions = directions[directions[:, 2] > 0.25]
@@ -170,7 +173,7 @@ def has_roof(scene: Snapshot, geometry: Geometry) -> bool:
 
 
 def fibonacci_sphere(count: int) -> Array:
-    """Directions (count, 3) spread evenly over the sphere."""
+    """Return unit directions (count, 3) spread evenly over the sphere."""
     k = np.arange(count) + 0.5
     z = 1 - 2 * k / count
     turn = np.pi * (1 + 5**0.5) * k

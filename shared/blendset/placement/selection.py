@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which accepted candidates become views: greedy on score, newly seen surface and angular separation, under a budget.
+"""Which accepted candidates become views: greedy on score, newly visible surface and angular separation, in a budget.
 
 A ViewSelector hands out one unit at a time (a view, or a complete view set); the caller reports whether the unit passed
 its preview. When every report is "accepted", the result is the ranking of a plan without previews.
@@ -56,14 +56,14 @@ class _Pool:
         self.available = np.ones(len(self.units), dtype=bool)
 
     def compute_angle_to(self, chosen: Sequence[int]) -> Array:
-        """Degrees from every candidate to the nearest of some chosen ones; 180 when there are none."""
+        """Return the degrees (N,) from every candidate to the nearest of some chosen ones; 180 where there are none."""
         if not chosen:
             return np.full(len(self.units), 180.0)
         cosine = np.einsum("ukx,cjx->ucjk", self.directions, self.directions[list(chosen)]).max(axis=(1, 2, 3))
         return np.asarray(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
 
     def find_best(self) -> int | None:
-        """The candidate most worth a look now, or None when nothing is left that is far enough from the accepted
+        """Return the candidate most worth a preview now, or None when none is left far enough from the accepted
         ones."""
         apart = self.compute_angle_to(self.accepted)
         allowed = self.available & (apart >= self.separation)
@@ -88,10 +88,12 @@ class _Pool:
 
     @property
     def deferred(self) -> bool:
+        """Whether so many previews failed in a row that others get their turn."""
         return self.failures_in_a_row >= PATIENCE
 
     @property
     def exhausted(self) -> bool:
+        """Whether so many previews failed in all that it comes last."""
         return len(self.failed) >= 3 * PATIENCE * (1 + len(self.accepted))
 
 
@@ -114,10 +116,11 @@ class ViewSelector:
 
     @property
     def accepted_views(self) -> int:
+        """How many views have been accepted, those of sets counted singly."""
         return sum(len(unit) for unit in self.accepted)
 
     def next(self) -> Unit | None:
-        """The unit to preview now; None at the end."""
+        """Return the unit to preview now; None at the end."""
         if self.accepted_views >= self._views or self._previews <= 0:
             return None
         for pool in self._order_pools():
@@ -130,7 +133,7 @@ class ViewSelector:
         return None
 
     def report(self, accepted: bool) -> None:
-        """What became of the unit that `next` gave."""
+        """Take the preview's decision on the unit that `next` returned."""
         assert self._last is not None
         pool, index = self._last
         if accepted:

@@ -66,6 +66,8 @@ PLAIN_CONTRAST = 0.1
 """Difference of grey from which a thing has something to show."""
 SURFACE_POINTS = 48
 """Points on the surface of each subject that gates cast rays at."""
+SMALL_MESH, HULL_DIRECTIONS = 256, 512
+"""Up to so many vertices a mesh frames itself; of a larger one the extremes in so many directions do."""
 FEW_UNITS = 8
 """With fewer units than this, grouping has hidden the scene's subjects and is undone; with as many, plain boxes, bars
 and boards are none."""
@@ -116,7 +118,10 @@ class SubjectSearch:
 
 
 def find_subjects(scene: Snapshot, settings: SubjectSettings, seed: int) -> SubjectSearch:
-    """Group, judge and sample. Order and ids depend on the scene alone; surface points on the seed as well."""
+    """Group objects into units, choose the subjects among them, and sample points on their surfaces.
+
+    Order and ids depend on the scene alone; the surface points depend on the seed as well.
+    """
     structural = find_structural_objects(scene)
     units = _merge_parts(scene, _group_into_units(scene, structural))
     any_size = replace(settings, smallest=0.0, largest=np.inf)
@@ -151,21 +156,21 @@ def find_subjects(scene: Snapshot, settings: SubjectSettings, seed: int) -> Subj
 
 
 def find_structural_objects(scene: Snapshot) -> frozenset[int]:
-    """Ids of walls, floors, ceilings, terrain and room shells."""
+    """Return the ids of walls, floors, ceilings, terrain and room shells."""
     boxes, diagonal = scene.bounds, scene.diagonal
     sizes = boxes[:, 1] - boxes[:, 0]
     footprint = float(np.prod((scene.extent[1] - scene.extent[0])[:2])) or 1.0
     centres = np.nan_to_num(boxes.mean(axis=1), nan=np.inf)
     found = set()
-    for each, box, size in zip(scene.objects, boxes, sizes, strict=True):
-        if np.isnan(size[0]) or each.label:
+    for thing, box, size in zip(scene.objects, boxes, sizes, strict=True):
+        if np.isnan(size[0]) or thing.label:
             continue
         thin = size.min() < STRUCTURAL_THINNESS * max(size.max(), 1e-12)
         spread = float(np.partition(size, 1)[1] * size.max())
         large = np.linalg.norm(size) > STRUCTURAL_SIZE * diagonal
         wide = thin and spread > STRUCTURAL_SPREAD * footprint
-        if wide or (large and (STRUCTURAL_NAME.search(each.name) or _compute_share_inside(box, centres) > ROOM_SHARE)):
-            found.add(each.id)
+        if wide or (large and (STRUCTURAL_NAME.search(thing.name) or _compute_share_inside(box, centres) > ROOM_SHARE)):
+            found.add(thing.id)
     return frozenset(found - _find_table_tops(scene, found))
 
 
@@ -174,12 +179,12 @@ def _find_table_tops(scene: Snapshot, structural: set[int]) -> set[int]:
     boxes = scene.bounds
     middles = boxes.mean(axis=1)[:, 2]
     tops = set()
-    for each in structural:
-        size = boxes[each - 1, 1] - boxes[each - 1, 0]
-        below = np.delete(middles, each - 1) < middles[each - 1]
-        floors = [other for other in structural if other != each and middles[other - 1] < middles[each - 1]]
+    for id_ in structural:
+        size = boxes[id_ - 1, 1] - boxes[id_ - 1, 0]
+        below = np.delete(middles, id_ - 1) < middles[id_ - 1]
+        floors = [other for other in structural if other != id_ and middles[other - 1] < middles[id_ - 1]]
         if size[2] < STRUCTURAL_THINNESS * size.max() and below.any() and below.mean() > TABLE_TOP_SHARE and not floors:
-            tops.add(each)
+            tops.add(id_)
     return tops
 
 
@@ -210,8 +215,8 @@ class _Unit:
 
 
 def _make_unit(scene: Snapshot, objects: Iterable[SceneObject], root: str = "") -> _Unit:
-    members = tuple(sorted(objects, key=lambda each: each.id))
-    boxes = scene.bounds[[each.id - 1 for each in members]]
+    members = tuple(sorted(objects, key=lambda thing: thing.id))
+    boxes = scene.bounds[[thing.id - 1 for thing in members]]
     box = np.stack([boxes[:, 0].min(axis=0), boxes[:, 1].max(axis=0)])
     return _Unit(root or members[0].unit, members, box, _compute_shape_key(scene, members))
 
@@ -219,22 +224,22 @@ def _make_unit(scene: Snapshot, objects: Iterable[SceneObject], root: str = "") 
 def _compute_shape_key(scene: Snapshot, members: tuple[SceneObject, ...]) -> tuple[int, ...]:
     """What copies have in common wherever they stand and however they are turned: triangle counts and area, to about
     5 %."""
-    triangles = scene.find_triangles(each.id for each in members)
+    triangles = scene.find_triangles(thing.id for thing in members)
     area = float(scene.areas[triangles].sum())
-    return (*sorted(each.triangles[1] - each.triangles[0] for each in members), round(20 * np.log(max(area, 1e-12))))
+    return (*sorted(thing.triangles[1] - thing.triangles[0] for thing in members), round(20 * np.log(max(area, 1e-12))))
 
 
 def _group_into_units(scene: Snapshot, structural: frozenset[int]) -> list[_Unit]:
     """Objects by the asset that they belong to. A group wider than half the scene is a folder, not an asset."""
     groups: dict[str, list[SceneObject]] = defaultdict(list)
-    for each in scene.objects:
-        if each.id not in structural and each.photographable and each.triangles[1] > each.triangles[0]:
-            groups[each.unit].append(each)
+    for thing in scene.objects:
+        if thing.id not in structural and thing.photographable and thing.triangles[1] > thing.triangles[0]:
+            groups[thing.unit].append(thing)
     units: list[_Unit] = []
     for members in groups.values():
         group = _make_unit(scene, members)
         folder = len(members) > 1 and group.diagonal > FOLDER_SIZE * scene.diagonal
-        units += [_make_unit(scene, [each]) for each in members] if folder else [group]
+        units += [_make_unit(scene, [thing]) for thing in members] if folder else [group]
     return units
 
 
@@ -244,7 +249,9 @@ def _split_too_large(scene: Snapshot, units: list[_Unit], settings: SubjectSetti
     return [
         part
         for unit in units
-        for part in ([_make_unit(scene, [each], each.name) for each in unit.objects] if unit.key in large else [unit])
+        for part in (
+            [_make_unit(scene, [thing], thing.name) for thing in unit.objects] if unit.key in large else [unit]
+        )
     ]
 
 
@@ -275,7 +282,7 @@ def _find_hosts(scene: Snapshot, units: list[_Unit]) -> dict[int, int]:
     copies = Counter(unit.shape for unit in units)
     found: dict[int, int] = {}
     for part, unit in enumerate(units):
-        if any(each.label for each in unit.objects):
+        if any(thing.label for thing in unit.objects):
             continue
         slack = TOUCHING * diagonals[part] + 1e-9
         bigger = by_size[np.searchsorted(sizes, HOST_RATIO * diagonals[part], side="right") : largest]
@@ -326,7 +333,7 @@ def _select_units(
 
 def _find_objection(scene: Snapshot, unit: _Unit, settings: SubjectSettings) -> str:
     """Why a unit is no subject; empty when it is one."""
-    names = [name for each in unit.objects for name in (each.label, each.name, each.unit) if name]
+    names = [name for thing in unit.objects for name in (thing.label, thing.name, thing.unit) if name]
     if settings.include and not _matches(names, settings.include):
         return "not included"
     if _matches(names, settings.exclude):
@@ -353,8 +360,8 @@ def _compute_distance_outside(box: Array, extent: Array) -> float:
 
 def _is_plain(scene: Snapshot, unit: _Unit, most: int) -> bool:
     """Whether there is next to nothing to see on it: at most so many triangles of one brightness, and no label."""
-    triangles = scene.find_triangles(each.id for each in unit.objects)
-    bare = not any(each.textured or each.label for each in unit.objects)
+    triangles = scene.find_triangles(thing.id for thing in unit.objects)
+    bare = not any(thing.textured or thing.label for thing in unit.objects)
     return bare and len(triangles) <= most and float(np.ptp(scene.albedo[triangles])) < PLAIN_CONTRAST
 
 
@@ -363,22 +370,22 @@ def _matches(names: list[str], patterns: tuple[str, ...]) -> bool:
 
 
 def _make_subject(scene: Snapshot, unit: _Unit, seed: int, taken: set[str], copy: int) -> Subject:
-    label = next((each.label for each in unit.objects if each.label and each.unit == each.name), "")
-    label = label or next((each.label for each in unit.objects if each.label), "")
+    label = next((thing.label for thing in unit.objects if thing.label and thing.unit == thing.name), "")
+    label = label or next((thing.label for thing in unit.objects if thing.label), "")
     if unit.objects[0].instance_of and "#" in unit.key:  # scattered: what it is says more than what scatters it
         label = label or label_from_name(unit.objects[0].name)
     label = label or label_from_name(unit.key)
     identity = _make_unique(slugify(label or unit.key), taken)
-    triangles = scene.find_triangles(each.id for each in unit.objects)
+    triangles = scene.find_triangles(thing.id for thing in unit.objects)
     return Subject(
         id=identity,
         label=label,
-        objects=frozenset(each.id for each in unit.objects),
+        objects=frozenset(thing.id for thing in unit.objects),
         copy=copy,
         hull=find_spanning_points(scene.vertices[np.unique(scene.triangles[triangles])]),
         points=sample_surface_points(scene, triangles, SURFACE_POINTS, make_rng(seed, identity)),
         area=float(scene.areas[triangles].sum()),
-        lacks_texture=any(each.lacks_texture for each in unit.objects),
+        lacks_texture=any(thing.lacks_texture for thing in unit.objects),
     )
 
 
@@ -392,15 +399,17 @@ def _make_unique(name: str, taken: set[str]) -> str:
 
 
 def find_spanning_points(vertices: Array) -> Array:
-    """Vertices (K, 3) that span the same hull: all of a small mesh, the extremes in 512 directions of a large one."""
-    if len(vertices) <= 256:
+    """Return those of the vertices (V, 3) that span their hull, (K, 3): all of a small mesh, the extremes in
+    HULL_DIRECTIONS directions of a large one."""
+    if len(vertices) <= SMALL_MESH:
         return vertices
-    extremes = {int(np.argmax(vertices @ axis)) for axis in fibonacci_sphere(512)}
+    extremes = {int(np.argmax(vertices @ axis)) for axis in fibonacci_sphere(HULL_DIRECTIONS)}
     return vertices[sorted(extremes)]
 
 
 def sample_surface_points(scene: Snapshot, triangles: NDArray[np.intp], count: int, rng: np.random.Generator) -> Array:
-    """Points (count, 3) on these triangles, stratified by area; where they come to lie depends on the shape alone."""
+    """Sample points (count, 3) on these triangles (T,), stratified by area; for one generator they depend on the shape
+    alone, and not on how its triangles are numbered."""
     corners = _sort_triangles(scene.vertices[scene.triangles[triangles]])
     edges = corners[:, 1:] - corners[:, :1]
     total = np.cumsum(np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1))
@@ -415,13 +424,13 @@ def sample_surface_points(scene: Snapshot, triangles: NDArray[np.intp], count: i
 
 
 def _sort_triangles(corners: Array) -> Array:
-    """Triangles (T, 3, 3) sorted by place, and their corners within them: modifiers number them differently from one
-    Blender to the next."""
+    """Return triangles (T, 3, 3) sorted by position, and their corners within them: modifiers number them differently
+    from one Blender to the next."""
     if not len(corners):
         return corners
     low = corners.min(axis=(0, 1))
     step = 1e-5 * float((corners.max(axis=(0, 1)) - low).max()) or 1.0
     cells = np.floor((corners - low) / step + 0.37).astype(np.int64)  # not a half: shapes like to lie on round numbers
     within = np.lexsort(np.moveaxis(cells, 2, 0)[::-1], axis=1)
-    cells, corners = (np.take_along_axis(each, within[..., None], axis=1) for each in (cells, corners))
+    cells, corners = (np.take_along_axis(thing, within[..., None], axis=1) for thing in (cells, corners))
     return np.asarray(corners[np.lexsort(cells.reshape(len(cells), 9).T[::-1])])
