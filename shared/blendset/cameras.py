@@ -19,7 +19,7 @@ from blendset.records import CameraRecord
 Array = NDArray[np.float64]
 
 SENSOR_MM = 36.0
-"""Sensor size along the image's longer side; Blender's default, and the one that every camera of ours keeps."""
+"""Sensor size along the image's longer side: Blender's default, which every camera of Blendset keeps."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class Camera:
 
     @classmethod
     def from_record(cls, record: CameraRecord) -> Camera:
-        """The camera that a view's record describes."""
+        """Return the camera that a view's record describes."""
         width, height = record.width, record.height
         longer = max(width, height)
         shift = ((width / 2 - record.cx) / longer, (record.cy - height / 2) / longer)
@@ -72,7 +72,7 @@ class Camera:
         return np.array([self.width, self.height]) / (2 * self.focal_length_px)
 
     def project(self, points: Array) -> tuple[Array, Array]:
-        """Pixels (N, 2) and planar depths (N,) of world points (N, 3); a depth <= 0 lies behind the camera."""
+        """Return pixels (N, 2) and planar depths (N,) of world points (N, 3); a depth <= 0 lies behind the camera."""
         local = (np.asarray(points, dtype=np.float64) - self.position) @ self.rotation
         depth = -local[:, 2]
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -81,7 +81,7 @@ class Camera:
         return np.stack([cx + scaled[:, 0], cy - scaled[:, 1]], axis=1), depth
 
     def make_rays(self, pixels: Array) -> Array:
-        """World directions (N, 3) through pixel positions (N, 2), scaled to planar depth 1."""
+        """Return world directions (N, 3) through pixel positions (N, 2), scaled to planar depth 1."""
         cx, cy = self.principal_point
         local = np.empty((len(pixels), 3))
         local[:, 0] = (pixels[:, 0] - cx) / self.focal_length_px
@@ -90,19 +90,19 @@ class Camera:
         return local @ self.rotation.T
 
     def unproject(self, depth: NDArray[Any]) -> Array:
-        """World positions (H, W, 3) of a planar depth map (H, W) sampled at pixel centres."""
+        """Return world positions (H, W, 3) of a planar depth map (H, W) sampled at pixel centres."""
         rays = self.make_rays(compute_pixel_centres(self.width, self.height)).reshape(self.height, self.width, 3)
         return self.position + rays * np.asarray(depth, dtype=np.float64)[..., None]
 
     def resize(self, longer_side: int) -> Camera:
-        """The same view on another pixel grid, its longer side given in pixels."""
+        """Return the same view on another pixel grid, whose longer side has so many pixels."""
         scale = longer_side / max(self.width, self.height)
         width, height = max(1, round(self.width * scale)), max(1, round(self.height * scale))
         return Camera(self.world_from_camera, width, height, self.focal_length_mm, self.shift)
 
 
 def project_all(cameras: Sequence[Camera], points: Array) -> tuple[Array, Array]:
-    """`Camera.project` for many cameras at once: pixels (C, N, 2) and planar depths (C, N)."""
+    """Project world points (N, 3) through many cameras, as `Camera.project` does: pixels (C, N, 2), depths (C, N)."""
     local = (points - np.array([camera.position for camera in cameras])[:, None]) @ np.array(
         [camera.rotation for camera in cameras]
     )
@@ -115,9 +115,10 @@ def project_all(cameras: Sequence[Camera], points: Array) -> tuple[Array, Array]
 
 @lru_cache(maxsize=8)
 def compute_pixel_centres(width: int, height: int, columns: int = 0, rows: int = 0) -> Array:
-    """Centres (N, 2) of all pixels, row by row; or of a coarser grid of `columns` x `rows` cells over the same image.
+    """Return the centres (N, 2) of all pixels, row by row; or of a coarser grid of `columns` x `rows` cells over the
+    same image.
 
-    Read-only, for the same few are asked for again and again.
+    The result is read-only, because callers share it.
     """
     columns, rows = columns or width, rows or height
     x = (np.arange(columns) + 0.5) * (width / columns)
@@ -128,7 +129,7 @@ def compute_pixel_centres(width: int, height: int, columns: int = 0, rows: int =
 
 
 def direction_from_angles(azimuth_deg: float, elevation_deg: float) -> Array:
-    """Unit vector (3,) at an azimuth (from +X towards +Y) and an elevation above the horizon."""
+    """Return the unit vector (3,) at an azimuth (from +X towards +Y) and an elevation above the horizon."""
     azimuth, elevation = np.radians(azimuth_deg), np.radians(elevation_deg)
     return np.array(
         [np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)], dtype=np.float64
@@ -136,13 +137,14 @@ def direction_from_angles(azimuth_deg: float, elevation_deg: float) -> Array:
 
 
 def angles_from_direction(vector: Array) -> tuple[float, float]:
-    """Azimuth and elevation in degrees of a vector (3,); the inverse of `direction_from_angles`."""
+    """Return azimuth and elevation in degrees of a vector (3,): the inverse of `direction_from_angles`."""
     azimuth = float(np.degrees(np.arctan2(vector[1], vector[0]))) % 360.0
     return azimuth, float(np.degrees(np.arctan2(vector[2], np.hypot(vector[0], vector[1]))))
 
 
 def make_facing_rotation(backward: Array) -> Array:
-    """Rotation (3, 3) of an upright camera whose backward axis is `backward`; looks straight down with +Y up."""
+    """Return the rotation (3, 3) of an upright camera whose backward axis is `backward` (3,); where that is vertical,
+    the image's up is +Y."""
     x, y, z = backward / np.linalg.norm(backward)
     level = float(np.hypot(x, y))
     right = (-y / level, x / level) if level > 1e-9 else (1.0, 0.0)
@@ -152,14 +154,14 @@ def make_facing_rotation(backward: Array) -> Array:
 
 
 def make_pose(rotation: Array, position: Array) -> Array:
-    """A 4x4 matrix from a rotation (3, 3) and a position (3,)."""
+    """Return a 4x4 matrix from a rotation (3, 3) and a position (3,)."""
     matrix = np.eye(4)
     matrix[:3, :3], matrix[:3, 3] = rotation, position
     return matrix
 
 
 def compute_framing_position(points: Array, rotation: Array, half_tangents: Array) -> Array:
-    """The nearest position (3,) from which all points (N, 3) lie within the given half-tangents on both axes.
+    """Return the nearest position (3,) from which all points (N, 3) lie within the given half-tangents on both axes.
 
     Exact in perspective. A camera at (X, Z) along one image axis and backwards holds a point (x, z) when
     |x - X| <= t (Z - z); over all points that is X + t Z >= A = max(x + t z) and -X + t Z >= B = max(-x + t z), so
@@ -175,8 +177,8 @@ def compute_framing_position(points: Array, rotation: Array, half_tangents: Arra
 
 
 def compute_framing_distance(points: Array, centre: Array, rotation: Array, half_tangents: Array) -> float:
-    """The distance from `centre`, which stays in the middle of the image, at which all points (N, 3) are within the
-    tangents.
+    """Return the distance from `centre` (3,), which stays in the middle of the image, at which all points (N, 3) are
+    within the tangents.
 
     d = max over points of max(|x| / t_x, |y| / t_y) + z, with z the point's offset towards the camera.
     """

@@ -138,25 +138,27 @@ class Config:
         return self.render.lighting if self.renders_all and self.render.lighting != "auto" else "scene"
 
     def make_render_identity(self) -> dict[str, Any]:
-        """The settings that decide which pictures a scene gives: not the device, not the process count."""
+        """Return the settings that decide which pictures a scene gives: not the device, not the number of processes."""
         values: dict[str, Any] = {"made_by": __version__, **dataclasses.asdict(self)}
         del values["jobs"], values["dataset"], values["render"]["device"]
         return values
 
     def select_render_settings(self) -> dict[str, Any]:
-        """What all views of one dataset have in common."""
+        """Return the settings that all views of one dataset have in common."""
         settings = dataclasses.asdict(self.render)
         return {name: settings[name] for name in ("resolution", "samples", "denoise")}
 
     def compute_digest(self) -> str:
-        """Eight hex digits that name `make_render_identity`."""
+        """Return eight hex digits that stand for the settings of `make_render_identity`."""
         text = json.dumps(self.make_render_identity(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def config_from_dict(values: Mapping[str, Any], where: str = "configuration") -> Config:
-    """Build a Config from nested tables; raises BlendsetError that names the key, its section and the nearest valid
-    key."""
+    """Build a Config from nested tables.
+
+    Raises BlendsetError that names the key, its section and the nearest valid key.
+    """
     config = structure(Config, values, where)
     subjects, gates = config.subjects, config.gates
     for name, low, high in (
@@ -170,22 +172,22 @@ def config_from_dict(values: Mapping[str, Any], where: str = "configuration") ->
 
 
 def config_to_dict(config: Config) -> dict[str, Any]:
-    """Nested tables of plain values, as TOML and JSON take them; options that are None are left out."""
+    """Return nested tables of plain values, as TOML and JSON take them; options that are None are left out."""
     return unstructure(config)
 
 
 def load_config(path: Path) -> Config:
-    """Read a TOML file."""
+    """Read a configuration from a TOML file; BlendsetError where it is missing, no TOML or not valid."""
     return config_from_dict(read_toml(path), str(path))
 
 
 def config_to_toml(config: Config) -> str:
-    """The whole configuration as TOML text; `load_config` gives the same Config back."""
+    """Return the configuration as TOML text; `load_config` gives the same Config back."""
     return tomli_w.dumps(config_to_dict(config))
 
 
 def list_command_line_options() -> Iterator[tuple[str, str, dataclasses.Field[Any], Any]]:
-    """Section (empty at the top), name, field and type of every option that has a flag."""
+    """Yield section (empty at the top), name, field and type of every option that has a flag."""
     for described in dataclasses.fields(Config):
         kind = get_type_hints(Config)[described.name]
         if not is_section(kind):
@@ -197,7 +199,7 @@ def list_command_line_options() -> Iterator[tuple[str, str, dataclasses.Field[An
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Give a parser `--config` and every option that has a flag; `config_from_arguments` reads them back."""
+    """Add `--config` and every option that has a flag to a parser; `config_from_arguments` reads them back."""
     parser.add_argument("--config", type=Path, metavar="FILE.toml", help="options from a TOML file")
     for section, name, described, kind in list_command_line_options():
         number = int if kind in (int, int | None) else str
@@ -213,7 +215,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def config_from_arguments(arguments: argparse.Namespace, default: Config | None = None) -> Config:
-    """The file's options (or the default), with what the command line says on top."""
+    """Return the options of the file (or the default), overridden by those of the command line."""
     config = load_config(arguments.config) if arguments.config else default or Config()
     for dest, value in vars(arguments).items():
         if not dest.startswith("config:") or value is None:

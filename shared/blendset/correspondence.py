@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the pixels of one view are seen in another, from exact depth, ids, normals and cameras; which views see the
+"""Where the pixels of one view are visible in another, from exact depth, ids, normals and cameras; which views see the
 same things, and which of them make a good view set.
 """
 
@@ -30,7 +30,7 @@ DEPTH_TOLERANCE = 0.15
 scenes a tolerance of a whole pixel's slope keeps 1 % more of what is visible, at up to three times the mean error.
 """
 POINTS_ACROSS = 64
-"""A grid of so many pixels each way stands for a view where only a share is asked for."""
+"""A share is measured on a grid of so many pixels each way."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ class ViewGeometry:
         return self.camera.unproject(np.where(np.isfinite(self.passes.depth), self.passes.depth, np.nan))
 
     def mask_objects(self, objects: Collection[int]) -> Mask:
-        """The pixels (H, W) of these objects; of any where none is named."""
+        """Return the mask (H, W) of the pixels of these objects; of any object where none is named."""
         ids = self.passes.id
         return np.isin(ids, list(objects)) if objects else ids > 0
 
@@ -62,12 +62,12 @@ class Correspondence:
     detail: Array
     """(H, W): source pixels per world unit of the surface, cos(theta) f / z; 0 where it is not visible."""
     neighbours: NDArray[np.intp]
-    """(V, 4): for each visible pixel, those of the source around its place, as numbers row by row."""
+    """(V, 4): for each visible pixel, the pixels of the source around its coordinates, as numbers row by row."""
     weights: Array
     """(V, 4): bilinear, 0 for pixels of other objects, with sum 1."""
 
     def warp(self, image: NDArray[Any]) -> Array:
-        """A source image (H, W, C) as the target sees it (H, W, C); 0 where it is not visible."""
+        """Return a source image (H, W, C) as the target sees it, (H, W, C) of the target; 0 where it is not visible."""
         result = np.zeros((*self.visible.shape, image.shape[2]))
         result[self.visible] = (self.weights[..., None] * image.reshape(-1, image.shape[2])[self.neighbours]).sum(1)
         return result
@@ -76,9 +76,10 @@ class Correspondence:
 def correspond(target: ViewGeometry, source: ViewGeometry, step: int = 1) -> Correspondence:
     """Follow every `step`-th pixel centre of the target along the exact depth into the source.
 
-    A point is visible where it faces the source (cos(theta) > GRAZING), its own object holds at least OWN_WEIGHT of the
-    bilinear weight around its place, and the depth which that shows is its own within DEPTH_TOLERANCE (1 + tan(theta))
-    z / f. That is in sizes of a pixel at the point, so it fits every scale; SynCD's (arXiv 2502.01720) is absolute.
+    A point is visible where it faces the source (cos(theta) > GRAZING), its own object holds at least
+    LEAST_OBJECT_WEIGHT of the bilinear weight around it in the source, and the depth found there is its own within
+    DEPTH_TOLERANCE (1 + tan(theta)) z / f. That is in sizes of a pixel at the point, so it fits every scale; SynCD's
+    (arXiv 2502.01720) is absolute.
     """
     points, ids = target.positions[::step, ::step], target.passes.id[::step, ::step]
     coordinates, depth = source.camera.project(points.reshape(-1, 3))
@@ -112,8 +113,8 @@ def _compute_cosine(points: Array, normals: NDArray[np.float32], position: Array
 
 
 def find_neighbours(coordinates: Array, size: NDArray[np.intp]) -> tuple[NDArray[np.intp], Array]:
-    """The four pixels (N, 4) around places (N, 2) in an image of this width and height, as numbers row by row, and
-    their bilinear weights (N, 4); the image's edge goes on outside.
+    """Return the four pixels (N, 4) around coordinates (N, 2) in an image of this size (width, height), as numbers row
+    by row, and their bilinear weights (N, 4). Outside the image its edge goes on.
     """
     at = np.clip(coordinates - 0.5, 0, size - 1)
     low = np.floor(at).astype(np.intp)
@@ -124,7 +125,8 @@ def find_neighbours(coordinates: Array, size: NDArray[np.intp]) -> tuple[NDArray
 
 
 def mask_weights(weights: Array, mask: Mask, least: float) -> tuple[Array, Mask]:
-    """Weights (N, 4) of what is `own` (N, 4) alone, with sum 1, and where they held at least `least` before; else 0."""
+    """Return the weights (N, 4) under a mask (N, 4), scaled to sum 1, and where (N,) they held at least `least` before;
+    they are 0 elsewhere."""
     weights = weights * mask
     total = weights.sum(axis=1)
     enough = total >= least
@@ -135,8 +137,9 @@ def mask_weights(weights: Array, mask: Mask, least: float) -> tuple[Array, Mask]
 
 
 def compute_covisibility(target: ViewGeometry, source: ViewGeometry, objects: Collection[int] = ()) -> float:
-    """The share of the target's pixels of these objects (of any, where none is named) that the source sees; 0 where
-    there are none. Measured on a grid of about POINTS_ACROSS pixels each way.
+    """Return the share of the target's pixels of these objects (of any, where none is named) that the source sees.
+
+    It is 0 where there are none, and is measured on a grid of about POINTS_ACROSS pixels each way.
     """
     step = max(1, max(target.passes.id.shape) // POINTS_ACROSS)
     counted = target.mask_objects(objects)[::step, ::step]
@@ -144,13 +147,13 @@ def compute_covisibility(target: ViewGeometry, source: ViewGeometry, objects: Co
 
 
 def compute_baseline_deg(one: Camera, other: Camera, point: Array) -> float:
-    """The angle in degrees between the directions from a world point (3,) to two cameras."""
+    """Return the angle in degrees between the directions from a world point (3,) to two cameras."""
     first, second = one.position - point, other.position - point
     return float(np.degrees(np.arctan2(np.linalg.norm(np.cross(first, second)), first @ second)))
 
 
 def find_viewed_point(views: Sequence[ViewGeometry], objects: Collection[int] = ()) -> Array:
-    """The middle (3,) of what the views show of these objects: of the box around it, for views weigh alike."""
+    """Return the centre (3,) of the box around all points of these objects that the views show."""
     points = np.concatenate([view.positions[view.mask_objects(objects)] for view in views])
     return np.asarray((points.min(axis=0) + points.max(axis=0)) / 2)
 
@@ -158,7 +161,8 @@ def find_viewed_point(views: Sequence[ViewGeometry], objects: Collection[int] = 
 def choose_view_sets(
     views: Sequence[ViewGeometry], size: int, objects: Collection[int] = (), covisible: float = 0.25
 ) -> list[tuple[int, ...]]:
-    """Sets of `size` views (their numbers) of one subject's `objects`, no view in two; found greedily, wide ones first.
+    """Return sets of `size` views (their numbers) of one subject's `objects`, found greedily, wide ones first; no view
+    is in two.
 
     Each view of a set after the first shares at least `covisible` with one before it, which can hand it what it shows;
     among those, the one is taken whose least baseline to the set is the widest. (SynCD asks for a tenth of the frame

@@ -108,7 +108,7 @@ class Dataset:
         return self.root / "funnels" / f"{run}.jsonl"
 
     def funnel_paths(self) -> list[Path]:
-        """The funnels of all runs that kept one."""
+        """Return the paths of all funnels, sorted."""
         return sorted((self.root / "funnels").glob("*.jsonl"))
 
     def run_path(self, run: str) -> Path:
@@ -118,7 +118,7 @@ class Dataset:
     def view_folder(self, scene: str, view_id: str) -> Path:
         """Return where a view is, or where it will be.
 
-        A new view's place depends on dataset.json and its id only, so that shards agree without counting views.
+        A new view's folder depends on dataset.json and its id only, so that shards agree without counting views.
         """
         flat = self.root / "views" / scene / view_id
         block = flat.parent / f"_{sha256_bytes(view_id.encode())[:2]}" / view_id
@@ -139,7 +139,7 @@ class Dataset:
         return complete
 
     def has_view(self, scene: str, view_id: str) -> bool:
-        """Tell whether a view is there and whole; one that is not is to be written again."""
+        """Return whether a view is there with sound files; one that is not has to be written again."""
         folder = self.view_folder(scene, view_id)
         try:
             view = read_record(folder / VIEW_RECORD, ViewRecord)
@@ -222,7 +222,7 @@ class Dataset:
 
 
 def is_block(folder: Path) -> bool:
-    """Blocks begin with what no view id has."""
+    """Return whether a folder is one of the 256 that spread a scene's views; no view id begins as their names do."""
     return folder.name.startswith("_")
 
 
@@ -231,7 +231,7 @@ def _list_folders(parent: Path) -> list[Path]:
 
 
 def _remove_files(temporaries: Iterable[Path]) -> None:
-    """Remove what a killed writer left; only for the one who now writes these files."""
+    """Remove what a killed writer left; only the one who now writes these files may do so."""
     for path in temporaries:
         path.unlink(missing_ok=True)
 

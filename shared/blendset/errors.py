@@ -15,7 +15,7 @@ class BlendsetError(Exception):
 
 
 class DeviceError(BlendsetError):
-    """What should render is not there."""
+    """The device that should render is not there."""
 
     kind = "device"
 

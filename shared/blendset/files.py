@@ -26,10 +26,12 @@ TEMPORARY_FILES = ".*.tmp"
 
 
 def sha256_bytes(data: bytes) -> str:
+    """Return the SHA-256 of some bytes as hex digits."""
     return hashlib.sha256(data).hexdigest()
 
 
 def sha256_file(path: Path) -> str:
+    """Return the SHA-256 of a file as hex digits; raises OSError where it cannot be read."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

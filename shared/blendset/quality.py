@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What makes a rendered picture usable: its statistics, the limits they are held to, and the exposure that meets
-them best.
+"""What makes a rendered picture usable: its statistics, and the limits that they are held to.
 
 The same measures judge a preview (with a margin) and the finished view, so the preview can be trusted to predict it.
 """
@@ -37,7 +36,7 @@ class Statistics:
 def compute_statistics(
     grey: NDArray[Any], subject: NDArray[np.bool_] | None, noise_variance: float = 0.0
 ) -> Statistics:
-    """Statistics of a grey image (H, W) in 0..255; `subject` (H, W) masks the subject's pixels."""
+    """Return statistics of a grey image (H, W) in 0..255; `subject` (H, W) masks the subject's pixels."""
     inside = grey[subject] if subject is not None and subject.any() else None
     outside = grey[~subject] if inside is not None and subject is not None and not subject.all() else None
     return Statistics(
@@ -127,7 +126,7 @@ def find_framing_faults(framing: Framing | None, limits: Limits) -> list[Reason]
 
 
 def collect_metrics(*parts: Statistics | Framing | None) -> dict[str, float]:
-    """The figures of statistics and framing that there are, by name."""
+    """Return the values of statistics and framing by name, without those that are None."""
     return {
         name: round(float(value), 6)
         for part in parts
@@ -138,7 +137,7 @@ def collect_metrics(*parts: Statistics | Framing | None) -> dict[str, float]:
 
 
 def strip_png_text(png: bytes) -> bytes:
-    """A PNG file without its text chunks: Cycles writes render times there, which differ from run to run."""
+    """Return a PNG file without its text chunks: Cycles writes render times there, which differ from run to run."""
     chunks, at = [png[:8]], 8
     while at < len(png):
         end = at + 12 + int.from_bytes(png[at : at + 4], "big")

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The records of a dataset: what each JSON file on disk holds, how it is written so that a crash cannot spoil it,
-and which names are legal everywhere.
-"""
+"""The records of a dataset: what each JSON file on disk holds, and how it is read and written."""
 
 from __future__ import annotations
 
@@ -24,6 +22,8 @@ Vector = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class FileEntry:
+    """A file of a view: its size in bytes and its SHA-256 as hex digits."""
+
     bytes: int
     sha256: str
 
@@ -59,7 +59,7 @@ class CameraRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class ViewRecord:
-    """view.json. A view of the whole scene has an empty subject and None for the figures about one.
+    """view.json. A view of the whole scene has an empty subject and None in the fields about one.
 
     `subject_objects` are the ids in passes.exr that make up the subject: its mask is where `id` is one of them.
 

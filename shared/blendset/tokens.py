@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ids and correspondences on the coarse grid of a model's tokens or latents: one object, one place, one share each."""
+"""Ids and correspondences on the coarse grid of a model's tokens or latents: one object, one position, one share
+each."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ Grid = tuple[int, int]
 
 
 LEAST_OBJECT_WEIGHT = 0.25
-"""Least bilinear weight of a token's own object among the source's tokens around its place: an even share."""
+"""Least bilinear weight of a token's own object among the four tokens of the source around it: an even share."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,13 +29,14 @@ class TokenCorrespondence:
     detail: Array
     """(T,): mean of the pixels' `Correspondence.detail`, what is not visible counting 0."""
     neighbours: NDArray[np.intp]
-    """(T, 4): the source's tokens around its place, as numbers row by row, those of the greatest weight first."""
+    """(T, 4): the source's tokens around its position there, as numbers row by row, those of the greatest weight
+    first."""
     weights: Array
     """(T, 4): bilinear, 0 for tokens of other objects, with sum 1; all 0 where alpha is."""
 
 
 def label_tokens(ids: Ids, grid: Grid) -> Ids:
-    """The object that most pixels of each token show, (T,) row by row from ids (H, W); 0 is nothing."""
+    """Return the object that most pixels of each token show, (T,) row by row, from ids (H, W); 0 is nothing."""
     objects, indices = np.unique(ids, return_inverse=True)
     cells = assign_tokens(ids.shape, grid) * len(objects) + indices.ravel()
     counts = np.bincount(cells, minlength=grid[0] * grid[1] * len(objects)).reshape(-1, len(objects))
@@ -42,7 +44,7 @@ def label_tokens(ids: Ids, grid: Grid) -> Ids:
 
 
 def pool_correspondence(match: Correspondence, target: Ids, source: Ids, grid: Grid) -> TokenCorrespondence:
-    """A correspondence on tokens, from the ids (H, W) of both views.
+    """Return a correspondence on tokens, from the one on pixels and the ids (H, W) of both views.
 
     A token's place is the mean over the visible pixels of the object that most of it shows. Of the four tokens around
     that place only those count that show mostly this object too: no token is ever taken from another one.
@@ -68,6 +70,6 @@ def pool_correspondence(match: Correspondence, target: Ids, source: Ids, grid: G
 
 
 def assign_tokens(size: tuple[int, ...], grid: Grid) -> NDArray[np.intp]:
-    """The token (H W,) of each pixel of a picture (H, W), as a number row by row."""
+    """Return the token (H W,) of each pixel of a picture (H, W), as a number row by row."""
     rows, columns = (np.arange(length) * cells // length for length, cells in zip(size, grid, strict=True))
     return np.asarray(rows[:, None] * grid[1] + columns).ravel()

@@ -89,12 +89,12 @@ def _make_executable_command(blender: Path, code: str, *arguments: str) -> list[
 
 
 def data_folder(environ: Mapping[str, str]) -> Path:
-    """Where this user's programs keep what they need again: private Blenders."""
+    """Return the folder of data that this user's programs keep: private Blenders."""
     return _user_folder(environ, "XDG_DATA_HOME", ".local/share", "Library/Application Support")
 
 
 def cache_folder(environ: Mapping[str, str]) -> Path:
-    """Where this user's programs keep what they can make again: profiles."""
+    """Return the folder of files that this user's programs can make again: profiles."""
     return _user_folder(environ, "XDG_CACHE_HOME", ".cache", "Library/Caches")
 
 
@@ -107,17 +107,17 @@ def _user_folder(environ: Mapping[str, str], variable: str, linux: str, macos: s
 
 
 def environments_folder(environ: Mapping[str, str]) -> Path:
-    """Where `blendset blender install` makes its environments, one folder per Blender version."""
+    """Return the folder in which `blendset blender install` makes its environments, one per Blender version."""
     return data_folder(environ) / "blenders"
 
 
 def find_python(environment: Path) -> Path:
-    """The interpreter of a virtual environment."""
+    """Return the path of the interpreter of a virtual environment."""
     return environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
 def list_known_blenders(environ: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
-    """How a Blender was found, and its path, best first; none of them has been run yet."""
+    """Yield how a Blender was found, and its path, best first; none of them has been run yet."""
     if chosen := environ.get("BLENDSET_BLENDER"):
         yield "$BLENDSET_BLENDER", _resolve_program(chosen, environ)
     if installed := shutil.which("blender", path=environ.get("PATH")):
@@ -134,7 +134,10 @@ def _parse_numbers(environment: Path) -> list[int]:
 
 
 def find_blender(choice: str | None, environ: Mapping[str, str]) -> Blender:
-    """The Blender to use: `choice`, else $BLENDSET_BLENDER, else the first that works of those that are lying about."""
+    """Return the Blender to use: `choice`, else $BLENDSET_BLENDER, else the first of those on this system that works.
+
+    Raises BlendsetError where there is none.
+    """
     if choice:
         return probe_blender(_resolve_program(choice, environ))
     reasons = []
@@ -151,7 +154,7 @@ def find_blender(choice: str | None, environ: Mapping[str, str]) -> Blender:
 
 
 def _resolve_program(choice: str, environ: Mapping[str, str]) -> Path:
-    """A command, an environment's folder or a macOS bundle, as the program in it."""
+    """Return the program of a command, an environment's folder or a macOS bundle."""
     path = Path(choice).expanduser().absolute()
     inside = (find_python(path), path / "Contents/MacOS/Blender", path / "blender", path / "blender.exe")
     if program := next((candidate for candidate in (path, *inside) if candidate.is_file()), None):
@@ -162,7 +165,7 @@ def _resolve_program(choice: str, environ: Mapping[str, str]) -> Path:
 
 
 def probe_blender(path: Path) -> Blender:
-    """Run it once to learn its version; raises BlendsetError that names what is missing."""
+    """Run a program once to learn which Blender it is; raises BlendsetError that names what is missing."""
     kind: Literal["executable", "module"] = "module" if path.stem.lower().startswith("python") else "executable"
     argv = _make_module_command(path, _PROBE) if kind == "module" else [str(path), "-b", "--version"]
     code, output = _run_program(argv, dict(os.environ), timeout=120)
@@ -179,7 +182,7 @@ def probe_blender(path: Path) -> Blender:
 
 
 def find_missing_library(output: str) -> str | None:
-    """The shared library that a program's output complains of, if it does."""
+    """Return the shared library that a program lacks, according to its output; None where it lacks none."""
     found = _MISSING_LIBRARY.search(output)
     return (found[1] or found[2]) if found else None
 
@@ -203,7 +206,7 @@ def _find_complaint(output: str) -> str:
 
 
 def _run_program(argv: list[str], environment: dict[str, str], timeout: float) -> tuple[int, str]:
-    """Exit code and whole output; a program that cannot be started, or that hangs, is an ordinary failure."""
+    """Return the exit code and the output; a program that cannot be started, or that hangs, is an ordinary failure."""
     try:
         with tempfile.TemporaryDirectory(prefix="blendset-") as folder:
             done = subprocess.run(
@@ -223,14 +226,15 @@ def _run_program(argv: list[str], environment: dict[str, str], timeout: float) -
 
 
 def make_temporary_variables(folder: Path) -> dict[str, str]:
-    """Environment variables that keep a child's temporary files together, for children that do not tidy up."""
+    """Return environment variables that keep a child's temporary files in one folder, for children that do not tidy
+    up."""
     return dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder))
 
 
 def install_profile(blender: Blender, addon_zip: Path, environ: Mapping[str, str] = os.environ) -> Path:
-    """A profile (a BLENDER_USER_RESOURCES folder) in which this Blender has the add-on of this zip, made once.
+    """Return a profile (a BLENDER_USER_RESOURCES folder) in which this Blender has the add-on of this zip, made once.
 
-    It is made under another name and renamed, so that a profile that exists is whole whatever was killed meanwhile.
+    It is made under another name and renamed, so that a profile that exists is complete, whatever was killed meanwhile.
     """
     identity = hashlib.sha256(str(blender.path).encode() + addon_zip.read_bytes()).hexdigest()
     profiles = cache_folder(environ) / "profiles"
@@ -260,7 +264,7 @@ def _install_addon(blender: Blender, addon_zip: Path, profile: Path, environ: Ma
 
 
 def _make_environment(profile: Path | None, environ: Mapping[str, str]) -> dict[str, str]:
-    """What a Blender child sees: with a profile, nothing of the user's own Blender settings."""
+    """Return the environment of a Blender child; with a profile it has nothing of the user's Blender settings."""
     if profile is None:
         return dict(environ)
     others = {name: value for name, value in environ.items() if not name.startswith("BLENDER_USER_")}
@@ -270,7 +274,8 @@ def _make_environment(profile: Path | None, environ: Mapping[str, str]) -> dict[
 def make_blendset_command(
     blender: Blender, profile: Path | None, *arguments: str, environ: Mapping[str, str] = os.environ
 ) -> tuple[list[str], dict[str, str]]:
-    """Command line and environment of the add-on's command; no profile means the user's own, where it is enabled."""
+    """Return the command line and environment of the add-on's command; without a profile, the user's, where the add-on
+    is enabled."""
     environment = _make_environment(profile, environ)
     if blender.kind == "module":
         return _make_module_command(blender.path, _ENTRY, *arguments), environment
@@ -280,7 +285,7 @@ def make_blendset_command(
 def make_worker_command(
     blender: Blender, profile: Path | None, job: Path, events: Path, threads: int = 0
 ) -> tuple[list[str], dict[str, str]]:
-    """Command line and environment of a worker; `threads` holds an executable to so many, 0 takes all."""
+    """Return the command line and environment of a worker; an executable uses at most `threads` threads, 0 for all."""
     argv, environment = make_blendset_command(blender, profile, "work", "--job", str(job), "--events", str(events))
     if threads and blender.kind == "executable":
         argv[1:1] = ["-t", str(threads)]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One Blender child: started, spoken to, listened to and ended, without ever waiting for it.
+"""One Blender child: started, sent commands, polled and ended, without ever waiting for it.
 
-What it prints goes to a file, of which the end explains a death that came without a word.
+What it prints goes to a file, whose end explains a death that no event reported.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ class Child:
 
     @property
     def pid(self) -> int:
+        """Its process id."""
         return self._process.pid
 
     def send(self, command: Command) -> None:
@@ -74,31 +75,33 @@ class Child:
 
     @property
     def silence(self) -> float:
-        """Seconds since it last said something or was spoken to."""
+        """Seconds since its last event or the last command to it."""
         return time.monotonic() - self._sign_of_life
 
     @property
     def ended(self) -> bool:
+        """Whether the process is over."""
         return self._process.poll() is not None
 
     def end(self) -> None:
-        """End it at once. Views are written atomically, so there is nothing to wait for."""
+        """Kill it at once. Views are written atomically, so there is nothing to wait for."""
         assert self._process.stdin is not None
         with suppress(OSError):
             self._process.stdin.close()
         self._process.kill()
 
     def wait(self) -> None:
+        """Wait until the process is over."""
         self._process.wait()
 
     def read_tail(self) -> tuple[str, ...]:
-        """The last lines that it printed."""
+        """Return the last lines that it printed."""
         with self._log.open("rb") as log:
             log.seek(max(0, self._log.stat().st_size - _TAIL_BYTES))
             return tuple(log.read().decode(errors="replace").splitlines()[-TAIL_LINES:])
 
     def explain_death(self) -> str:
-        """Why it ended, as the rest of a sentence that begins with "Blender"."""
+        """Return why it ended, as the rest of a sentence that begins with "Blender"."""
         return explain_exit(self._process.returncode, "\n".join(self.read_tail()))
 
 
@@ -116,7 +119,7 @@ def _start_process(argv: list[str], environment: dict[str, str], folder: Path, l
 
 
 def explain_exit(code: int, output: str) -> str:
-    """What an exit code and the last output mean, as the rest of a sentence that begins with "Blender"."""
+    """Return what an exit code and the last output mean, as the rest of a sentence that begins with "Blender"."""
     for pattern, meaning in _DEATHS:
         if re.search(pattern, output, re.IGNORECASE):
             return meaning

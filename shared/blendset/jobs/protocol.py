@@ -25,7 +25,7 @@ ORPHANED = 130
 
 
 class EventWriter:
-    """Appends one JSON line per event to a file; each line reaches the operating system whole, from any thread."""
+    """Appends one JSON line per event to a file, each in one write, from any thread."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("ab", buffering=0)

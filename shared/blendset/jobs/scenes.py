@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run knows of each of its scenes, from the plan to the line in the summary.
+"""The state of each scene of a run, from the plan to the line in the summary.
 
 No processes here; the supervisor moves these along.
 """
@@ -46,6 +46,7 @@ class Summary:
 
     @property
     def done(self) -> bool:
+        """Whether every scene is complete and nothing went wrong."""
         return not self.trouble and all(scene.status == "done" for scene in self.scenes)
 
 
@@ -71,16 +72,18 @@ class SceneJob:
 
     @property
     def has_work(self) -> bool:
+        """Whether the scene has to be planned, or views of it wait."""
         return not self.closed and (not self.run or bool(self.waiting))
 
     @property
     def status(self) -> Status:
+        """How the scene stands; it is only final once it is closed."""
         if not self.reason:
             return "done"
         return "partial" if self.passed else "failed"
 
     def add_notes(self, notes: Sequence[str]) -> None:
-        """Keep what a worker remarks, once."""
+        """Add notes of a worker, each once."""
         self.notes += [note for note in notes if note not in self.notes]
 
     def accept_plan(self, event: ScenePlanned, views: Sequence[str], passed: dict[str, bool], render: bool) -> None:
@@ -93,6 +96,7 @@ class SceneJob:
             self.reason = _explain_nothing_planned(self.funnel)
 
     def take_views(self, count: int) -> list[str]:
+        """Take up to `count` waiting views off the queue."""
         return [self.waiting.popleft() for _ in range(min(count, len(self.waiting)))]
 
     def return_views(self, batch: list[str]) -> None:
@@ -101,6 +105,7 @@ class SceneJob:
         self.waiting.extend(batch[:1])
 
     def summarize(self) -> SceneSummary:
+        """Return how the scene stands now, for the summary."""
         return SceneSummary(
             scene=str(self.path),
             status=self.status,
@@ -121,4 +126,4 @@ def _explain_nothing_planned(funnel: dict[str, int]) -> str:
     rejected = {reason: count for reason, count in funnel.items() if count and reason not in ("candidates", "accepted")}
     if not rejected:
         return "there is nothing to photograph: no camera was proposed"
-    return f"no camera was good enough; the reason was mostly '{max(rejected, key=lambda each: rejected[each])}'"
+    return f"no camera was good enough; the reason was mostly '{max(rejected, key=lambda reason: rejected[reason])}'"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keeps a row of Blender children at work on many scenes: who does what, who is replaced, what is given up.
+"""Keeps several Blender children at work on many scenes: hands out work, replaces children that died, gives scenes up.
 
-A stepper: the command line calls `step` in a loop, Blender's window from a timer; it never waits.
+The command line calls `step` in a loop, Blender's window from a timer; `step` never waits.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ BATCH = 8
 
 _GRACE_S = 30.0
 _PERMANENT_FAILURES = ("scene", "device", "disk", "usage")
-"""Failures that a fresh start would only meet again."""
+"""Kinds of failures that a new start would meet again."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ SINGLE_SHARD = Shard()
 
 
 def parse_shard(text: str) -> Shard:
-    """Read "2/8"."""
+    """Parse a shard such as "2/8"; raises BlendsetError for anything else."""
     index, slash, count = text.partition("/")
     if not (slash and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
         raise BlendsetError(f"--shard is '{text}'; it must be I/N with I from 1 to N, such as 2/8.")
@@ -85,7 +85,7 @@ class _Worker:
     failure: WorkerFailed | None = None
 
     def terminate(self) -> None:
-        """End it now, with nothing to explain."""
+        """End the child now; its end needs no explanation."""
         self.leaving = True
         self.child.end()
 
@@ -159,17 +159,18 @@ class Supervisor:
             worker.terminate()
 
     def abort(self, reason: str) -> None:
-        """End everything at once, with this as the reason of what is not done."""
+        """End everything at once; unfinished scenes get this reason."""
         for scene in self._scenes:
             scene.reason, scene.closed = scene.reason or reason, True
         self.close()
         self.finished = True
 
     def pause(self) -> None:
-        """Give out no more work: each child finishes the views that it was given (at most `BATCH`) and waits."""
+        """Hand out no more work: each child finishes the views that it has (at most `BATCH`) and waits."""
         self.paused = True
 
     def resume(self) -> None:
+        """Hand out work again."""
         self.paused = False
 
     @property
@@ -188,14 +189,15 @@ class Supervisor:
         return sum(scene.planned if scene.run or scene.closed else self.config.cameras.views for scene in self._scenes)
 
     def summarize(self) -> Summary:
+        """Return how the run stands now, scene by scene."""
         scenes = tuple(scene.summarize() for scene in self._scenes)
         return Summary(scenes, self._seconds, self._cancelled, self._trouble)
 
     def step(self) -> list[Update]:
-        """Listen to the children, replace the dead, give out work; returns what happened."""
+        """Read the children's events, replace those that died, hand out work; return what happened."""
         updates: list[Update] = []
         for worker in list(self._workers):
-            ended = worker.child.ended  # asked before listening, so that its last words are heard
+            ended = worker.child.ended  # read before polling, so that its last events are not lost
             for event in worker.child.poll():
                 updates += self._handle_event(worker, event)
             if ended:
@@ -255,7 +257,7 @@ class Supervisor:
         return Update("view", scene.path, text, event)
 
     def _end_command(self, worker: _Worker) -> None:
-        """A command is finished. A view it said nothing of is there already: it outlived the Blender that wrote it."""
+        """A command is finished. A view without an event is there already: a Blender that died since had written it."""
         scene = worker.scene
         there = [view for view in worker.batch if self.dataset.has_view(scene.scene_id, view)]
         scene.passed |= {view: self._has_passed(scene.scene_id, view) for view in there}
@@ -273,7 +275,7 @@ class Supervisor:
             worker.child.end()
 
     def _handle_death(self, worker: _Worker) -> list[Update]:
-        """A child has ended: nothing to say if it was told to, else its scene goes on or is given up."""
+        """A child has ended: nothing follows if it had to, else its scene goes on or is given up."""
         scene = worker.scene
         worker.child.end()
         if worker.leaving or scene.closed:
@@ -318,7 +320,7 @@ class Supervisor:
             worker.child.send(Quit())
 
     def _find_scene_in_need(self) -> SceneJob | None:
-        """A scene that nobody works on; else the one with most left, if a helper pays there."""
+        """Return a scene without a worker; else the one with most views left, if another worker pays there."""
         attended = [worker.scene for worker in self._workers]
         for scene in self._scenes:
             if scene.has_work and scene not in attended:
@@ -327,7 +329,7 @@ class Supervisor:
         return longest if self._count_unclaimed(longest) > BATCH else None
 
     def _count_unclaimed(self, scene: SceneJob) -> int:
-        """Waiting views, less the first batches of the helpers that are still starting."""
+        """Count the waiting views, less the first batches of the workers that are still starting."""
         coming = [worker for worker in self._workers if worker.scene is scene and not (worker.batch or worker.leaving)]
         return len(scene.waiting) - BATCH * len(coming)
 
@@ -348,7 +350,7 @@ class Supervisor:
         self._workers.append(_Worker(child, scene))
 
     def _close_scenes(self) -> list[Update]:
-        """Scenes that have just come to their end."""
+        """Close the scenes that have just come to their end."""
         attended = [worker.scene for worker in self._workers if self._cancelled or not worker.leaving]
         over = [scene for scene in self._scenes if not scene.closed and scene not in attended]
         return [self._close_scene(scene) for scene in over if self._cancelled or not scene.has_work]
