@@ -14,6 +14,7 @@ from diffusers import DiffusionPipeline
 
 from blendset.errors import BlendsetError
 from blendset.records import read_json, to_plain
+from blendset_trainer.diffusion.families import FAMILIES
 from blendset_trainer.diffusion.pipelines import (
     PRECISIONS,
     GenericPipeline,
@@ -24,10 +25,7 @@ from blendset_trainer.diffusion.pipelines import (
 from blendset_trainer.models.loading import choose_device
 from blendset_trainer.models.weights import compute_revision, explain_load_errors, find_model, find_model_index
 
-CONTROLLED = {
-    "StableDiffusionPipeline": "StableDiffusionControlNetPipeline",
-    "StableDiffusionXLPipeline": "StableDiffusionXLControlNetPipeline",
-}
+CONTROLLED = {name: family.controlnet_class for name, family in FAMILIES.items() if family.controlnet_class}
 """The pipelines that take a ControlNet, and their classes with one."""
 
 

@@ -68,6 +68,8 @@ class Family(GenericPipeline, ABC):
     """Whether the tokens of prompts and images attend to each other in one attention."""
     references: ClassVar[ReferenceDefaults | None] = None
     """None for a family that takes no reference images."""
+    controlnet_class: ClassVar[str] = ""
+    """The family's pipeline with a ControlNet in diffusers; "" for a family that takes none here."""
     unused_components: ClassVar[tuple[str, ...]] = ()
     """Components of the pipeline that are not loaded."""
 

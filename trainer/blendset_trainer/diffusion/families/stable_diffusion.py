@@ -15,6 +15,7 @@ from blendset_trainer.diffusion.families.family import Conditions, Family
 class StableDiffusion(Family):
     name = "Stable Diffusion"
     denoiser_name = "unet"
+    controlnet_class = "StableDiffusionControlNetPipeline"
     unused_components: ClassVar[tuple[str, ...]] = "safety_checker", "feature_extractor", "image_encoder"
 
     @property

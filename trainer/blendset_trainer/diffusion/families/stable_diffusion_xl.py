@@ -14,6 +14,7 @@ from blendset_trainer.diffusion.families.stable_diffusion import StableDiffusion
 
 class StableDiffusionXL(StableDiffusion):
     name = "Stable Diffusion XL"
+    controlnet_class = "StableDiffusionXLControlNetPipeline"
     references = ReferenceDefaults("same", image_scale=8.0, text_scale=7.5)
     unused_components = "feature_extractor", "image_encoder"
 
