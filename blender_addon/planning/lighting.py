@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import bpy
 import numpy as np
 
+from blendset.placement.reasons import Reason
 from blendset.placement.scene import has_roof
-from blendset.reasons import Reason
 
 from ..scene.snapshot import OpenScene
 from .previews import Previewer, Shot

@@ -17,11 +17,11 @@ from blendset.placement.camera_plan import PlannedView, make_view_id
 from blendset.placement.framing import measure_framing
 from blendset.placement.gates import Verdict
 from blendset.placement.planner import PlanningResult
+from blendset.placement.reasons import Reason
 from blendset.placement.selection import Unit
 from blendset.placement.subjects import Subject
 from blendset.quality import PREVIEW, collect_metrics, find_framing_faults
 from blendset.randomness import derive_render_seed
-from blendset.reasons import Reason
 
 from ..render.session import RenderSession
 from ..scene.snapshot import OpenScene

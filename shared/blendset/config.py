@@ -20,7 +20,7 @@ import tomli_w
 from blendset import __version__
 from blendset.errors import BlendsetError
 from blendset.options import check_option, is_section, option, read_toml, structure, unstructure
-from blendset.presets import PRESETS
+from blendset.placement.presets import PRESETS
 
 DEVICES = ("auto", "cpu", "cuda", "optix", "hip", "oneapi", "metal")
 LIGHTING = ("auto", "scene", "sky", "interior", "studio")

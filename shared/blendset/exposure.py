@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blendset.cameras import Array
+from blendset.placement.reasons import Reason
 from blendset.quality import LUMA, PREVIEW, Statistics, compute_statistics, find_light_faults
-from blendset.reasons import Reason
 
 THIN = 2
 """Every second pixel each way is enough to choose an exposure by."""

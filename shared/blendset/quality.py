@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blendset.placement.framing import Framing
-from blendset.reasons import Reason
+from blendset.placement.reasons import Reason
 
 LUMA = np.array([0.299, 0.587, 0.114])
 """ITU-R BT.601, as in Pillow's mode "L", which BlendFusion's grey values are."""

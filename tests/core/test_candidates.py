@@ -23,8 +23,8 @@ from blendset.placement.candidates import (
     sample_grid_points,
 )
 from blendset.placement.candidates import propose_scene_views as scene_views
+from blendset.placement.presets import PRESETS
 from blendset.placement.scene import Snapshot
-from blendset.presets import PRESETS
 from tests.core.analytic import UNIT_BOX, BruteForce, ball, box, config, furnished_room, snapshot, subject_of
 
 SQUARE = (512, 512)

@@ -32,7 +32,7 @@ from blendset.config import (
     load_config,
 )
 from blendset.errors import BlendsetError
-from blendset.presets import PRESETS
+from blendset.placement.presets import PRESETS
 
 
 def parsed(*words: str) -> Config:

@@ -19,6 +19,7 @@ from blendset.exposure import Exposure, ViewTransform, choose_shared_exposure, l
 from blendset.placement.candidates import frame_subject
 from blendset.placement.framing import Framing, measure_framing
 from blendset.placement.gates import GateContext
+from blendset.placement.reasons import Reason
 from blendset.placement.scene import Snapshot
 from blendset.placement.subjects import Subject
 from blendset.quality import (
@@ -32,7 +33,6 @@ from blendset.quality import (
     find_light_faults,
     strip_png_text,
 )
-from blendset.reasons import Reason
 from tests.core.analytic import BruteForce, Solid, box, panel, snapshot, subject_of
 
 # ---- the limits ------------------------------------------------------------------------------------------------------

@@ -33,9 +33,9 @@ from blendset.placement.candidates import Candidate
 from blendset.placement.funnel import get_metrics, write_funnel
 from blendset.placement.gates import Verdict
 from blendset.placement.planner import PlanningResult, Step, plan, plan_steps
+from blendset.placement.reasons import Reason
 from blendset.placement.scene import Snapshot
 from blendset.placement.subjects import find_subjects
-from blendset.reasons import Reason
 from tests.core.analytic import FURNITURE, BruteForce, ball, box, config, furnished_room, snapshot, subject_of
 
 ROOM = furnished_room()

@@ -24,9 +24,9 @@ from blendset.cameras import (
     make_pose,
 )
 from blendset.config import Config
+from blendset.placement.presets import PRESETS
 from blendset.placement.scene import Geometry, Snapshot
 from blendset.placement.subjects import Subject
-from blendset.presets import PRESETS
 from blendset.randomness import make_rng
 
 GOLDEN_ANGLE = 180 * (3 - 5**0.5)

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from blendset.cameras import Array, compute_pixel_centres, direction_from_angles, project_all
 from blendset.config import GateSettings
 from blendset.placement.candidates import Candidate, Proposal, stack_attribute
+from blendset.placement.reasons import Reason
 from blendset.placement.scene import OPEN_SKY_SHARE, Geometry, Snapshot, fibonacci_sphere, has_roof
 from blendset.placement.subjects import Subject
-from blendset.reasons import Reason
 
 GRID = 12
 """Rays across the image, in each direction, in `check_ray_grid`; 144 rays give shares to about 0.02."""

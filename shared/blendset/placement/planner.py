@@ -16,11 +16,11 @@ from blendset.cameras import Camera
 from blendset.config import Config
 from blendset.placement.candidates import PlacementContext, propose, propose_scene_views
 from blendset.placement.gates import GateContext, Verdict, reject_unlikely_viewpoints, screen_proposals
+from blendset.placement.presets import PRESETS
 from blendset.placement.scene import Geometry, Snapshot
 from blendset.placement.scoring import score_subject, score_view
 from blendset.placement.selection import Unit, ViewSelector
 from blendset.placement.subjects import Subject, SubjectSearch, find_subjects
-from blendset.presets import PRESETS
 from blendset.randomness import make_rng
 
 CANDIDATES_PER_STEP = 64

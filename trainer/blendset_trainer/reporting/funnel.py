@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from blendset.dataset import Dataset
 from blendset.placement.funnel import read_funnel
-from blendset.reasons import explain_reason
+from blendset.placement.reasons import explain_reason
 from blendset.records import ViewRecord
 
 

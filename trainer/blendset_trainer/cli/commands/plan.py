@@ -12,7 +12,7 @@ from pathlib import Path
 
 from blendset.config import Config, add_arguments
 from blendset.jobs.scenes import Summary
-from blendset.presets import PRESETS
+from blendset.placement.presets import PRESETS
 from blendset_trainer.cli.console import follow, print_funnels, print_json
 from blendset_trainer.cli.parser import (
     DONE,
