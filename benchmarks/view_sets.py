@@ -161,7 +161,7 @@ def draw_set(
     side = views[0].camera.width
     grid = side // 2, side // 2
     warps = plan_warps(views, grid, list(reversed(range(len(views)))))
-    steering = WarpCallback(pipeline.scheduler, grid, warps, way.warp)
+    callback = WarpCallback(pipeline.scheduler, grid, warps, way.warp)
     random = make_generator(seed, "drawing", number)
     noise = torch.randn(len(views), 3, side, side, generator=random)
     sets = ViewSets(build_ids(views, way), grid, way.share or "foreground")
@@ -173,8 +173,8 @@ def draw_set(
             width=side,
             num_inference_steps=steps,
             generator=random,
-            latents=steering.warp_noise(pack_latents(noise)),
-            callback_on_step_end=steering,
+            latents=callback.warp_noise(pack_latents(noise)),
+            callback_on_step_end=callback,
             output_type="np",
         )
     return np.asarray(drawn.images, np.float32)

@@ -150,16 +150,16 @@ def test_clean_latents_are_what_is_warped(scheduler: str) -> None:
     made.set_timesteps(12)
     torch.manual_seed(0)
     clean, noise = torch.ones(3, 4, *grid) * torch.randn(4)[:, None, None], torch.randn(3, 4, *grid)
-    steering = WarpCallback(made, grid, plan_warps(views, grid, (2, 1, 0)), "clean", warp_above=0.0)
-    latents = steering.warp_noise(noise) * getattr(made, "init_noise_sigma", 1.0)
+    callback = WarpCallback(made, grid, plan_warps(views, grid, (2, 1, 0)), "clean", warp_above=0.0)
+    latents = callback.warp_noise(noise) * getattr(made, "init_noise_sigma", 1.0)
     for step, timestep in enumerate(made.timesteps):
-        level = steering._get_level(step)
-        alpha, sigma = (float(each) for each in steering.axis.alpha_sigma(level))
+        level = callback._get_level(step)
+        alpha, sigma = (float(each) for each in callback.axis.alpha_sigma(level))
         scaled = made.scale_model_input(latents, timestep) if hasattr(made, "scale_model_input") else latents
         told = (scaled - alpha * clean) / sigma
         answer = told - clean if scheduler.startswith("Flow") else told
         latents = made.step(answer, timestep, latents).prev_sample
-        latents = steering(None, step, timestep, {"latents": latents})["latents"]
+        latents = callback(None, step, timestep, {"latents": latents})["latents"]
     torch.testing.assert_close(latents, clean, atol=2e-3, rtol=2e-3)
 
 

@@ -11,7 +11,7 @@ import pytest
 from blendset.errors import BlendsetError
 from blendset_trainer.cli.commands.synthesize import JOBS
 from blendset_trainer.cli.main import build_parser
-from blendset_trainer.cli.settings import read_settings
+from blendset_trainer.cli.settings_options import read_settings
 from blendset_trainer.synthesis.prompts.settings import PromptSettings
 from blendset_trainer.synthesis.settings import (
     DeformableSettings,

@@ -29,7 +29,6 @@ from blendset_trainer.synthesis.requests import SynthesisRequest, blank_parent, 
 from blendset_trainer.synthesis.settings import DeformableSettings
 from blendset_trainer.synthesis.subject_attention import SubjectAttention, find_word_tokens
 
-JOB = "deformable"
 SCENE = "prompts"
 """The scene of a dataset that holds images which belong to none of Blender's."""
 PIPELINES = [name for name, family in FAMILIES.items() if family.joint_attention]
@@ -118,7 +117,7 @@ def request_sets(synthesizer: Deformable, prompts: Iterable[Prompt], variants: i
         texts = [prompt.prompt for prompt in group]
         for variant in range(variants):
             settings = {"set": texts, "variant": variant, **size}
-            request = SynthesisRequest(JOB, (), "", synthesizer.generator, seed, settings)
+            request = SynthesisRequest(DeformableSettings.job, (), "", synthesizer.generator, seed, settings)
             subject = f"{slugify(label, 28)}-{request.digest}"
             for number, text in enumerate(texts):
                 view_request = make_view_request(request, blank_parent(SCENE, label), number, subject=subject)

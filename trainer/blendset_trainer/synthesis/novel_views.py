@@ -31,7 +31,6 @@ from blendset_trainer.synthesis.pipeline_synthesizer import PipelineSynthesizer,
 from blendset_trainer.synthesis.requests import SynthesisRequest, derive_seed, find_generator, make_view_request
 from blendset_trainer.synthesis.settings import BACKGROUNDS, NovelViewsSettings
 
-JOB = "novel-views"
 FILL = 0.75
 """Share of the square's side that the subject's longer side takes, as in Zero123++'s demonstration."""
 
@@ -185,8 +184,9 @@ def request_sheets(
     settings = {"layout": str(synthesizer.sheet), "background": synthesizer.background, **synthesizer.size}
     for parent in parents:
         for variant in range(variants):
+            recorded = settings | {"variant": variant}
             request = SynthesisRequest(
-                JOB, (parent.view_id,), "", synthesizer.generator, seed, settings | {"variant": variant}
+                NovelViewsSettings.job, (parent.view_id,), "", synthesizer.generator, seed, recorded
             )
             for number, angles in enumerate(synthesizer.sheet.compute_angles(parent)):
                 yield make_view_request(request, parent, number, seed=derive_seed(request, 0), **angles)

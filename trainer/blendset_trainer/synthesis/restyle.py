@@ -38,7 +38,6 @@ from blendset_trainer.synthesis.view_sets import build_object_ids, compute_dispa
 from blendset_trainer.synthesis.warp import plan_warps
 from blendset_trainer.synthesis.warp_callback import WarpCallback, WarpMode
 
-JOB = "restyle"
 FLUX_CONTROL = "control_image"
 
 
@@ -167,6 +166,6 @@ def _request_set(
         "anchor": settings.anchor,
         "variant": variant,
     }
-    request = SynthesisRequest(JOB, parents, prompt, synthesizer.generator, settings.seed, recorded)
+    request = SynthesisRequest(RestyleSettings.job, parents, prompt, synthesizer.generator, settings.seed, recorded)
     for number, parent in enumerate(members):
         yield make_view_request(request, parent, number, parents=(parent.view_id,), keeps_passes=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import ClassVar
 
 from blendset.errors import BlendsetError
 from blendset.options import REQUIRED, check_option, option
@@ -28,6 +29,9 @@ class SynthesisSettings:
 
     Creating one raises BlendsetError for a value outside its limits.
     """
+
+    job: ClassVar[str]
+    """The name of the job that the settings are for."""
 
     model: str = option(REQUIRED, "a folder or a hub id of a diffusers pipeline", metavar="MODEL")
     variants: int = option(1, "pictures of each caption or prompt", metavar="N", at_least=1)
@@ -71,6 +75,8 @@ class _OfSize:
 class TextToImageSettings(_OfSize, _FromPrompts, _FromViews, SynthesisSettings):
     """Pictures of captions: of each view's, in the form `captions`, or of those in a file of prompts."""
 
+    job: ClassVar[str] = "text-to-image"
+
     captions: str = option(DENSE, "default %(default)s", choices=CAPTION_FORMS)
 
 
@@ -83,6 +89,8 @@ class RestyleSettings(_FromPrompts, _FromViews, SynthesisSettings):
     "clean" ones, or "none". With `anchor` the first view's render stands among the views that are denoised. Creating
     one raises BlendsetError also for a set of one view and where there is no prompt.
     """
+
+    job: ClassVar[str] = "restyle"
 
     prompt: tuple[str, ...] = option((), "of a whole set; may be repeated", metavar="TEXT")
     views: int = option(3, "of a set (default %(default)s)", metavar="N", at_least=1)
@@ -116,6 +124,8 @@ class NovelViewsSettings(_OfSize, _FromViews, SynthesisSettings):
     """Subjects from other sides, cut out and put on a `background`. `layout` says in how many rows and columns the
     model draws its views; None for a model that is known."""
 
+    job: ClassVar[str] = "novel-views"
+
     layout: tuple[int, int] | None = option(
         None, "of the model's views (default: known of Zero123++)", metavar="ROWSxCOLUMNS", at_least=1
     )
@@ -126,6 +136,8 @@ class NovelViewsSettings(_OfSize, _FromViews, SynthesisSettings):
 class DeformableSettings(_OfSize, _FromPrompts, SynthesisSettings):
     """Sets of pictures of one subject, from a file of prompts alone. Creating one raises BlendsetError also where there
     is no file."""
+
+    job: ClassVar[str] = "deformable"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -24,8 +24,6 @@ from blendset_trainer.synthesis.prompts.prompt_files import TEXT_TO_IMAGE, VIEW,
 from blendset_trainer.synthesis.requests import SynthesisRequest, find_generator, make_view_request
 from blendset_trainer.synthesis.settings import TextToImageSettings
 
-JOB = "text-to-image"
-
 
 @dataclass
 class TextToImage(PipelineSynthesizer):
@@ -86,7 +84,9 @@ def request_images(
 ) -> Iterator[ViewRequest]:
     """Requests for `variants` images of each caption, whose parent is the view that the caption was written for."""
     for parent, caption in captioned:
-        request = SynthesisRequest(JOB, (parent.view_id,), caption, synthesizer.generator, seed, synthesizer.size)
+        request = SynthesisRequest(
+            TextToImageSettings.job, (parent.view_id,), caption, synthesizer.generator, seed, synthesizer.size
+        )
         for number in range(variants):
             view_request = make_view_request(request, parent, number)
             yield replace(view_request, group=view_request.view_id)  # each can be made without the others

@@ -17,7 +17,7 @@ from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset_trainer.cli.console import print_json, print_table, show_progress
 from blendset_trainer.cli.parser import DONE, Parser, UsageError, add_command
-from blendset_trainer.cli.settings import add_setting, read_settings
+from blendset_trainer.cli.settings_options import add_setting, read_settings
 from blendset_trainer.stages.registry import UnknownStageError
 from blendset_trainer.synthesis.prompts.curation import Curation, RemovedPrompt, load_curation
 from blendset_trainer.synthesis.prompts.decontamination import IN_EVALUATION

@@ -19,7 +19,7 @@ from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset_trainer.cli.console import print_json, show_progress
 from blendset_trainer.cli.parser import DONE, FAILED, Parser, UsageError, add_command
-from blendset_trainer.cli.settings import add_setting, read_settings
+from blendset_trainer.cli.settings_options import add_setting, read_settings
 from blendset_trainer.cli.stage_options import add_executor, make_executor
 from blendset_trainer.synthesis.settings import (
     DeformableSettings,
@@ -55,10 +55,13 @@ class SynthesisJob:
 
 
 JOBS = {
-    "deformable": SynthesisJob(DeformableSettings, "blendset_trainer.synthesis.deformable:plan_deformable"),
-    "novel-views": SynthesisJob(NovelViewsSettings, "blendset_trainer.synthesis.novel_views:plan_novel_views"),
-    "restyle": SynthesisJob(RestyleSettings, "blendset_trainer.synthesis.restyle:plan_restyle"),
-    "text-to-image": SynthesisJob(TextToImageSettings, "blendset_trainer.synthesis.text_to_image:plan_text_to_image"),
+    job.settings.job: job
+    for job in (
+        SynthesisJob(DeformableSettings, "blendset_trainer.synthesis.deformable:plan_deformable"),
+        SynthesisJob(NovelViewsSettings, "blendset_trainer.synthesis.novel_views:plan_novel_views"),
+        SynthesisJob(RestyleSettings, "blendset_trainer.synthesis.restyle:plan_restyle"),
+        SynthesisJob(TextToImageSettings, "blendset_trainer.synthesis.text_to_image:plan_text_to_image"),
+    )
 }
 FIRST = (
     "model",
@@ -79,8 +82,8 @@ FIRST = (
 )
 """The order of the options in the help; those under a job's heading follow."""
 HEADINGS = {
-    "restyle": "restyle: view sets keep their geometry, from the renders' depth",
-    "novel-views": "novel-views: a subject, cut out, from other sides",
+    RestyleSettings.job: "restyle: view sets keep their geometry, from the renders' depth",
+    NovelViewsSettings.job: "novel-views: a subject, cut out, from other sides",
 }
 """Above the other options of these jobs, which are theirs alone."""
 
