@@ -63,7 +63,7 @@ class Verdict:
     """
 
     candidate: Candidate
-    reason: str = ""
+    reason: Reason | Literal[""] = ""
     metrics: dict[str, float] = field(default_factory=dict)
     visible_points: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
     score: float = 0.0
