@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Options of a command, derived from the fields of a settings dataclass, and settings from what was given."""
+"""The options of a command, derived from the fields of a settings dataclass, and the settings that a command line
+gives."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ Settings = TypeVar("Settings")
 
 
 def get_flag(option: Field[Any]) -> str:
-    """How the command line spells a field: its own flag, else its name with dashes."""
+    """The option of a field on the command line: its flag, else its name with dashes."""
     return option.metadata["flag"] or f"--{option.name.replace('_', '-')}"
 
 
@@ -26,7 +27,7 @@ def add_setting(parser: argparse._ActionsContainer, settings: type[Any], name: s
     option that may be repeated, a tuple of paths one that takes several words.
     """
     option = next(each for each in fields(settings) if each.name == name)
-    kind = _without_none(get_type_hints(settings)[name])
+    kind = _strip_none(get_type_hints(settings)[name])
     words: dict[str, Any] = {"dest": name, "help": option.metadata["help"]}
     if option.default is MISSING:
         words["required"] = True
@@ -37,7 +38,7 @@ def add_setting(parser: argparse._ActionsContainer, settings: type[Any], name: s
     if kind is bool:
         words["action"] = "store_true"
     else:
-        words |= _value_words(option, kind)
+        words |= _make_value_words(option, kind)
     parser.add_argument(get_flag(option), **words)
 
 
@@ -51,12 +52,12 @@ def read_settings(settings: type[Settings], arguments: argparse.Namespace) -> Se
         raise UsageError(str(error)) from error
 
 
-def _value_words(option: Field[Any], kind: Any) -> dict[str, Any]:
-    """What argparse is to know of an option that takes a value."""
+def _make_value_words(option: Field[Any], kind: Any) -> dict[str, Any]:
+    """The arguments of `add_argument` for an option that takes a value."""
     words: dict[str, Any] = {"metavar": option.metadata["metavar"] or None}
     if option.metadata["choices"]:
         words["choices"] = option.metadata["choices"]
-    elif parse := _parser_for(option, kind):
+    elif parse := _choose_parser(option, kind):
         words["type"] = parse
     if kind == tuple[str, ...]:
         words["action"] = "append"
@@ -65,11 +66,11 @@ def _value_words(option: Field[Any], kind: Any) -> dict[str, Any]:
     return words
 
 
-def _parser_for(option: Field[Any], kind: Any) -> Any:
-    """What reads a word of an option; None where it is taken as it is. argparse names it in its message."""
+def _choose_parser(option: Field[Any], kind: Any) -> Any:
+    """The function that parses a word of an option; None where the word is taken as it is."""
     limits = option.metadata["at_least"], option.metadata["at_most"]
     if kind == tuple[int, int]:
-        return _layout
+        return _parse_layout
     if kind == tuple[Path, ...]:
         return Path
     if kind is int and limits[0] == 1:
@@ -79,16 +80,22 @@ def _parser_for(option: Field[Any], kind: Any) -> Any:
     return kind if kind in (int, float, Path) else None
 
 
-def _layout(text: str) -> tuple[int, int]:
+def _parse_layout(text: str) -> tuple[int, int]:
+    """Rows and columns, from "3x2"."""
     rows, _, columns = text.partition("x")
     return parse_positive(rows), parse_positive(columns)
 
 
-def _without_none(kind: Any) -> Any:
+_parse_layout.__name__ = "_layout"  # argparse names the type in its errors
+
+
+def _strip_none(kind: Any) -> Any:
+    """The type of a value that may also be None."""
     if get_origin(kind) is not UnionType:
         return kind
     return next(each for each in get_args(kind) if each is not NoneType)
 
 
 def _freeze(value: Any) -> Any:
+    """A tuple in place of argparse's list."""
     return tuple(value) if isinstance(value, list) else value

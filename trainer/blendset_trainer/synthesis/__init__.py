@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures that a generator makes from a dataset: views in new surroundings, new views, pictures of captions."""
+"""Images that a generator makes from a dataset: views in new surroundings, new views, images of captions."""

@@ -69,8 +69,9 @@ do, and elevations do not depend on the image's.
 
 
 def find_sheet(model: str, layout: tuple[int, int] | None) -> Sheet:
-    """The sheet that a model draws. `layout` are its rows and columns; None takes what is known of the model, and
-    BlendsetError says that nothing is.
+    """The sheet that a model draws, of `layout` (rows, columns), or of a known model without one.
+
+    Raises BlendsetError for a model that is not known, without a layout.
     """
     known = KNOWN_SHEETS.get(Path(model).name)
     if known and layout in (None, (known.rows, known.columns)):
