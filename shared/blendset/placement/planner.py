@@ -53,10 +53,10 @@ class PlanningResult:
     def rank_views(self, config: Config, turned_down: Container[int] = ()) -> list[Verdict]:
         """Return the views of a plan without previews, the best first: every preview counts as passed, except for
         verdicts that somebody has turned down (by Python's id)."""
-        selection = self.make_selector(config)
-        while (unit := selection.next()) is not None:
-            selection.report(not any(id(view) in turned_down for view in unit))
-        return [view for unit in selection.accepted for view in unit]
+        selector = self.make_selector(config)
+        while (unit := selector.next()) is not None:
+            selector.report(not any(id(view) in turned_down for view in unit))
+        return [view for unit in selector.accepted for view in unit]
 
     def choose_views(self, config: Config, turned_down: Container[int] = ()) -> list[Verdict]:
         """Return the views of a plan without previews, in order.

@@ -63,20 +63,14 @@ class _Pool:
         return np.asarray(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
 
     def find_best(self) -> int | None:
-        """Return the candidate most worth a preview now, or None when none is left far enough from the accepted
-        ones."""
+        """Return the candidate to preview now; None when none is left that is far enough from the accepted ones."""
         apart = self.compute_angle_to(self.accepted)
         allowed = self.available & (apart >= self.separation)
         if not allowed.any() or self.view_count >= self.limit:
             return None
-        known = (
-            self.visible_points[self.accepted].any(axis=0)
-            if self.accepted
-            else np.zeros(self.visible_points.shape[1], dtype=bool)
-        )
-        fresh = (
-            (self.visible_points & ~known).mean(axis=1) if self.visible_points.shape[1] else np.zeros(len(self.units))
-        )
+        visible = self.visible_points
+        known = visible[self.accepted].any(axis=0) if self.accepted else np.zeros(visible.shape[1], dtype=bool)
+        fresh = (visible & ~known).mean(axis=1) if visible.shape[1] else np.zeros(len(self.units))
         value = self.scores + NEW_SURFACE_WEIGHT * fresh + APART_WEIGHT * np.minimum(apart, APART_DEG) / APART_DEG
         value = value + FAILED_WEIGHT * np.minimum(self.compute_angle_to(self.failed), FAILED_DEG) / FAILED_DEG
         return int(np.argmax(np.where(allowed, value, -np.inf)))
