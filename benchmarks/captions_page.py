@@ -44,7 +44,7 @@ grid-template-columns:repeat(auto-fill,minmax(15em,1fr))}figure{margin:0;border-
 
 
 @dataclass(frozen=True)
-class Drawn:
+class SampledCaption:
     """One caption with its picture; `form` is "short", "dense" or "variant 1" and so on."""
 
     scene: str
@@ -60,19 +60,23 @@ class Drawn:
 
 
 def main() -> None:
-    options = parsed()
-    everything = {each.digest: each for root in options.datasets for each in captions(Dataset(root))}
-    drawn = Random(options.seed).sample(list(everything.values()), options.count)
-    told = verdicts(options.page.with_suffix(".txt"))
+    """Run the benchmark and print its results."""
+    options = parse_arguments()
+    captions_by_digest = {each.digest: each for root in options.datasets for each in compose_captions(Dataset(root))}
+    drawn = Random(options.seed).sample(list(captions_by_digest.values()), options.count)
+    verdicts = read_verdicts(options.page.with_suffix(".txt"))
     for each in drawn:
-        if each.digest not in told:
+        if each.digest not in verdicts:
             print(each.digest, each.view_id, each.caption)
     names = ", ".join(root.name for root in options.datasets)
-    how = f"Random({options.seed}).sample of the {len(everything)} different captions of all views of {names}"
-    atomic_write(options.page, page(drawn, told, how).encode())
+    method = (
+        f"Random({options.seed}).sample of the {len(captions_by_digest)} different captions of all views of {names}"
+    )
+    atomic_write(options.page, format_page(drawn, verdicts, method).encode())
 
 
-def parsed() -> argparse.Namespace:
+def parse_arguments() -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("datasets", type=Path, nargs="+", metavar="DATASET", help="rendered ones")
     parser.add_argument("--seed", type=int, default=8, metavar="N")
@@ -81,7 +85,7 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def captions(dataset: Dataset) -> Iterator[Drawn]:
+def compose_captions(dataset: Dataset) -> Iterator[SampledCaption]:
     """Every caption of every view, in the order of the ids."""
     stage = MetadataCaptioner()
     for record in sorted(dataset.views(), key=lambda each: each.view_id):
@@ -93,25 +97,26 @@ def captions(dataset: Dataset) -> Iterator[Drawn]:
         forms |= {f"variant {number}": text for number, text in enumerate(row["variants"] or (), start=1)}
         for form, text in forms.items():
             if text:
-                yield Drawn(record.scene, record.view_id, form, text, dataset.rgb_path(record))
+                yield SampledCaption(record.scene, record.view_id, form, text, dataset.rgb_path(record))
 
 
-def verdicts(path: Path) -> dict[str, tuple[str, str]]:
+def read_verdicts(path: Path) -> dict[str, tuple[str, str]]:
     """Verdict and reason by digest."""
     if not path.exists():
         return {}
     rows = (line.split(maxsplit=2) for line in path.read_text("utf-8").splitlines() if line and line[0] != "#")
-    told = {digest: (verdict, " ".join(why)) for digest, verdict, *why in rows}
-    if wrong := {verdict for verdict, _ in told.values()} - VERDICTS.keys():
+    verdicts_by_digest = {digest: (verdict, " ".join(why)) for digest, verdict, *why in rows}
+    if wrong := {verdict for verdict, _ in verdicts_by_digest.values()} - VERDICTS.keys():
         raise SystemExit(f"{path}: {', '.join(sorted(wrong))} is no verdict; use {', '.join(VERDICTS)}.")
-    return told
+    return verdicts_by_digest
 
 
 # ---- the page --------------------------------------------------------------------------------------------------------
 
 
-def page(drawn: Sequence[Drawn], told: Mapping[str, tuple[str, str]], how: str) -> str:
-    judged = [(each, *told.get(each.digest, ("unread", ""))) for each in drawn]
+def format_page(drawn: Sequence[SampledCaption], verdicts: Mapping[str, tuple[str, str]], method: str) -> str:
+    """The whole page as HTML; `method` says how the captions were sampled."""
+    judged = [(each, *verdicts.get(each.digest, ("unread", ""))) for each in drawn]
     counts = Counter(verdict for _, verdict, _ in judged)
     summary = "".join(f"<li>{counts[name]} {words}</li>" for name, words in VERDICTS.items() if name != "unread")
     failures = "".join(
@@ -119,26 +124,27 @@ def page(drawn: Sequence[Drawn], told: Mapping[str, tuple[str, str]], how: str) 
         for each, verdict, why in judged
         if verdict != "reads"
     )
-    figures = "".join(figure(number, *each) for number, each in enumerate(judged, start=1))
+    figures = "".join(format_figure(number, *each) for number, each in enumerate(judged, start=1))
     return (
         "<!doctype html><!-- SPDX-License-Identifier: Apache-2.0 --><html lang=en><meta charset=utf-8>"
         f"<title>Captions</title><style>{STYLE}</style><h1>{len(drawn)} captions read against their pictures</h1>"
-        f"<p>Made by the <code>metadata</code> captioner, which uses no model. Drawn by <code>{escape(how)}</code>."
+        f"<p>Made by the <code>metadata</code> captioner, which uses no model. Drawn by <code>{escape(method)}</code>."
         f" Of these:</p><ul>{summary}</ul><h2>Failures</h2><ul>{failures or '<li>none</li>'}</ul><main>{figures}</main>"
         "</html>\n"
     )
 
 
-def figure(number: int, each: Drawn, verdict: str, why: str) -> str:
+def format_figure(number: int, each: SampledCaption, verdict: str, why: str) -> str:
+    """One caption with its picture and verdict."""
     note = f"{verdict}: {why}" if why else verdict
     return (
-        f"<figure class={verdict} id='{each.digest}'><img alt='' src='{thumbnail(each.picture)}'><figcaption>"
+        f"<figure class={verdict} id='{each.digest}'><img alt='' src='{encode_thumbnail(each.picture)}'><figcaption>"
         f"<small>{number}. {escape(each.scene)}, {each.form}</small><p>{escape(each.caption)}</p>"
         f"<i>{escape(note)}</i></figcaption></figure>\n"
     )
 
 
-def thumbnail(path: Path) -> str:
+def encode_thumbnail(path: Path) -> str:
     """A data URI of at most MOST_BYTES: the best quality that fits."""
     with Image.open(path) as opened:
         picture = opened.convert("RGB").resize((THUMBNAIL, THUMBNAIL * opened.height // opened.width))

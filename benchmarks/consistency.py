@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageFilter
-from report import keep, table
+from report import format_table, write_results
 
 from blendset.dataset import RGB, Dataset
 from blendset.records import ViewRecord
@@ -52,11 +52,11 @@ def main() -> None:
         path.name: {kind: score_sets(Dataset(path), spoil) for kind, spoil in SPOILT.items()}
         for path in parser.parse_args().datasets
     }
-    keep("consistency", found)
+    write_results("consistency", found)
     rows = [
         format_row(scene, kind, kinds[SOUND], views) for scene, kinds in found.items() for kind, views in kinds.items()
     ]
-    print(table(("scene", "middle view", *METRICS), rows))
+    print(format_table(("scene", "middle view", *METRICS), rows))
 
 
 def tint(picture: Image.Image) -> Image.Image:

@@ -14,9 +14,15 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from correspondence_measures import Comparison, compared, mean, rendered_truth, traced_pairs
+from correspondence_measures import (
+    Comparison,
+    average_comparisons,
+    compare_rules,
+    compare_traced_pairs,
+    compute_rendered_truth,
+)
 from PIL import Image, ImageDraw
-from report import keep, table
+from report import format_table, write_results
 
 from blendset.cameras import Camera
 from blendset.correspondence import ViewGeometry, compute_baseline_deg, correspond, find_viewed_point
@@ -36,26 +42,31 @@ Row = tuple[str, float, Comparison]
 
 
 def main() -> None:
-    options = parsed()
-    orbits = [(path.name, *orbit(Dataset(path))) for path in options.datasets]
-    found = [*traced(), *(row for name, records, views in orbits for row in rendered(name, records, views))]
-    keep(
+    """Run the benchmark and print its results."""
+    options = parse_arguments()
+    orbits = [(path.name, *read_orbit(Dataset(path))) for path in options.datasets]
+    found = [
+        *compare_traced(),
+        *(row for name, records, views in orbits for row in compare_rendered(name, records, views)),
+    ]
+    write_results(
         "correspondence",
         [{"scene": scene, "baseline_deg": angle, **asdict(figures)} for scene, angle, figures in found],
     )
-    print(table(HEAD, [spelled(*row) for row in found]))
+    print(format_table(HEAD, [format_row(*row) for row in found]))
     if options.picture and orbits:
-        picture(Dataset(options.datasets[0]), *orbits[0][1:]).save(options.picture, quality=88)
+        draw_warps(Dataset(options.datasets[0]), *orbits[0][1:]).save(options.picture, quality=88)
 
 
-def parsed() -> argparse.Namespace:
+def parse_arguments() -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("datasets", nargs="*", type=Path, metavar="DATASET")
     parser.add_argument("--picture", type=Path, metavar="FILE")
     return parser.parse_args()
 
 
-def orbit(dataset: Dataset) -> tuple[list[ViewRecord], list[ViewGeometry]]:
+def read_orbit(dataset: Dataset) -> tuple[list[ViewRecord], list[ViewGeometry]]:
     """The dataset's first orbit, in its order."""
     records = list(dataset.views())
     first = min(record.view_set for record in records)
@@ -63,7 +74,7 @@ def orbit(dataset: Dataset) -> tuple[list[ViewRecord], list[ViewGeometry]]:
     return members, [ViewGeometry(Camera.from_record(each.camera), dataset.passes(each)) for each in members]
 
 
-def traced() -> Iterator[Row]:
+def compare_traced() -> Iterator[Row]:
     """The closed form at baselines of exactly 35, 70 and 160 degrees, from low and, where there is room, from high."""
     for elevation in (8.0, 30.0):
         for angle in STEPS:
@@ -71,26 +82,32 @@ def traced() -> Iterator[Row]:
                 yield (
                     f"{TRACED}, {elevation:.0f}° up",
                     angle,
-                    mean(traced_pairs(angle, elevation, range(10, 370, 60))),
+                    average_comparisons(compare_traced_pairs(angle, elevation, range(10, 370, 60))),
                 )
 
 
-def rendered(name: str, records: list[ViewRecord], views: list[ViewGeometry]) -> Iterator[Row]:
+def compare_rendered(name: str, records: list[ViewRecord], views: list[ViewGeometry]) -> Iterator[Row]:
     """Renders of an orbit, whose baselines are a little narrower than its turns."""
     objects = records[0].subject_objects
     middle = find_viewed_point(views, objects)
-    seen = np.concatenate([view.positions[view.mask_objects(objects)] for view in views])
+    positions = np.concatenate([view.positions[view.mask_objects(objects)] for view in views])
     for step in STEPS.values():
         pairs = [(views[start], views[(start + step) % len(views)]) for start in STARTS]
         angles = [compute_baseline_deg(one.camera, other.camera, middle) for one, other in pairs]
-        unit = float(np.ptp(seen, axis=0).max())
-        yield name, float(np.mean(angles)), mean(compared(*pair, rendered_truth(*pair), unit) for pair in pairs)
+        unit = float(np.ptp(positions, axis=0).max())
+        yield (
+            name,
+            float(np.mean(angles)),
+            average_comparisons(compare_rules(*pair, compute_rendered_truth(*pair), unit) for pair in pairs),
+        )
 
 
-def spelled(scene: str, angle: float, found: Comparison) -> tuple[str, ...]:
+def format_row(scene: str, angle: float, found: Comparison) -> tuple[str, ...]:
     """A row of the table: ours, and SynCD's in brackets. Only rays tell what a source does not see."""
     shares, pixels = ("pixels_kept", "unseen"), ("mean_error", "high_error")
-    cell = {name: both(found, name, ".1%") for name in shares} | {name: both(found, name, ".2f") for name in pixels}
+    cell = {name: format_both(found, name, ".1%") for name in shares} | {
+        name: format_both(found, name, ".2f") for name in pixels
+    }
     unseen = cell["unseen"] if scene.startswith(TRACED) else ""
     return (
         scene, f"{angle:.0f}°", f"{found.tokens_kept:.1%}",
@@ -98,11 +115,12 @@ def spelled(scene: str, angle: float, found: Comparison) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def both(found: Comparison, name: str, form: str) -> str:
+def format_both(found: Comparison, name: str, form: str) -> str:
+    """Our share or error, and SynCD's in brackets."""
     return f"{getattr(found.ours, name):{form}} ({getattr(found.syncd, name):{form}})"
 
 
-def picture(dataset: Dataset, records: list[ViewRecord], views: list[ViewGeometry]) -> Image.Image:
+def draw_warps(dataset: Dataset, records: list[ViewRecord], views: list[ViewGeometry]) -> Image.Image:
     """A row for each baseline: source, target, the one warped into the other, and in magenta what it does not see."""
     sheet = Image.new("RGB", (4 * SIDE, len(STEPS) * SIDE))
     pixels = [np.asarray(Image.open(dataset.rgb_path(record)).convert("RGB")) for record in records]
@@ -119,8 +137,10 @@ def picture(dataset: Dataset, records: list[ViewRecord], views: list[ViewGeometr
         for column, (title, tile) in enumerate(tiles.items()):
             corner = column * SIDE, row * SIDE
             sheet.paste(Image.fromarray(np.rint(tile).astype(np.uint8)).resize((SIDE, SIDE)), corner)
-            place = corner[0] + 6, corner[1] + 4
-            ImageDraw.Draw(sheet).text(place, title, "white", font_size=13, stroke_width=1, stroke_fill="black")
+            corner_of_text = corner[0] + 6, corner[1] + 4
+            ImageDraw.Draw(sheet).text(
+                corner_of_text, title, "white", font_size=13, stroke_width=1, stroke_fill="black"
+            )
     return sheet
 
 

@@ -48,25 +48,25 @@ class Comparison:
     tokens_kept: float
 
 
-def compared(target: ViewGeometry, source: ViewGeometry, truth: Mask, unit: float) -> Comparison:
+def compare_rules(target: ViewGeometry, source: ViewGeometry, truth: Mask, unit: float) -> Comparison:
     """`truth` (H, W) is what the source truly sees, `unit` the longest side of what SynCD would call the object."""
     match, positions = correspond(target, source), np.nan_to_num(source.positions)
-    syncd = syncd_rule(target, source, match.coordinates, SYNCD_TOLERANCE * unit)
+    syncd = apply_syncd_rule(target, source, match.coordinates, SYNCD_TOLERANCE * unit)
     return Comparison(
-        exactness(target, match.visible, match.warp(positions), truth),
-        exactness(target, syncd, positions[_nearest(match.coordinates, source)], truth),
-        tokens_kept(target, source, match, truth),
+        compute_exactness(target, match.visible, match.warp(positions), truth),
+        compute_exactness(target, syncd, positions[_find_nearest_pixels(match.coordinates, source)], truth),
+        compute_tokens_kept(target, source, match, truth),
     )
 
 
-def exactness(target: ViewGeometry, taken: Mask, warped: Array, truth: Mask) -> Exactness:
+def compute_exactness(target: ViewGeometry, taken: Mask, warped: Array, truth: Mask) -> Exactness:
     """Of the pixels (H, W) that are taken, and the source's positions (H, W, 3) as they arrive."""
     away = np.linalg.norm(warped - target.positions, axis=-1)[taken]
     error = away * target.camera.focal_length_px / target.passes.depth[taken]
     return Exactness(taken[truth].mean(), error.mean(), np.quantile(error, 0.95), (~truth)[taken].mean())
 
 
-def mean(pairs: Iterable[Comparison]) -> Comparison:
+def average_comparisons(pairs: Iterable[Comparison]) -> Comparison:
     """Over pairs, each counting alike."""
     every = list(pairs)
     ours, syncd = (
@@ -75,16 +75,16 @@ def mean(pairs: Iterable[Comparison]) -> Comparison:
     return Comparison(ours, syncd, float(np.mean([each.tokens_kept for each in every])))
 
 
-def syncd_rule(target: ViewGeometry, source: ViewGeometry, places: Array, tolerance: float) -> Mask:
+def apply_syncd_rule(target: ViewGeometry, source: ViewGeometry, pixels: Array, tolerance: float) -> Mask:
     """What SynCD would take (H, W): the nearest pixel's depth, compared with an absolute tolerance."""
-    shown = source.passes.depth[_nearest(places, source)]
+    source_depth = source.passes.depth[_find_nearest_pixels(pixels, source)]
     _, depth = source.camera.project(target.positions.reshape(-1, 3))
     with np.errstate(invalid="ignore"):
-        inside = ((places >= 0) & (places < [source.camera.width, source.camera.height])).all(axis=-1)
-        return np.asarray(inside & (np.abs(shown - depth.reshape(shown.shape)) < tolerance))
+        inside = ((pixels >= 0) & (pixels < [source.camera.width, source.camera.height])).all(axis=-1)
+        return np.asarray(inside & (np.abs(source_depth - depth.reshape(source_depth.shape)) < tolerance))
 
 
-def tokens_kept(target: ViewGeometry, source: ViewGeometry, match: Correspondence, truth: Mask) -> float:
+def compute_tokens_kept(target: ViewGeometry, source: ViewGeometry, match: Correspondence, truth: Mask) -> float:
     """Of the tokens of which at least half is truly visible and of one object, the share that is so in the warp too."""
     height, width = truth.shape
     grid = height // TOKEN, width // TOKEN
@@ -94,35 +94,37 @@ def tokens_kept(target: ViewGeometry, source: ViewGeometry, match: Correspondenc
     return float((pool_correspondence(match, target.passes.id, source.passes.id, grid).alpha[visible] >= 0.5).mean())
 
 
-def traced_pairs(angle: float, elevation: float, starts: Sequence[float]) -> Iterator[Comparison]:
+def compare_traced_pairs(angle: float, elevation: float, starts: Sequence[float]) -> Iterator[Comparison]:
     """Pairs of the ray-traced scene, exactly this many degrees apart at one elevation, by azimuth."""
     turn = 2 * np.degrees(np.arcsin(np.sin(np.radians(angle / 2)) / np.cos(np.radians(elevation))))
     for start in starts:
-        target, source = (ray_traced.view_from(ray_traced.camera_at(start + way, elevation)) for way in (0, turn))
-        yield compared(target, source, traced_truth(target, source), ray_traced.SUBJECT_SIDE)
+        target, source = (
+            ray_traced.trace_geometry(ray_traced.make_camera(start + way, elevation)) for way in (0, turn)
+        )
+        yield compare_rules(target, source, compute_traced_truth(target, source), ray_traced.SUBJECT_SIDE)
 
 
-def traced_truth(target: ViewGeometry, source: ViewGeometry) -> Mask:
+def compute_traced_truth(target: ViewGeometry, source: ViewGeometry) -> Mask:
     """What a camera of the ray-traced scene sees of a view's points, by casting rays at them."""
-    seen = ray_traced.sees(source.camera, target.positions.reshape(-1, 3)).reshape(target.passes.id.shape)
-    return np.asarray(seen & (target.passes.id > 0))
+    visible = ray_traced.is_visible(source.camera, target.positions.reshape(-1, 3)).reshape(target.passes.id.shape)
+    return np.asarray(visible & (target.passes.id > 0))
 
 
-def rendered_truth(target: ViewGeometry, source: ViewGeometry) -> Mask:
+def compute_rendered_truth(target: ViewGeometry, source: ViewGeometry) -> Mask:
     """Where the source's nearest pixel shows the same side of the same object within 1.5 of its own pixels in space."""
-    places, _ = source.camera.project(target.positions.reshape(-1, 3))
-    places = places.reshape(*target.passes.id.shape, 2)
-    there = _nearest(places, source)
-    away = np.linalg.norm(source.positions[there] - target.positions, axis=-1)
+    pixels, _ = source.camera.project(target.positions.reshape(-1, 3))
+    pixels = pixels.reshape(*target.passes.id.shape, 2)
+    nearest = _find_nearest_pixels(pixels, source)
+    away = np.linalg.norm(source.positions[nearest] - target.positions, axis=-1)
     with np.errstate(invalid="ignore"):
-        inside = ((places >= 0) & (places < [source.camera.width, source.camera.height])).all(axis=-1)
-        near = away < SAME_POINT * source.passes.depth[there] / source.camera.focal_length_px
-    same_side = (source.passes.normal[there] * target.passes.normal).sum(axis=-1) > 0
-    return np.asarray(inside & near & same_side & (source.passes.id[there] == target.passes.id))
+        inside = ((pixels >= 0) & (pixels < [source.camera.width, source.camera.height])).all(axis=-1)
+        near = away < SAME_POINT * source.passes.depth[nearest] / source.camera.focal_length_px
+    same_side = (source.passes.normal[nearest] * target.passes.normal).sum(axis=-1) > 0
+    return np.asarray(inside & near & same_side & (source.passes.id[nearest] == target.passes.id))
 
 
-def _nearest(places: Array, source: ViewGeometry) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _find_nearest_pixels(pixels: Array, source: ViewGeometry) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Rows and columns (H, W) of the pixels that places (H, W, 2) lie in."""
     last = np.array([source.camera.width, source.camera.height]) - 1
-    columns, rows = np.clip(np.nan_to_num(places), 0, last).astype(np.intp).transpose(2, 0, 1)
+    columns, rows = np.clip(np.nan_to_num(pixels), 0, last).astype(np.intp).transpose(2, 0, 1)
     return rows, columns

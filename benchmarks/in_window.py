@@ -21,18 +21,20 @@ RENDERED = 2
 """Views that must be there before redraws count: the child is then at work on the next."""
 
 
-def addon(module: str) -> Any:
+def import_addon_module(module: str) -> Any:
+    """Import a module of the installed add-on."""
     return import_module(f"bl_ext.user_default.blendset.{module}")
 
 
-def manager() -> Any:
+def get_window_manager() -> Any:
+    """The window manager, which holds the add-on's state."""
     return bpy.context.window_manager
 
 
-def plan() -> dict[str, Any]:
+def time_planning() -> dict[str, Any]:
     """Plan step by step; seconds by what each step did."""
-    planning, state = addon("planning.window_plan"), addon("state")
-    config = addon("properties").to_config(bpy.context.scene)
+    planning, state = import_addon_module("planning.window_plan"), import_addon_module("state")
+    config = import_addon_module("properties").to_config(bpy.context.scene)
     steps = planning.plan_window(bpy.context.scene, config)
     seconds: list[tuple[str, float]] = []
     before = "starting"
@@ -44,7 +46,7 @@ def plan() -> dict[str, Any]:
             break
         before = step.what
     state.set_plan(step)
-    addon("rows").write_lists(bpy.context, step)
+    import_addon_module("rows").write_lists(bpy.context, step)
     reading = [each for what, each in seconds if what == "reading the scene"]
     others = [each for what, each in seconds if what != "reading the scene"]
     slow = sorted({what for what, each in seconds if each > SLOW_S and what != "reading the scene"})
@@ -57,10 +59,10 @@ def plan() -> dict[str, Any]:
     }
 
 
-def redraw(shown: bool) -> float:
+def time_redraw(show_overlay: bool) -> float:
     """Seconds to draw the window with the overlay or without."""
-    state: Any = manager().blendset
-    state.show_accepted = state.show_rejected = shown
+    state: Any = get_window_manager().blendset
+    state.show_accepted = state.show_rejected = show_overlay
     bpy.ops.wm.redraw_timer(type="DRAW_WIN_SWAP", iterations=1)  # lines go to the GPU once per change
     started = time.perf_counter()
     bpy.ops.wm.redraw_timer(type="DRAW_WIN_SWAP", iterations=1)
@@ -70,20 +72,20 @@ def redraw(shown: bool) -> float:
 def measure() -> float | None:
     """Called by Blender's timer: begins, waits until the job renders, then draws both ways in turns."""
     global results
-    with bpy.context.temp_override(window=manager().windows[0]):
+    with bpy.context.temp_override(window=get_window_manager().windows[0]):
         if not results:
-            results = plan()
+            results = time_planning()
             bpy.ops.wm.save_mainfile()
             ops.blendset.render()
             return 0.5
-        job = addon("state").get_job()
+        job = import_addon_module("state").get_job()
         assert job.ended is None or job.ended.status == "done", job.ended
         if job.supervisor.done < RENDERED:
             return 0.5
-        state: Any = manager().blendset
+        state: Any = get_window_manager().blendset
         counts = [row.count for row in state.reasons]
         state.reason = counts.index(max(counts))
-        with_it, without = zip(*((redraw(True), redraw(False)) for _ in range(REDRAWS)), strict=True)
+        with_it, without = zip(*((time_redraw(True), time_redraw(False)) for _ in range(REDRAWS)), strict=True)
         results |= {
             "shown": max(counts) + len(state.views),
             "rendering": job.ended is None,

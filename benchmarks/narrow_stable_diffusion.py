@@ -18,7 +18,7 @@ UNET, VAE = (320, 640, 1280, 1280), (128, 256, 512, 512)
 """Of the configurations in the repository stable-diffusion-v1-5 on the Hugging Face Hub."""
 
 
-def narrow_stable_diffusion(folder: Path, factor: int) -> Path:
+def save_narrow_stable_diffusion(folder: Path, factor: int) -> Path:
     """Save the pipeline; `factor` divides 4, the greatest that leaves every part a whole number of heads."""
     torch.manual_seed(0)
     unet = diffusers.UNet2DConditionModel(
@@ -39,15 +39,15 @@ def narrow_stable_diffusion(folder: Path, factor: int) -> Path:
     scheduler = diffusers.PNDMScheduler(
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", skip_prk_steps=True, steps_offset=1
     )
-    words = clip_tokenizer()
+    words = make_clip_tokenizer()
     pipeline = diffusers.StableDiffusionPipeline(
-        vae, text_encoder(words, factor), words, unet, scheduler, None, None, requires_safety_checker=False
+        vae, make_text_encoder(words, factor), words, unet, scheduler, None, None, requires_safety_checker=False
     )
     pipeline.save_pretrained(folder)
     return folder
 
 
-def text_encoder(words: transformers.CLIPTokenizer, factor: int) -> transformers.CLIPTextModel:
+def make_text_encoder(words: transformers.CLIPTokenizer, factor: int) -> transformers.CLIPTextModel:
     """CLIP ViT-L/14's."""
     width = TEXT_WIDTH // factor
     config = transformers.CLIPTextConfig(
@@ -64,7 +64,7 @@ def text_encoder(words: transformers.CLIPTokenizer, factor: int) -> transformers
     return transformers.CLIPTextModel(config)
 
 
-def clip_tokenizer() -> transformers.CLIPTokenizer:
+def make_clip_tokenizer() -> transformers.CLIPTokenizer:
     """CLIP's, from the vocabulary that open_clip carries."""
     known = SimpleTokenizer()
     marks = {"<start_of_text>": "<|startoftext|>", "<end_of_text>": "<|endoftext|>"}

@@ -20,12 +20,13 @@ Scorer = Callable[[Path, Row], object]
 
 
 def main() -> None:
+    """Run the benchmark and print its results."""
     root, scorer = Path(sys.argv[1]), SCORERS[sys.argv[2]](*sys.argv[3:])
     with (root / "metadata.jsonl").open(encoding="utf-8") as lines:
         print(len([scorer(root, json.loads(line)) for line in lines]))
 
 
-def image_stats() -> Scorer:
+def make_image_stats_scorer() -> Scorer:
     """The figures of `image-stats`; where a formula is Blendset's own, by Blendset's own function."""
     from scipy import ndimage
     from skimage.measure import shannon_entropy
@@ -53,7 +54,7 @@ def image_stats() -> Scorer:
     return score
 
 
-def ssim_roundtrip() -> Scorer:
+def make_ssim_scorer() -> Scorer:
     """Structural similarity after 336 x 336 pixels and back, and the variance of the Laplacian."""
     from scipy import ndimage
     from skimage.metrics import structural_similarity
@@ -67,7 +68,7 @@ def ssim_roundtrip() -> Scorer:
     return score
 
 
-def clip(folder: str) -> Scorer:
+def make_clip_scorer(folder: str) -> Scorer:
     """Cosine of picture and caption, and the picture's embedding."""
     import open_clip
     import torch
@@ -80,17 +81,17 @@ def clip(folder: str) -> Scorer:
     @torch.inference_mode()
     def score(root: Path, row: Row) -> object:
         picture = Image.open(root / row["rgb_file_name"]).convert("RGB")
-        seen = model.encode_image(prepare(picture)[None], normalize=True)
-        said = model.encode_text(tokenizer([row["caption"]]), normalize=True)
-        return float((seen * said).sum()), seen[0].numpy()
+        image = model.encode_image(prepare(picture)[None], normalize=True)
+        text = model.encode_text(tokenizer([row["caption"]]), normalize=True)
+        return float((image * text).sum()), image[0].numpy()
 
     return score
 
 
 SCORERS: dict[str, Callable[..., Scorer]] = {
-    "image-stats": image_stats,
-    "ssim-roundtrip": ssim_roundtrip,
-    "clip": clip,
+    "image-stats": make_image_stats_scorer,
+    "ssim-roundtrip": make_ssim_scorer,
+    "clip": make_clip_scorer,
 }
 
 

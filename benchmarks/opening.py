@@ -17,8 +17,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from report import keep, table
-from selection import row
+from report import format_table, write_results
+from selection import make_row
 
 from blendset.dataset import COLUMNS, INDEX, Dataset
 from blendset.records import DatasetRecord
@@ -34,24 +34,26 @@ SCORERS: tuple[Stage, ...] = (ImageStats(), SsimRoundtrip(), Phash())
 
 
 def main() -> None:
-    options = parsed()
+    """Run the benchmark and print its results."""
+    options = parse_arguments()
     if options.open:
-        print(json.dumps(opened(options.open, options.with_scores)))
+        print(json.dumps(time_opening(options.open, options.with_scores)))
         return
     with tempfile.TemporaryDirectory(prefix="blendset-opening-") as folder:
         root = Path(folder)
         write_index(root, options.views)
-        steps = {"index, first time": in_a_process(root), "index": in_a_process(root)}
+        steps = {"index, first time": time_in_process(root), "index": time_in_process(root)}
         write_scores(Dataset(root))
         scored = "index and three scorers"
-        steps |= {f"{scored}, first time": in_a_process(root, "--with-scores")}
-        steps |= {scored: in_a_process(root, "--with-scores")}
-    keep("opening", {"views": options.views, "steps": steps})
+        steps |= {f"{scored}, first time": time_in_process(root, "--with-scores")}
+        steps |= {scored: time_in_process(root, "--with-scores")}
+    write_results("opening", {"views": options.views, "steps": steps})
     rows = [(name, f"{each['seconds']:.1f}", f"{each['cpu_seconds']:.1f}") for name, each in steps.items()]
-    print(table(("step", "seconds", "CPU seconds"), rows))
+    print(format_table(("step", "seconds", "CPU seconds"), rows))
 
 
-def parsed() -> argparse.Namespace:
+def parse_arguments() -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--views", type=int, default=1_000_000, metavar="N")
     parser.add_argument("--open", type=Path, metavar="DATASET", help="only open this one, and print how long it took")
@@ -59,7 +61,7 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def in_a_process(root: Path, *more: str) -> dict[str, float]:
+def time_in_process(root: Path, *more: str) -> dict[str, float]:
     """Opened by a process of its own, as a command does; what it imports is not counted."""
     done = subprocess.run([sys.executable, __file__, "--open", root, *more], stdout=subprocess.PIPE, check=True)
     found: dict[str, float] = json.loads(done.stdout)
@@ -67,7 +69,8 @@ def in_a_process(root: Path, *more: str) -> dict[str, float]:
     return found
 
 
-def opened(root: Path, with_scores: bool) -> dict[str, float]:
+def time_opening(root: Path, with_scores: bool) -> dict[str, float]:
+    """Seconds and CPU seconds to read the index, with all scores or without."""
     begun, before = time.perf_counter(), os.times()
     (read_index_with_stages if with_scores else read_index)(Dataset(root))
     after = os.times()
@@ -81,7 +84,7 @@ def write_index(root: Path, count: int) -> None:
     with (root / INDEX).open("w", encoding="utf-8") as index:
         for number in range(count):
             sha256 = hashlib.sha256(str(number).encode()).hexdigest()
-            full = dict.fromkeys(COLUMNS) | row(number) | {"rgb_sha256": sha256, "passes_sha256": sha256[::-1]}
+            full = dict.fromkeys(COLUMNS) | make_row(number) | {"rgb_sha256": sha256, "passes_sha256": sha256[::-1]}
             index.write(json.dumps(full, ensure_ascii=False) + "\n")
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from report import addon_zip, keep, scenes, table
+from report import find_addon_zip, find_scenes, format_table, write_results
 
 from blendset.config import CameraSettings, Config, RenderSettings
 from blendset.jobs.blenders import find_blender, install_profile, make_worker_command
@@ -36,7 +36,7 @@ EARLY_VIEW = 20
 
 
 @dataclass
-class Watched:
+class WatchedRun:
     """Everything that the one child said, and its memory in MiB after each view."""
 
     started: float
@@ -45,40 +45,44 @@ class Watched:
     ended: float = 0.0
 
     def find(self, kind: type[Kind]) -> Kind:
+        """The first event of a kind."""
         return self.find_all(kind)[0]
 
     def find_all(self, kind: type[Kind]) -> list[Kind]:
+        """All events of a kind."""
         return [event for event in self.events if isinstance(event, kind)]
 
 
 def main() -> None:
-    options = parsed()
-    scene = scenes(options.scene)[0]
+    """Run the benchmark and print its results."""
+    options = parse_arguments()
+    scene = find_scenes(options.scene)[0]
     config = Config(
         cameras=CameraSettings(views=options.views, per_subject=12),  # or its subjects would not give so many
         render=RenderSettings(resolution=options.resolution, samples=options.samples),
     )
     blender = find_blender(options.blender, os.environ)
-    profile = install_profile(blender, addon_zip())
+    profile = install_profile(blender, find_addon_zip())
     with tempfile.TemporaryDirectory(prefix="blendset-overhead-") as folder:
-        seen = watched(
+        run = watch_run(
             scene, Path(folder) / "dataset", config, lambda *files: make_worker_command(blender, profile, *files)
         )
-    seconds, views = parts(seen), len(seen.find_all(ViewRendered))
-    whole = sum(seconds.values())
-    memory = {f"view {number}": seen.memory[number - 1] for number in (EARLY_VIEW, views) if 0 < number <= views}
-    options_told = {"resolution": options.resolution, "samples": options.samples, "views": views}
-    keep("overhead", {"scene": scene.stem, **options_told, "seconds": seconds, "memory_mib": memory})
-    print(f"{scene.stem}, {views} views of {options.resolution} px, {options.samples} samples, {whole:.0f} s\n")
+    seconds, views = split_seconds(run), len(run.find_all(ViewRendered))
+    total = sum(seconds.values())
+    memory = {f"view {number}": run.memory[number - 1] for number in (EARLY_VIEW, views) if 0 < number <= views}
+    settings = {"resolution": options.resolution, "samples": options.samples, "views": views}
+    write_results("overhead", {"scene": scene.stem, **settings, "seconds": seconds, "memory_mib": memory})
+    print(f"{scene.stem}, {views} views of {options.resolution} px, {options.samples} samples, {total:.0f} s\n")
     rows = [
-        (name, f"{each:.1f}", f"{each / whole:.1%}", f"{1000 * each / max(views, 1):.0f}")
+        (name, f"{each:.1f}", f"{each / total:.1%}", f"{1000 * each / max(views, 1):.0f}")
         for name, each in seconds.items()
     ]
-    print(table(("part", "seconds", "share", "ms per view"), rows))
+    print(format_table(("part", "seconds", "share", "ms per view"), rows))
     print("\nResident memory: " + ", ".join(f"{mib:.0f} MiB at {view}" for view, mib in memory.items()))
 
 
-def parsed() -> argparse.Namespace:
+def parse_arguments() -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("scene", nargs="*", type=Path, metavar="SCENE.blend")
     parser.add_argument("--blender", help="a Blender, or a Python that has bpy")
@@ -87,30 +91,30 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def watched(scene: Path, root: Path, config: Config, command: WorkerCommand) -> Watched:
+def watch_run(scene: Path, root: Path, config: Config, command: WorkerCommand) -> WatchedRun:
     """Run the supervisor as the command line does and listen to its child's events."""
     readers: list[EventReader] = []
 
-    def overheard(job: Path, events: Path) -> tuple[list[str], dict[str, str]]:
+    def make_watched_command(job: Path, events: Path) -> tuple[list[str], dict[str, str]]:
         readers.append(EventReader(events))
         return command(job, events)
 
-    seen = Watched(time.time())
-    with Supervisor([scene], root, config, overheard) as supervisor:
+    run = WatchedRun(time.time())
+    with Supervisor([scene], root, config, make_watched_command) as supervisor:
         while not supervisor.finished:
             supervisor.step()
             for event in (event for reader in readers for event in reader.poll()):
-                seen.events.append(event)
+                run.events.append(event)
                 if isinstance(event, ViewRendered):
-                    seen.memory.append(resident_mib(seen.find(WorkerReady).pid))
+                    run.memory.append(read_resident_mib(run.find(WorkerReady).pid))
             time.sleep(0.02)
-    seen.ended = time.time()
-    if len(readers) != 1 or not seen.find_all(ViewRendered):
+    run.ended = time.time()
+    if len(readers) != 1 or not run.find_all(ViewRendered):
         raise SystemExit(f"The run did not go through in one child: {supervisor.summarize()}")
-    return seen
+    return run
 
 
-def resident_mib(pid: int) -> float:
+def read_resident_mib(pid: int) -> float:
     """Memory that a process holds now; 0 where the system has no /proc."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
@@ -119,18 +123,18 @@ def resident_mib(pid: int) -> float:
     return next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmRSS")), 0.0)
 
 
-def parts(seen: Watched) -> dict[str, float]:
+def split_seconds(run: WatchedRun) -> dict[str, float]:
     """Seconds by part; together they are the run's wall time. Opening the session counts as previews."""
-    views = seen.find_all(ViewRendered)
+    views = run.find_all(ViewRendered)
     cycles = sum(view.cycles_seconds for view in views)
     known = {
         "Cycles, finished views": cycles,
-        "previews": seen.find(ScenePlanned).time - seen.find(CamerasScreened).time,
-        "start-up and opening": seen.find(SceneOpened).time - seen.started,
-        "screening": seen.find(CamerasScreened).seconds,
+        "previews": run.find(ScenePlanned).time - run.find(CamerasScreened).time,
+        "start-up and opening": run.find(SceneOpened).time - run.started,
+        "screening": run.find(CamerasScreened).seconds,
         "measuring and writing": sum(view.seconds for view in views) - cycles,
     }
-    return known | {"the rest": seen.ended - seen.started - sum(known.values())}
+    return known | {"the rest": run.ended - run.started - sum(known.values())}
 
 
 if __name__ == "__main__":

@@ -39,41 +39,44 @@ class Hits:
     normals: Array
 
 
-def camera_at(azimuth_deg: float, elevation_deg: float = 30.0, distance: float = 6.5, size: int = 256) -> Camera:
+def make_camera(azimuth_deg: float, elevation_deg: float = 30.0, distance: float = 6.5, size: int = 256) -> Camera:
     """A camera that looks at the middle of the scene."""
     backward = direction_from_angles(azimuth_deg, elevation_deg)
     return Camera(make_pose(make_facing_rotation(backward), CENTRE + distance * backward), size, size, 45.0)
 
 
-def view_from(camera: Camera) -> ViewGeometry:
+def trace_geometry(camera: Camera) -> ViewGeometry:
     """The camera, and the passes that a perfect renderer would give it."""
-    hits = cast(np.broadcast_to(camera.position, (camera.width * camera.height, 3)), camera_rays(camera))
+    hits = cast_rays(np.broadcast_to(camera.position, (camera.width * camera.height, 3)), make_camera_rays(camera))
     shape = camera.height, camera.width
     depth, ids, normals = hits.distance.reshape(shape), hits.ids.reshape(shape), hits.normals.reshape(*shape, 3)
     return ViewGeometry(camera, Passes(depth.astype(np.float32), normals.astype(np.float32), ids))
 
 
-def camera_rays(camera: Camera) -> Array:
+def make_camera_rays(camera: Camera) -> Array:
     """Directions (H W, 3) through the pixel centres, of planar depth 1."""
     return camera.make_rays(compute_pixel_centres(camera.width, camera.height))
 
 
-def sees(camera: Camera, points: Array) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def is_visible(camera: Camera, points: Array) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """Whether nothing stands between a camera and each of the points (N, 3), by casting a ray at it from the camera;
     the back of a surface hides itself. Points outside the frame count as not seen.
     """
     towards = points - camera.position
-    hits = cast(np.broadcast_to(camera.position, towards.shape), towards)
+    hits = cast_rays(np.broadcast_to(camera.position, towards.shape), towards)
     pixels, depth = camera.project(points)
     with np.errstate(invalid="ignore"):
         framed = (depth > 0) & ((pixels >= 0) & (pixels <= [camera.width, camera.height])).all(axis=1)
         return np.asarray(framed & (hits.distance > 1 - FACING_AWAY))
 
 
-def cast(origins: Array, rays: Array) -> Hits:
+def cast_rays(origins: Array, rays: Array) -> Hits:
     """The first hits of rays (N, 3)."""
-    shapes = [*(_ball(origins, rays, np.array(middle), radius) for middle, radius in BALLS), _box(origins, rays)]
-    shapes.append(_floor(origins, rays))
+    shapes = [
+        *(_hit_ball(origins, rays, np.array(middle), radius) for middle, radius in BALLS),
+        _hit_box(origins, rays),
+    ]
+    shapes.append(_hit_floor(origins, rays))
     distances = np.array([distance for distance, _ in shapes])
     nearest = distances.argmin(axis=0)
     distance = distances.min(axis=0)
@@ -82,7 +85,7 @@ def cast(origins: Array, rays: Array) -> Hits:
     return Hits(distance, np.where(hit, nearest + 1, 0).astype(np.uint32), np.where(hit[:, None], normals, 0.0))
 
 
-def _ball(origins: Array, rays: Array, middle: Array, radius: float) -> tuple[Array, Array]:
+def _hit_ball(origins: Array, rays: Array, middle: Array, radius: float) -> tuple[Array, Array]:
     from_middle = origins - middle
     a, b = (rays**2).sum(axis=1), (rays * from_middle).sum(axis=1)
     root = b**2 - a * ((from_middle**2).sum(axis=1) - radius**2)
@@ -91,7 +94,7 @@ def _ball(origins: Array, rays: Array, middle: Array, radius: float) -> tuple[Ar
     return distance, (from_middle + rays * np.where(np.isfinite(distance), distance, 0)[:, None]) / radius
 
 
-def _box(origins: Array, rays: Array) -> tuple[Array, Array]:
+def _hit_box(origins: Array, rays: Array) -> tuple[Array, Array]:
     with np.errstate(divide="ignore"):
         sides = (np.array(BOX)[:, None] - origins) / rays
     enter, leave = sides.min(axis=0), sides.max(axis=0).min(axis=1)
@@ -103,9 +106,9 @@ def _box(origins: Array, rays: Array) -> tuple[Array, Array]:
     return np.where((distance > 0) & (distance <= leave), distance, np.inf), normals
 
 
-def _floor(origins: Array, rays: Array) -> tuple[Array, Array]:
+def _hit_floor(origins: Array, rays: Array) -> tuple[Array, Array]:
     with np.errstate(divide="ignore", invalid="ignore"):
         distance = -origins[:, 2] / rays[:, 2]
-        place = origins[:, :2] + rays[:, :2] * distance[:, None]
-        hit = (distance > 0) & (np.abs(place) <= FLOOR).all(axis=1)
+        position = origins[:, :2] + rays[:, :2] * distance[:, None]
+        hit = (distance > 0) & (np.abs(position) <= FLOOR).all(axis=1)
     return np.where(hit, distance, np.inf), np.broadcast_to([0.0, 0.0, 1.0], rays.shape)

@@ -17,15 +17,15 @@ REAL_SCENES = ROOT.parent / "shared" / "scenes"
 """Scenes by strangers, which are beside the checkout on some machines only and never in the repository."""
 
 
-def scenes(given: Sequence[Path]) -> list[Path]:
+def find_scenes(paths: Sequence[Path]) -> list[Path]:
     """The scenes of the command line, else the real ones beside the checkout; leaves with a sentence where none is."""
-    found = list(given) or sorted(REAL_SCENES.glob("*.blend"))
+    found = list(paths) or sorted(REAL_SCENES.glob("*.blend"))
     if not found:
         sys.exit("No scene is here; give .blend files on the command line.")
     return found
 
 
-def addon_zip() -> Path:
+def find_addon_zip() -> Path:
     """The built add-on."""
     found = sorted((ROOT / "trainer" / "blendset_trainer" / "addon").glob("blendset-*.zip"))
     if not found:
@@ -33,7 +33,7 @@ def addon_zip() -> Path:
     return found[-1]
 
 
-def blendset(*arguments: object) -> Any:
+def run_blendset(*arguments: object) -> Any:
     """Run the command line for programs and return its JSON document; what it says on stderr is shown."""
     command = [sys.executable, "-m", "blendset_trainer.cli", *map(str, arguments), "--json"]
     done = subprocess.run(command, stdout=subprocess.PIPE)
@@ -42,7 +42,7 @@ def blendset(*arguments: object) -> Any:
     return json.loads(done.stdout)
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+def format_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """A Markdown table, which reads well in a terminal too."""
     cells = [[str(cell) for cell in row] for row in (head, *rows)]
     widths = [max(len(row[k]) for row in cells) for k in range(len(head))]
@@ -52,7 +52,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
 
 
-def keep(name: str, results: Any) -> None:
+def write_results(name: str, results: Any) -> None:
     """Write build/benchmarks/<name>.json: the results and the machine that they are of."""
     path = ROOT / "build" / "benchmarks" / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -24,42 +24,44 @@ from pathlib import Path
 
 import open_clip
 import torch
-from report import keep, table
+from report import format_table, write_results
 from safetensors.torch import save_file
 
 from blendset.dataset import Dataset
 from blendset_trainer.stages.shards import SHARD_VIEWS
 
-Figures = dict[str, float]
+Metrics = dict[str, float]
 PYTHON = (sys.executable, "-m", "blendset_trainer.cli", "score")
 LOOP = (sys.executable, str(Path(__file__).with_name("one_by_one.py")))
 FEW = 2 * SHARD_VIEWS
-SHOWN = {"rate": ".0f", "times_the_loop": ".2f", "cpu_ms": ".1f", "start_s": ".1f"}
+COLUMN_FORMATS = {"rate": ".0f", "times_the_loop": ".2f", "cpu_ms": ".1f", "start_s": ".1f"}
 
 
 def main() -> None:
-    options = parsed()
+    """Run the benchmark and print its results."""
+    options = parse_arguments()
     with tempfile.TemporaryDirectory(prefix="blendset-scoring-") as folder:
         datasets = {
-            count: grown(Dataset(options.dataset), Path(folder) / f"{count}-views", count)
+            count: repeat_views(Dataset(options.dataset), Path(folder) / f"{count}-views", count)
             for count in (FEW, options.views)
         }
-        model = tiny_clip(Path(folder) / "tiny-clip")
+        model = save_tiny_clip(Path(folder) / "tiny-clip")
         results = {
-            name: compared(datasets, name, argument, options)
+            name: compare_ways(datasets, name, argument, options)
             for name, argument in {"image-stats": (), "ssim-roundtrip": (), "clip": (str(model),)}.items()
             if name in options.only
         }
-    keep("scoring", {"views": options.views, "workers": options.workers, "results": results})
+    write_results("scoring", {"views": options.views, "workers": options.workers, "results": results})
     rows = [
-        (scorer, way, *(f"{each[name]:{form}}" for name, form in SHOWN.items()))
+        (scorer, way, *(f"{each[name]:{form}}" for name, form in COLUMN_FORMATS.items()))
         for scorer, ways in results.items()
         for way, each in ways.items()
     ]
-    print(table(("scorer", "way", "views per second", "times the loop", "CPU ms per view", "start in s"), rows))
+    print(format_table(("scorer", "way", "views per second", "times the loop", "CPU ms per view", "start in s"), rows))
 
 
-def parsed() -> argparse.Namespace:
+def parse_arguments() -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset", type=Path, metavar="DATASET", help="a rendered one; its views are repeated")
     parser.add_argument("--views", type=int, default=8 * SHARD_VIEWS, metavar="N")
@@ -69,7 +71,7 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def grown(small: Dataset, root: Path, count: int) -> Dataset:
+def repeat_views(small: Dataset, root: Path, count: int) -> Dataset:
     """A dataset of as many views as asked for: those of a small one again and again, each with an id of its own."""
     large = Dataset.create_or_open(root, small.record)
     captions: dict[str, str] = {}
@@ -85,7 +87,7 @@ def grown(small: Dataset, root: Path, count: int) -> Dataset:
     return large
 
 
-def tiny_clip(folder: Path) -> Path:
+def save_tiny_clip(folder: Path) -> Path:
     """A CLIP that sees 224 pixels as released ones do, of two narrow layers with random weights."""
     vision = {"image_size": 224, "layers": 2, "width": 64, "patch_size": 32, "head_width": 32}
     text = {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 2}
@@ -97,9 +99,9 @@ def tiny_clip(folder: Path) -> Path:
     return folder
 
 
-def compared(
+def compare_ways(
     datasets: dict[int, Dataset], name: str, argument: tuple[str, ...], options: argparse.Namespace
-) -> dict[str, Figures]:
+) -> dict[str, Metrics]:
     """The figures of each way, which take turns: what else the machine does meets them all alike."""
     workers = ("--executor", "processes", "--workers", str(options.workers))
     score = ("--with", ":".join((name, *argument)))
@@ -108,7 +110,7 @@ def compared(
         "here": lambda root: (*PYTHON, root, *score),
         f"{options.workers} processes": lambda root: (*PYTHON, root, *score, *workers),
     }
-    runs = [{way: measured(datasets, command) for way, command in ways.items()} for _ in range(options.repeats)]
+    runs = [{way: measure_rate(datasets, command) for way, command in ways.items()} for _ in range(options.repeats)]
     for run in runs:
         for each in run.values():
             each["times_the_loop"] = each["rate"] / run["loop"]["rate"]
@@ -116,14 +118,14 @@ def compared(
     return {way: {key: statistics.median(run[way][key] for run in runs) for key in runs[0][way]} for way in ways}
 
 
-def measured(datasets: dict[int, Dataset], command: Callable[[str], tuple[str, ...]]) -> Figures:
+def measure_rate(datasets: dict[int, Dataset], command: Callable[[str], tuple[str, ...]]) -> Metrics:
     """Views per second and CPU milliseconds per view, on all cores, of the views that one dataset has more."""
-    (few, *short), (many, *long) = ((count, *timed(each, command)) for count, each in datasets.items())
+    (few, *short), (many, *long) = ((count, *time_command(each, command)) for count, each in datasets.items())
     seconds, cpu = ((more - less) / (many - few) for less, more in zip(short, long, strict=True))
     return {"rate": 1 / seconds, "cpu_ms": 1000 * cpu, "start_s": short[0] - few * seconds}
 
 
-def timed(dataset: Dataset, command: Callable[[str], tuple[str, ...]]) -> tuple[float, float]:
+def time_command(dataset: Dataset, command: Callable[[str], tuple[str, ...]]) -> tuple[float, float]:
     """Seconds, and CPU seconds on all cores, of a command that finds no rows made."""
     for path in dataset.root.glob("scores/*/*.parquet"):
         path.unlink()

@@ -17,7 +17,7 @@ from typing import Any
 
 import bpy
 import numpy as np
-from report import addon_zip, keep, table
+from report import find_addon_zip, format_table, write_results
 
 SIZE, HEIGHT = 12.0, 3.0
 PIECES = 144
@@ -25,25 +25,31 @@ PIECES = 144
 
 
 def main() -> None:
-    options = parsed()
+    """Run the benchmark and print its results."""
+    options = parse_arguments()
     if not options.installed:
-        sys.exit(in_fresh_profile())
-    install()
+        sys.exit(rerun_in_fresh_profile())
+    install_addon()
     bpy.ops.wm.read_homefile(use_empty=True)
-    furnish(options.triangles)
-    results = measured(options.candidates, options.rays)
-    keep("screening", results)
-    print(table(("figure", "value"), [(name.replace("_", " "), f"{value:,.4g}") for name, value in results.items()]))
+    furnish_room(options.triangles)
+    results = measure_screening(options.candidates, options.rays)
+    write_results("screening", results)
+    print(
+        format_table(
+            ("figure", "value"), [(name.replace("_", " "), f"{value:,.4g}") for name, value in results.items()]
+        )
+    )
 
 
-def in_fresh_profile() -> int:
+def rerun_in_fresh_profile() -> int:
     """Run this again with a profile of its own, which Blender takes note of before anything else."""
     with tempfile.TemporaryDirectory(prefix="blendset-screening-") as profile:
         command = [sys.executable, *sys.argv, "--installed"]
         return subprocess.run(command, env=os.environ | {"BLENDER_USER_RESOURCES": profile}).returncode
 
 
-def parsed() -> argparse.Namespace:
+def parse_arguments() -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--triangles", type=int, default=500_000, metavar="N")
     parser.add_argument("--candidates", type=int, default=64, metavar="N", help="cameras proposed per subject")
@@ -52,16 +58,18 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def install() -> None:
+def install_addon() -> None:
     """The add-on as a user gets it."""
     bpy.ops.preferences.addon_enable(module="bl_pkg")
-    bpy.ops.extensions.package_install_files(repo="user_default", filepath=str(addon_zip()), enable_on_install=True)
+    bpy.ops.extensions.package_install_files(
+        repo="user_default", filepath=str(find_addon_zip()), enable_on_install=True
+    )
 
 
-def furnish(triangles: int) -> None:
+def furnish_room(triangles: int) -> None:
     """A room of PIECES subdivided things on a jittered grid, the same in every run."""
     rng = np.random.default_rng(0)
-    show("room shell", *rounded_box((SIZE, SIZE, HEIGHT), 12, 0), (0, 0, HEIGHT / 2), 0)
+    add_object("room shell", *make_rounded_box((SIZE, SIZE, HEIGHT), 12, 0), (0, 0, HEIGHT / 2), 0)
     standing = 2 * PIECES // 3
     columns = int(np.ceil(np.sqrt(standing)))
     spots = []
@@ -74,11 +82,11 @@ def furnish(triangles: int) -> None:
         else:
             size = rng.uniform(0.12, 0.35, 3)
             x, y, floor = spots[(number - standing) * 2 % standing]
-        form = rounded_box(size, triangles / PIECES, rng.choice((0.0, 0.3, 1.0)))
-        show(f"piece {number}", *form, (x, y, floor + size[2] / 2 + 0.001), rng.uniform(0, 360))
+        form = make_rounded_box(size, triangles / PIECES, rng.choice((0.0, 0.3, 1.0)))
+        add_object(f"piece {number}", *form, (x, y, floor + size[2] / 2 + 0.001), rng.uniform(0, 360))
 
 
-def rounded_box(size: Any, triangles: float, roundness: float) -> tuple[np.ndarray, np.ndarray]:
+def make_rounded_box(size: Any, triangles: float, roundness: float) -> tuple[np.ndarray, np.ndarray]:
     """Vertices (V, 3) and quads (Q, 4) of a form from a box (0) to an ellipsoid (1), evenly cut into so many
     triangles."""
     across = round(np.sqrt(triangles / 12))
@@ -94,17 +102,18 @@ def rounded_box(size: Any, triangles: float, roundness: float) -> tuple[np.ndarr
     return ((1 - roundness) * box + roundness * ball) * np.asarray(size) / 2, quads
 
 
-def show(
-    name: str, vertices: np.ndarray, quads: np.ndarray, place: tuple[float, float, float], heading_deg: float
+def add_object(
+    name: str, vertices: np.ndarray, quads: np.ndarray, location: tuple[float, float, float], heading_deg: float
 ) -> None:
+    """Add a mesh to the scene, at a location in metres and turned about the vertical."""
     mesh = bpy.data.meshes.new(name)
     mesh.from_pydata(vertices.tolist(), [], quads.tolist())
     thing = bpy.data.objects.new(name, mesh)
-    thing.location, thing.rotation_euler.z = place, np.radians(heading_deg)
+    thing.location, thing.rotation_euler.z = location, np.radians(heading_deg)
     bpy.data.scenes[0].collection.objects.link(thing)
 
 
-def measured(candidates: int, rays: int) -> dict[str, float]:
+def measure_screening(candidates: int, rays: int) -> dict[str, float]:
     """Times in one process: the snapshot with its tree, all gates over all candidates, and single rays both ways."""
     from blendset.config import CameraSettings, Config
     from blendset.placement.planner import plan
@@ -118,8 +127,8 @@ def measured(candidates: int, rays: int) -> dict[str, float]:
     built = time.perf_counter()
     planned = plan(taken, joined, Config(cameras=CameraSettings(candidates=candidates)))
     judged = time.perf_counter() - built
-    origins, towards = random_rays(rays)
-    ours, theirs = seconds_of_ours(joined, origins, towards), seconds_of_blenders(origins, towards)
+    origins, towards = make_random_rays(rays)
+    ours, theirs = time_our_rays(joined, origins, towards), time_blender_rays(origins, towards)
     return {
         "triangles": len(taken.triangles),
         "objects": len(taken.objects),
@@ -135,7 +144,7 @@ def measured(candidates: int, rays: int) -> dict[str, float]:
     }
 
 
-def random_rays(count: int) -> tuple[np.ndarray, np.ndarray]:
+def make_random_rays(count: int) -> tuple[np.ndarray, np.ndarray]:
     """Origins in the room and directions (N, 3) every way."""
     rng = np.random.default_rng(1)
     origins = rng.uniform((-SIZE / 2, -SIZE / 2, 0), (SIZE / 2, SIZE / 2, HEIGHT), (count, 3))
@@ -143,14 +152,15 @@ def random_rays(count: int) -> tuple[np.ndarray, np.ndarray]:
     return origins, towards / np.linalg.norm(towards, axis=1, keepdims=True)
 
 
-def seconds_of_ours(joined: Any, origins: np.ndarray, towards: np.ndarray) -> float:
+def time_our_rays(joined: Any, origins: np.ndarray, towards: np.ndarray) -> float:
+    """Seconds to cast all rays at once through our own tree."""
     joined.cast(origins[:100], towards[:100])
     started = time.perf_counter()
     joined.cast(origins, towards)
     return time.perf_counter() - started
 
 
-def seconds_of_blenders(origins: np.ndarray, towards: np.ndarray) -> float:
+def time_blender_rays(origins: np.ndarray, towards: np.ndarray) -> float:
     """The same rays one by one through scene.ray_cast, after it has built its trees."""
     scene, depsgraph = bpy.data.scenes[0], bpy.context.evaluated_depsgraph_get()
     rays = list(zip(origins.tolist(), towards.tolist(), strict=True))

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from report import keep, table
+from report import format_table, write_results
 
 from blendset.dataset import COLUMNS, INDEX, Dataset
 from blendset.records import DatasetRecord
@@ -31,28 +31,31 @@ IMAGE_STATS = ("mean", "dark_fraction", "clipped_fraction", "magenta", "fireflie
 
 
 def main() -> None:
-    options = parsed()
+    """Run the benchmark and print its results."""
+    options = parse_arguments()
     seconds: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="blendset-selection-") as folder:
-        dataset = written(Path(folder), options.views)
-        timed(seconds, "open, first time", lambda: read_index(dataset))
-        views = scored(timed(seconds, "open", lambda: read_index(dataset)))
-    for name, rules in steps(options.chosen).items():
-        timed(seconds, name, lambda rules=rules: select(views, rules))  # type: ignore[misc]
+        dataset = write_index(Path(folder), options.views)
+        time_step(seconds, "open, first time", lambda: read_index(dataset))
+        views = add_scores(time_step(seconds, "open", lambda: read_index(dataset)))
+    for name, rules in make_rules(options.chosen).items():
+        time_step(seconds, name, lambda rules=rules: select(views, rules))  # type: ignore[misc]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
-    keep("selection", {"views": options.views, "chosen": options.chosen, "seconds": seconds, "peak_gib": peak})
-    print(table(("step", "seconds"), [(name, f"{each:.1f}") for name, each in seconds.items()]))
+    write_results("selection", {"views": options.views, "chosen": options.chosen, "seconds": seconds, "peak_gib": peak})
+    print(format_table(("step", "seconds"), [(name, f"{each:.1f}") for name, each in seconds.items()]))
     print(f"peak of memory: {peak:.2f} GiB")
 
 
-def parsed() -> argparse.Namespace:
+def parse_arguments() -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--views", type=int, default=100_000, metavar="N")
     parser.add_argument("--chosen", type=int, default=10_000, metavar="N", help="views that diversity chooses")
     return parser.parse_args()
 
 
-def timed(seconds: dict[str, float], name: str, work: Callable[[], Any]) -> Any:
+def time_step(seconds: dict[str, float], name: str, work: Callable[[], Any]) -> Any:
+    """Run one step, record its seconds under its name, and return its result."""
     begun = time.perf_counter()
     result = work()
     seconds[name] = time.perf_counter() - begun
@@ -60,32 +63,33 @@ def timed(seconds: dict[str, float], name: str, work: Callable[[], Any]) -> Any:
     return result
 
 
-def steps(chosen: int) -> dict[str, Any]:
+def make_rules(chosen: int) -> dict[str, Any]:
     """Rules that hold one costly step each."""
     embedding = "dino.embedding"
     k_center = {"views": chosen, "diversity": {"column": embedding}}
     parallel = {"method": "parallel-fps", "column": embedding, "parts": [3.0, 1.0, 1.0]}
-    wanted: dict[str, dict[str, Any]] = {
+    tables: dict[str, dict[str, Any]] = {
         "k-center": k_center,
         "k-center, weighted with quality": k_center | {"ranking": {"terms": [{"column": "image-stats.sharpness"}]}},
         "parallel farthest points": {"views": chosen, "diversity": parallel},
         "split at a least distance": {"views": chosen, "splits": {"column": embedding, "apart": 0.05}},
         "duplicates by embedding": {"duplicates": [{"column": embedding, "cosine": 0.95}]},
     }
-    rules = {name: rules_from_dict(values, name) for name, values in wanted.items()}
+    rules = {name: rules_from_dict(values, name) for name, values in tables.items()}
     return {"preset blendset (rules, hashes, budgets, split)": load_preset("blendset"), **rules}
 
 
-def written(root: Path, count: int) -> Dataset:
+def write_index(root: Path, count: int) -> Dataset:
     """A dataset's index without its pictures."""
     record = DatasetRecord(name="many", licence="CC0-1.0", creator="benchmark", sources=(), render_settings={})
     dataset = Dataset.create_or_open(root, record)
-    rows = (json.dumps(dict.fromkeys(COLUMNS) | row(number)) for number in range(count))
+    rows = (json.dumps(dict.fromkeys(COLUMNS) | make_row(number)) for number in range(count))
     (root / INDEX).write_text("".join(f"{line}\n" for line in rows), encoding="utf-8")
     return dataset
 
 
-def row(number: int) -> dict[str, Any]:
+def make_row(number: int) -> dict[str, Any]:
+    """The index's row of one view."""
     subject = number // VIEWS_PER_SUBJECT
     return {
         "view_id": f"subject-{subject}-{number:08x}",
@@ -96,12 +100,12 @@ def row(number: int) -> dict[str, Any]:
         "subject_objects": [1, 2, 3],
         "view_set": "",
         "source": "render",
-        "world_from_camera": [0.1 * place for place in range(16)],
+        "world_from_camera": [0.1 * index for index in range(16)],
         "visible_objects": [{"id": each, "label": "thing", "pixels": 900, "share": 0.1} for each in range(8)],
     }
 
 
-def scored(views: pa.Table) -> pa.Table:
+def add_scores(views: pa.Table) -> pa.Table:
     """The table with figures, hashes and embeddings; the views of a subject are near to one another."""
     random = np.random.default_rng(0)
     for name in IMAGE_STATS:

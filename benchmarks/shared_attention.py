@@ -21,7 +21,7 @@ import torch
 from diffusers import FluxTransformer2DModel
 from diffusers.models.embeddings import apply_rotary_emb
 from diffusers.utils import logging
-from report import keep, table
+from report import format_table, write_results
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
@@ -58,8 +58,14 @@ def main() -> None:
     took = time_in_turn(ways, call, options.repeats, device)
     keys = count_keys(ViewSets(views, grid), grid[0] * grid[1])
     rows = [(way, keys[way], f"{seconds * 1000:.0f}", f"{seconds / took[APART]:.2f}") for way, seconds in took.items()]
-    keep("shared_attention", {"device": str(device), "heads": heads, **vars(options), "seconds": took, "keys": keys})
-    print(table((f"{options.pictures} pictures of {options.side} px", "keys of a token", "ms", "times apart"), rows))
+    write_results(
+        "shared_attention", {"device": str(device), "heads": heads, **vars(options), "seconds": took, "keys": keys}
+    )
+    print(
+        format_table(
+            (f"{options.pictures} pictures of {options.side} px", "keys of a token", "ms", "times apart"), rows
+        )
+    )
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -27,34 +27,38 @@ from pathlib import Path
 
 import tomli_w
 import torch
-from narrow_stable_diffusion import narrow_stable_diffusion
-from report import blendset, keep, table
+from narrow_stable_diffusion import save_narrow_stable_diffusion
+from report import format_table, run_blendset, write_results
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator, ScalarEvent
 
 from blendset_trainer.training_runs import LOG, read_log
 
-Figures = dict[str, float]
+Metrics = dict[str, float]
 REFERENCE, UNCACHED, CACHED = "diffusers' example", "blendset, no caches", "blendset, caches"
 LEARNING_RATE = 1e-4
 
 
 def main() -> None:
-    options = parsed()
+    """Run the benchmark and print its results."""
+    options = parse_arguments()
     with tempfile.TemporaryDirectory(prefix="blendset-training-") as name:
         folder = Path(name)
-        dataset = captioned(options.dataset, folder / "dataset")
-        model = narrow_stable_diffusion(folder / "model", options.factor)
-        runs = [measured(number, model, dataset, folder / "run", options) for number in range(options.repeats)]
-    rows = [(way, *summary([run[way] for run in runs])) for way in runs[0]]
-    print(table(("way", "pictures per second", "times the example", "lowest to highest", "waiting", "loss"), rows))
+        dataset = copy_with_captions(options.dataset, folder / "dataset")
+        model = save_narrow_stable_diffusion(folder / "model", options.factor)
+        runs = [measure_ways(number, model, dataset, folder / "run", options) for number in range(options.repeats)]
+    rows = [(way, *summarize_runs([run[way] for run in runs])) for way in runs[0]]
+    print(
+        format_table(("way", "pictures per second", "times the example", "lowest to highest", "waiting", "loss"), rows)
+    )
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
-    keep(
+    write_results(
         "training",
         {"settings": {name: str(each) for name, each in vars(options).items()}, "device": device, "runs": runs},
     )
 
 
-def parsed() -> argparse.Namespace:
+def parse_arguments() -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", type=Path, metavar="DATASET", help="a rendered one of square views")
     parser.add_argument("--reference", type=Path, required=True, metavar="train_text_to_image.py")
@@ -67,17 +71,21 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def captioned(source: Path, folder: Path) -> Path:
+def copy_with_captions(source: Path, folder: Path) -> Path:
     """A copy of a dataset, with captions."""
     shutil.copytree(source, folder, ignore=shutil.ignore_patterns("cache"))
-    blendset("caption", folder, "--with", "metadata")
+    run_blendset("caption", folder, "--with", "metadata")
     return folder
 
 
-def measured(number: int, model: Path, dataset: Path, folder: Path, options: argparse.Namespace) -> dict[str, Figures]:
+def measure_ways(
+    number: int, model: Path, dataset: Path, folder: Path, options: argparse.Namespace
+) -> dict[str, Metrics]:
     """The figures of each way, one after the other; each repeat begins with another."""
     ways = [REFERENCE, UNCACHED, CACHED]
-    found = {way: rate(way, model, dataset, folder / way, options) for way in ways[number % 3 :] + ways[: number % 3]}
+    found = {
+        way: measure_rate(way, model, dataset, folder / way, options) for way in ways[number % 3 :] + ways[: number % 3]
+    }
     for each in found.values():
         each["times_the_example"] = each["rate"] / found[REFERENCE]["rate"]
     shutil.rmtree(folder)
@@ -85,17 +93,17 @@ def measured(number: int, model: Path, dataset: Path, folder: Path, options: arg
     return {way: found[way] for way in ways}
 
 
-def rate(way: str, model: Path, dataset: Path, out: Path, options: argparse.Namespace) -> Figures:
+def measure_rate(way: str, model: Path, dataset: Path, out: Path, options: argparse.Namespace) -> Metrics:
     """Pictures per second at the median step of those that count, their mean loss, and Blendset's wait for data."""
     if way == REFERENCE:
-        run([options.reference, *example_arguments(model, dataset, out, options)])
-        return from_events(out, "train_loss", options)
-    run(["-m", "blendset_trainer.cli", "train", config(model, dataset, out, options, cache=way == CACHED)])
+        run_python([options.reference, *make_example_arguments(model, dataset, out, options)])
+        return measure_from_events(out, "train_loss", options)
+    run_python(["-m", "blendset_trainer.cli", "train", write_config(model, dataset, out, options, cache=way == CACHED)])
     waiting = [row["waiting_share"] for row in read_log(out / LOG) if "waiting_share" in row]
-    return from_events(out, "loss", options) | {"waiting": statistics.mean(waiting[options.skip :])}
+    return measure_from_events(out, "loss", options) | {"waiting": statistics.mean(waiting[options.skip :])}
 
 
-def run(arguments: Sequence[object]) -> None:
+def run_python(arguments: Sequence[object]) -> None:
     """Run a Python program; what it says is shown only where it fails."""
     offline = os.environ | {"HF_HUB_OFFLINE": "1", "WANDB_MODE": "disabled"}
     done = subprocess.run(
@@ -105,7 +113,8 @@ def run(arguments: Sequence[object]) -> None:
         sys.exit(f"{done.stdout}\n'{' '.join(map(str, arguments))}' ended with {done.returncode}.")
 
 
-def example_arguments(model: Path, dataset: Path, out: Path, options: argparse.Namespace) -> list[object]:
+def make_example_arguments(model: Path, dataset: Path, out: Path, options: argparse.Namespace) -> list[object]:
+    """The command line of diffusers' example."""
     return [
         "--center_crop",
         *("--pretrained_model_name_or_path", model),
@@ -117,7 +126,7 @@ def example_arguments(model: Path, dataset: Path, out: Path, options: argparse.N
     ]
 
 
-def config(model: Path, dataset: Path, out: Path, options: argparse.Namespace, cache: bool) -> Path:
+def write_config(model: Path, dataset: Path, out: Path, options: argparse.Namespace, cache: bool) -> Path:
     """Blendset's configuration of the same run."""
     out.mkdir(parents=True)
     path = out / "train.toml"
@@ -139,15 +148,15 @@ def config(model: Path, dataset: Path, out: Path, options: argparse.Namespace, c
     return path
 
 
-def from_events(folder: Path, tag: str, options: argparse.Namespace) -> Figures:
+def measure_from_events(folder: Path, tag: str, options: argparse.Namespace) -> Metrics:
     """A run's rate and mean loss."""
-    events = scalars(folder, tag)[options.skip - 1 :]
+    events = read_scalars(folder, tag)[options.skip - 1 :]
     seconds = [after.wall_time - before.wall_time for before, after in pairwise(events)]
     loss = statistics.mean(event.value for event in events[1:])
     return {"rate": options.batch / statistics.median(seconds), "loss": loss}
 
 
-def scalars(folder: Path, tag: str) -> list[ScalarEvent]:
+def read_scalars(folder: Path, tag: str) -> list[ScalarEvent]:
     """The events with a tag below a folder, by step."""
     for path in folder.rglob("events.out.tfevents.*"):
         events = EventAccumulator(str(path)).Reload()
@@ -156,7 +165,7 @@ def scalars(folder: Path, tag: str) -> list[ScalarEvent]:
     sys.exit(f"{folder} has no events with '{tag}'.")
 
 
-def summary(runs: Sequence[Figures]) -> tuple[str, ...]:
+def summarize_runs(runs: Sequence[Metrics]) -> tuple[str, ...]:
     """A row of the table: medians, and between which ratios the runs were."""
     ratios = [each["times_the_example"] for each in runs]
     medians = {name: statistics.median(each[name] for each in runs) for name in runs[0]}

@@ -21,11 +21,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from report import ROOT, keep, table
+from report import ROOT, format_table, write_results
 from scipy.ndimage import gaussian_filter
-from ttr_measures import FIGURES, Array, Comparison, high, over_images, over_seeds, power
-from ttr_model import Model, ddim, predicted, trained
-from ttr_plot import plot
+from ttr_measures import (
+    METRICS,
+    Array,
+    PatchComparison,
+    compute_image_interval,
+    compute_power,
+    compute_seed_interval,
+    sum_high_frequencies,
+)
+from ttr_model import TtrModelSettings, predict_power, sample_ddim, train_model
+from ttr_plot import draw_plot
 
 from blendset.dataset import Dataset
 from blendset.options import REQUIRED, option, read_toml, structure
@@ -66,33 +74,37 @@ class Sampling:
 
 
 @dataclass(frozen=True)
-class Settings:
+class TtrSettings:
     """What ttr.toml sets."""
 
     data: Data
     plan: Plan
-    model: Model
+    model: TtrModelSettings
     sampling: Sampling
     seeds: tuple[int, ...] = option(REQUIRED, "one model of each arm for each")
 
 
 def main() -> None:
-    options = parsed()
-    settings = load(options.config)
-    patches = patches_of(options.dataset, settings.data)
+    """Run the benchmark and print its results."""
+    options = parse_arguments()
+    settings = load_settings(options.config)
+    patches = read_patches(options.dataset, settings.data)
     print(", ".join(f"{len(each)} patches {part}" for part, each in patches.items()), flush=True)
-    drawn = drawn_by_arm(patches, settings, options.workers)
+    drawn = sample_by_arm(patches, settings, options.workers)
     folder = ROOT / "build" / "benchmarks"
     folder.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(folder / "ttr.npz", allow_pickle=False, **patches, **drawn)
-    linear = closed_form(patches, settings)
-    figures = told(patches, drawn, linear)
+    linear = compute_closed_form(patches, settings)
+    metrics = report_metrics(patches, drawn, linear)
     kinds = {HELD_OUT: patches[HELD_OUT]} | {arm: np.concatenate(drawn[arm]) for arm in ARMS}
     blurred = {"blurred, trained": patches[SYNTHETIC]}
-    plot(folder / "ttr.png", {kind: shuffled(each) for kind, each in (kinds | blurred).items()}, linear, figures)
+    draw_plot(
+        folder / "ttr.png", {kind: shuffle_patches(each) for kind, each in (kinds | blurred).items()}, linear, metrics
+    )
 
 
-def parsed() -> argparse.Namespace:
+def parse_arguments() -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dataset", type=Path, nargs="+", metavar="DATASET", help="rendered ones, of twenty views or so")
     parser.add_argument("--config", type=Path, default=Path(__file__).with_suffix(".toml"), metavar="FILE.toml")
@@ -100,15 +112,16 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def load(path: Path) -> Settings:
-    return structure(Settings, read_toml(path), str(path))
+def load_settings(path: Path) -> TtrSettings:
+    """Read settings from a TOML file."""
+    return structure(TtrSettings, read_toml(path), str(path))
 
 
-def drawn_by_arm(patches: Mapping[str, Array], settings: Settings, workers: int) -> dict[str, Array]:
+def sample_by_arm(patches: Mapping[str, Array], settings: TtrSettings, workers: int) -> dict[str, Array]:
     """Patches (seeds, N, side, side) drawn from the models of each arm."""
     jobs = list(product(settings.seeds, ARMS))
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        running = [pool.submit(samples, patches, settings, arm, seed) for seed, arm in jobs]
+        running = [pool.submit(train_and_sample, patches, settings, arm, seed) for seed, arm in jobs]
         done = [each.result() for each in running]
     return {arm: np.stack([each for each, job in zip(done, jobs, strict=True) if job[1] == arm]) for arm in ARMS}
 
@@ -116,7 +129,7 @@ def drawn_by_arm(patches: Mapping[str, Array], settings: Settings, workers: int)
 # ---- data ------------------------------------------------------------------------------------------------------------
 
 
-def patches_of(datasets: Sequence[Path], data: Data) -> dict[str, Array]:
+def read_patches(datasets: Sequence[Path], data: Data) -> dict[str, Array]:
     """Grey patches (N, side, side) in -1..1 of held-out views, of sharp views, and of other views blurred."""
     found: dict[str, list[Array]] = {HELD_OUT: [], RENDER: [], SYNTHETIC: []}
     for root in datasets:
@@ -124,24 +137,24 @@ def patches_of(datasets: Sequence[Path], data: Data) -> dict[str, Array]:
         views = sorted(dataset.views(), key=lambda view: view.view_id)
         held_out = round(data.held_out * len(views))
         sharp = held_out + round(data.sharp * (len(views) - held_out))
-        for rank, place in enumerate(make_permutation(len(views), 0, "views").tolist()):
+        for rank, index in enumerate(make_permutation(len(views), 0, "views").tolist()):
             part = HELD_OUT if rank < held_out else RENDER if rank < sharp else SYNTHETIC
-            with Image.open(dataset.rgb_path(views[place])) as image:
+            with Image.open(dataset.rgb_path(views[index])) as image:
                 small = image.convert("L").resize((data.pixels, data.pixels), Image.Resampling.BOX)
-            found[part].append(cut(np.asarray(small, np.float32) / 127.5 - 1, data, part))
+            found[part].append(cut_patches(np.asarray(small, np.float32) / 127.5 - 1, data, part))
     return {part: np.concatenate(each) for part, each in found.items()}
 
 
-def cut(picture: Array, data: Data, part: str) -> Array:
+def cut_patches(picture: Array, data: Data, part: str) -> Array:
     """Patches with enough contrast: beside each other where held out, half overlapping where trained."""
-    shown = gaussian_filter(picture, data.blur) if part == SYNTHETIC else picture
+    image = gaussian_filter(picture, data.blur) if part == SYNTHETIC else picture
     stride = data.patch if part == HELD_OUT else data.patch // 2
 
     def tiles(whole: Array) -> Array:
         windows = np.lib.stride_tricks.sliding_window_view(whole, (data.patch, data.patch))
         return windows[::stride, ::stride].reshape(-1, data.patch, data.patch)
 
-    return np.ascontiguousarray(tiles(shown)[tiles(picture).std(axis=(1, 2)) >= data.contrast])
+    return np.ascontiguousarray(tiles(image)[tiles(picture).std(axis=(1, 2)) >= data.contrast])
 
 
 # ---- the two arms ----------------------------------------------------------------------------------------------------
@@ -160,23 +173,23 @@ def make_plan(settings: Plan, arm: str) -> TimestepPlan:
     )
 
 
-def closed_form(patches: Mapping[str, Array], settings: Settings) -> dict[str, Array]:
+def compute_closed_form(patches: Mapping[str, Array], settings: TtrSettings) -> dict[str, Array]:
     """The power (side, side) that the best linear model of each arm would draw."""
-    powers = {name: torch.from_numpy(power(patches[name]).mean(axis=0)) for name in TRAINED}
-    return {arm: predicted(make_plan(settings.plan, arm), powers, settings.sampling.steps).numpy() for arm in ARMS}
+    powers = {name: torch.from_numpy(compute_power(patches[name]).mean(axis=0)) for name in TRAINED}
+    return {arm: predict_power(make_plan(settings.plan, arm), powers, settings.sampling.steps).numpy() for arm in ARMS}
 
 
-def samples(patches: Mapping[str, Array], settings: Settings, arm: str, seed: int) -> Array:
+def train_and_sample(patches: Mapping[str, Array], settings: TtrSettings, arm: str, seed: int) -> Array:
     """Train one model on one core, and draw patches (N, side, side) from it."""
     torch.set_num_threads(1)
     images = {name: torch.from_numpy(patches[name])[:, None] for name in TRAINED}
     plan, begun = make_plan(settings.plan, arm), time.perf_counter()
-    model = trained(images, plan, settings.model, seed)
+    model = train_model(images, plan, settings.model, seed)
     shape = (settings.sampling.images, 1, settings.data.patch, settings.data.patch)
     noise = torch.randn(shape, generator=make_generator(seed, "sampling"))
     axis = plan.base.axis
     with torch.no_grad():
-        drawn = ddim(
+        drawn = sample_ddim(
             lambda x, level: model(x, axis.log_snr(level).expand(len(x))), noise, axis, settings.sampling.steps
         )
     print(f"{arm}, seed {seed}: {time.perf_counter() - begun:.0f} s", flush=True)
@@ -186,43 +199,52 @@ def samples(patches: Mapping[str, Array], settings: Settings, arm: str, seed: in
 # ---- what came of it -------------------------------------------------------------------------------------------------
 
 
-def told(
+def report_metrics(
     patches: Mapping[str, Array], drawn: Mapping[str, Array], linear: Mapping[str, Array]
 ) -> dict[str, NDArray[Any]]:
     """Print the table, keep its figures, and return those of each arm (seeds, figures)."""
     held_out = patches[HELD_OUT]
-    runs = {arm: [Comparison.of(each, held_out) for each in drawn[arm]] for arm in ARMS}
-    figures = {arm: np.stack([run.figures() for run in runs[arm]]) for arm in ARMS}
-    seeds, images = over_seeds(figures[TTR] - figures[CONTROL]), over_images(runs[TTR], runs[CONTROL])
-    bounds = {part: Comparison.of(shuffled(patches[part])[: drawn[TTR].shape[1]], held_out) for part in TRAINED}
-    rows = [(f"trained: {part}", *shown(each.figures())) for part, each in bounds.items()]
-    rows += [(arm, *shown(*over_seeds(figures[arm]))) for arm in ARMS]
-    rows += [(f"{TTR} - {CONTROL}, over seeds", *shown(*seeds))]
-    rows += [(f"{TTR} - {CONTROL}, over images", *shown(seeds[0], *images))]
-    print(table(("patches", *FIGURES), rows))
-    energy = {arm: float(high(each) / high(power(held_out)).mean()) for arm, each in linear.items()}
-    won = [name for name, most in zip(FIGURES[1:], seeds[2, 1:], strict=True) if most < 0]
+    runs = {arm: [PatchComparison.from_patches(each, held_out) for each in drawn[arm]] for arm in ARMS}
+    metrics = {arm: np.stack([run.compute_metrics() for run in runs[arm]]) for arm in ARMS}
+    seeds, images = (
+        compute_seed_interval(metrics[TTR] - metrics[CONTROL]),
+        compute_image_interval(runs[TTR], runs[CONTROL]),
+    )
+    bounds = {
+        part: PatchComparison.from_patches(shuffle_patches(patches[part])[: drawn[TTR].shape[1]], held_out)
+        for part in TRAINED
+    }
+    rows = [(f"trained: {part}", *format_intervals(each.compute_metrics())) for part, each in bounds.items()]
+    rows += [(arm, *format_intervals(*compute_seed_interval(metrics[arm]))) for arm in ARMS]
+    rows += [(f"{TTR} - {CONTROL}, over seeds", *format_intervals(*seeds))]
+    rows += [(f"{TTR} - {CONTROL}, over images", *format_intervals(seeds[0], *images))]
+    print(format_table(("patches", *METRICS), rows))
+    energy = {
+        arm: float(sum_high_frequencies(each) / sum_high_frequencies(compute_power(held_out)).mean())
+        for arm, each in linear.items()
+    }
+    won = [name for name, most in zip(METRICS[1:], seeds[2, 1:], strict=True) if most < 0]
     print("Over seeds, TTR is nearer to the held-out patches by:", ", ".join(won) or "nothing")
     print("High-frequency energy in closed form:", ", ".join(f"{arm} {each:.3f}" for arm, each in energy.items()))
-    keep(
+    write_results(
         "ttr",
         {
-            "columns": FIGURES,
-            "by seed": {arm: each.tolist() for arm, each in figures.items()},
+            "columns": METRICS,
+            "by seed": {arm: each.tolist() for arm, each in metrics.items()},
             "difference over seeds": seeds.tolist(),
             "difference over images": images.tolist(),
             "energy in closed form": energy,
         },
     )
-    return figures
+    return metrics
 
 
-def shuffled(patches: Array) -> Array:
+def shuffle_patches(patches: Array) -> Array:
     """The patches in an order in which those of one view are apart."""
     return patches[make_permutation(len(patches), 0, "shown")]
 
 
-def shown(means: Array, low: Array | None = None, high: Array | None = None) -> list[str]:
+def format_intervals(means: Array, low: Array | None = None, high: Array | None = None) -> list[str]:
     """Each figure with its interval, where there is one."""
     if low is None or high is None:
         return [f"{mean:.3g}" for mean in means]

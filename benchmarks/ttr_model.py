@@ -21,7 +21,7 @@ from blendset_trainer.training.timesteps.plan import TimestepPlan
 
 
 @dataclass(frozen=True)
-class Model:
+class TtrModelSettings:
     width: int = option(REQUIRED, "channels")
     blocks: int = option(REQUIRED, "residual blocks of two convolutions")
     steps: int = option(REQUIRED, "of the optimizer")
@@ -70,7 +70,7 @@ class Denoiser(nn.Module):
         return alpha[:, None, None, None] * velocity + sigma[:, None, None, None] * noisy
 
 
-def batches(
+def sample_batches(
     images: Mapping[str, Tensor], plan: TimestepPlan, size: int, seed: int
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Images (B, 1, side, side), noise and levels (B,); of these the plan decides the levels only."""
@@ -87,6 +87,7 @@ def batches(
 
 
 def sample_levels(plan: TimestepPlan, draws: Sequence[SampleRef], u: Tensor) -> Tensor:
+    """Draw a noise level for each sample of a batch."""
     source = torch.tensor([draw.source for draw in draws])
     level = torch.empty(len(draws), dtype=torch.int64)
     for number, name in enumerate(plan.sources):
@@ -94,14 +95,14 @@ def sample_levels(plan: TimestepPlan, draws: Sequence[SampleRef], u: Tensor) -> 
     return level
 
 
-def trained(images: Mapping[str, Tensor], plan: TimestepPlan, settings: Model, seed: int) -> nn.Module:
+def train_model(images: Mapping[str, Tensor], plan: TimestepPlan, settings: TtrModelSettings, seed: int) -> nn.Module:
     """The running average of a model's weights after all steps."""
     torch.manual_seed(seed)
     axis, model = plan.base.axis, Denoiser(settings.width, settings.blocks)
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema))
     optimizer = torch.optim.AdamW(model.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, settings.steps)
-    for clean, noise, level in islice(batches(images, plan, settings.batch, seed), settings.steps):
+    for clean, noise, level in islice(sample_batches(images, plan, settings.batch, seed), settings.steps):
         predicted = model(add_noise(axis, clean, noise, level), axis.log_snr(level))
         functional.mse_loss(predicted, noise).backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -112,7 +113,7 @@ def trained(images: Mapping[str, Tensor], plan: TimestepPlan, settings: Model, s
     return average.eval()
 
 
-def ddim(predict: Callable[[Tensor, Tensor], Tensor], noise: Tensor, axis: NoiseAxis, steps: int) -> Tensor:
+def sample_ddim(predict: Callable[[Tensor, Tensor], Tensor], noise: Tensor, axis: NoiseAxis, steps: int) -> Tensor:
     """Deterministic DDIM (arXiv 2010.02502, eq. 12 with sigma 0), in equal steps of log-SNR; what it predicts last.
 
     Steps of equal timesteps are too coarse near the clean end, and cost high frequencies.
@@ -130,7 +131,7 @@ def ddim(predict: Callable[[Tensor, Tensor], Tensor], noise: Tensor, axis: Noise
     return clean
 
 
-def predicted(plan: TimestepPlan, sources: Mapping[str, Tensor], steps: int) -> Tensor:
+def predict_power(plan: TimestepPlan, sources: Mapping[str, Tensor], steps: int) -> Tensor:
     """The power that the best linear denoiser generates at each frequency from the power of the sources, of one shape.
 
     At each level it learns the mixture of the sources that train it; DDIM then multiplies each frequency's noise.
@@ -143,4 +144,4 @@ def predicted(plan: TimestepPlan, sources: Mapping[str, Tensor], steps: int) -> 
         mixture: Tensor = torch.tensordot(responsibility[:, level], each, dims=1)
         return sigma / (alpha**2 * mixture + sigma**2) * noisy
 
-    return ddim(predict, torch.ones_like(each[0]), axis, steps) ** 2
+    return sample_ddim(predict, torch.ones_like(each[0]), axis, steps) ** 2

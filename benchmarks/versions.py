@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from report import addon_zip, blendset, keep, scenes, table
+from report import find_addon_zip, find_scenes, format_table, run_blendset, write_results
 
 from blendset.config import CameraSettings, Config, GateSettings, RenderSettings
 from blendset.dataset import Dataset
@@ -83,18 +83,20 @@ class Agreement:
 
 
 def main() -> None:
-    options = parsed()
+    """Run the benchmark and print its results."""
+    options = parse_arguments()
     blenders = [find_blender(choice, os.environ) for choice in options.blender]
     results: list[Agreement] = []
     with tempfile.TemporaryDirectory(prefix="blendset-versions-") as scratch:
         folder = options.keep or Path(scratch)
-        for scene in scenes(options.scenes):
-            results += compared(scene, blenders, options, folder / scene.stem)
-            keep("versions", [asdict(each) for each in results])
-    print(as_table(results))
+        for scene in find_scenes(options.scenes):
+            results += compare_versions(scene, blenders, options, folder / scene.stem)
+            write_results("versions", [asdict(each) for each in results])
+    print(format_results(results))
 
 
-def parsed() -> argparse.Namespace:
+def parse_arguments() -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("scenes", nargs="*", type=Path, metavar="SCENE.blend")
     parser.add_argument("--blender", action="append", required=True, help="the first one is what others are held to")
@@ -104,19 +106,23 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def compared(scene: Path, blenders: list[Blender], options: argparse.Namespace, folder: Path) -> Iterator[Agreement]:
+def compare_versions(
+    scene: Path, blenders: list[Blender], options: argparse.Namespace, folder: Path
+) -> Iterator[Agreement]:
     """Plan by geometry in each, then render the first one's full plan in each."""
     config = Config(
         cameras=CameraSettings(views=options.views),
         render=RenderSettings(resolution=options.resolution, samples=options.samples),
     )
-    plans = [planned(scene, blender, config, folder / f"plan-{number}") for number, blender in enumerate(blenders)]
+    plans = [
+        plan_by_geometry(scene, blender, config, folder / f"plan-{number}") for number, blender in enumerate(blenders)
+    ]
     sizes = [f"--{name}={getattr(options, name)}" for name in ("views", "resolution", "samples")]
     plan: list[object] = []
     rendered = []
     for number, blender in enumerate(blenders):
         root = folder / f"views-{number}"
-        summary = blendset("render", scene, "--out", root, "--blender", blender.path, *sizes, *plan)
+        summary = run_blendset("render", scene, "--out", root, "--blender", blender.path, *sizes, *plan)
         rendered.append(Dataset(root))
         plan = plan or ["--plan", Dataset(root).plan_path(summary["scenes"][0]["run"])]
     for number in range(1, len(blenders)):
@@ -125,18 +131,20 @@ def compared(scene: Path, blenders: list[Blender], options: argparse.Namespace, 
         yield Agreement(scene.stem, version, plans_agree, compare_pictures(rendered[0], rendered[number]))
 
 
-def planned(scene: Path, blender: Blender, config: Config, root: Path) -> tuple[CameraPlan, list[dict[str, Any]]]:
+def plan_by_geometry(
+    scene: Path, blender: Blender, config: Config, root: Path
+) -> tuple[CameraPlan, list[dict[str, Any]]]:
     """A plan without previews, and its funnel."""
-    command = partial(make_worker_command, blender, install_profile(blender, addon_zip()))
+    command = partial(make_worker_command, blender, install_profile(blender, find_addon_zip()))
     with Supervisor([scene], root, config, command, render=False, previews=False) as supervisor:
         while not supervisor.finished:
             supervisor.step()
             time.sleep(0.02)
-    (told,) = supervisor.summarize().scenes
-    if told.status != "done":
-        raise SystemExit(f"{blender} cannot plan {scene}: {told.reason}")
-    funnel = supervisor.dataset.funnel_path(told.run).read_text(encoding="utf-8").splitlines()
-    return read_plan(supervisor.dataset.plan_path(told.run)), [json.loads(line) for line in funnel]
+    (scene_summary,) = supervisor.summarize().scenes
+    if scene_summary.status != "done":
+        raise SystemExit(f"{blender} cannot plan {scene}: {scene_summary.reason}")
+    funnel = supervisor.dataset.funnel_path(scene_summary.run).read_text(encoding="utf-8").splitlines()
+    return read_plan(supervisor.dataset.plan_path(scene_summary.run)), [json.loads(line) for line in funnel]
 
 
 Planning = tuple[CameraPlan, list[dict[str, Any]]]
@@ -148,22 +156,22 @@ def compare_plans(first: Planning, other: Planning, gates: GateSettings) -> Plan
     if [row["subject"] for row in funnel] != [row["subject"] for row in other_funnel]:
         raise SystemExit("The two Blenders find other subjects, or another number of candidates.")
     pairs = list(zip(funnel, other_funnel, strict=True))
-    same_camera = [furthest(one["camera"], two["camera"]) for one, two in pairs]
+    same_camera = [compute_largest_difference(one["camera"], two["camera"]) for one, two in pairs]
     differing = [(one, two) for one, two in pairs if one["reason"] != two["reason"]]
-    unexcused = [pair for pair in differing if not any(at_threshold(row, pair, gates) for row in pair)]
+    unexcused = [pair for pair in differing if not any(is_at_threshold(row, pair, gates) for row in pair)]
     for one, two in unexcused[:5]:
         print(f"{one['view_id']}: '{one['reason'] or 'accepted'}' became '{two['reason'] or 'accepted'}'")
     common = {view.view_id for view in plan.views} & {view.view_id for view in other_plan.views}
     return Plans(len(pairs), max(same_camera), len(differing), len(unexcused), len(plan.views), len(common))
 
 
-def furthest(one: dict[str, Any], two: dict[str, Any]) -> float:
+def compute_largest_difference(one: dict[str, Any], two: dict[str, Any]) -> float:
     """Largest difference of two cameras in any number, lens included."""
     flat = [np.array([*each["world_from_camera"], each["focal_length_mm"], *each["shift"]]) for each in (one, two)]
     return float(np.abs(flat[0] - flat[1]).max())
 
 
-def at_threshold(row: dict[str, Any], pair: tuple[dict[str, Any], dict[str, Any]], gates: GateSettings) -> bool:
+def is_at_threshold(row: dict[str, Any], pair: tuple[dict[str, Any], dict[str, Any]], gates: GateSettings) -> bool:
     """Whether the figure that rejected this row is, in either Blender, so near its threshold that rounding decides."""
     if row["reason"] not in DECIDING:
         return False
@@ -180,14 +188,14 @@ def compare_pictures(first: Dataset, other: Dataset) -> Pictures:
     totals: Counter[str] = Counter()
     most = 0
     for name in sorted(set(ours) & set(theirs)):
-        counts = differing_pixels(first, ours[name], other, theirs[name])
+        counts = count_differing_pixels(first, ours[name], other, theirs[name])
         totals.update(counts)
         most = max(most, counts["ids"])
     views = len(set(ours) & set(theirs))
     return Pictures(views, same_files, totals["pixels"], totals["ids"], most, totals["depths"], totals["normals"])
 
 
-def differing_pixels(first: Dataset, ours: ViewRecord, other: Dataset, theirs: ViewRecord) -> dict[str, int]:
+def count_differing_pixels(first: Dataset, ours: ViewRecord, other: Dataset, theirs: ViewRecord) -> dict[str, int]:
     """How many pixels of two pictures show another object, another depth or another normal."""
     one, two = first.passes(ours), other.passes(theirs)
     nothing = np.isinf(one.depth) & np.isinf(two.depth)
@@ -202,7 +210,8 @@ def differing_pixels(first: Dataset, ours: ViewRecord, other: Dataset, theirs: V
     }
 
 
-def as_table(results: list[Agreement]) -> str:
+def format_results(results: list[Agreement]) -> str:
+    """The results as a table."""
     head = ("scene", "Blender", "candidates", "furthest camera", "other verdicts (unexcused)", "views in common",
             "pictures", "same files", "pixels", "other id (most in a view)", "other depth", "other normal")  # fmt: skip
     rows = [
@@ -222,7 +231,7 @@ def as_table(results: list[Agreement]) -> str:
         )
         for each in results
     ]
-    return table(head, rows)
+    return format_table(head, rows)
 
 
 if __name__ == "__main__":

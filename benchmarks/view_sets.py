@@ -22,7 +22,7 @@ import torch
 from diffusers import FluxControlPipeline
 from numpy.typing import NDArray
 from ray_traced import GROUND
-from report import ROOT, keep, table
+from report import ROOT, format_table, write_results
 from view_sets_measures import METRICS, Pictures, SetMeasures, bootstrap, compute_by_seed
 from view_sets_model import Model, encode_depth, make_null_caption, paint, sample_palettes, trace_view, train
 from view_sets_plot import plot_sets
@@ -203,11 +203,19 @@ def print_report(ways: Mapping[str, SetMeasures], seeds: Sequence[int]) -> None:
         [value for pair in zip(metrics[way][:, :2].T, parts[way].T, strict=True) for value in pair] for way in ways
     ]
     heads = [head for name in METRICS[:2] for head in (name, f"as a part of {APART}")]
-    print(table(("way", *heads), [(way, *map(format_interval, each)) for way, each in zip(ways, agree, strict=True)]))
-    print(table(("way", *METRICS[2:]), [(way, *map(format_interval, metrics[way][:, 2:].T)) for way in ways]))
+    print(
+        format_table(
+            ("way", *heads), [(way, *map(format_interval, each)) for way, each in zip(ways, agree, strict=True)]
+        )
+    )
+    print(format_table(("way", *METRICS[2:]), [(way, *map(format_interval, metrics[way][:, 2:].T)) for way in ways]))
     objects = {way: each.compute_by_object() for way, each in ways.items()}
-    print(table(("residual", *NAMES), [(way, *(f"{figure:.1f}" for figure in each)) for way, each in objects.items()]))
-    keep(
+    print(
+        format_table(
+            ("residual", *NAMES), [(way, *(f"{figure:.1f}" for figure in each)) for way, each in objects.items()]
+        )
+    )
+    write_results(
         "view_sets",
         {
             "columns": METRICS,

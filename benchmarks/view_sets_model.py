@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxControlPipeline, FluxTransformer2DModel
 from numpy.typing import NDArray
-from ray_traced import camera_at, view_from
+from ray_traced import make_camera, trace_geometry
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -56,7 +56,7 @@ class Model:
 
 def trace_view(azimuth_deg: float, pixels: int) -> ViewGeometry:
     """Trace a view of the scene from a circle around it."""
-    return view_from(camera_at(azimuth_deg, ELEVATION, DISTANCE, pixels))
+    return trace_geometry(make_camera(azimuth_deg, ELEVATION, DISTANCE, pixels))
 
 
 def compute_shade(view: ViewGeometry) -> Array:

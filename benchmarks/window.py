@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from report import ROOT, addon_zip, keep, scenes, table
+from report import ROOT, find_addon_zip, find_scenes, format_table, write_results
 
 from tests.ui.desktop import Desktop, run_headless
 
@@ -37,18 +37,19 @@ bpy.ops.wm.save_mainfile(filepath={scene!r})
 
 
 def main() -> None:
+    """Run the benchmark and print its results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("scene", type=Path, nargs="*")
     rows = []
-    for scene in scenes(parser.parse_args().scene):
+    for scene in find_scenes(parser.parse_args().scene):
         with tempfile.TemporaryDirectory(prefix="blendset-window-benchmark-") as folder:
-            found = measured(scene, Path(folder))
-        keep(f"window-{scene.stem}", found)
-        rows.append(row_of(scene, found))
-    print(table(HEAD, rows))
+            found = measure_window(scene, Path(folder))
+        write_results(f"window-{scene.stem}", found)
+        rows.append(format_row(scene, found))
+    print(format_table(HEAD, rows))
 
 
-def row_of(scene: Path, found: dict[str, Any]) -> list[str]:
+def format_row(scene: Path, found: dict[str, Any]) -> list[str]:
     """What the table says of a scene; see HEAD."""
     return [
         scene.stem,
@@ -62,11 +63,11 @@ def row_of(scene: Path, found: dict[str, Any]) -> list[str]:
     ]
 
 
-def measured(scene: Path, home: Path) -> dict[str, Any]:
+def measure_window(scene: Path, home: Path) -> dict[str, Any]:
     """What the window's Blender found out with a copy of a scene."""
     copy, out, prepare = home / scene.name, home / "measured.json", home / "prepare.py"
     shutil.copy(scene, copy)
-    prepare.write_text(PREPARE.format(addon=str(addon_zip()), scene=str(copy)))
+    prepare.write_text(PREPARE.format(addon=str(find_addon_zip()), scene=str(copy)))
     run_headless(home, "--python", prepare)
     with Desktop(home, home / "shots") as desktop:
         script = f"--python {ROOT / 'benchmarks' / 'in_window.py'} -- {out}"

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from report import blendset, keep, scenes, table
+from report import find_scenes, format_table, run_blendset, write_results
 
 from blendset.cameras import Array, direction_from_angles
 from blendset.dataset import Dataset
@@ -49,21 +49,24 @@ class Yield:
 
 
 def main() -> None:
-    options = parsed()
+    """Run the benchmark and print its results."""
+    options = parse_arguments()
     with tempfile.TemporaryDirectory(prefix="blendset-yield-") as scratch:
         folder = options.keep or Path(scratch)
         results: list[Yield] = []
         for preset in options.preset:
-            for scene in scenes(options.scenes):
-                results.append(measured(scene, preset, options, folder / f"{scene.stem}-{preset}"))
-                keep("yield", {"options": shown(options), "scenes": [asdict(each) for each in results]})
-    print(as_table(results))
+            for scene in find_scenes(options.scenes):
+                results.append(measure_yield(scene, preset, options, folder / f"{scene.stem}-{preset}"))
+                write_results(
+                    "yield", {"options": list_settings(options), "scenes": [asdict(each) for each in results]}
+                )
+    print(format_results(results))
     ours = [each.previews_per_view for each in results if each.preset == "blendset"]
     if ours:
         print(f"\nPreviews per rendered view of the default preset, median over scenes: {statistics.median(ours):.2f}")
 
 
-def parsed() -> argparse.Namespace:
+def parse_arguments() -> argparse.Namespace:
     """The command line; the published placement gets smaller pictures, for most of its renders are thrown away."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("scenes", nargs="*", type=Path, metavar="SCENE.blend")
@@ -78,24 +81,25 @@ def parsed() -> argparse.Namespace:
     return options
 
 
-def shown(options: argparse.Namespace) -> dict[str, Any]:
+def list_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """The options that decide the results."""
     return {name: value for name, value in vars(options).items() if isinstance(value, int | list) and name != "scenes"}
 
 
-def measured(scene: Path, preset: str, options: argparse.Namespace, root: Path) -> Yield:
+def measure_yield(scene: Path, preset: str, options: argparse.Namespace, root: Path) -> Yield:
     """Render one scene into a fresh dataset as a user would, and look at what is in it."""
     sizes = [f"--{name}={getattr(options, f'{preset}_{name}')}" for name in ("views", "resolution", "samples")]
     blender = ["--blender", options.blender] if options.blender else []
-    before = cpu_seconds()
-    summary = blendset("render", scene, "--out", root, "--preset", preset, *sizes, *blender)
-    spent = cpu_seconds() - before
-    (told,) = summary["scenes"]
+    before = read_cpu_seconds()
+    summary = run_blendset("render", scene, "--out", root, "--preset", preset, *sizes, *blender)
+    spent = read_cpu_seconds() - before
+    (scene_summary,) = summary["scenes"]
     dataset = Dataset(root)
     views = list(dataset.views())
-    faults = {view.view_id: (heuristics(dataset, view), framing(view)) for view in views}
+    faults = {view.view_id: (find_broken_heuristics(dataset, view), find_framing_faults(view)) for view in views}
     passed = sum(not dark and not badly_framed for dark, badly_framed in faults.values())
     subjects = {view.subject for view in views if view.subject}
-    previews = read_json(dataset.run_path(told["run"]))["previews"] if views else 0
+    previews = read_json(dataset.run_path(scene_summary["run"]))["previews"] if views else 0
     return Yield(
         scene=scene.stem,
         preset=preset,
@@ -104,21 +108,21 @@ def measured(scene: Path, preset: str, options: argparse.Namespace, root: Path) 
         passing_all=passed / max(len(views), 1),
         previews_per_view=previews / max(len(views), 1),
         subjects=len(subjects),
-        seen_subjects=told["subjects"].get("seen", 0),
-        least_angle_deg=least_angle(views),
+        seen_subjects=scene_summary["subjects"].get("seen", 0),
+        least_angle_deg=compute_least_angle(views),
         accepted_per_cpu_minute=60 * passed / spent if spent else 0.0,
         cpu_seconds=spent,
-        reasons=counted([reason for both in faults.values() for reasons in both for reason in reasons]),
+        reasons=count_reasons([reason for both in faults.values() for reasons in both for reason in reasons]),
     )
 
 
-def cpu_seconds() -> float:
+def read_cpu_seconds() -> float:
     """User and system time of all children that have ended, and of theirs; Windows does not tell and gives 0."""
     times = os.times()
     return times.children_user + times.children_system
 
 
-def heuristics(dataset: Dataset, view: ViewRecord) -> list[str]:
+def find_broken_heuristics(dataset: Dataset, view: ViewRecord) -> list[str]:
     """Which of BlendFusion's four rules a picture breaks, from the file alone (and the target's pixels)."""
     with Image.open(dataset.rgb_path(view)) as picture:
         grey = np.asarray(picture.convert("L"), dtype=np.float64)
@@ -131,7 +135,7 @@ def heuristics(dataset: Dataset, view: ViewRecord) -> list[str]:
     return [rule for rule, is_broken in broken.items() if is_broken]
 
 
-def framing(view: ViewRecord) -> list[str]:
+def find_framing_faults(view: ViewRecord) -> list[str]:
     """What is wrong with how the subject stands in its picture, by the record's figures; nothing for scene views."""
     if view.subject_share is None or view.truncation is None or view.visible_fraction is None:
         return []
@@ -145,7 +149,7 @@ def framing(view: ViewRecord) -> list[str]:
     return [rule for rule, is_broken in broken.items() if is_broken]
 
 
-def least_angle(views: list[ViewRecord]) -> float | None:
+def compute_least_angle(views: list[ViewRecord]) -> float | None:
     """Degrees between the two nearest views of any one subject, as seen from its centre."""
     by_subject = defaultdict(list)
     for view in views:
@@ -153,32 +157,36 @@ def least_angle(views: list[ViewRecord]) -> float | None:
             by_subject[view.subject].append(view)
     angles = []
     for members in by_subject.values():
-        centre = np.mean([centre_of(view) for view in members], axis=0)
-        towards = [position(view) - centre for view in members]
-        angles += [between(one, other) for one, other in combinations(towards, 2)]
+        centre = np.mean([compute_centre(view) for view in members], axis=0)
+        towards = [get_position(view) - centre for view in members]
+        angles += [compute_angle(one, other) for one, other in combinations(towards, 2)]
     return min(angles, default=None)
 
 
-def position(view: ViewRecord) -> Array:
+def get_position(view: ViewRecord) -> Array:
+    """Where a view's camera is, (3,)."""
     return np.array(view.camera.world_from_camera).reshape(4, 4)[:3, 3]
 
 
-def centre_of(view: ViewRecord) -> Array:
+def compute_centre(view: ViewRecord) -> Array:
     """Where the record says that its subject is."""
     assert view.azimuth_deg is not None and view.elevation_deg is not None and view.distance is not None
-    return np.asarray(position(view) - view.distance * direction_from_angles(view.azimuth_deg, view.elevation_deg))
+    return np.asarray(get_position(view) - view.distance * direction_from_angles(view.azimuth_deg, view.elevation_deg))
 
 
-def between(one: Array, other: Array) -> float:
+def compute_angle(one: Array, other: Array) -> float:
+    """Degrees between two vectors (3,)."""
     cosine = one @ other / (np.linalg.norm(one) * np.linalg.norm(other))
     return float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
 
 
-def counted(reasons: list[str]) -> dict[str, int]:
+def count_reasons(reasons: list[str]) -> dict[str, int]:
+    """How often each reason occurs, in order of first occurrence."""
     return {reason: reasons.count(reason) for reason in dict.fromkeys(reasons)}
 
 
-def as_table(results: list[Yield]) -> str:
+def format_results(results: list[Yield]) -> str:
+    """The results as a table."""
     head = ("scene", "preset", "views", "heuristics", "and framing", "previews/view", "subjects", "least angle")
     rows = [
         (
@@ -195,7 +203,7 @@ def as_table(results: list[Yield]) -> str:
         )
         for each in sorted(results, key=lambda each: each.scene)
     ]
-    return table((*head, "accepted/CPU min", "faults"), rows)
+    return format_table((*head, "accepted/CPU min", "faults"), rows)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from blendset_trainer.diffusion.latents import pack_latents
 from blendset_trainer.diffusion.noise import FlowAxis, add_noise, compute_target
 from blendset_trainer.diffusion.shared_attention import rotary_positions
 from blendset_trainer.synthesis.view_sets import compute_disparity
-from parts import COLOURS, END, PAD, SPECIAL, START, autoencoder, text_encoder, tokenizer
+from parts import COLOURS, END, PAD, SPECIAL, START, make_autoencoder, make_text_encoder, make_tokenizer
 
 PAINTS = {"red": (0.80, 0.15, 0.10), "green": (0.10, 0.50, 0.25), "blue": (0.15, 0.35, 0.80)}
 LIGHTS = {"at noon": (1.0, 1.0, 1.0), "at night": (0.45, 0.6, 0.9)}
@@ -44,19 +44,20 @@ STEPS, BATCH, LEARNING_RATE, EMA = 600, 4, 4e-3, 0.98
 
 
 def main(root: Path, out: Path) -> None:
+    """Train the small depth model on a dataset's view sets and save it."""
     torch.manual_seed(0)
     torch.set_num_threads(1)  # its sums are too small to be worth sharing out
     dataset = Dataset(root)
     views = [view for view in dataset.views() if view.view_set and view.source == "render"]
     looks = list(product(PAINTS, LIGHTS))
     captions = [f"a {paint} {views[0].subject_label} {light}" for paint, light in looks]
-    pictures = torch.stack([restyled(dataset, view, *look) for look in looks for view in views])
-    pipeline = untrained(captions, float(pictures.std()))
+    pictures = torch.stack([restyle(dataset, view, *look) for look in looks for view in views])
+    pipeline = make_untrained(captions, float(pictures.std()))
     train(pipeline, captions, pictures, 2 * compute_disparity([dataset.passes(view) for view in views]) - 1)
     pipeline.save_pretrained(out)
 
 
-def restyled(dataset: Dataset, view: ViewRecord, paint: str, light: str) -> Tensor:
+def restyle(dataset: Dataset, view: ViewRecord, paint: str, light: str) -> Tensor:
     """A render (3, H, W) in -1..1, its subject in another colour, all of it in another light."""
     with Image.open(dataset.rgb_path(view)) as render:
         picture = np.asarray(render.convert("RGB")) / 255
@@ -66,8 +67,9 @@ def restyled(dataset: Dataset, view: ViewRecord, paint: str, light: str) -> Tens
     return torch.from_numpy((picture * LIGHTS[light]).clip(0, 1)).float().movedim(-1, 0) * 2 - 1
 
 
-def untrained(captions: list[str], deviation: float) -> diffusers.FluxControlPipeline:
-    words = tokenizer(captions, LONGEST)
+def make_untrained(captions: list[str], deviation: float) -> diffusers.FluxControlPipeline:
+    """The parts of the model with random weights."""
+    words = make_tokenizer(captions, LONGEST)
     clip = transformers.CLIPTextConfig(
         vocab_size=len(words), hidden_size=WIDTH, intermediate_size=2 * WIDTH, num_hidden_layers=1,
         num_attention_heads=4, max_position_embeddings=LONGEST, bos_token_id=SPECIAL.index(START),
@@ -80,10 +82,10 @@ def untrained(captions: list[str], deviation: float) -> diffusers.FluxControlPip
     )  # fmt: skip
     return diffusers.FluxControlPipeline(
         scheduler=diffusers.FlowMatchEulerDiscreteScheduler(),
-        vae=autoencoder(deviation, HALVINGS),
+        vae=make_autoencoder(deviation, HALVINGS),
         text_encoder=transformers.CLIPTextModel(clip).eval(),
         tokenizer=words,
-        text_encoder_2=text_encoder(len(words), WIDTH).eval(),
+        text_encoder_2=make_text_encoder(len(words), WIDTH).eval(),
         tokenizer_2=words,
         transformer=transformer,
     )
@@ -92,7 +94,7 @@ def untrained(captions: list[str], deviation: float) -> diffusers.FluxControlPip
 def train(pipeline: diffusers.FluxControlPipeline, captions: list[str], pictures: Tensor, depths: Tensor) -> None:
     """Rectified flow at uniform levels, of pictures (captions * views, 3, H, W) by caption, depths (views, 3, H, W)."""
     with torch.no_grad():
-        said, pooled, places_of_words = pipeline.encode_prompt(captions, None, max_sequence_length=LONGEST)
+        texts, pooled, places_of_words = pipeline.encode_prompt(captions, None, max_sequence_length=LONGEST)
         latents, depth = (pipeline.vae.encode(each).latent_dist.mode() for each in (pictures, depths))
         scale = pipeline.vae.config.scaling_factor
     transformer, (rows, columns) = pipeline.transformer, latents.shape[2:]
@@ -109,7 +111,7 @@ def train(pipeline: diffusers.FluxControlPipeline, captions: list[str], pictures
                 [pack_latents(add_noise(FlowAxis(), clean, noise, level)), pack_latents(depth[view] * scale)], 2
             ),
             timestep=level,
-            encoder_hidden_states=said[caption],
+            encoder_hidden_states=texts[caption],
             pooled_projections=pooled[caption],
             img_ids=rotary_positions(rows // 2, columns // 2),
             txt_ids=places_of_words,

@@ -78,14 +78,14 @@ FINISHES = {
 }
 
 
-def material(name: str) -> bpy.types.Material:
+def get_material(name: str) -> bpy.types.Material:
     """The material of that name, made when first asked for."""
     if name not in bpy.data.materials:
         _paint(_Nodes(bpy.data.materials.new(name)), FINISHES[name])
     return bpy.data.materials[name]
 
 
-def sky() -> bpy.types.World:
+def make_sky() -> bpy.types.World:
     """A pale evening sky over a green horizon, which one sees through the window."""
     world = bpy.data.worlds.new("sky")
     nodes = _Nodes(world)
@@ -98,13 +98,13 @@ def sky() -> bpy.types.World:
     return world
 
 
-def linear(colour: str) -> tuple[float, float, float, float]:
+def to_linear(colour: str) -> tuple[float, float, float, float]:
     """An sRGB hex colour in the scene's linear light, with alpha 1."""
     red, green, blue = (int(colour[index : index + 2], 16) / 255 for index in (1, 3, 5))
-    return _decoded(red), _decoded(green), _decoded(blue), 1.0
+    return _decode(red), _decode(green), _decode(blue), 1.0
 
 
-def _decoded(value: float) -> float:
+def _decode(value: float) -> float:
     return value / 12.92 if value <= 0.04045 else float(((value + 0.055) / 1.055) ** 2.4)
 
 
@@ -139,8 +139,8 @@ class _Nodes:
 
     def coordinates(self, scale: tuple[float, float, float], source: str = "Object") -> Any:
         """Texture coordinates stretched by `scale`."""
-        place = self.add("ShaderNodeTexCoord")
-        return self.add("ShaderNodeMapping", Vector=place.outputs[source], Scale=scale).outputs["Vector"]
+        coordinates = self.add("ShaderNodeTexCoord")
+        return self.add("ShaderNodeMapping", Vector=coordinates.outputs[source], Scale=scale).outputs["Vector"]
 
     def noise(self, vector: Any, scale: float, detail: float = 3.0, distortion: float = 0.0) -> Any:
         node = self.add("ShaderNodeTexNoise", Vector=vector, Scale=scale, Detail=detail, Distortion=distortion)
@@ -161,7 +161,7 @@ class _Nodes:
         while len(elements) < len(stops):
             elements.new(0.5)
         for element, (position, colour) in zip(elements, sorted(stops.items()), strict=True):
-            element.position, element.color = position, linear(colour)
+            element.position, element.color = position, to_linear(colour)
         return node.outputs["Color"]
 
     def bump(self, height: Any, strength: float, distance: float = 0.002) -> None:
@@ -174,7 +174,7 @@ class _Nodes:
 
 def _paint(nodes: _Nodes, finish: Finish) -> None:
     inputs = nodes.principled.inputs
-    inputs["Base Color"].default_value = linear(finish.colour)
+    inputs["Base Color"].default_value = to_linear(finish.colour)
     inputs["Roughness"].default_value = finish.roughness
     inputs["Metallic"].default_value = finish.metallic
     if finish.kind != "plain":
@@ -201,7 +201,11 @@ def _planks(nodes: _Nodes, finish: Finish) -> None:
     light = nodes.ramp(grain, {0.3: finish.colour, 0.75: "#CBA374"})
     dark = nodes.ramp(grain, {0.3: "#8F6538", 0.75: finish.second})
     brick = nodes.add(
-        "ShaderNodeTexBrick", Vector=nodes.coordinates((1, 1, 1)), Color1=light, Color2=dark, Mortar=linear("#4A3019")
+        "ShaderNodeTexBrick",
+        Vector=nodes.coordinates((1, 1, 1)),
+        Color1=light,
+        Color2=dark,
+        Mortar=to_linear("#4A3019"),
     )
     for name, value in {"Scale": 1.0, "Mortar Size": 0.0025, "Brick Width": 1.5, "Row Height": 0.14}.items():
         brick.inputs[name].default_value = value
@@ -210,7 +214,7 @@ def _planks(nodes: _Nodes, finish: Finish) -> None:
 
 def _thin(nodes: _Nodes, finish: Finish) -> None:
     """Cloth or paper that light shines through."""
-    back = nodes.add("ShaderNodeBsdfTranslucent", Color=linear(finish.second))
+    back = nodes.add("ShaderNodeBsdfTranslucent", Color=to_linear(finish.second))
     both = nodes.add("ShaderNodeMixShader", Fac=0.5)
     nodes.feed(both.inputs[1], nodes.principled.outputs["BSDF"])
     nodes.feed(both.inputs[2], back.outputs["BSDF"])
@@ -239,8 +243,8 @@ def _rug(nodes: _Nodes, finish: Finish) -> None:
 
 def _woven(nodes: _Nodes, finish: Finish) -> None:
     checks = nodes.add("ShaderNodeTexChecker", Vector=nodes.coordinates((1, 1, 1)), Scale=finish.scale)
-    checks.inputs["Color1"].default_value = linear(finish.colour)
-    checks.inputs["Color2"].default_value = linear(finish.second)
+    checks.inputs["Color1"].default_value = to_linear(finish.colour)
+    checks.inputs["Color2"].default_value = to_linear(finish.second)
     nodes.colour(checks.outputs["Color"])
     nodes.bump(checks.outputs["Fac"], 0.6, 0.004)
 
@@ -261,7 +265,7 @@ def _glass(nodes: _Nodes, finish: Finish) -> None:
 
 
 def _glow(nodes: _Nodes, finish: Finish) -> None:
-    nodes.principled.inputs["Emission Color"].default_value = linear(finish.colour)
+    nodes.principled.inputs["Emission Color"].default_value = to_linear(finish.colour)
     nodes.principled.inputs["Emission Strength"].default_value = finish.scale
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from parts import autoencoder, text_encoder, tokenizer
+from parts import make_autoencoder, make_text_encoder, make_tokenizer
 
 SIDE = 32
 """Pixels on a side of the pictures that the model makes."""
@@ -30,15 +30,16 @@ WIDTH = 64
 
 
 def main(*pairs: Path, out: Path) -> None:
+    """Make the small model for the words and pictures of these folders, with random weights, and save it."""
     torch.manual_seed(0)
-    pictures = torch.stack([pixels(path) for folder in pairs for path in sorted(folder.rglob("*.png"))])
+    pictures = torch.stack([read_pixels(path) for folder in pairs for path in sorted(folder.rglob("*.png"))])
     captions = [path.read_text(encoding="utf-8") for folder in pairs for path in sorted(folder.rglob("*.txt"))]
-    words = tokenizer(captions, LONGEST)
+    words = make_tokenizer(captions, LONGEST)
     pipeline = diffusers.PixArtAlphaPipeline(
         tokenizer=words,
-        text_encoder=text_encoder(len(words), WIDTH),
-        vae=autoencoder(float(pictures.std())),
-        transformer=transformer(),
+        text_encoder=make_text_encoder(len(words), WIDTH),
+        vae=make_autoencoder(float(pictures.std())),
+        transformer=make_transformer(),
         scheduler=diffusers.DPMSolverMultistepScheduler(
             beta_start=1e-4, beta_end=0.02, beta_schedule="linear", prediction_type="v_prediction"
         ),
@@ -46,14 +47,15 @@ def main(*pairs: Path, out: Path) -> None:
     pipeline.save_pretrained(out)
 
 
-def pixels(path: Path) -> torch.Tensor:
+def read_pixels(path: Path) -> torch.Tensor:
     """A picture (3, SIDE, SIDE) in -1..1."""
     with Image.open(path) as picture:
         small = picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
     return torch.from_numpy(np.asarray(small, np.float32).transpose(2, 0, 1).copy()) / 127.5 - 1
 
 
-def transformer() -> diffusers.PixArtTransformer2DModel:
+def make_transformer() -> diffusers.PixArtTransformer2DModel:
+    """The transformer with random weights."""
     heads, width = 4, 32
     return diffusers.PixArtTransformer2DModel(
         num_attention_heads=heads, attention_head_dim=width, cross_attention_dim=heads * width, num_layers=4,

@@ -23,7 +23,7 @@ PAD, START, END, UNKNOWN = "<pad>", "<s>", "</s>", "<unk>"
 SPECIAL = [PAD, START, END, UNKNOWN]
 
 
-def tokenizer(captions: Sequence[str], most: int) -> transformers.PreTrainedTokenizerFast:
+def make_tokenizer(captions: Sequence[str], most: int) -> transformers.PreTrainedTokenizerFast:
     """Whole words of the captions, at most so many in one; all other words are one and the same."""
     inner = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
     inner.normalizer = normalizers.Lowercase()
@@ -35,13 +35,13 @@ def tokenizer(captions: Sequence[str], most: int) -> transformers.PreTrainedToke
     )
 
 
-def text_encoder(words: int, width: int) -> transformers.T5EncoderModel:
+def make_text_encoder(words: int, width: int) -> transformers.T5EncoderModel:
     return transformers.T5EncoderModel(
         transformers.T5Config(vocab_size=words, d_model=width, d_kv=16, d_ff=2 * width, num_layers=1, num_heads=4)
     )
 
 
-def autoencoder(deviation: float, halvings: int = 0) -> diffusers.AutoencoderKL:
+def make_autoencoder(deviation: float, halvings: int = 0) -> diffusers.AutoencoderKL:
     """An autoencoder that keeps a picture's means over squares and draws them smoothly, scaled to deviate by 1: to fit
     a real one would take an hour. Without halvings it hands pixels through.
 
@@ -58,13 +58,13 @@ def autoencoder(deviation: float, halvings: int = 0) -> diffusers.AutoencoderKL:
     for half in (vae.encoder, vae.decoder):
         for part in half.modules():
             if isinstance(part, ResnetBlock2D):  # which adds what its second convolution makes
-                zero(part.conv2)
+                zero_weights(part.conv2)
             elif isinstance(part, Downsample2D):
-                spread(part.conv, [1, 1, 0])
+                spread_colours(part.conv, [1, 1, 0])
             elif isinstance(part, Upsample2D):
-                spread(part.conv, [1, 2, 1])
-        zero(half.conv_in)
-        zero(half.conv_out)
+                spread_colours(part.conv, [1, 2, 1])
+        zero_weights(half.conv_in)
+        zero_weights(half.conv_out)
         half.conv_norm_out.weight.data.fill_(LARGE / 2)
         half.conv_in.bias.data[2 * COLOURS :] = torch.tensor([LARGE, -LARGE])
         for colour in range(COLOURS):
@@ -75,15 +75,15 @@ def autoencoder(deviation: float, halvings: int = 0) -> diffusers.AutoencoderKL:
     return vae.eval()
 
 
-def zero(convolution: torch.nn.Conv2d) -> None:
+def zero_weights(convolution: torch.nn.Conv2d) -> None:
     for each in convolution.parameters():
         each.data.zero_()
 
 
-def spread(convolution: torch.nn.Conv2d, weights: Sequence[int]) -> None:
+def spread_colours(convolution: torch.nn.Conv2d, weights: Sequence[int]) -> None:
     """Let each colour be a weighted mean of its neighbours, across and down; the constant channels stay."""
     line = torch.tensor(weights, dtype=torch.float32) / sum(weights)
-    zero(convolution)
+    zero_weights(convolution)
     for channel in range(2 * COLOURS):
         convolution.weight.data[channel, channel] = line[:, None] * line
     for channel in range(2 * COLOURS, 2 * COLOURS + 2):

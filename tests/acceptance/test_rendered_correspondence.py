@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from correspondence import Row, orbit, rendered
+from correspondence import Row, compare_rendered, read_orbit
 
 from blendset.dataset import Dataset
 from tests.real_runs import ROOT, blendset, require_blender
@@ -27,7 +27,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Row]]:
     out: Path = tmp_path_factory.mktemp("orbit") / "dataset"
     size = ("--views", "21", "--resolution", "256", "--samples", "1")
     blendset("render", SCENE, "--out", out, "--preset", "orbit-21", *size, "--device", "cpu")
-    yield list(rendered("classroom", *orbit(Dataset(out))))
+    yield list(compare_rendered("classroom", *read_orbit(Dataset(out))))
 
 
 def test_warped_positions_are_exact_and_hardly_any_is_lost(rows: list[Row]) -> None:

@@ -10,9 +10,9 @@ from itertools import combinations
 import numpy as np
 import pytest
 import ray_traced
-from correspondence_measures import mean, traced_pairs, traced_truth
+from correspondence_measures import average_comparisons, compare_traced_pairs, compute_traced_truth
 from numpy.typing import NDArray
-from ray_traced import BALL, CENTRE, SMALL_BALL, camera_at
+from ray_traced import BALL, CENTRE, SMALL_BALL, make_camera
 
 from blendset.cameras import Camera
 from blendset.correspondence import (
@@ -32,13 +32,13 @@ GRID = (12, 12)
 
 @cache
 def view_at(azimuth_deg: float, elevation_deg: float = 30.0, size: int = 96) -> ViewGeometry:
-    return ray_traced.view_from(camera_at(azimuth_deg, elevation_deg, size=size))
+    return ray_traced.trace_geometry(make_camera(azimuth_deg, elevation_deg, size=size))
 
 
 @pytest.mark.parametrize("angle", [35.0, 70.0, 160.0])
 def test_warped_positions_are_exact_and_complete(angle: float) -> None:
     """At 256 pixels; SynCD's rule loses or misplaces more of the same pairs at every baseline."""
-    found = mean(traced_pairs(angle, 8.0, starts=(10.0, 190.0)))
+    found = average_comparisons(compare_traced_pairs(angle, 8.0, starts=(10.0, 190.0)))
     assert found.ours.mean_error < 0.1
     assert found.ours.high_error < 0.4
     assert found.ours.pixels_kept > 0.95
@@ -90,7 +90,7 @@ def test_a_view_sees_all_of_itself() -> None:
 
 def test_what_is_behind_something_is_not_visible() -> None:
     target, source = view_at(10.0), view_at(80.0)
-    hidden = ~traced_truth(target, source) & (target.passes.id > 0)
+    hidden = ~compute_traced_truth(target, source) & (target.passes.id > 0)
     assert hidden.mean() > 0.1
     assert correspond(target, source).visible[hidden].mean() < 0.002
 
@@ -99,7 +99,7 @@ def test_nothing_is_visible_to_a_camera_that_looks_away() -> None:
     target = view_at(10.0)
     camera = target.camera
     turned = camera.world_from_camera @ np.diag([-1.0, 1.0, -1.0, 1.0])
-    away = ray_traced.view_from(Camera(turned, camera.width, camera.height, camera.focal_length_mm))
+    away = ray_traced.trace_geometry(Camera(turned, camera.width, camera.height, camera.focal_length_mm))
     assert not correspond(target, away).visible.any()
 
 
@@ -134,7 +134,7 @@ def test_covisibility_and_baseline() -> None:
     assert shares[0] > 0.97
     assert compute_covisibility(views[0], views[3], (BALL, SMALL_BALL)) < shares[3]
     assert compute_covisibility(views[0], views[1], (77,)) == 0
-    low = camera_at(0.0, 0.0), camera_at(35.0, 0.0)
+    low = make_camera(0.0, 0.0), make_camera(35.0, 0.0)
     assert compute_baseline_deg(*low, CENTRE) == pytest.approx(35)
     assert compute_baseline_deg(low[0], low[0], CENTRE) == pytest.approx(0, abs=1e-6)
 

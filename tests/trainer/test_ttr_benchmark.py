@@ -19,14 +19,23 @@ from ttr import (
     Data,
     Plan,
     Sampling,
-    Settings,
-    load,
+    TtrSettings,
+    load_settings,
     make_plan,
-    patches_of,
-    samples,
+    read_patches,
+    train_and_sample,
 )
-from ttr_measures import Array, Comparison, kernels, mmd2, over_images, over_seeds, power, spectra
-from ttr_model import Model, batches, predicted
+from ttr_measures import (
+    Array,
+    PatchComparison,
+    compute_image_interval,
+    compute_kernels,
+    compute_log_spectra,
+    compute_mmd2,
+    compute_power,
+    compute_seed_interval,
+)
+from ttr_model import TtrModelSettings, predict_power, sample_batches
 
 from blendset_trainer.diffusion.densities import UNIFORM, make_base_density
 from blendset_trainer.diffusion.noise import axis_from_name
@@ -37,7 +46,7 @@ from tests.trainer.tiny_datasets import add_picture, make_dataset
 COMMITTED = Path(__file__).parents[2] / "benchmarks" / "ttr.toml"
 DATA = Data(pixels=32, patch=8, contrast=0.0, held_out=0.25, sharp=0.34, blur=1.0)
 PLAN = Plan("pixart-linear", boundary=200, blurred_weight=5.0)
-MODEL = Model(width=8, blocks=1, steps=3, batch=4, learning_rate=1e-3, ema=0.5)
+MODEL = TtrModelSettings(width=8, blocks=1, steps=3, batch=4, learning_rate=1e-3, ema=0.5)
 
 
 def rough(count: int, seed: int) -> Array:
@@ -46,7 +55,9 @@ def rough(count: int, seed: int) -> Array:
 
 
 def distance(x: Array, y: Array) -> float:
-    return mmd2(kernels(spectra(x), spectra(y)), np.ones(len(x)), np.ones(len(y)))
+    return compute_mmd2(
+        compute_kernels(compute_log_spectra(x), compute_log_spectra(y)), np.ones(len(x)), np.ones(len(y))
+    )
 
 
 def test_no_distance_between_draws_of_one_distribution_and_a_large_one_to_blurred_ones() -> None:
@@ -58,8 +69,8 @@ def test_no_distance_between_draws_of_one_distribution_and_a_large_one_to_blurre
 
 def test_counting_a_sample_twice_is_like_having_it_twice_but_for_its_kernel_with_itself() -> None:
     x, y = rough(4, 0).reshape(4, -1), rough(5, 1).reshape(5, -1)
-    counted = mmd2(kernels(x, y), np.array([2.0, 0, 1, 1]), np.ones(5))
-    xx, xy, yy = kernels(x, y)
+    counted = compute_mmd2(compute_kernels(x, y), np.array([2.0, 0, 1, 1]), np.ones(5))
+    xx, xy, yy = compute_kernels(x, y)
     pairs = 4 * (xx[0, 2] + xx[0, 3]) + 2 * xx[2, 3]
     across = (2 * xy[0].sum() + xy[2].sum() + xy[3].sum()) / 20
     assert counted == pytest.approx(pairs / (16 - 6) + (yy.sum() - 5) / 20 - 2 * across)
@@ -67,22 +78,22 @@ def test_counting_a_sample_twice_is_like_having_it_twice_but_for_its_kernel_with
 
 def test_energy_at_high_frequencies_is_a_ratio_to_the_held_out_patches() -> None:
     sharp = rough(50, 0)
-    assert Comparison.of(sharp, sharp).figures()[0] == pytest.approx(1)
-    assert Comparison.of(2 * sharp, sharp).figures()[0] == pytest.approx(4)
-    assert Comparison.of(gaussian_filter(sharp, (0, 1, 1)), sharp).figures()[0] < 0.1
+    assert PatchComparison.from_patches(sharp, sharp).compute_metrics()[0] == pytest.approx(1)
+    assert PatchComparison.from_patches(2 * sharp, sharp).compute_metrics()[0] == pytest.approx(4)
+    assert PatchComparison.from_patches(gaussian_filter(sharp, (0, 1, 1)), sharp).compute_metrics()[0] < 0.1
 
 
 def test_power_keeps_the_sum_of_squares() -> None:
     patches = rough(3, 0)
-    assert power(patches).sum(axis=(1, 2)) == pytest.approx((patches**2).sum(axis=(1, 2)), rel=1e-5)
+    assert compute_power(patches).sum(axis=(1, 2)) == pytest.approx((patches**2).sum(axis=(1, 2)), rel=1e-5)
 
 
 def test_intervals_hold_the_difference_and_not_zero_where_there_is_one() -> None:
-    assert over_seeds(np.array([[1.0], [2.0], [3.0]]))[:, 0] == pytest.approx([2, -0.484, 4.484], abs=1e-3)
+    assert compute_seed_interval(np.array([[1.0], [2.0], [3.0]]))[:, 0] == pytest.approx([2, -0.484, 4.484], abs=1e-3)
     held_out = rough(60, 9)
-    sharp = [Comparison.of(rough(60, seed), held_out) for seed in range(2)]
-    blurred = [Comparison.of(gaussian_filter(rough(60, seed), (0, 1, 1)), held_out) for seed in range(2)]
-    low, high = over_images(sharp, blurred, rounds=50)
+    sharp = [PatchComparison.from_patches(rough(60, seed), held_out) for seed in range(2)]
+    blurred = [PatchComparison.from_patches(gaussian_filter(rough(60, seed), (0, 1, 1)), held_out) for seed in range(2)]
+    low, high = compute_image_interval(sharp, blurred, rounds=50)
     assert low[0] > 0.5 and high[2] < -0.5
 
 
@@ -91,7 +102,7 @@ def test_no_view_is_in_two_parts_and_only_synthetic_ones_are_blurred(tmp_path: P
     texture = np.random.default_rng(0).integers(0, 40, (32, 32, 1))
     for number in range(12):
         add_picture(dataset, "attic", "lamp", number, np.repeat(18 * number + texture, 3, axis=2).astype(np.uint8))
-    patches = patches_of([dataset.root], DATA)
+    patches = read_patches([dataset.root], DATA)
     views = {
         part: set(np.round(((each.mean((1, 2)) + 1) * 127.5 - 19.5) / 18).tolist()) for part, each in patches.items()
     }
@@ -110,7 +121,7 @@ def test_the_control_sees_the_same_images_and_noise_at_uniform_timesteps() -> No
     assert ttr.marginal() == pytest.approx(control.marginal())
     images = {name: torch.rand(20, 1, 8, 8) for name in (RENDER, SYNTHETIC)}
     images[SYNTHETIC] += 10
-    of_ttr, of_control = (next(batches(images, plan, 256, seed=0)) for plan in (ttr, control))
+    of_ttr, of_control = (next(sample_batches(images, plan, 256, seed=0)) for plan in (ttr, control))
     assert torch.equal(of_ttr[0], of_control[0]) and torch.equal(of_ttr[1], of_control[1])
     blurred = of_ttr[0].mean(dim=(1, 2, 3)) > 5
     assert of_ttr[2][blurred].min() >= PLAN.boundary > of_control[2][blurred].min()
@@ -128,19 +139,19 @@ def test_the_closed_form_gives_the_figures_of_the_notes(boundary: int | None, en
     blurred = clean * torch.exp(-((torch.pi * frequency / 64 * 1.1) ** 2))
     cleanest = torch.inf if boundary is None else float(base.axis.log_snr(torch.tensor(boundary)))
     policies = [SourcePolicy(RENDER, (Band(),)), SourcePolicy(SYNTHETIC, (Band(cleanest=cleanest, weight=5),))]
-    drawn = predicted(make_timestep_plan(policies, base), {RENDER: clean, SYNTHETIC: blurred}, steps=1000)
+    drawn = predict_power(make_timestep_plan(policies, base), {RENDER: clean, SYNTHETIC: blurred}, steps=1000)
     assert float(drawn[32:].sum() / clean[32:].sum()) == pytest.approx(energy, abs=0.06)
 
 
 def test_a_model_trains_and_draws_the_same_patches_each_time() -> None:
-    settings = Settings(DATA, PLAN, MODEL, Sampling(images=5, steps=4), seeds=(0,))
+    settings = TtrSettings(DATA, PLAN, MODEL, Sampling(images=5, steps=4), seeds=(0,))
     patches = {name: rough(20, 0)[:, :8, :8] for name in (RENDER, SYNTHETIC)}
-    first, again, other = (samples(patches, settings, arm, 0) for arm in (TTR, TTR, CONTROL))
+    first, again, other = (train_and_sample(patches, settings, arm, 0) for arm in (TTR, TTR, CONTROL))
     assert first.shape == (5, 8, 8) and np.abs(first).max() <= 1
     assert np.array_equal(first, again) and not np.array_equal(first, other)
 
 
 def test_the_committed_configuration_is_one() -> None:
-    settings = load(COMMITTED)
+    settings = load_settings(COMMITTED)
     assert len(settings.seeds) >= 3
     assert settings.data.patch < settings.data.pixels

@@ -8,7 +8,7 @@ from functools import cache
 
 import numpy as np
 import numpy.typing as npt
-from ray_traced import BALL, camera_at, view_from
+from ray_traced import BALL, make_camera, trace_geometry
 
 from blendset.correspondence import ViewGeometry
 from blendset.dataset import Dataset
@@ -24,7 +24,7 @@ Picture = npt.NDArray[np.uint8]
 
 @cache
 def view_at(azimuth_deg: float, size: int = SIZE) -> ViewGeometry:
-    return view_from(camera_at(azimuth_deg, 25.0, size=size))
+    return trace_geometry(make_camera(azimuth_deg, 25.0, size=size))
 
 
 def painted(view: ViewGeometry) -> Picture:
