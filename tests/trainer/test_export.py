@@ -36,7 +36,7 @@ from blendset_trainer.exporting.geometry import compute_quaternion, encode_depth
 from blendset_trainer.exporting.source import ExportSource, new_folder, open_source
 from blendset_trainer.exporting.webdataset import export as pack
 from blendset_trainer.exporting.webdataset import list_members
-from blendset_trainer.selection.splits import HELD_OUT
+from blendset_trainer.selection.files import HELD_OUT
 from blendset_trainer.synthetic_views import make_unknown_camera
 from tests.trainer.boxes import BOXES, CHAIR, add_scene, add_view, camera_at, surface
 from tests.trainer.tiny_datasets import make_dataset

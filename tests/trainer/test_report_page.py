@@ -60,7 +60,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         dataset.rebuild_index()
     assert main(["score", str(rich.root), "--with", "image-stats"]) == 0
     rules = Rules(keep=(KeepRule(column="subject_share", at_least=0.25, reason="subject too small"),))
-    write_selection(get_selection_path(rich, "large"), select(read_index_with_stages(rich), rules))
+    selection = select(read_index_with_stages(rich), rules)
+    write_selection(get_selection_path(rich, "large"), selection.chosen, selection.drops)
     write_report(rich, folder / "rich.html", "large", training=trained(rich, folder))
     write_report(bare, folder / "bare.html")
     write_report(with_restyled_views(folder / "restyled"), folder / "restyled.html")

@@ -24,6 +24,7 @@ from blendset_trainer.selection.budgets import Allowance
 from blendset_trainer.selection.columns import Vectors, read_unit_vectors
 from blendset_trainer.selection.diversity import POOL, RECENT, k_center, parallel_farthest_points
 from blendset_trainer.selection.duplicates import find_duplicates
+from blendset_trainer.selection.files import HELD_OUT, TRAIN
 from blendset_trainer.selection.rules import (
     list_presets,
     load_preset,
@@ -33,7 +34,6 @@ from blendset_trainer.selection.rules import (
     rules_to_toml,
 )
 from blendset_trainer.selection.select import ViewSelection, select
-from blendset_trainer.selection.splits import HELD_OUT, TRAIN
 from tests.trainer.tiny_datasets import add_view, make_dataset
 
 AESTHETIC = "aesthetic-sa-0-4-vit-l-14-linear.score"

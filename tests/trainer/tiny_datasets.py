@@ -17,8 +17,7 @@ from PIL import Image
 from blendset.dataset import PASSES, RGB, Dataset
 from blendset.exr import Passes, write_passes
 from blendset.records import CameraRecord, DatasetRecord, SceneRecord, ViewRecord, encode_json, write_json
-from blendset_trainer.selection.files import get_selection_path
-from blendset_trainer.selection.select import CHOSEN
+from blendset_trainer.selection.files import CHOSEN, get_selection_path
 from blendset_trainer.synthetic_views import SYNTHESIS, SynthesisRecord
 
 Colour = tuple[int, ...]

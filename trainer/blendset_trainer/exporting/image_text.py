@@ -10,7 +10,7 @@ from pathlib import Path
 
 from blendset.errors import BlendsetError
 from blendset_trainer.exporting.source import ExportSource, write_file
-from blendset_trainer.selection.splits import HELD_OUT
+from blendset_trainer.selection.files import HELD_OUT
 
 
 def export(source: ExportSource, out: Path) -> int:

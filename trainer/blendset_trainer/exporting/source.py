@@ -17,8 +17,7 @@ from blendset.dataset import PASSES, RGB, Dataset
 from blendset.errors import BlendsetError
 from blendset.files import replace_folder, sha256_bytes, translate_disk_errors
 from blendset.records import ViewRecord
-from blendset_trainer.selection.files import read_chosen
-from blendset_trainer.selection.splits import HELD_OUT
+from blendset_trainer.selection.files import HELD_OUT, read_chosen
 from blendset_trainer.stages.tables import read_index
 from blendset_trainer.synthetic_views import has_camera
 

@@ -21,7 +21,7 @@ from blendset.dataset import INDEX, VIEW_RECORD
 from blendset.errors import BlendsetError
 from blendset.records import ViewRecord
 from blendset_trainer.exporting.source import ExportSource, read_bytes, split_by_size
-from blendset_trainer.selection.splits import HELD_OUT
+from blendset_trainer.selection.files import HELD_OUT
 from blendset_trainer.stages.tables import CACHE
 
 SHARD_BYTES = 512_000_000

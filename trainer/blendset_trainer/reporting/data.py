@@ -21,10 +21,8 @@ from blendset_trainer.reporting.contact_sheet import make_sort_key
 from blendset_trainer.reporting.funnel import FunnelSummary, ReasonCount, explain_reasons, summarize_funnel
 from blendset_trainer.reporting.synthesis import SynthesisSection, build_synthesis_section
 from blendset_trainer.reporting.training import TrainingSection
-from blendset_trainer.selection.duplicates import find_alike_pairs, read_vectors_and_cosine
-from blendset_trainer.selection.files import list_selections, read_chosen, read_drops
-from blendset_trainer.selection.groups import link_groups, number_view_sets
-from blendset_trainer.selection.rules import PRESET, RULES, load_preset
+from blendset_trainer.selection.duplicates import group_duplicates
+from blendset_trainer.selection.files import list_selections, read_chosen, read_drops, read_recipe
 from blendset_trainer.synthetic_views import SYNTHETIC
 
 MIN_SHARE, MAX_OBJECTS = 0.005, 10
@@ -118,7 +116,8 @@ def build_report(
     unsupported = Counter(
         noun for view_captions in captions for caption in view_captions for noun in caption.unsupported
     )
-    duplicates, compared = _find_duplicates(rows)
+    groups, compared = group_duplicates(rows)
+    duplicates = _group_equal(groups)
     views = [
         _build_view(dataset, record, view_captions, selection)
         for record, view_captions in zip(records, captions, strict=True)
@@ -146,11 +145,11 @@ def build_report(
 def read_selection(dataset: Dataset, name: str) -> ReportSelection:
     """Read a selection with its drops; BlendsetError lists the selections where there is none of that name."""
     chosen, drops = read_chosen(dataset, name), read_drops(dataset, name)
-    metadata = chosen.schema.metadata or {}
+    rules, preset = read_recipe(chosen)
     return ReportSelection(
         name=name,
-        rules=metadata.get(RULES, b"").decode(),
-        preset=metadata.get(PRESET, b"").decode(),
+        rules=rules,
+        preset=preset,
         chosen={row["view_id"]: row for row in chosen.to_pylist()},
         dropped=dict(zip(drops["view_id"].to_pylist(), drops["reason"].to_pylist(), strict=True)),
     )
@@ -236,21 +235,6 @@ def _align_rows(table: pa.Table, records: Sequence[ViewRecord]) -> pa.Table:
 
 
 # --- duplicates -------------------------------------------------------------------------------------------------------
-
-
-def _find_duplicates(rows: pa.Table) -> tuple[list[list[int]], str]:
-    """Find groups of rows whose pictures look the same, and say how they were compared.
-
-    Views of one set are never duplicates: they are meant to be alike.
-    """
-    rule = next(rule for rule in load_preset("blendset").duplicates if rule.bits is not None)
-    if rule.column not in rows.column_names:
-        return _group_equal(rows["rgb_sha256"].to_pylist()), "byte for byte"
-    vectors, cosine = read_vectors_and_cosine(rows, rule)
-    sets = number_view_sets(rows)
-    pairs = [(one, other) for one, other in find_alike_pairs(vectors, cosine) if sets[one] != sets[other]]
-    group_numbers = link_groups([], pairs, rows.num_rows).tolist()
-    return _group_equal(group_numbers), f"by perceptual hash (at most {rule.bits} of its 64 bits differ)"
 
 
 def _group_equal(values: Sequence[Any]) -> list[list[int]]:

@@ -10,10 +10,9 @@ from pathlib import Path
 
 from blendset.dataset import Dataset
 from blendset.placement.funnel import read_funnel
-from blendset_trainer.selection.files import get_selection_path, write_selection
+from blendset_trainer.selection.files import HELD_OUT, get_selection_path, write_selection
 from blendset_trainer.selection.rules import Rules
 from blendset_trainer.selection.select import ViewSelection, select
-from blendset_trainer.selection.splits import HELD_OUT
 from blendset_trainer.stages.tables import read_index_with_stages
 
 
@@ -45,7 +44,7 @@ def select_views(dataset: Dataset, rules: Rules, name: str, preset: str = "") ->
     path = get_selection_path(dataset, name)
     table = read_index_with_stages(dataset)
     selection = select(table, rules, preset)
-    write_selection(path, selection)
+    write_selection(path, selection.chosen, selection.drops)
     return SelectionReport(path, table.num_rows, selection)
 
 

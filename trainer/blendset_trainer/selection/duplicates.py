@@ -7,14 +7,15 @@ The search is exact and goes block by block: a block is multiplied with the rows
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from blendset_trainer.selection.columns import Vectors, read_unit_vectors
-from blendset_trainer.selection.groups import Groups
-from blendset_trainer.selection.rules import DuplicateRule
+from blendset_trainer.selection.groups import Groups, link_groups, number_view_sets
+from blendset_trainer.selection.rules import DuplicateRule, load_preset
 
 ROWS, OTHERS = 256, 2048
 """Sizes of a block of cosines: it fits a processor's cache, which gives most of the speed."""
@@ -48,6 +49,22 @@ def find_duplicates(vectors: Vectors, sets: Groups, cosine: float) -> NDArray[np
         kept[count : count + len(fresh)], kept_rows[count : count + len(fresh)] = vectors[fresh], fresh
         count += len(fresh)
     return original
+
+
+def group_duplicates(table: pa.Table) -> tuple[list[Any], str]:
+    """Return a value per view, equal where pictures look the same, and how they were compared, in words.
+
+    Compares as the preset `blendset` does, or byte for byte where there are no perceptual hashes yet. Views of one set
+    are not duplicates of one another.
+    """
+    rule = next(rule for rule in load_preset("blendset").duplicates if rule.bits is not None)
+    if rule.column not in table.column_names:
+        return table["rgb_sha256"].to_pylist(), "byte for byte"
+    vectors, cosine = read_vectors_and_cosine(table, rule)
+    sets = number_view_sets(table)
+    pairs = [(one, other) for one, other in find_alike_pairs(vectors, cosine) if sets[one] != sets[other]]
+    groups: list[Any] = link_groups([], pairs, table.num_rows).tolist()
+    return groups, f"by perceptual hash (at most {rule.bits} of its 64 bits differ)"
 
 
 def find_alike_pairs(vectors: Vectors, cosine: float) -> Iterator[tuple[int, int]]:

@@ -12,10 +12,21 @@ from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset.files import atomic_write
 from blendset.naming import slugify
-from blendset_trainer.selection.select import ViewSelection
 
 SELECTIONS = "selections"
 DROPS_SUFFIX = ".drops.parquet"
+CHOSEN = pa.schema(
+    {"view_id": pa.string(), "weight": pa.float32(), "source": pa.string(), "noise_band": pa.string(),
+     "split": pa.string()}
+)  # fmt: skip
+"""The columns of the chosen views."""
+DROPS = pa.schema({"view_id": pa.string(), "reason": pa.string(), "figure": pa.float64(), "duplicate_of": pa.string()})
+"""The columns of the dropped views: the reason, the value that decided, and the view that a duplicate looks like."""
+TRAIN, HELD_OUT = "train", "held-out"
+"""Values of the column `split`."""
+RULES, PRESET, TABLE_HASH = b"rules", b"preset", b"table"
+"""Keys of the schema metadata of the chosen views: the rules as TOML, the preset that they are from, and the hash of
+the columns that decided."""
 
 
 def list_selections(dataset: Dataset) -> list[str]:
@@ -36,17 +47,17 @@ def get_drops_path(path: Path) -> Path:
     return path.with_suffix(DROPS_SUFFIX)
 
 
-def write_selection(path: Path, selection: ViewSelection) -> None:
-    """Write the drops, then the selection; BlendsetError where another selection has this path."""
-    drops, chosen = _to_parquet(selection.drops), _to_parquet(selection.chosen)
-    if path.exists() and path.read_bytes() != chosen:
+def write_selection(path: Path, chosen: pa.Table, drops: pa.Table) -> None:
+    """Write the drops, then the chosen views; BlendsetError where another selection has this path."""
+    data = _to_parquet(chosen)
+    if path.exists() and path.read_bytes() != data:
         raise BlendsetError(f"{path} holds another selection; choose another --name, or delete it first.")
-    atomic_write(get_drops_path(path), drops)
-    atomic_write(path, chosen)
+    atomic_write(get_drops_path(path), _to_parquet(drops))
+    atomic_write(path, data)
 
 
 def read_chosen(dataset: Dataset, name: str) -> pa.Table:
-    """Return the views that a selection chose, in order of choice, as `select.CHOSEN`.
+    """Return the views that a selection chose, in order of choice, with the schema CHOSEN.
 
     Raises BlendsetError, which names the dataset's selections, where there is none of this name.
     """
@@ -58,8 +69,14 @@ def read_chosen(dataset: Dataset, name: str) -> pa.Table:
 
 
 def read_drops(dataset: Dataset, name: str) -> pa.Table:
-    """Return the views that a selection left out, with the reasons, as `select.DROPS`; BlendsetError without them."""
+    """Return the views that a selection left out, with the schema DROPS; BlendsetError where the file is missing."""
     return _read_table(get_drops_path(get_selection_path(dataset, name)))
+
+
+def read_recipe(chosen: pa.Table) -> tuple[str, str]:
+    """Return the rules (TOML) that made a selection and the preset that they are from; "" where it does not say."""
+    metadata = chosen.schema.metadata or {}
+    return metadata.get(RULES, b"").decode(), metadata.get(PRESET, b"").decode()
 
 
 def _read_table(path: Path) -> pa.Table:

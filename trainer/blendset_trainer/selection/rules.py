@@ -18,10 +18,9 @@ import tomli_w
 
 from blendset.errors import BlendsetError
 from blendset.options import REQUIRED, find_nearest, option, read_toml, structure, unstructure
+from blendset_trainer.selection.files import RULES
 
 PRESETS = Path(__file__).with_name("presets")
-RULES, PRESET = b"rules", b"preset"
-"""Keys of a selection's schema metadata."""
 
 
 @dataclass(frozen=True)

@@ -17,29 +17,12 @@ from blendset_trainer.selection.budgets import Allowance, make_allowance
 from blendset_trainer.selection.columns import Numbers, get_column, read_numbers, read_texts, read_unit_vectors
 from blendset_trainer.selection.diversity import k_center, parallel_farthest_points
 from blendset_trainer.selection.duplicates import find_duplicates, read_vectors_and_cosine
+from blendset_trainer.selection.files import CHOSEN, DROPS, HELD_OUT, PRESET, RULES, TABLE_HASH, TRAIN
 from blendset_trainer.selection.groups import KEYS, number_view_sets
 from blendset_trainer.selection.ranking import compute_scores, sort_best_first
-from blendset_trainer.selection.rules import (
-    PRESET,
-    RULES,
-    Diversity,
-    KeepRule,
-    Rules,
-    SourceRule,
-    find_columns,
-    rules_to_toml,
-)
-from blendset_trainer.selection.splits import HELD_OUT, TRAIN, assign_splits
+from blendset_trainer.selection.rules import Diversity, KeepRule, Rules, SourceRule, find_columns, rules_to_toml
+from blendset_trainer.selection.splits import assign_splits
 
-CHOSEN = pa.schema(
-    {"view_id": pa.string(), "weight": pa.float32(), "source": pa.string(), "noise_band": pa.string(),
-     "split": pa.string()}
-)  # fmt: skip
-"""The columns of the chosen views."""
-DROPS = pa.schema({"view_id": pa.string(), "reason": pa.string(), "figure": pa.float64(), "duplicate_of": pa.string()})
-"""The columns of the dropped views: the reason, the value that decided, and the view that a duplicate looks like."""
-TABLE_HASH = b"table"
-"""Key of the schema metadata for the hash of the columns that decided."""
 IDENTITY = ("view_id", "scene", "subject", "subject_label", "view_set", "source")
 """Columns that every selection reads, whatever its rules."""
 

@@ -14,10 +14,9 @@ from blendset.errors import BlendsetError
 from blendset.files import sha256_bytes
 from blendset_trainer.selection.columns import read_texts, read_unit_vectors
 from blendset_trainer.selection.duplicates import find_alike_pairs
+from blendset_trainer.selection.files import HELD_OUT, TRAIN
 from blendset_trainer.selection.groups import Groups, link_groups, number_groups, number_view_sets
 from blendset_trainer.selection.rules import Splits
-
-TRAIN, HELD_OUT = "train", "held-out"
 
 
 def assign_splits(table: pa.Table, splits: Splits, seed: int) -> list[str]:

@@ -15,8 +15,7 @@ import pyarrow.compute as pc
 
 from blendset.dataset import CAPTION, Dataset
 from blendset.errors import BlendsetError
-from blendset_trainer.selection.files import read_chosen
-from blendset_trainer.selection.splits import HELD_OUT
+from blendset_trainer.selection.files import HELD_OUT, read_chosen
 from blendset_trainer.stages.caption_forms import CAPTION_FORMS, DENSE
 from blendset_trainer.stages.stage import INPUTS
 from blendset_trainer.stages.tables import read_captions, read_index
