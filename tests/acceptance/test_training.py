@@ -68,7 +68,7 @@ def in_a_process(config: TrainConfig, watch: Watch = lambda batch, levels: None,
             watch(batch, levels)
             return levels
 
-        setattr(loop, "levels_of", watched)  # noqa: B010 - a name that the loop imports, not one that it offers
+        setattr(loop, "sample_levels", watched)  # noqa: B010 - a name that the loop imports, not one that it offers
         loop.train(*prepared(config))
 
     process = FORKED.Process(target=work)
