@@ -24,7 +24,7 @@ from blendset.dataset import INDEX, Dataset
 from blendset.errors import BlendsetError
 from blendset.records import VisibleObject
 from blendset_trainer.captioning.models import captioner
-from blendset_trainer.captioning.models.captioner import ModelCaptioner, local_captioner
+from blendset_trainer.captioning.models.captioner import ModelCaptioner, find_local_captioner
 from blendset_trainer.cli.main import main
 from blendset_trainer.models.chat.server import ServerChatModel, find_server
 from blendset_trainer.stages.executors.local import LocalExecutor
@@ -76,7 +76,7 @@ def test_a_local_model_captions_each_view_the_same_way_twice(tmp_path: Path, kin
         for number, picture in enumerate(np.random.default_rng(0).integers(0, 255, (3, 40, 60, 3), dtype=np.uint8)):
             add_picture(made, "attic", "chair", number, picture)
         made.rebuild_index()
-        stage = local_captioner(str(folder))
+        stage = find_local_captioner(str(folder))
         run_stage(made, stage, LocalExecutor())
         written.append(rows_of(made, stage))
     assert stage.name == f"hf-{kind}"
@@ -88,7 +88,7 @@ def test_a_local_model_captions_each_view_the_same_way_twice(tmp_path: Path, kin
 @pytest.mark.usefixtures("brief")
 @pytest.mark.parametrize("kind", ["llava", "qwen"])
 def test_a_local_model_sees_whole_sets(dataset: Dataset, tmp_path: Path, kind: str) -> None:
-    stage = local_captioner(str(getattr(tiny_models, f"{kind}_model")(tmp_path / kind)))
+    stage = find_local_captioner(str(getattr(tiny_models, f"{kind}_model")(tmp_path / kind)))
     stage.view_sets = True
     run_stage(dataset, stage, LocalExecutor())
     assert {row["quality"] for row in rows_of(dataset, stage).values()} == {"unparsable"}

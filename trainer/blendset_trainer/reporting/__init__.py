@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report: one HTML page that shows a whole dataset, holds everything it needs, and asks no network for anything."""
+"""The report: one HTML page that shows a dataset, holds everything it needs, and fetches nothing from a network."""

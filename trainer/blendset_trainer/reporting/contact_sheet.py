@@ -71,8 +71,8 @@ def _parse_positive(text: str) -> int:
 
 def make_sort_key(view: ViewRecord) -> tuple[str, bool, str, str, str, int, str]:
     """A key that sorts views by scene, then subject, then set in its order; views of the whole scene come last."""
-    whole = not view.subject
-    return view.scene, whole, view.subject_label, view.subject, view.view_set, view.view_index, view.view_id
+    is_scene_view = not view.subject
+    return view.scene, is_scene_view, view.subject_label, view.subject, view.view_set, view.view_index, view.view_id
 
 
 def _choose_columns(count: int) -> int:

@@ -24,6 +24,6 @@ SCORERS = {
 
 CAPTIONERS = {
     "metadata": Scheme("blendset_trainer.captioning.metadata:MetadataCaptioner"),
-    "hf": Scheme("blendset_trainer.captioning.models.captioner:local_captioner", "MODEL"),
-    "openai": Scheme("blendset_trainer.captioning.models.captioner:server_captioner", "URL#MODEL"),
+    "hf": Scheme("blendset_trainer.captioning.models.captioner:find_local_captioner", "MODEL"),
+    "openai": Scheme("blendset_trainer.captioning.models.captioner:find_server_captioner", "URL#MODEL"),
 }

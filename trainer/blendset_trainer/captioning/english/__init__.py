@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From facts to English: words, phrases, sentences."""
+"""Language generation: from facts to phrases, sentences and captions."""

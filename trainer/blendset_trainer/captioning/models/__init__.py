@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Captions by a vision-language model: what it is asked, and how its answers are read."""
+"""Captions by a vision-language model: the prompts, the requests, and how replies become captions."""

@@ -136,11 +136,11 @@ def _compute_grounding(view: View, captions: Mapping[str, Any]) -> dict[str, Any
     return {"grounded_share": grounding.share, "unsupported": list(grounding.unsupported)}
 
 
-def local_captioner(spec: str) -> ModelCaptioner:
-    """The stage of `hf:SPEC`, a transformers image-text-to-text model: a folder, or its id on the hub."""
+def find_local_captioner(spec: str) -> ModelCaptioner:
+    """Find the stage of `hf:SPEC`, a transformers image-text-to-text model: a folder, or its id on the hub."""
     return ModelCaptioner(find_chat_model("hf", spec), "hf")
 
 
-def server_captioner(spec: str) -> ModelCaptioner:
-    """The stage of `openai:SPEC`; see `blendset_trainer.models.chat.server`."""
+def find_server_captioner(spec: str) -> ModelCaptioner:
+    """Find the stage of `openai:SPEC`; see `blendset_trainer.models.chat.server`."""
     return ModelCaptioner(find_chat_model("openai", spec), "openai")

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a view's pixels and records to facts: things, colours, shapes, surfaces, relations."""
+"""Computer vision: from a view's pixels and records to facts about objects, surfaces, relations, camera and light."""
