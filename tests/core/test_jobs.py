@@ -24,7 +24,19 @@ from blendset.config import CameraSettings, Config, JobSettings, RenderSettings
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset.jobs.child import explain_exit
-from blendset.jobs.messages import Job, Progress, ViewRendered, WorkerIdle
+from blendset.jobs.messages import (
+    Command,
+    Job,
+    PlanScene,
+    Progress,
+    Quit,
+    RenderViews,
+    ViewRendered,
+    WorkerIdle,
+    command_from_dict,
+    command_to_dict,
+    event_from_dict,
+)
 from blendset.jobs.protocol import EventReader, EventWriter, read_job, write_job
 from blendset.jobs.scenes import Summary
 from blendset.jobs.supervisor import BATCH, Shard, Supervisor, Update, parse_shard
@@ -110,6 +122,27 @@ def test_events_arrive_once_and_a_half_written_line_waits(tmp_path: Path) -> Non
     with path.open("ab") as file:
         file.write(b'le"}\n')
     assert reader.poll() == [WorkerIdle()]
+
+
+def test_the_lines_between_processes_keep_their_form(tmp_path: Path) -> None:
+    rendered = ViewRendered(
+        view="chair-1", index=3, path="views/room/chair-1", seconds=1.5, cycles_seconds=1.0, passed=False,
+        failed_checks=("dark",),
+    )  # fmt: skip
+    EventWriter(tmp_path / "events.jsonl").emit(rendered)
+    line = json.loads((tmp_path / "events.jsonl").read_text(encoding="utf-8"))
+    assert list(line)[:2] == ["event", "time"] and line.pop("time") > 0
+    assert line == {
+        "event": "view", "view": "chair-1", "index": 3, "path": "views/room/chair-1", "seconds": 1.5,
+        "cycles_seconds": 1.0, "passed": False, "failed_checks": ["dark"],
+    }  # fmt: skip
+    commands: tuple[Command, ...] = (PlanScene(previews=False), RenderViews(("chair-1",)), Quit())
+    lines = [json.loads(json.dumps(command_to_dict(command))) for command in commands]
+    assert lines == [{"do": "plan", "previews": False}, {"do": "render", "views": ["chair-1"]}, {"do": "quit"}]
+    assert tuple(map(command_from_dict, lines)) == commands
+    assert event_from_dict({"event": "of a later version"}) is None
+    with pytest.raises(RuntimeError, match="unknown command 'dance'"):
+        command_from_dict({"do": "dance"})
 
 
 def test_a_job_of_another_version_is_refused(tmp_path: Path) -> None:
