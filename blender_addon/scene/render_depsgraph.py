@@ -28,6 +28,7 @@ class BlendsetSnapshotEngine(bpy.types.RenderEngine):
     errors: list[Exception] = []
 
     def render(self, depsgraph: bpy.types.Depsgraph) -> None:
+        """Call the function with the render depsgraph, and keep its result or its error; Blender calls this."""
         kind = type(self)
         if kind.function is None:
             return

@@ -107,7 +107,7 @@ class Snapshot:
         count = _count_without_backdrops(boxes, sizes)
         quantiles = ((0, OUTLIER_SHARE), (1, 1 - OUTLIER_SHARE))
         return np.stack(
-            [_weighted_quantile(boxes[:count, corner], sizes[:count], share) for corner, share in quantiles]
+            [_compute_weighted_quantile(boxes[:count, corner], sizes[:count], share) for corner, share in quantiles]
         )
 
     @cached_property
@@ -129,7 +129,7 @@ def _count_without_backdrops(boxes: Array, sizes: Array) -> int:
     return half + 1 + int(dwarfing[0]) if len(dwarfing) else len(boxes)
 
 
-def _weighted_quantile(values: Array, weights: Array, share: float) -> Array:
+def _compute_weighted_quantile(values: Array, weights: Array, share: float) -> Array:
     """The least value of each column (N, 3) -> (3,) up to which this share of the weights (N,) lies: size counts,
     not number."""
     order = np.argsort(values, axis=0)

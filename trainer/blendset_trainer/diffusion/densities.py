@@ -45,13 +45,13 @@ class BaseDensity:
         return -interpolate(fraction, self.cumulative, self.edges)
 
     def cdf_at_edge(self, log_snr: Tensor) -> Tensor:
-        """`cdf`; of timesteps, at the nearest edge between two cells."""
+        """The mass with less noise, as `cdf`; of timesteps, at the nearest edge between two cells; any shape."""
         if self.axis.discrete:
             return self.cumulative[torch.searchsorted(self.edges[1:], -log_snr, right=True)]
         return self.cdf(log_snr)
 
     def quantile(self, fraction: Tensor) -> Tensor:
-        """The timestep (int64) or the sigma (float64) at which this much of the mass has less noise."""
+        """The timestep (int64) or the sigma (float64) at which this much of the mass has less noise; any shape."""
         if self.axis.discrete:
             return (torch.searchsorted(self.cumulative, fraction, right=True) - 1).clamp(0, len(self.cumulative) - 2)
         return interpolate(fraction, self.cumulative, self._levels)
@@ -66,7 +66,7 @@ class BaseDensity:
         return self.axis.level(-self.edges)
 
     def with_edges(self, log_snr: Tensor) -> BaseDensity:
-        """The same density with edges at `log_snr` too. Timesteps stay as they are: they have all edges already."""
+        """The same density with edges at `log_snr` (N,) too; timesteps stay as they are, for they have all edges."""
         if self.axis.discrete:
             return self
         inside = log_snr[(-log_snr > self.edges[0]) & (-log_snr < self.edges[-1])]
@@ -110,14 +110,14 @@ def shift_from_scheduler(scheduler: Any, tokens: int) -> float:
 
 
 def interpolate(at: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """y at `at`: linear between points (x ascending, y), constant beyond them, the upper side where y has a step."""
+    """y at `at` (any shape): linear between points (N,) of ascending x, constant beyond, the upper side of steps."""
     cell = (torch.searchsorted(x, at, right=True) - 1).clamp(0, len(x) - 2)
     weight = ((at - x[cell]) / (x[cell + 1] - x[cell])).clamp(0, 1)
     return y[cell] + weight * (y[cell + 1] - y[cell])
 
 
 def sort_unique(*values: Tensor) -> Tensor:
-    """All the values in ascending order, each once."""
+    """All values of tensors (N,) in ascending order, each once, (M,)."""
     unique: Tensor = torch.unique(torch.cat(values))
     return unique
 

@@ -35,6 +35,6 @@ def scale_latents(vae: Any, latents: Tensor) -> Tensor:
 
 
 def unscale_latents(vae: Any, latents: Tensor) -> Tensor:
-    """The inverse of `scale_latents`."""
+    """Latents as the VAE decodes them, of latents as the denoiser takes them; any shape."""
     unscaled: Tensor = latents / vae.config.scaling_factor + (vae.config.get("shift_factor") or 0.0)
     return unscaled

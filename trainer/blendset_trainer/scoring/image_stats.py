@@ -89,7 +89,7 @@ def _max_of_five(picture: Grey, axis: int) -> Grey:
 
 
 def measure_magenta(rgb: npt.NDArray[np.uint8]) -> float:
-    """Return the share of pixels in the magenta of a missing texture, in any light."""
+    """Return the share of pixels (height, width, 3) in the magenta of a missing texture, in any light."""
     red, green, blue = (rgb[..., channel].astype(np.int16) for channel in range(3))
     high, low = np.maximum(red, blue), np.minimum(red, blue)
     return float(np.mean((high >= 48) & (10 * low >= 7 * high) & (10 * green <= 4 * high)))

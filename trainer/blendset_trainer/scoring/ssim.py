@@ -64,7 +64,7 @@ def _compute_row(view: View) -> dict[str, Any]:
 def compute_ssim_roundtrip(rgb: npt.NDArray[np.uint8], side: int = SIDE) -> float:
     """Return the SSIM of a grey picture with itself after bicubic resizing to `side` x `side` pixels and back.
 
-    The paper does not say window, channels and interpolation; these give its published mean.
+    `rgb` is (height, width, 3). The paper does not say window, channels and interpolation; these give its mean.
     """
     picture = Image.fromarray(rgb).convert("L")
     small = picture.resize((side, side), Image.Resampling.BICUBIC)
@@ -78,7 +78,7 @@ def ssim(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> float:
 
 
 def ssim_map(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-    """Return the structural similarity (height - 6, width - 6) of each window of 7 x 7 pixels.
+    """Return the structural similarity of each window of 7 x 7 pixels; of shape (height - 6, width - 6).
 
     Wang et al. 2004, equation 13, with sample covariances: scikit-image's values, in a third of its time. The
     sums are of integers, and so exact in any order.

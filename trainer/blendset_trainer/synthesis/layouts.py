@@ -42,8 +42,9 @@ class LatentLayout:
         return self.height // pixels, self.width // pixels
 
     def sample_noise(self, seeds: Sequence[int]) -> Tensor:
-        """The noise that images start from, one image to a seed; sampled on the CPU, so that every device starts from
-        the same.
+        """The noise that images start from, (N, C, h, w) or FLUX's (N, tokens, 4C), one image to a seed.
+
+        It is sampled on the CPU, so that every device starts from the same.
         """
         factor, channels = self.pipeline.pixels_per_latent, self.pipeline.pipeline.vae.config.latent_channels
         size = (channels, self.height // factor, self.width // factor)
@@ -51,7 +52,7 @@ class LatentLayout:
         return self._to_denoiser(torch.stack(noise))
 
     def encode_image(self, image: Image) -> Tensor:
-        """The clean latents of an image, a batch of one."""
+        """The clean latents of an image, a batch of one: (1, C, h, w), or FLUX's (1, tokens, 4C)."""
         vae = self.pipeline.pipeline.vae
         pixels = self.pipeline.pipeline.image_processor.preprocess(image).to(vae.device, vae.dtype)
         return self._to_denoiser(scale_latents(vae, vae.encode(pixels).latent_dist.mode()))

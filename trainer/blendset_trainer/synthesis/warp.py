@@ -105,7 +105,7 @@ def recover_clean_and_noise(
 
 
 def is_in_window(axis: NoiseAxis, level: Tensor, above: float = SYNCD_WINDOW) -> bool:
-    """Whether a noise level () on an axis has more noise than rectified flow has at sigma `above`."""
+    """Whether a noise level (a scalar) on an axis has more noise than rectified flow has at sigma `above`."""
     return bool(axis.log_snr(level) < FlowAxis().log_snr(torch.tensor(above)))
 
 

@@ -28,7 +28,7 @@ class PixArtSigma(Family):
         return {"embeds": embeds, "mask": mask}
 
     def predict(self, noisy: Tensor, level: Tensor, features: Mapping[str, Tensor], conditions: Conditions) -> Tensor:
-        """A second half of output channels, where there is one, is a variance, which is not trained."""
+        """The prediction, (B, C, h, w); a second half of output channels is a variance, which is not trained."""
         predicted = self._denoise(
             noisy,
             level,

@@ -62,8 +62,8 @@ class ViewSets:
         return values.unflatten(0, (-1, self.set_size)).roll(-slot, dims=1).flatten(0, 1)  # type: ignore[no-any-return]
 
     def find_visible_tokens(self, tokens: int) -> list[list[Tensor]]:
-        """For each image and each slot the indices of the tokens that the image attends to, in layers of `tokens`
-        tokens, where no mask is needed.
+        """For each image and each slot the indices (N,) of the tokens that the image attends to, in layers of
+        `tokens` tokens, where no mask is needed.
         """
         if ("visible", tokens) not in self._cache:
             foreground = self._label_tokens(tokens, self.share) > 0

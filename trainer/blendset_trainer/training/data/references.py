@@ -83,7 +83,7 @@ def load_references(
 ) -> References:
     """The references of sample `number` of a source this time, in centred crops of the bucket's size.
 
-    `load_latents` gives latents by `make_content_key`; without it there are pixels.
+    `load_latents` gives latents (C, h, w) by `make_content_key`; without it there are pixels.
     Raises BlendsetError where one cannot be read.
     """
     name = source[number].id

@@ -129,7 +129,7 @@ class Source:
         )
 
     def find_siblings(self, number: int) -> NDArray[np.int64]:
-        """The numbers of the other samples in a sample's group."""
+        """The numbers (N,) of the other samples in a sample's group."""
         assert self.groups is not None
         alike = self.groups == self.groups[number]
         alike[number] = False

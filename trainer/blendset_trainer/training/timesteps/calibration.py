@@ -72,7 +72,7 @@ def find_boundary(clean: Array, source: Array, tolerance: float = 0.1, resamples
 def compute_covering_noise(clean: Array, source: Array, tolerance: float) -> Array:
     """The power of noise from which on the Wiener filters of two powers differ by no more than the tolerance.
 
-    Elementwise: the larger v with v |P - Q| = tolerance (P + v)(Q + v), and 0 where they never differ by more.
+    Any shape, elementwise: the larger v with v |P - Q| = tolerance (P + v)(Q + v), 0 where they never differ by more.
     """
     middle = (np.abs(clean - source) / tolerance - clean - source) / 2
     root = np.sqrt(np.maximum(middle**2 - clean * source, 0))
