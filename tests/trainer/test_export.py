@@ -33,7 +33,7 @@ from blendset_trainer.cli.parser import Parser
 from blendset_trainer.exporting.coco import encode_rle
 from blendset_trainer.exporting.export import FORMATS
 from blendset_trainer.exporting.geometry import compute_quaternion, encode_depth_png
-from blendset_trainer.exporting.source import ExportSource, new_folder, open_source
+from blendset_trainer.exporting.source import ExportSource, create_folder, open_source
 from blendset_trainer.exporting.webdataset import export as pack
 from blendset_trainer.exporting.webdataset import list_members
 from blendset_trainer.selection.files import HELD_OUT
@@ -450,7 +450,7 @@ def test_a_folder_that_holds_something_is_refused(dataset: Dataset, exported: An
 
 
 def test_an_interrupted_export_leaves_nothing(dataset: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), new_folder(tmp_path / "out") as folder:
+    with pytest.raises(KeyboardInterrupt), create_folder(tmp_path / "out") as folder:
         (folder / "half").write_text("done", encoding="utf-8")
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []

@@ -9,7 +9,7 @@ from pathlib import Path
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset_trainer.exporting import bop, coco, colmap, croissant, huggingface, image_text, nerf, webdataset
-from blendset_trainer.exporting.source import new_folder, open_source
+from blendset_trainer.exporting.source import create_folder, open_source
 
 FORMATS = {
     "bop": bop.export,
@@ -43,7 +43,7 @@ def export_dataset(dataset: Dataset, name: str, out: Path, selection: str = "") 
     if out.resolve().is_relative_to(dataset.root.resolve()):
         raise BlendsetError(f"{out} lies inside the dataset; choose a folder beside it.")
     source = open_source(dataset, selection)
-    with new_folder(out) as folder:
+    with create_folder(out) as folder:
         views = FORMATS[name](source, folder)
         if not views:
             raise BlendsetError(f"No view of {dataset.root} has passes, which {name} needs; export to another.")
@@ -52,5 +52,5 @@ def export_dataset(dataset: Dataset, name: str, out: Path, selection: str = "") 
 
 def unpack_dataset(shards: Path, out: Path) -> int:
     """Make a dataset again from WebDataset shards, byte for byte; return how many files it has."""
-    with new_folder(out) as folder:
+    with create_folder(out) as folder:
         return webdataset.unpack(shards, folder)

@@ -137,8 +137,8 @@ def encode_json(value: Any) -> bytes:
 
 
 @contextmanager
-def new_folder(out: Path) -> Iterator[Path]:
-    """A temporary folder beside `out` that becomes `out` when all went well and is removed when not.
+def create_folder(out: Path) -> Iterator[Path]:
+    """Create a temporary folder that becomes `out` when all went well, and is removed when not.
 
     Raises BlendsetError where `out` holds something already, and where the disk refuses.
     """

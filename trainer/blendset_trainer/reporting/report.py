@@ -52,6 +52,7 @@ def write_report(
 
 
 def _read_selection_or_only(dataset: Dataset, name: str | None) -> ReportSelection | None:
+    """Read the selection of a name, or the only one; None where there is none or no name among several."""
     names = list_selections(dataset)
     if name is None and len(names) == 1:
         name = names[0]
