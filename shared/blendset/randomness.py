@@ -47,3 +47,9 @@ def make_text_random(seed: int, *identity: object) -> Random:
 def derive_render_seed(view_id: str, seed: int) -> int:
     """Return Cycles' seed for a view, by its id: the order in which views are rendered does not change their noise."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{view_id}".encode()).digest()[:4], "little") >> 1
+
+
+def derive_image_seed(digest: str, number: int) -> int:
+    """Return the seed, below 2**32, of the noise that image `number` of a synthesis request starts from, by its
+    digest."""
+    return int(hashlib.sha256(f"{digest} {number}".encode()).hexdigest()[:8], 16)

@@ -101,7 +101,7 @@ class GateContext:
         return GateContext(scene, geometry, lookup, settings, shell, has_roof(scene, shell))
 
     def find_owners(self, triangles: NDArray[Any]) -> NDArray[np.int32]:
-        """Return the object ids of hit triangles, in the same shape; 0 where nothing was hit."""
+        """Return the object ids (N,) of hit triangles (N,), or of any shape alike; 0 where nothing was hit."""
         if not len(self.scene.owner):
             return np.zeros(triangles.shape, dtype=np.int32)
         return np.where(triangles >= 0, self.scene.owner[triangles], 0).astype(np.int32)

@@ -11,6 +11,7 @@ from typing import Any
 
 from blendset.files import sha256_bytes
 from blendset.naming import slugify
+from blendset.randomness import derive_image_seed
 from blendset.records import ViewRecord, encode_json
 from blendset_trainer.diffusion.pipeline_settings import PipelineSettings, find_pipeline
 from blendset_trainer.synthesis.engine import ViewRequest
@@ -131,4 +132,4 @@ _UNKNOWN_GEOMETRY: dict[str, Any] = {
 
 def derive_seed(request: SynthesisRequest, number: int) -> int:
     """The seed of the noise that image `number` of a group starts from, below 2**32: a function of the two."""
-    return int(sha256_bytes(f"{request.digest} {number}".encode())[:8], 16)
+    return derive_image_seed(request.digest, number)
