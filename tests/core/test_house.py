@@ -305,3 +305,18 @@ def test_functions_are_short() -> None:
     lengths = sorted(each.lines for distribution in PACKAGES for each in list_functions(distribution))
     assert lengths[-1] <= 55
     assert statistics.median(lengths) <= 7
+
+
+def test_the_glossary_names_files_that_there_are() -> None:
+    roots = {"core": "shared/blendset", "add-on": "blender_addon", "trainer": "trainer/blendset_trainer"}
+    rows = re.findall(
+        r"\| (core|add-on|trainer) (.*) \|$", (ROOT / "docs/glossary.md").read_text("utf-8"), re.MULTILINE
+    )
+    missing = []
+    for root, cell in rows:
+        files = [ROOT / roots[root] / name for name in re.findall(r"`([\w/]+\.py)`", cell)]
+        text = "".join(path.read_text("utf-8") for path in files if path.is_file())
+        names = [name.split(".")[-1] for name in re.findall(r"`(\w[\w.]*)`", cell) if not name.endswith(".py")]
+        missing += [str(path) for path in files if not path.is_file()] + [name for name in names if name not in text]
+    assert rows
+    assert missing == []
