@@ -221,6 +221,11 @@ class Dataset:
         }
 
 
+def open_dataset(dataset: Dataset | Path | str) -> Dataset:
+    """Return the dataset of a folder, or the dataset that is open already; BlendsetError for any other folder."""
+    return dataset if isinstance(dataset, Dataset) else Dataset(Path(dataset))
+
+
 def is_block(folder: Path) -> bool:
     """Return whether a folder is one of the 256 that spread a scene's views; no view id begins as their names do."""
     return folder.name.startswith("_")

@@ -14,6 +14,11 @@ class BlendsetError(Exception):
     kind = "scene"
 
 
+class SettingsError(BlendsetError):
+    """What was asked for cannot be done as it was asked: an option that there is not, or a value that it does not
+    take. The command line reports it as wrong usage."""
+
+
 class DeviceError(BlendsetError):
     """The device that should render is not there."""
 

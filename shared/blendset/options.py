@@ -18,7 +18,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 import cattrs
 
 from blendset.converter import strict_converter
-from blendset.errors import BlendsetError
+from blendset.errors import BlendsetError, SettingsError
 
 Section = TypeVar("Section")
 REQUIRED: Any = MISSING
@@ -49,6 +49,43 @@ def option(
             }
         ),
     )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """A base of settings: a frozen dataclass of `option` fields. Creating one raises SettingsError for a value outside
+    its limits."""
+
+    def __post_init__(self) -> None:
+        for described in dataclasses.fields(self):
+            try:
+                check_option(described, getattr(self, described.name), described.name)
+            except BlendsetError as error:
+                raise SettingsError(str(error)) from error
+
+
+def resolve_settings(kind: type[Section], settings: Section | None, options: Mapping[str, Any]) -> Section:
+    """Return the settings of a call `function(settings, **options)`: the options replace those of `settings`.
+
+    A path may be a text, and a tuple a list or one value. Raises SettingsError for an option that there is not, with
+    the nearest one that there is, for one that is required and missing, and for a value that it does not take.
+    """
+    described = {field_.name: field_ for field_ in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    if settings is not None and not isinstance(settings, kind):
+        raise SettingsError(f"The settings are {settings!r}; give {kind.__name__}(...).")
+    hints = get_type_hints(kind)
+    values = {} if settings is None else {name: getattr(settings, name) for name in described}
+    try:
+        for name, value in options.items():
+            if name not in described:
+                raise _make_unknown_key_error(name, list(described), kind.__name__)
+            values[name] = _coerce_option(hints[name], value, name)
+        for name, field_ in described.items():
+            if name not in values and field_.default is MISSING:
+                raise SettingsError(f"{kind.__name__} lacks the option '{name}': {field_.metadata['help']}.")
+        return kind(**values)
+    except BlendsetError as error:
+        raise error if isinstance(error, SettingsError) else SettingsError(str(error)) from error
 
 
 def is_section(kind: Any) -> bool:
@@ -166,6 +203,24 @@ def _structure_value(option: dataclasses.Field[Any], kind: Any, value: Any, wher
     return ready
 
 
+def _coerce_option(kind: Any, value: Any, name: str) -> Any:
+    """One option of a call as its field holds it; what is no plain data is taken as it is."""
+    plain = _strip_optional(kind)
+    if value is None and plain is not kind:
+        return None
+    if get_origin(plain) is tuple:
+        values = value if isinstance(value, list | tuple) else (value,)
+        return tuple(_coerce_option(get_args(plain)[0], item, name) for item in values)
+    if plain is Path and isinstance(value, str | Path):
+        return Path(value)
+    if plain not in (int, float, str, bool, Path):
+        return value
+    try:
+        return strict_converter.structure(value, plain)
+    except (TypeError, ValueError, cattrs.BaseValidationError) as error:
+        raise SettingsError(f"{name} is {value!r}; it must be {_describe_type(plain)}.") from error
+
+
 def _strip_optional(kind: Any) -> Any:
     """What an optional type is when it is given."""
     if get_origin(kind) in (Union, UnionType):
@@ -175,7 +230,7 @@ def _strip_optional(kind: Any) -> Any:
 
 def _describe_type(kind: Any) -> str:
     """A type as a person would say it."""
-    words = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+    words = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", Path: "a path"}
     if get_origin(kind) is tuple:
         return f"a list, each {words.get(get_args(kind)[0], 'a value')}"
     return words.get(kind, str(kind))

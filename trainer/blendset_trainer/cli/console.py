@@ -18,12 +18,13 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from blendset.jobs.scenes import SceneSummary, Summary
 from blendset.jobs.supervisor import Supervisor, Update
 from blendset.records import to_plain
+from blendset_trainer.progress import OnProgress, ignore_progress
 
 _STEP_S = 0.05
 """Between steps of a supervisor."""
@@ -90,15 +91,49 @@ def show_progress(what: str, *, quiet: bool) -> Iterator[Callable[[int, int], No
 
 
 def _make_line_printer(what: str) -> Callable[[int, int], None]:
+    print_line = _make_printer()
+    return lambda done, total: print_line(what, done, total)
+
+
+def _make_printer() -> OnProgress:
     printed = time.monotonic()
 
-    def print_line(done: int, total: int) -> None:
+    def print_line(what: str, done: int, total: int) -> None:
         nonlocal printed
         if time.monotonic() - printed > _LINE_S:
             printed = time.monotonic()
             print(f"{what}: {done} of {total}", file=sys.stderr, flush=True)
 
     return print_line
+
+
+@contextmanager
+def report_progress(*, quiet: bool) -> Iterator[OnProgress]:
+    """Yield a function for the library's `on_progress`; it moves a bar for what is being done, or prints lines."""
+    console = Console(stderr=True)
+    if quiet:
+        yield ignore_progress
+    elif not console.is_terminal:
+        yield _make_printer()
+    else:
+        columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console, transient=True) as progress:
+            yield _make_bars(progress)
+
+
+def _make_bars(progress: Progress) -> OnProgress:
+    """Return a function that moves the bar of what is being done, which replaces the bar of what was done before."""
+    tasks: dict[str, TaskID] = {}
+
+    def move_bar(what: str, done: int, total: int) -> None:
+        if what not in tasks:
+            for task in tasks.values():
+                progress.remove_task(task)
+            tasks.clear()
+            tasks[what] = progress.add_task(escape(what), total=None)
+        progress.update(tasks[what], completed=done, total=total)
+
+    return move_bar
 
 
 def print_json(value: Any) -> None:

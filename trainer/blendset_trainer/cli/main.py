@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Sequence
 
 from blendset import __version__
-from blendset.errors import BlendsetError
+from blendset.errors import BlendsetError, SettingsError
 from blendset_trainer.cli.commands.blender import add_blender
 from blendset_trainer.cli.commands.cache import add_cache
 from blendset_trainer.cli.commands.calibrate import add_calibrate
@@ -29,7 +29,7 @@ from blendset_trainer.cli.commands.select import add_select
 from blendset_trainer.cli.commands.synthesize import add_synthesize
 from blendset_trainer.cli.commands.train import add_train
 from blendset_trainer.cli.commands.verify import add_verify
-from blendset_trainer.cli.parser import FAILED, INTERRUPTED, WRONG_USAGE, Parser, UsageError
+from blendset_trainer.cli.parser import FAILED, INTERRUPTED, WRONG_USAGE, Parser
 
 COMMANDS = (
     add_plan,
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"blendset: {error}", file=sys.stderr)
         if "--debug" in words:
             traceback.print_exc()
-        return WRONG_USAGE if isinstance(error, UsageError) else FAILED
+        return WRONG_USAGE if isinstance(error, SettingsError) else FAILED
     except KeyboardInterrupt:
         print("blendset: interrupted; what is finished is kept, and the same command goes on.", file=sys.stderr)
         return INTERRUPTED

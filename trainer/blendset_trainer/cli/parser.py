@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from blendset.config import Config, config_from_arguments
-from blendset.errors import BlendsetError
+from blendset.errors import BlendsetError, SettingsError
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 """Exit codes."""
 
 
-class UsageError(BlendsetError):
-    """The command line is wrong: exit code 2."""
+class UsageError(SettingsError):
+    """The command line is wrong. As every SettingsError it gives exit code 2."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -92,6 +92,11 @@ def parse_share(text: str) -> float:
 
 
 parse_share.__name__ = "share"
+
+
+def add_dataset(command: Parser) -> None:
+    """Add DATASET to a command."""
+    command.add_argument("dataset", type=Path, metavar="DATASET", help="the dataset's folder")
 
 
 def add_scenes(command: Parser) -> None:

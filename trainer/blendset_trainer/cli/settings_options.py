@@ -13,6 +13,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from blendset.errors import BlendsetError
 from blendset_trainer.cli.parser import UsageError, parse_positive, parse_share
+from blendset_trainer.stages.executors.settings import ExecutorSettings
 
 Settings = TypeVar("Settings")
 
@@ -22,9 +23,16 @@ def get_flag(option: Field[Any]) -> str:
     return option.metadata["flag"] or f"--{option.name.replace('_', '-')}"
 
 
+def add_settings(parser: argparse._ActionsContainer, settings: type[Any]) -> None:
+    """Add the options of all fields, in their order; those of where it runs stand last."""
+    where = {each.name for each in fields(ExecutorSettings)}
+    for each in sorted(fields(settings), key=lambda each: each.name in where):
+        add_setting(parser, settings, each.name)
+
+
 def add_setting(parser: argparse._ActionsContainer, settings: type[Any], name: str) -> None:
     """Add the option of one field. Its type, default, choices, help and metavar are the field's; a tuple of texts is an
-    option that may be repeated, a tuple of paths one that takes several words.
+    option that may be repeated, a tuple of paths one that takes several words; a flag `--no-...` says that it is false.
     """
     option = next(each for each in fields(settings) if each.name == name)
     kind = _strip_none(get_type_hints(settings)[name])
@@ -36,7 +44,7 @@ def add_setting(parser: argparse._ActionsContainer, settings: type[Any], name: s
     else:
         words["default"] = option.default
     if kind is bool:
-        words["action"] = "store_true"
+        words["action"] = "store_false" if get_flag(option).startswith("--no-") else "store_true"
     else:
         words |= _make_value_words(option, kind)
     parser.add_argument(get_flag(option), **words)

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import cast
 
-from blendset.errors import BlendsetError
+from blendset.errors import SettingsError
 from blendset.options import find_nearest
 from blendset_trainer.stages.stage import Stage
 
 
-class UnknownStageError(BlendsetError):
-    """A word names no stage. The command line reports it as wrong usage."""
+class UnknownStageError(SettingsError):
+    """A word names no stage."""
 
 
 @dataclass(frozen=True)

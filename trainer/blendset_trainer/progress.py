@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How functions of the library say how far they are; they print nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+OnProgress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and of how much."""
+
+
+def ignore_progress(what: str, done: int, total: int) -> None:
+    """Do nothing: where nobody asks how far it is."""
