@@ -23,7 +23,7 @@ from blendset_trainer.cli import main as cli
 from blendset_trainer.training.data.cache_filling import fill_latents, fill_texts, make_latents_reader
 from blendset_trainer.training.data.feature_cache import Entry, FeatureCache, make_latent_key, make_text_key
 from blendset_trainer.training.data.loader import Loader
-from blendset_trainer.training.data.sources import CaptionSettings, Source, SourceSettings, load_source
+from blendset_trainer.training.data.sources import CaptionWeights, Source, SourceSettings, load_source
 from tests.trainer.tiny_datasets import add_view, thirty_views
 
 BUCKETS = ((32, 32), (48, 16))
@@ -262,7 +262,7 @@ def test_gc_shows_what_it_would_remove_and_removes_it_only_when_told(
 def test_gc_of_a_dataset_goes_by_its_index(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     dataset = thirty_views(tmp_path / "dataset")
     source = load_source(
-        SourceSettings(name="renders", dataset=str(dataset.root), captions=CaptionSettings(short=0, dense=0, none=1))
+        SourceSettings(name="renders", dataset=str(dataset.root), captions=CaptionWeights(short=0, dense=0, none=1))
     )
     fill_latents(FeatureCache(dataset.root), source, BUCKETS, TinyVae(), **KIND)  # type: ignore[arg-type]
     assert "0 of 15 entries" in run(capsys, "gc", str(dataset.root))

@@ -23,7 +23,7 @@ from blendset_trainer.diffusion.reference_attention import reference_attention
 from blendset_trainer.diffusion.references import denoise
 from blendset_trainer.training.data.loader import Batch, Loader
 from blendset_trainer.training.data.references import ReferenceSettings, draw_dropout
-from blendset_trainer.training.data.sources import CaptionSettings, Source, SourceSettings, load_source
+from blendset_trainer.training.data.sources import CaptionWeights, Source, SourceSettings, load_source
 from blendset_trainer.training.finishing import finish
 from blendset_trainer.training.losses import compute_losses, sample_levels
 from blendset_trainer.training.setup import resolve_references
@@ -66,7 +66,7 @@ def source_of(dataset: Dataset, **settings: Any) -> Source:
     given: dict[str, Any] = {
         "name": "render",
         "dataset": str(dataset.root),
-        "captions": CaptionSettings(**WORDLESS),
+        "captions": CaptionWeights(**WORDLESS),
     } | settings
     return load_source(SourceSettings(**given), references=True)
 
@@ -140,7 +140,7 @@ def test_captions_and_references_are_dropped_as_often_as_asked() -> None:
 def test_a_dropped_caption_is_no_caption_and_dropped_references_are_unseen(dataset: Dataset) -> None:
     source = source_of(dataset)
     words = source.rows.set_column(source.rows.schema.get_field_index("dense"), "dense", [["a chair"] * len(source)])
-    settings = replace(source.settings, captions=CaptionSettings(short=0, dense=1, none=0))
+    settings = replace(source.settings, captions=CaptionWeights(short=0, dense=1, none=0))
     worded = replace(source, rows=words, settings=settings)
     for drops in ({"drop_text": 1.0}, {"drop_images": 1.0}, {"drop_both": 1.0}, {}):
         (batch,) = batches_of(worded, 1, **drops)

@@ -27,7 +27,7 @@ from blendset_trainer.stages.run import run_stage
 from blendset_trainer.stages.stage import Column, View
 from blendset_trainer.training.data.loader import Batch, Loader
 from blendset_trainer.training.data.prefetch import prefetch
-from blendset_trainer.training.data.sources import CaptionSettings, Source, SourceSettings, load_source
+from blendset_trainer.training.data.sources import CaptionWeights, Source, SourceSettings, load_source
 from blendset_trainer.training.data.transforms import (
     find_nearest_buckets,
     load_loss_mask,
@@ -38,7 +38,7 @@ from blendset_trainer.training.data.views import parse_noise_band
 from tests.trainer.tiny_datasets import add_picture, add_scene, add_view, choose, make_dataset, thirty_views
 from tests.trainer.tiny_stages import Redness
 
-WORDLESS = CaptionSettings(short=0, dense=0, none=1)
+WORDLESS = CaptionWeights(short=0, dense=0, none=1)
 RED, GREEN, BLUE, GREY = (255, 0, 0), (0, 255, 0), (0, 0, 255), (128, 128, 128)
 
 
@@ -155,7 +155,7 @@ def test_a_noise_band_that_says_nothing_is_refused(thirty: Dataset) -> None:
 def test_captions_are_short_and_dense_and_none_as_often_as_asked(tmp_path: Path) -> None:
     dataset = thirty_views(tmp_path / "dataset")
     dataset.rebuild_index({view.view_id: f"the dense words of {view.view_id}" for view in dataset.views()})
-    only_dense = source_of(dataset, captions=CaptionSettings(), prefix="A render: ")
+    only_dense = source_of(dataset, captions=CaptionWeights(), prefix="A render: ")
     sample = only_dense[0]
     said = [only_dense.choose_caption(sample, 0, repeat) for repeat in range(2000)]
     assert set(said) == {"", f"A render: the dense words of {sample.id}"} == set(only_dense.list_captions(sample))
@@ -180,7 +180,7 @@ def test_captions_come_from_the_rows_of_the_captioner_that_ran_last(tmp_path: Pa
     dataset = thirty_views(tmp_path / "dataset")
     run_stage(dataset, Words(revision="first"), LocalExecutor())
     run_stage(dataset, Words(revision="then"), LocalExecutor())
-    source = source_of(dataset, captions=CaptionSettings())
+    source = source_of(dataset, captions=CaptionWeights())
     sample = source[4]
     assert sample.captions == {"short": f"then {sample.id}", "dense": f"then {sample.id} at length"}
     said = [source.choose_caption(sample, 0, repeat) for repeat in range(500)]
@@ -191,7 +191,7 @@ def test_captions_come_from_the_rows_of_the_captioner_that_ran_last(tmp_path: Pa
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"captions": CaptionSettings()}, r"nothing to train on in .* \(no caption: 30\); caption it"),
+        ({"captions": CaptionWeights()}, r"nothing to train on in .* \(no caption: 30\); caption it"),
         ({"kind": "synthetic"}, "holds no view whose source is 'synthetic', but render; name those"),
         ({"layout": "grid"}, r"\(no four views around: 30\); render some with --preset orbit-4"),
         ({"selection": "nil"}, "Selection 'nil' of .* holds no view whose source is 'render', but none at all"),
@@ -201,7 +201,7 @@ def test_captions_come_from_the_rows_of_the_captioner_that_ran_last(tmp_path: Pa
         ({"folder": "."}, "needs either a dataset or a folder"),
         ({"dataset": "", "folder": ".", "selection": "x"}, "has a folder, which has no selections"),
         ({"dataset": "", "folder": ".", "layout": "grid"}, "has a folder, which has no view sets"),
-        ({"captions": CaptionSettings(0, 0, 0)}, "has captions that are never used"),
+        ({"captions": CaptionWeights(0, 0, 0)}, "has captions that are never used"),
     ],
 )
 def test_what_cannot_be_trained_on_is_said_in_one_sentence(

@@ -33,7 +33,7 @@ MAX_UNEVENNESS_DEG = 30.0
 
 
 @dataclass(frozen=True)
-class CaptionSettings:
+class CaptionWeights:
     """How often each form of caption is used, to one another."""
 
     short: float = option(0.45, "how often the short caption", at_least=0)
@@ -58,7 +58,7 @@ class SourceSettings:
     crop: str = option("centre", "what of a picture to keep; random draws anew each time", choices=("centre", "random"))
     prefix: str = option("", "words before each caption, say of the layout")
     background: float = option(1.0, "loss weight of pixels that are not the subject's; 1 masks nothing", at_least=0)
-    captions: CaptionSettings = field(default_factory=CaptionSettings)
+    captions: CaptionWeights = field(default_factory=CaptionWeights)
     bands: tuple[BandSettings, ...] = ()
 
 
