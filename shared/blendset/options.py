@@ -34,8 +34,12 @@ def option(
     at_most: float | None = None,
     choices: tuple[str, ...] = (),
     metavar: str = "",
+    separator: str = "",
 ) -> Any:
-    """Return a dataclass field with what the command line, the window and the check need to know about the option."""
+    """Return a dataclass field with what the command line, the window and the check need to know about the option.
+
+    `separator` stands between the values of a tuple of texts where all are in one word: "," in "image-stats,phash".
+    """
     return field(
         default=default,
         metadata=MappingProxyType(
@@ -46,6 +50,7 @@ def option(
                 "at_most": at_most,
                 "choices": choices,
                 "metavar": metavar,
+                "separator": separator,
             }
         ),
     )
@@ -79,7 +84,7 @@ def resolve_settings(kind: type[Section], settings: Section | None, options: Map
         for name, value in options.items():
             if name not in described:
                 raise _make_unknown_key_error(name, list(described), kind.__name__)
-            values[name] = _coerce_option(hints[name], value, name)
+            values[name] = _coerce_option(hints[name], split_values(described[name], value), name)
         for name, field_ in described.items():
             if name not in values and field_.default is MISSING:
                 raise SettingsError(f"{kind.__name__} lacks the option '{name}': {field_.metadata['help']}.")
@@ -201,6 +206,12 @@ def _structure_value(option: dataclasses.Field[Any], kind: Any, value: Any, wher
         raise BlendsetError(f"{where}: {name} is {value!r}; it must be {_describe_type(kind)}.") from error
     check_option(option, ready, f"{where}: {name}")
     return ready
+
+
+def split_values(option: dataclasses.Field[Any], value: Any) -> Any:
+    """Return the values of one word, where the option has a separator; any other value as it is."""
+    separator = option.metadata["separator"]
+    return tuple(word.strip() for word in value.split(separator)) if separator and isinstance(value, str) else value
 
 
 def _coerce_option(kind: Any, value: Any, name: str) -> Any:

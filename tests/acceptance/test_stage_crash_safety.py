@@ -140,7 +140,7 @@ def test_a_killed_actor_and_a_lost_node_change_nothing(
 ) -> None:
     losses = {SHARD_VIEWS * 4: "actor", SHARD_VIEWS * 12: "node"}
 
-    def disturb(done: int, total: int) -> None:
+    def disturb(what: str, done: int, total: int) -> None:
         loss = losses.pop(done, "")
         if loss == "actor":
             os.kill(_an_actor(), signal.SIGKILL)

@@ -39,11 +39,11 @@ def mortal(folder: Path, lives: int) -> Mortal:
 
 
 def test_processes_give_the_same_bytes(dataset: Dataset, here: dict[str, bytes]) -> None:
-    progress: list[tuple[int, int]] = []
+    progress: list[tuple[str, int, int]] = []
     report = run_stage(dataset, Redness(), ProcessExecutor(2), lambda *each: progress.append(each), shard_views=4)
     assert files(report.folder) == here
     assert progress == sorted(progress)
-    assert (progress[0], progress[-1]) == ((0, 30), (30, 30))
+    assert (progress[0], progress[-1]) == (("redness", 0, 30), ("redness", 30, 30))
 
 
 def test_the_shard_of_a_killed_worker_is_done_by_another(dataset: Dataset, here: dict[str, bytes]) -> None:

@@ -10,9 +10,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from blendset_trainer.captioning.caption import CaptionReport as CaptionReport
+    from blendset_trainer.captioning.caption import CaptionSettings as CaptionSettings
+    from blendset_trainer.captioning.caption import caption as caption
+    from blendset_trainer.scoring.score import ScoreReport as ScoreReport
+    from blendset_trainer.scoring.score import ScoreSettings as ScoreSettings
+    from blendset_trainer.scoring.score import score as score
     from blendset_trainer.stages.executors.settings import ExecutorSettings as ExecutorSettings
 
 _HOMES = {
+    "caption": "captioning.caption:caption",
+    "CaptionReport": "captioning.caption:CaptionReport",
+    "CaptionSettings": "captioning.caption:CaptionSettings",
+    "score": "scoring.score:score",
+    "ScoreReport": "scoring.score:ScoreReport",
+    "ScoreSettings": "scoring.score:ScoreSettings",
     "ExecutorSettings": "stages.executors.settings:ExecutorSettings",
 }
 """Where each public name is defined ("room.module:name"); each stands above too, for type checkers."""

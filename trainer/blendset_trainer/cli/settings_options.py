@@ -7,11 +7,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields
+from functools import partial
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from blendset.errors import BlendsetError
+from blendset.options import split_values
 from blendset_trainer.cli.parser import UsageError, parse_positive, parse_share
 from blendset_trainer.stages.executors.settings import ExecutorSettings
 
@@ -67,7 +69,7 @@ def _make_value_words(option: Field[Any], kind: Any) -> dict[str, Any]:
         words["choices"] = option.metadata["choices"]
     elif parse := _choose_parser(option, kind):
         words["type"] = parse
-    if kind == tuple[str, ...]:
+    if kind == tuple[str, ...] and not option.metadata["separator"]:
         words["action"] = "append"
     elif kind == tuple[Path, ...]:
         words["nargs"] = "+"
@@ -77,6 +79,8 @@ def _make_value_words(option: Field[Any], kind: Any) -> dict[str, Any]:
 def _choose_parser(option: Field[Any], kind: Any) -> Any:
     """The function that parses a word of an option; None where the word is taken as it is."""
     limits = option.metadata["at_least"], option.metadata["at_most"]
+    if option.metadata["separator"]:
+        return partial(split_values, option)
     if kind == tuple[int, int]:
         return _parse_layout
     if kind == tuple[Path, ...]:

@@ -6,43 +6,39 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import asdict
-from functools import partial
-from pathlib import Path
 from typing import Any
 
-from blendset.dataset import Dataset
-from blendset_trainer.cli.console import print_json, print_table, show_progress
-from blendset_trainer.cli.parser import DONE, Parser, add_command
-from blendset_trainer.cli.stage_options import add_executor, make_executor, parse_stage
-from blendset_trainer.stages.catalogue import SCORERS
-from blendset_trainer.stages.registry import format_choices
-from blendset_trainer.stages.run import StageReport, score_views
+from blendset_trainer.cli.console import print_json, print_table, report_progress
+from blendset_trainer.cli.parser import DONE, Parser, add_command, add_dataset
+from blendset_trainer.cli.settings_options import add_settings, read_settings
+from blendset_trainer.scoring.score import ScoreSettings, score
+from blendset_trainer.stages.run import StageReport
 from blendset_trainer.stages.tables import ColumnSummary
 
 
 def add_score(commands: argparse._SubParsersAction[Parser]) -> None:
     """Add `blendset score`."""
-    score = add_command(
+    parser = add_command(
         commands,
         "score",
         _score,
         "Give every view figures to select by; only views that have none yet, or were changed, are looked at",
         "blendset score kitchen-dataset --with image-stats,ssim-roundtrip",
     )
-    score.add_argument("dataset", type=Path, metavar="DATASET", help="the dataset's folder")
-    score.add_argument("--with", required=True, dest="scorers", metavar="SCORER,...", help=format_choices(SCORERS))
-    add_executor(score)
+    add_dataset(parser)
+    add_settings(parser, ScoreSettings)
 
 
 def _score(arguments: argparse.Namespace) -> int:
-    scorers = [parse_stage(word.strip(), SCORERS) for word in arguments.scorers.split(",")]
-    dataset, executor = Dataset(arguments.dataset), make_executor(arguments)
-    reports, summaries = score_views(dataset, scorers, executor, partial(show_progress, quiet=arguments.json))
+    settings = read_settings(ScoreSettings, arguments)
+    with report_progress(quiet=arguments.json) as on_progress:
+        report = score(arguments.dataset, settings, on_progress=on_progress)
     if arguments.json:
-        print_json({"stages": {name: _to_plain(report) for name, report in reports.items()}, "figures": summaries})
+        stages = {name: _to_plain(stage) for name, stage in report.stages.items()}
+        print_json({"stages": stages, "figures": report.columns})
     else:
-        _print_reports(reports)
-        _print_summaries(summaries)
+        _print_reports(report.stages)
+        _print_summaries(report.columns)
     return DONE
 
 

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs scorers over a dataset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from blendset.dataset import Dataset, open_dataset
+from blendset.options import REQUIRED, option, resolve_settings
+from blendset_trainer.progress import OnProgress, ignore_progress
+from blendset_trainer.stages.catalogue import SCORERS
+from blendset_trainer.stages.executors.settings import ExecutorSettings, make_executor
+from blendset_trainer.stages.registry import find_stage, format_choices
+from blendset_trainer.stages.run import StageReport, run_stage
+from blendset_trainer.stages.tables import ColumnSummary, read_index_with_stages, summarize_columns
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreSettings(ExecutorSettings):
+    """Which scorers run, by the names of the command line, and where they run."""
+
+    scorers: tuple[str, ...] = option(
+        REQUIRED, format_choices(SCORERS), flag="--with", metavar="SCORER,...", separator=","
+    )
+
+
+@dataclass(frozen=True)
+class ScoreReport:
+    """What became of each scorer, by its name, and a summary of each column of numbers, by its full name."""
+
+    stages: dict[str, StageReport]
+    columns: dict[str, ColumnSummary]
+
+
+def score(
+    dataset: Dataset | Path | str,
+    settings: ScoreSettings | None = None,
+    *,
+    on_progress: OnProgress = ignore_progress,
+    **options: Any,
+) -> ScoreReport:
+    """Give every view numbers to select by; only views that have none yet, or were changed, are computed.
+
+    `options` are fields of `ScoreSettings`. A view that cannot be read stops nothing: the report names it. Raises
+    SettingsError for a scorer or an option that there is not, and BlendsetError for what stops a scorer.
+    """
+    settings = resolve_settings(ScoreSettings, settings, options)
+    scorers = [find_stage(word, SCORERS) for word in settings.scorers]
+    dataset, executor = open_dataset(dataset), make_executor(settings)
+    stages = {scorer.name: run_stage(dataset, scorer, executor, on_progress) for scorer in scorers}
+    names = [f"{scorer.name}.{column}" for scorer in scorers for column in scorer.columns]
+    return ScoreReport(stages, summarize_columns(read_index_with_stages(dataset), names))
