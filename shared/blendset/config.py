@@ -225,6 +225,19 @@ def config_from_arguments(arguments: argparse.Namespace, default: Config | None 
     return config
 
 
+def override_config(config: Config, options: Mapping[str, Any]) -> Config:
+    """Return the configuration with some of the options that have a flag, by their names, such as {"views": 24}.
+
+    Raises BlendsetError for a value that an option does not take.
+    """
+    sections = {name: section for section, name, _, _ in list_command_line_options()}
+    values = config_to_dict(config)
+    for name, value in options.items():
+        section = values.setdefault(sections[name], {}) if sections[name] else values
+        section[name] = value
+    return config_from_dict(unstructure(values), "options") if options else config
+
+
 def _with_option(config: Config, section: str, name: str, value: Any) -> Config:
     owner = getattr(config, section) if section else config
     described = next(described for described in dataclasses.fields(owner) if described.name == name)

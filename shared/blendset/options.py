@@ -83,7 +83,7 @@ def resolve_settings(kind: type[Section], settings: Section | None, options: Map
     try:
         for name, value in options.items():
             if name not in described:
-                raise _make_unknown_key_error(name, list(described), kind.__name__)
+                raise make_unknown_key_error(name, list(described), kind.__name__)
             values[name] = _coerce_option(hints[name], split_values(described[name], value), name)
         for name, field_ in described.items():
             if name not in values and field_.default is MISSING:
@@ -177,7 +177,7 @@ def _structure_table(kind: Any, values: Any, where: str, prefix: str) -> Any:
     ready: dict[str, Any] = {}
     for key, value in values.items():
         if key not in options:
-            raise _make_unknown_key_error(key, list(options), section)
+            raise make_unknown_key_error(key, list(options), section)
         ready[key] = _structure_value(options[key], _strip_optional(hints[key]), value, where, f"{prefix}{key}")
     for name, field_ in options.items():
         if name not in ready and field_.default is MISSING and field_.default_factory is MISSING:
@@ -247,7 +247,8 @@ def _describe_type(kind: Any) -> str:
     return words.get(kind, str(kind))
 
 
-def _make_unknown_key_error(key: str, known: list[str], where: str) -> BlendsetError:
+def make_unknown_key_error(key: str, known: list[str], where: str) -> BlendsetError:
+    """Return the error for a key that is not `known`; it names the nearest one that is, or all of them."""
     near = find_nearest(key, known, cutoff=0.5)
     cure = f"did you mean '{near}'?" if near else f"it knows {', '.join(sorted(known))}."
     return BlendsetError(f"{where} has no option '{key}'; {cure}")

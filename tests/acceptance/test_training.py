@@ -69,7 +69,7 @@ def in_a_process(config: TrainConfig, watch: Watch = lambda batch, levels: None,
             return levels
 
         setattr(loop, "sample_levels", watched)  # noqa: B010 - a name that the loop imports, not one that it offers
-        loop.train(*prepared(config))
+        loop.run_training_loop(*prepared(config))
 
     process = FORKED.Process(target=work)
     process.start()

@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 
 from blendset_trainer.cli import main as cli
-from blendset_trainer.cli.parser import find_scenes
 from blendset_trainer.rendering import worker
+from blendset_trainer.rendering.scenes import find_scenes
 
 STUB = Path(__file__).parents[1] / "core" / "stub_worker.py"
 COMMANDS = [

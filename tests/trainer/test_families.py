@@ -21,7 +21,7 @@ from torch import Tensor
 from blendset.errors import BlendsetError
 from blendset_trainer.diffusion.families import Conditions
 from blendset_trainer.diffusion.lora import add_lora
-from blendset_trainer.diffusion.sampling import SamplingSettings, sample
+from blendset_trainer.diffusion.sampling import SamplingSettings, sample_images
 from tests.trainer.tiny_pipelines import KINDS, PIXELS, Make, maker
 from tests.trainer.tiny_training import CAPTIONS, drawn, load, noise_for, pictures, train
 
@@ -82,7 +82,7 @@ def test_full_training_in_half_precision_samples_too(pipeline: Make, kind: str) 
     assert family.module.dtype == torch.float32
     assert family.pipeline.text_encoder.dtype == torch.bfloat16
     settings = SamplingSettings(steps=2, width=PIXELS, height=PIXELS)
-    (picture,) = sample(family, ["a red chair"], settings)
+    (picture,) = sample_images(family, ["a red chair"], settings)
     assert picture.size == (PIXELS, PIXELS)
     family.module.requires_grad_(True)
     losses = train(family, autocast=True)

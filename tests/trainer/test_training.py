@@ -20,7 +20,7 @@ from blendset.options import read_toml
 from blendset_trainer.cli.main import main
 from blendset_trainer.training.checkpoints import find_newest_checkpoint
 from blendset_trainer.training.log import StepReport
-from blendset_trainer.training.loop import learning_rate_factor, train
+from blendset_trainer.training.loop import learning_rate_factor, run_training_loop
 from blendset_trainer.training.settings import OptimizerSettings, explain_config, load_train_config
 from blendset_trainer.training_runs import read_log
 from tests.trainer.tiny_datasets import choose, thirty_views
@@ -105,11 +105,11 @@ def test_stopped_politely_it_saves_and_goes_on(configured: Any, monkeypatch: pyt
 
     monkeypatch.setattr(run.state.log, "add", add_and_interrupt)
     with pytest.raises(KeyboardInterrupt):
-        train(*run)
+        run_training_loop(*run)
     assert run.state.step == 1
     again = prepared(configured("parts"))
     assert again.state.step == 1
-    train(*again)
+    run_training_loop(*again)
     assert same(weights_of(whole), weights_of(again))
 
 
@@ -120,7 +120,7 @@ def test_a_loss_that_is_no_number_ends_it_before_the_weights_and_names_the_pictu
         run.state.parameters[0].fill_(torch.nan)
     before = weights_of(run)
     with pytest.raises(BlendsetError, match=r"The loss is not finite for .*; look at those pictures"):
-        train(*run)
+        run_training_loop(*run)
     assert all(torch.equal(before[name].nan_to_num(), now.nan_to_num()) for name, now in weights_of(run).items())
     assert find_newest_checkpoint(run.state.folder / "checkpoints") is None
 

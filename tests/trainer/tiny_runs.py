@@ -11,7 +11,7 @@ from accelerate import Accelerator
 
 from blendset_trainer.diffusion.families import Family
 from blendset_trainer.training.data.train_data import TrainData
-from blendset_trainer.training.loop import train
+from blendset_trainer.training.loop import run_training_loop
 from blendset_trainer.training.settings import TrainConfig, make_train_config
 from blendset_trainer.training.setup import prepare
 from blendset_trainer.training.state import TrainState
@@ -28,7 +28,7 @@ class Run(NamedTuple):
 def run_of(config: TrainConfig) -> Run:
     """A run, trained to its end."""
     run = prepared(config)
-    train(*run)
+    run_training_loop(*run)
     return run
 
 

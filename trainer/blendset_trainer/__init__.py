@@ -13,19 +13,53 @@ if TYPE_CHECKING:
     from blendset_trainer.captioning.caption import CaptionReport as CaptionReport
     from blendset_trainer.captioning.caption import CaptionSettings as CaptionSettings
     from blendset_trainer.captioning.caption import caption as caption
+    from blendset_trainer.diffusion.sample import SampleSettings as SampleSettings
+    from blendset_trainer.diffusion.sample import sample as sample
+    from blendset_trainer.diffusion.sample_files import SampleReport as SampleReport
+    from blendset_trainer.rendering.plan import PlanReport as PlanReport
+    from blendset_trainer.rendering.plan import PlanSettings as PlanSettings
+    from blendset_trainer.rendering.plan import plan as plan
+    from blendset_trainer.rendering.render import RenderSettings as RenderSettings
+    from blendset_trainer.rendering.render import render as render
+    from blendset_trainer.rendering.verify import verify as verify
     from blendset_trainer.scoring.score import ScoreReport as ScoreReport
     from blendset_trainer.scoring.score import ScoreSettings as ScoreSettings
     from blendset_trainer.scoring.score import score as score
     from blendset_trainer.stages.executors.settings import ExecutorSettings as ExecutorSettings
+    from blendset_trainer.training.timesteps.calibration_settings import CalibrateSettings as CalibrateSettings
+    from blendset_trainer.training.timesteps.dataset_calibration import CalibrateReport as CalibrateReport
+    from blendset_trainer.training.timesteps.dataset_calibration import calibrate as calibrate
+    from blendset_trainer.training.train import TrainReport as TrainReport
+    from blendset_trainer.training.train import TrainSettings as TrainSettings
+    from blendset_trainer.training.train import explain_training as explain_training
+    from blendset_trainer.training.train import plan_training as plan_training
+    from blendset_trainer.training.train import train as train
 
 _HOMES = {
-    "caption": "captioning.caption:caption",
     "CaptionReport": "captioning.caption:CaptionReport",
     "CaptionSettings": "captioning.caption:CaptionSettings",
-    "score": "scoring.score:score",
+    "caption": "captioning.caption:caption",
+    "SampleSettings": "diffusion.sample:SampleSettings",
+    "sample": "diffusion.sample:sample",
+    "SampleReport": "diffusion.sample_files:SampleReport",
+    "PlanReport": "rendering.plan:PlanReport",
+    "PlanSettings": "rendering.plan:PlanSettings",
+    "plan": "rendering.plan:plan",
+    "RenderSettings": "rendering.render:RenderSettings",
+    "render": "rendering.render:render",
+    "verify": "rendering.verify:verify",
     "ScoreReport": "scoring.score:ScoreReport",
     "ScoreSettings": "scoring.score:ScoreSettings",
+    "score": "scoring.score:score",
     "ExecutorSettings": "stages.executors.settings:ExecutorSettings",
+    "CalibrateSettings": "training.timesteps.calibration_settings:CalibrateSettings",
+    "CalibrateReport": "training.timesteps.dataset_calibration:CalibrateReport",
+    "calibrate": "training.timesteps.dataset_calibration:calibrate",
+    "TrainReport": "training.train:TrainReport",
+    "TrainSettings": "training.train:TrainSettings",
+    "explain_training": "training.train:explain_training",
+    "plan_training": "training.train:plan_training",
+    "train": "training.train:train",
 }
 """Where each public name is defined ("room.module:name"); each stands above too, for type checkers."""
 

@@ -7,7 +7,13 @@ from collections.abc import Callable
 
 OnProgress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and of how much."""
+OnReport = Callable[[str], None]
+"""Called with one sentence for a person, of something that does not stop the work."""
 
 
 def ignore_progress(what: str, done: int, total: int) -> None:
     """Do nothing: where nobody asks how far it is."""
+
+
+def ignore_report(sentence: str) -> None:
+    """Do nothing: where nobody reads what is reported."""

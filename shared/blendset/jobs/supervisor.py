@@ -18,7 +18,7 @@ from typing import Literal
 
 from blendset.config import Config, config_to_dict
 from blendset.dataset import VIEW_RECORD, Dataset
-from blendset.errors import BlendsetError
+from blendset.errors import BlendsetError, SettingsError
 from blendset.files import lock_folder, sha256_file
 from blendset.jobs.child import Child, WorkerCommand
 from blendset.jobs.messages import (
@@ -57,10 +57,10 @@ SINGLE_SHARD = Shard()
 
 
 def parse_shard(text: str) -> Shard:
-    """Parse a shard such as "2/8"; raises BlendsetError for anything else."""
+    """Parse a shard such as "2/8"; raises SettingsError for anything else."""
     index, slash, count = text.partition("/")
     if not (slash and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
-        raise BlendsetError(f"--shard is '{text}'; it must be I/N with I from 1 to N, such as 2/8.")
+        raise SettingsError(f"--shard is '{text}'; it must be I/N with I from 1 to N, such as 2/8.")
     return Shard(int(index), int(count))
 
 

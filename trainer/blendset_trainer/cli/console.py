@@ -22,57 +22,47 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from blendset.jobs.scenes import SceneSummary, Summary
-from blendset.jobs.supervisor import Supervisor, Update
+from blendset.jobs.supervisor import Update
 from blendset.records import to_plain
 from blendset_trainer.progress import OnProgress, ignore_progress
+from blendset_trainer.rendering.supervision import OnUpdate, format_update, ignore_update
 
-_STEP_S = 0.05
-"""Between steps of a supervisor."""
 _LINE_S = 10.0
 """Between lines of progress where there is no terminal."""
 
 
-def follow(supervisor: Supervisor, *, quiet: bool) -> Summary:
-    """Run a supervisor to its end, show its progress and return its summary; Ctrl-C cancels it."""
+@contextmanager
+def report_scenes(*, quiet: bool) -> Iterator[tuple[OnProgress, OnUpdate]]:
+    """Yield functions for `on_progress` and `on_update` of runs of Blender; they move a bar, or print lines."""
     console = Console(stderr=True)
     if quiet:
-        return _run(supervisor, lambda update: None)
-    if not console.is_terminal:
-        return _run(supervisor, _print_update)
-    columns = (BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=console, transient=True) as progress:
-        return _run(supervisor, _make_bar(progress, supervisor))
+        yield ignore_progress, ignore_update
+    elif not console.is_terminal:
+        yield ignore_progress, _print_update
+    else:
+        columns = (BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+        with Progress(*columns, console=console, transient=True) as progress:
+            yield _make_scene_bar(progress)
 
 
 def _print_update(update: Update) -> None:
     """Print a line per event, for logs; progress inside a scene is left out."""
     if update.kind != "progress":
-        print(f"{update.scene.stem}: {update.text}", file=sys.stderr, flush=True)
+        print(format_update(update), file=sys.stderr, flush=True)
 
 
-def _make_bar(progress: Progress, supervisor: Supervisor) -> Callable[[Update], None]:
-    """Return a function that moves a bar over all views; updates that matter later are printed above it."""
+def _make_scene_bar(progress: Progress) -> tuple[OnProgress, OnUpdate]:
+    """Return functions that move a bar over all views, and that print the updates that matter later above it."""
     task = progress.add_task("starting Blender", total=None)
 
-    def show_update(update: Update) -> None:
-        line = escape(f"{update.scene.stem}: {update.text}")
+    def move_bar(line: str, done: int, total: int) -> None:
+        progress.update(task, description=escape(line), completed=done, total=total)
+
+    def print_above(update: Update) -> None:
         if update.kind in ("planned", "restarted", "ended"):
-            progress.console.print(line, highlight=False)
-        progress.update(task, description=line, completed=supervisor.done, total=supervisor.total)
+            progress.console.print(escape(format_update(update)), highlight=False)
 
-    return show_update
-
-
-def _run(supervisor: Supervisor, show_update: Callable[[Update], None]) -> Summary:
-    with supervisor:
-        while not supervisor.finished:
-            try:
-                for update in supervisor.step():
-                    show_update(update)
-                time.sleep(_STEP_S)
-            except KeyboardInterrupt:
-                supervisor.cancel()
-    return supervisor.summarize()
+    return move_bar, print_above
 
 
 @contextmanager

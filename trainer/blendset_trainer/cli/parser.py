@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import glob
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -100,9 +99,8 @@ def add_dataset(command: Parser) -> None:
 
 
 def add_scenes(command: Parser) -> None:
-    """Add SCENE and --blender to a command."""
+    """Add SCENE to a command."""
     command.add_argument("scenes", nargs="+", metavar="SCENE", help=".blend files, folders of them, or patterns")
-    command.add_argument("--blender", metavar="PATH", help="a Blender executable, or a Python that has bpy")
 
 
 def read_config(arguments: argparse.Namespace, default: Config | None = None) -> Config:
@@ -111,25 +109,3 @@ def read_config(arguments: argparse.Namespace, default: Config | None = None) ->
         return config_from_arguments(arguments, default)
     except BlendsetError as error:
         raise UsageError(str(error)) from error
-
-
-def find_scenes(words: Iterable[str]) -> list[Path]:
-    """Return the .blend files that these files, folders and patterns name, each once, in a fixed order.
-
-    Raises UsageError for a word that names none.
-    """
-    paths = [path for word in words for path in _find_scenes(word)]
-    return list({path.resolve(): path for path in paths}.values())
-
-
-def _find_scenes(word: str) -> Sequence[Path]:
-    path = Path(word).expanduser()
-    if path.is_file():
-        return [path]
-    inside = path.rglob("*.blend") if path.is_dir() else map(Path, glob.glob(str(path), recursive=True))
-    scenes = sorted(file for file in inside if file.is_file())
-    if not scenes and not path.exists() and not glob.has_magic(str(path)):
-        raise UsageError(f"{word} does not exist; check the path.")
-    if not scenes:
-        raise UsageError(f"{word} names no scene; give a .blend file, a folder that holds some, or a pattern.")
-    return scenes

@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from blendset.files import atomic_write
 from blendset.records import write_json
@@ -14,10 +13,37 @@ from blendset_trainer.diffusion.families import Family, load_family
 from blendset_trainer.diffusion.images import encode_png, make_grid
 from blendset_trainer.diffusion.lora import load_lora
 from blendset_trainer.diffusion.references import ReferenceGuidance, sample_with_references
-from blendset_trainer.diffusion.sampling import SamplingSettings, sample
+from blendset_trainer.diffusion.sampling import SamplingSettings, sample_images
 from blendset_trainer.models.loading import choose_device, choose_language_dtype
+from blendset_trainer.progress import OnProgress, ignore_progress
 
 GRID, RECORD = "grid.png", "samples.json"
+
+
+@dataclass(frozen=True)
+class SampledPicture:
+    """A picture of a prompt: the name of its file, and its seed."""
+
+    file: str
+    prompt: str
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleReport:
+    """How pictures were made, as `samples.json` beside them says it; None was left to the pipeline or the family."""
+
+    model: str
+    lora: str | None
+    seed: int
+    steps: int | None
+    width: int | None
+    height: int | None
+    cfg_scale: float | None
+    references: tuple[str, ...]
+    image_scale: float | None
+    text_scale: float | None
+    pictures: tuple[SampledPicture, ...]
 
 
 def write_samples(
@@ -27,9 +53,9 @@ def write_samples(
     settings: SamplingSettings,
     guidance: ReferenceGuidance,
     out: Path,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> dict[str, Any]:
-    """Sample an image of each prompt and write them, then their grid, last the record, which is returned.
+    on_progress: OnProgress = ignore_progress,
+) -> SampleReport:
+    """Sample an image of each prompt and write them, then their grid, last the report, which is returned.
 
     `model` and `lora` are paths or hub ids. Raises BlendsetError where they cannot be loaded or a size cannot be made.
     """
@@ -37,20 +63,19 @@ def write_samples(
     if guidance.references:
         sampled = sample_with_references(family, prompts, settings, guidance)
     else:
-        sampled = sample(family, prompts, settings)
+        sampled = sample_images(family, prompts, settings)
     images = []
     for number, image in enumerate(sampled):
         atomic_write(out / _name_file(number), encode_png(image))
         images.append(image)
-        on_progress(number + 1, len(prompts))
+        on_progress("pictures", number + 1, len(prompts))
     atomic_write(out / GRID, encode_png(make_grid(images)))
     pictures = [
-        {"file": _name_file(number), "prompt": prompt, "seed": settings.seed + number}
-        for number, prompt in enumerate(prompts)
+        SampledPicture(_name_file(number), prompt, settings.seed + number) for number, prompt in enumerate(prompts)
     ]
-    record = {"model": model, "lora": lora, **asdict(settings), **asdict(guidance), "pictures": pictures}
-    write_json(out / RECORD, record)
-    return record
+    report = SampleReport(model=model, lora=lora, **asdict(settings), **asdict(guidance), pictures=tuple(pictures))
+    write_json(out / RECORD, report)
+    return report
 
 
 def load_for_sampling(model: str, lora: str | None = None) -> Family:

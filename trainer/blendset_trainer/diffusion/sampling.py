@@ -28,7 +28,7 @@ class SamplingSettings:
 
 
 @torch.no_grad()
-def sample(model: Family, prompts: Sequence[str], settings: SamplingSettings) -> Iterator[Image.Image]:
+def sample_images(model: Family, prompts: Sequence[str], settings: SamplingSettings) -> Iterator[Image.Image]:
     """One image of each prompt; the n-th has seed + n. They are made one at a time, so that none depends on the others.
 
     Noise is sampled on the CPU, so that every device starts from the same. Raises BlendsetError for sides that the

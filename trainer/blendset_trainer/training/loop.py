@@ -8,7 +8,7 @@ Train, or go on where the run in the configuration's `out` was interrupted:
 On several accelerators, and from Python:
 
     accelerate launch -m blendset_trainer.cli train kitchen.toml
-    model, data, state = prepare(config, accelerator, report, on_progress); train(model, data, state)
+    model, data, state = prepare(config, accelerator, report, on_progress); run_training_loop(model, data, state)
 
 Everything random in a step follows from the seed and the samples of the step, never from what ran before: a run that is
 resumed from a checkpoint is bit for bit the run that was never interrupted.
@@ -37,7 +37,7 @@ from blendset_trainer.training.stopping import catch_stop_signals
 from blendset_trainer.training.validation import validate
 
 
-def train(
+def run_training_loop(
     model: Family,
     data: TrainData,
     state: TrainState,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from blendset.errors import BlendsetError
-from blendset.options import REQUIRED, is_section, option, read_toml, structure
+from blendset.options import REQUIRED, is_section, option, read_toml, structure, unstructure
 from blendset_trainer.training.data.references import ReferenceSettings
 from blendset_trainer.training.data.sources import SourceSettings
 from blendset_trainer.training.timesteps.settings import TimestepPlanSettings
@@ -92,6 +92,11 @@ class TrainConfig:
 def load_train_config(path: Path, changes: Sequence[str] = ()) -> TrainConfig:
     """Read a run's TOML, with `section.key=value` changes on top; BlendsetError for what is no setting."""
     return make_train_config(apply_changes(read_toml(path), changes), str(path))
+
+
+def change_train_config(config: TrainConfig, changes: Sequence[str]) -> TrainConfig:
+    """A run's configuration with `section.key=value` changes; BlendsetError for what is no setting."""
+    return make_train_config(apply_changes(unstructure(config), changes), "configuration") if changes else config
 
 
 def make_train_config(values: Mapping[str, Any], where: str) -> TrainConfig:

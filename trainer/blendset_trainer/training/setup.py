@@ -22,6 +22,7 @@ from blendset_trainer.diffusion.lora import add_lora
 from blendset_trainer.diffusion.noise import axis_from_scheduler, prediction_from_scheduler
 from blendset_trainer.diffusion.pipelines import PRECISIONS
 from blendset_trainer.models.loading import choose_device
+from blendset_trainer.progress import OnProgress, OnReport
 from blendset_trainer.training.data.cache_filling import fill_caches, make_features_reader, make_latents_reader
 from blendset_trainer.training.data.loader import Batch, Loader
 from blendset_trainer.training.data.references import ReferenceSettings
@@ -41,11 +42,6 @@ CHECKED_CAPTIONS = 1000
 TOKEN_PIXELS = 16
 """Side of a token of FLUX and SD3 in pixels; their shift grows with the number of tokens."""
 
-Report = Callable[[str], None]
-"""Shows a person one sentence."""
-OnProgress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and of how much."""
-
 
 @dataclass(frozen=True, eq=False)
 class Sources:
@@ -56,7 +52,7 @@ class Sources:
 
 
 def prepare(
-    config: TrainConfig, accelerator: Accelerator, report: Report, on_progress: OnProgress
+    config: TrainConfig, accelerator: Accelerator, report: OnReport, on_progress: OnProgress
 ) -> tuple[Family, TrainData, TrainState]:
     """The model, the data and the state of a run, which goes on from its newest checkpoint.
 
@@ -119,7 +115,7 @@ def load_data(
     model: Family,
     sources: Sources,
     accelerator: Accelerator,
-    report: Report,
+    report: OnReport,
     on_progress: OnProgress,
 ) -> TrainData:
     """The data of a run as the model needs it: sizes, text features, and latents in caches where the settings ask.

@@ -12,7 +12,7 @@ from blendset.randomness import sample_uniform
 from blendset_trainer.diffusion.families import Family
 from blendset_trainer.diffusion.images import encode_png, make_grid
 from blendset_trainer.diffusion.reference_attention import reference_attention
-from blendset_trainer.diffusion.sampling import SamplingSettings, sample
+from blendset_trainer.diffusion.sampling import SamplingSettings, sample_images
 from blendset_trainer.training.data.train_data import TrainData
 from blendset_trainer.training.losses import compute_losses
 from blendset_trainer.training.state import TrainState
@@ -40,7 +40,7 @@ def write_images(model: Family, state: TrainState) -> None:
     settings, side = state.config.validation, state.config.train.resolution
     if settings.prompts:
         sampling = SamplingSettings(SEED, settings.steps, side, side, settings.cfg_scale)
-        grid = make_grid(list(sample(model, settings.prompts, sampling)))
+        grid = make_grid(list(sample_images(model, settings.prompts, sampling)))
         atomic_write(state.folder / VALIDATION / f"step-{state.step:08d}.png", encode_png(grid))
 
 

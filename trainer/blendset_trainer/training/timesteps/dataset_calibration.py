@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,12 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from blendset.dataset import Dataset
+from blendset.dataset import Dataset, open_dataset
 from blendset.errors import BlendsetError
+from blendset.options import resolve_settings
 from blendset_trainer.diffusion.latents import scale_latents
 from blendset_trainer.diffusion.noise import axis_from_name
+from blendset_trainer.progress import OnProgress, ignore_progress
 from blendset_trainer.selection.files import list_selections, read_chosen
 from blendset_trainer.stages.tables import read_index
 from blendset_trainer.training.timesteps.calibration import (
@@ -28,42 +30,58 @@ from blendset_trainer.training.timesteps.calibration import (
     encode_luminance,
     find_boundary,
 )
+from blendset_trainer.training.timesteps.calibration_settings import MIN_PICTURES, CalibrateSettings
 
 SCHEDULES = ("pixart-linear", "sd-scaled-linear", "flow")
 """The schedules whose levels are reported beside log-SNR."""
-MIN_PICTURES = 8
-"""Pictures of a source, with fewer of which an interval says nothing."""
 
 
 @dataclass(frozen=True)
-class CalibrationSettings:
-    """What is measured: `clean` and `source` name selections or sources, `vae` a model in whose latents to measure,
-    "" for pixels.
+class MeasuredSource:
+    """A selection or a source, and how many of its pictures were measured."""
+
+    name: str
+    pictures: int
+
+
+@dataclass(frozen=True)
+class CalibrateReport:
+    """From which noise level on a source is as good to train on as clean pictures.
+
+    `space` is "pixels" or the model in whose latents was measured. `frequency`, in cycles per pixel, is where the two
+    differ most. `boundaries` are, by the name of a noise axis, the estimate and the ends of its 95 % interval; None in
+    log-SNR means that nothing tells the two apart. `toml` are the bands to write below each source.
     """
 
-    clean: str
-    source: str
-    resolution: int = 256
-    tolerance: float = 0.1
-    pictures: int = 500
-    vae: str = ""
+    clean: MeasuredSource
+    source: MeasuredSource
+    resolution: int
+    tolerance: float
+    space: str
+    frequency: float
+    boundaries: dict[str, list[float | None]]
+    toml: str
 
 
 def calibrate(
-    dataset: Dataset,
-    settings: CalibrationSettings,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> dict[str, Any]:
-    """The boundary from which on a source is as good to train on as clean pictures, as plain data.
+    dataset: Dataset | Path | str,
+    settings: CalibrateSettings | None = None,
+    *,
+    on_progress: OnProgress = ignore_progress,
+    **options: Any,
+) -> CalibrateReport:
+    """Measure from which noise level on a source is as good to train on as clean pictures.
 
-    Raises BlendsetError where a source has too few pictures or one cannot be read.
+    `options` are fields of the settings, and go over them. Raises BlendsetError where options do not fit, a source has
+    too few pictures or one cannot be read.
     """
+    settings, dataset = resolve_settings(CalibrateSettings, settings, options), open_dataset(dataset)
     clean, source = (list_pictures(dataset, name, settings.pictures) for name in (settings.clean, settings.source))
     encode = load_vae_encoder(settings.vae) if settings.vae else encode_luminance
     spectra = []
     for number, path in enumerate((*clean, *source)):
         spectra.append(compute_spectrum(encode(load_square(path, settings.resolution))))
-        on_progress(number + 1, len(clean) + len(source))
+        on_progress("calibrate", number + 1, len(clean) + len(source))
     measured = np.stack(spectra)
     found = find_boundary(measured[: len(clean)], measured[len(clean) :], settings.tolerance)
     return _summarize(settings, len(clean), len(source), found)
@@ -112,31 +130,31 @@ def load_square(path: Path, side: int) -> NDArray[np.uint8]:
         raise BlendsetError(f"{path} cannot be read ({error}); render it again.") from error
 
 
-def _summarize(settings: CalibrationSettings, clean: int, source: int, found: Boundary) -> dict[str, Any]:
-    """The result as plain data, with the numbers of pictures and the TOML that it suggests."""
+def _summarize(settings: CalibrateSettings, clean: int, source: int, found: Boundary) -> CalibrateReport:
+    """The result, with the numbers of pictures and the TOML that it suggests."""
     low, high = found.interval
-    return {
-        "clean": {"name": settings.clean, "pictures": clean},
-        "source": {"name": settings.source, "pictures": source},
-        "resolution": settings.resolution,
-        "tolerance": settings.tolerance,
-        "space": settings.vae or "pixels",
-        "frequency": found.frequency,
-        "boundaries": {
+    return CalibrateReport(
+        MeasuredSource(settings.clean, clean),
+        MeasuredSource(settings.source, source),
+        settings.resolution,
+        settings.tolerance,
+        settings.vae or "pixels",
+        found.frequency,
+        {
             "log_snr": [value if math.isfinite(value) else None for value in (found.log_snr, low, high)],
             **{name: _convert_levels(name, (found.log_snr, high, low)) for name in SCHEDULES},
         },
-        "toml": _format_toml(settings, found),
-    }
+        _format_toml(settings, found),
+    )
 
 
-def _convert_levels(schedule: str, log_snr: Sequence[float]) -> list[float]:
+def _convert_levels(schedule: str, log_snr: Sequence[float]) -> list[float | None]:
     """Levels of a schedule at these log-SNR."""
-    levels: list[float] = axis_from_name(schedule).level(torch.tensor(log_snr, dtype=torch.float64)).tolist()
+    levels: list[float | None] = axis_from_name(schedule).level(torch.tensor(log_snr, dtype=torch.float64)).tolist()
     return levels
 
 
-def _format_toml(settings: CalibrationSettings, found: Boundary) -> str:
+def _format_toml(settings: CalibrateSettings, found: Boundary) -> str:
     """The bands to write below each source of a training configuration."""
     end = [f"hi = {found.log_snr:.3f}"] if math.isfinite(found.log_snr) else []
     below = {settings.clean: [], settings.source: end}
