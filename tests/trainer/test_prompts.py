@@ -20,9 +20,10 @@ from typing import Any
 import pytest
 
 from blendset.dataset import Dataset
-from blendset.errors import BlendsetError
+from blendset.errors import BlendsetError, SettingsError
 from blendset_trainer.cli.main import main
 from blendset_trainer.models.weights import find_model
+from blendset_trainer.synthesis.prompts import writing
 from blendset_trainer.synthesis.prompts.curation import Curation, RemovedPrompt, curate_prompts, load_curation
 from blendset_trainer.synthesis.prompts.decontamination import remove_contaminated
 from blendset_trainer.synthesis.prompts.grammar_writer import (
@@ -34,6 +35,7 @@ from blendset_trainer.synthesis.prompts.model_writer import parse_list
 from blendset_trainer.synthesis.prompts.near_duplicates import NearDuplicates
 from blendset_trainer.synthesis.prompts.ngrams import make_ngrams, split_words
 from blendset_trainer.synthesis.prompts.prompt_files import Prompt, read_prompts
+from blendset_trainer.synthesis.prompts.settings import PromptSettings
 from blendset_trainer.synthesis.prompts.sources import PromptSubject
 from blendset_trainer.synthesis.prompts.text_measures import MEASURES
 from tests.trainer import tiny_models
@@ -173,6 +175,27 @@ def test_words_of_ones_own(dataset: Dataset, tmp_path: Path, capsys: Capture) ->
     toml.write_text(toml.read_text().replace('"a lamp"', '"a lamp", times = ["nite"]'))
     assert prompts(dataset, tmp_path / "dark", "--template", str(toml)) == 1
     assert "has no time 'nite'" in capsys.readouterr().err
+
+
+def test_a_call_does_what_the_command_does(dataset: Dataset, tmp_path: Path) -> None:
+    assert prompts(dataset, tmp_path / "command.jsonl", "--seed", "3", "--kind", "deformable") == 0
+    settings = PromptSettings(kind="deformable", count=12, out=tmp_path / "call.jsonl")
+    steps: list[tuple[str, int, int]] = []
+    report = writing.prompts(str(dataset.root), settings, seed=3, on_progress=lambda *step: steps.append(step))
+    assert report.out.read_bytes() == (tmp_path / "command.jsonl").read_bytes()
+    assert (list(report.kept), report.removed) == (read_prompts(report.out), ())
+    assert (steps[0], steps[-1]) == (("prompts", 1, 12), ("prompts", 12, 12))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [({"writer": "gramar"}, "did you mean grammar?"), ({"curate": "synthvml"}, "choose duplicates, synthvlm, none")],
+)
+def test_a_call_that_cannot_be_meant_is_refused(
+    dataset: Dataset, tmp_path: Path, options: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(SettingsError, match=re.escape(says)):
+        writing.prompts(dataset, count=1, out=tmp_path / "out.jsonl", **options)
 
 
 # --- captions ---------------------------------------------------------------------------------------------------------

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from blendset_trainer.scoring.score import ScoreSettings as ScoreSettings
     from blendset_trainer.scoring.score import score as score
     from blendset_trainer.stages.executors.settings import ExecutorSettings as ExecutorSettings
+    from blendset_trainer.synthesis.prompts.settings import PromptSettings as PromptSettings
+    from blendset_trainer.synthesis.prompts.writing import PromptReport as PromptReport
+    from blendset_trainer.synthesis.prompts.writing import prompts as prompts
     from blendset_trainer.training.timesteps.calibration_settings import CalibrateSettings as CalibrateSettings
     from blendset_trainer.training.timesteps.dataset_calibration import CalibrateReport as CalibrateReport
     from blendset_trainer.training.timesteps.dataset_calibration import calibrate as calibrate
@@ -52,6 +55,9 @@ _HOMES = {
     "ScoreSettings": "scoring.score:ScoreSettings",
     "score": "scoring.score:score",
     "ExecutorSettings": "stages.executors.settings:ExecutorSettings",
+    "PromptSettings": "synthesis.prompts.settings:PromptSettings",
+    "PromptReport": "synthesis.prompts.writing:PromptReport",
+    "prompts": "synthesis.prompts.writing:prompts",
     "CalibrateSettings": "training.timesteps.calibration_settings:CalibrateSettings",
     "CalibrateReport": "training.timesteps.dataset_calibration:CalibrateReport",
     "calibrate": "training.timesteps.dataset_calibration:calibrate",

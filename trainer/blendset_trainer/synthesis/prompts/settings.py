@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
-from blendset.errors import BlendsetError
-from blendset.options import REQUIRED, check_option, option
+from blendset.errors import SettingsError
+from blendset.options import REQUIRED, Settings, option
 from blendset_trainer.stages.registry import Scheme, format_choices
 from blendset_trainer.synthesis.prompts.curation import list_curations
 from blendset_trainer.synthesis.prompts.decontamination import RUN_WORDS
@@ -30,10 +30,10 @@ WRITERS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class PromptSettings:
+class PromptSettings(Settings):
     """What is written, by whom, and what is left out of it.
 
-    Creating one raises BlendsetError for a value outside its limits, and for captions that are to be written by a
+    Creating one raises SettingsError for a value outside its limits, and for captions that are to be written by a
     writer or from a template: they are taken as they are.
     """
 
@@ -56,10 +56,9 @@ class PromptSettings:
     )
 
     def __post_init__(self) -> None:
-        for each in fields(self):
-            check_option(each, getattr(self, each.name), each.name)
+        super().__post_init__()
         if self.kind == TEXT_TO_IMAGE and (self.writer or self.template):
-            raise BlendsetError(f"--kind {TEXT_TO_IMAGE} takes captions as they are; leave --with and --template out.")
+            raise SettingsError(f"--kind {TEXT_TO_IMAGE} takes captions as they are; leave --with and --template out.")
 
     @property
     def total(self) -> int:

@@ -1,14 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From settings to prompts: a writer writes more than are asked for, and rules and the evaluation take some away."""
+"""Prompts for a dataset, in one call: a writer writes more than are asked for, and rules and the evaluation take some
+away."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any, cast
 
-from blendset.dataset import Dataset
+from blendset.dataset import Dataset, open_dataset
+from blendset.errors import BlendsetError, SettingsError
+from blendset.options import resolve_settings
 from blendset_trainer.models.chat.chat_model import ChatModel
+from blendset_trainer.progress import OnProgress, ignore_progress
 from blendset_trainer.stages.registry import find_stage
 from blendset_trainer.synthesis.prompts import grammar_writer, model_writer
 from blendset_trainer.synthesis.prompts.curation import (
@@ -17,6 +24,7 @@ from blendset_trainer.synthesis.prompts.curation import (
     RemovedPrompt,
     curate_prompts,
     keep_complete_sets,
+    load_curation,
 )
 from blendset_trainer.synthesis.prompts.decontamination import remove_contaminated
 from blendset_trainer.synthesis.prompts.prompt_files import (
@@ -26,10 +34,59 @@ from blendset_trainer.synthesis.prompts.prompt_files import (
     SET_SIZE,
     TEXT_TO_IMAGE,
     Prompt,
+    read_texts,
+    write_prompts,
 )
 from blendset_trainer.synthesis.prompts.reply_cache import ReplyCache
 from blendset_trainer.synthesis.prompts.settings import WRITERS, PromptSettings
 from blendset_trainer.synthesis.prompts.sources import load_caption_prompts, load_subjects
+
+
+@dataclass(frozen=True)
+class PromptReport:
+    """The file that prompts went to, the prompts in it, and those that were left out, each with a reason."""
+
+    out: Path
+    kept: tuple[Prompt, ...]
+    removed: tuple[RemovedPrompt, ...]
+
+
+def prompts(
+    dataset: Dataset | Path | str,
+    settings: PromptSettings | None = None,
+    *,
+    on_progress: OnProgress = ignore_progress,
+    **options: Any,
+) -> PromptReport:
+    """Write prompts for further pictures of a dataset's subjects to the file `out`, and return them.
+
+    `options` are fields of the settings, on top of them. The same seed writes the same prompts; what a model has
+    answered is not asked again.
+
+    Raises SettingsError for settings that cannot be made, for a writer or rules that there are not, and for a file of
+    the evaluation that cannot be read; BlendsetError where no prompt can be made, and where `out` holds others.
+    """
+    settings = resolve_settings(PromptSettings, settings, options)
+    dataset, removed = open_dataset(dataset), list[RemovedPrompt]()
+    kept: list[Prompt] = []
+    for prompt in compose_prompts(dataset, settings, *_load_rules(settings), removed):
+        kept.append(prompt)
+        on_progress("prompts", len(kept), settings.total)
+    if not kept:
+        reasons = Counter(prompt.reason for prompt in removed).most_common()
+        counts = ", ".join(f"{count} {reason}" for reason, count in reasons) or "none was written"
+        raise BlendsetError(f"No prompt is left ({counts}); loosen --curate or ask another writer.")
+    write_prompts(settings.out, kept)
+    return PromptReport(settings.out, tuple(kept), tuple(removed))
+
+
+def _load_rules(settings: PromptSettings) -> tuple[Curation, list[str]]:
+    """How to curate, and the texts that evaluate; SettingsError for what is wrong in either."""
+    try:
+        evaluation = [text for path in settings.keep_out for text in read_texts(path)]
+        return load_curation(settings.curate), evaluation
+    except BlendsetError as error:
+        raise SettingsError(str(error)) from error
 
 
 def compose_prompts(
