@@ -41,7 +41,7 @@ demo: addon build/demo/room.blend
 	$(blendset) export build/demo/dataset --selection demo --to image-text --out build/demo/pairs
 	$(blendset) render build/demo/room.blend --out build/demo/sets --config demo/orbit.toml --blender $(blender)
 	test -f build/demo/depth-model/model_index.json || $(python) demo/depth_model.py build/demo/sets build/demo/depth-model
-	$(blendset) synthesize build/demo/sets --job restyle --model build/demo/depth-model --views 4 --covisible 0 --steps 15 \
+	$(blendset) synthesize restyle build/demo/sets --model build/demo/depth-model --views 4 --covisible 0 --steps 15 \
 	  --prompt "a blue armchair at noon" --prompt "a red armchair at night"
 	$(blendset) caption build/demo/sets --with metadata
 	$(blendset) score build/demo/sets --with consistency

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Do shared attention and warps make the views of a set agree? Small FLUX depth models from scratch draw the same sets
-from the same noise: each view by itself, and together in the ways that `blendset synthesize --job restyle` offers.
+from the same noise: each view by itself, and together in the ways that `blendset synthesize restyle` offers.
 
 .venv/bin/python benchmarks/view_sets.py [--config benchmarks/view_sets.toml] [--workers 2]
 """

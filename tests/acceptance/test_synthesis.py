@@ -88,7 +88,7 @@ def test_a_synthesis_killed_at_random_moments_ends_with_the_same_bytes(
     started_with, name = count(whole), job.__name__.replace("_", "-")
 
     def command(dataset: Dataset) -> list[str]:
-        return [*BLENDSET, "synthesize", str(dataset.root), "--job", name, "--steps", "2", "--batch", "1",
+        return [*BLENDSET, "synthesize", name, str(dataset.root), "--steps", "2", "--batch", "1",
                 *map(str, options)]  # fmt: skip
 
     for longest in KILLED_WITHIN_S:

@@ -35,7 +35,7 @@ def limit(size):
     resource.setrlimit(resource.RLIMIT_AS, (size, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 def drawn(dataset, at_once):
-    return main(["synthesize", dataset, "--job", "text-to-image", "--model", model, "--steps", "1", "--batch",
+    return main(["synthesize", "text-to-image", dataset, "--model", model, "--steps", "1", "--batch",
                  str(at_once), "--width", "{SIDE}", "--height", "{SIDE}"])
 
 assert drawn(roomy, {PICTURES // 2}) == 0

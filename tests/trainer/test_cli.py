@@ -22,11 +22,13 @@ import pytest
 from blendset_trainer.cli import main as cli
 from blendset_trainer.rendering import worker
 from blendset_trainer.rendering.scenes import find_scenes
+from blendset_trainer.synthesis.jobs import JOBS
 
 STUB = Path(__file__).parents[1] / "core" / "stub_worker.py"
 COMMANDS = [
     *("plan", "render", "verify", "caption", "score", "select", "report", "export", "unpack"),
     *("train", "calibrate", "sample", "cache", "cache info", "cache gc"),
+    *("synthesize", *(f"synthesize {job}" for job in JOBS)),
     *("blender", "blender install", "blender list", "blender check"),
 ]
 
@@ -84,6 +86,14 @@ def test_examples_are_commands_that_the_parser_takes(capsys: pytest.CaptureFixtu
         ("plan room.blend --preset random --preset blendset --out p.json", "--out keeps one plan"),
         ("prompts data --out p.jsonl --count many", "--count: invalid positive value: 'many'"),
         ("score data --with phas", "There is no 'phas'; did you mean phash?"),
+        ("synthesize data", "'blendset synthesize' does not know 'data'; see 'blendset synthesize --help'"),
+        ("synthesize restile data", "'blendset synthesize' does not know 'restile'; did you mean 'restyle'?"),
+        ("synthesize data --job restile", "'blendset synthesize' does not know 'restile'; did you mean 'restyle'?"),
+        (
+            "synthesize restyle data --model m --width 64",
+            "--width is not for 'blendset synthesize restyle' but for novel-views or deformable or text",
+        ),
+        ("synthesize restyle data --model m --widht 64", "'blendset synthesize restyle' does not know '--widht'"),
         ("blender instal", "'blendset blender' does not know 'instal'; did you mean 'install'?"),
         ("", "required: COMMAND"),
     ],

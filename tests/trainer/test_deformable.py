@@ -68,7 +68,7 @@ def prompts(folder: Path, *sets: Sequence[str], label: str = "red lamp") -> Path
 
 
 def synthesized(dataset: Dataset, model: Path, prompts: Path, *words: str) -> int:
-    return main(["synthesize", str(dataset.root), "--job", "deformable", "--model", str(model), "--prompts",
+    return main(["synthesize", "deformable", str(dataset.root), "--model", str(model), "--prompts",
                  str(prompts), "--steps", "3", "--width", str(PIXELS), "--height", str(PIXELS), *words])  # fmt: skip
 
 

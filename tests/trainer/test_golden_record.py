@@ -263,7 +263,7 @@ def record_help(shop: Workshop) -> dict[str, str]:
         command = waiting.pop(0)
         line = f"{command} --help".strip()
         found[line] = shop.run(line)
-        _, _, inner = found[line].partition("\ncommands:\n")
+        *_, inner = re.split(r"\n(?:commands|jobs):\n", found[line])
         waiting += [f"{command} {name}".strip() for name in COMMAND_IN_HELP.findall(inner)]
     return found
 
@@ -372,7 +372,7 @@ def record_synthesis(shop: Workshop) -> Any:
     found: Any = {}
     for job, words in SYNTHESIS.items():
         shutil.copytree(shop.folder / "rooms", shop.folder / "sets" / job)
-        found |= shop.run_json(f"synthesize sets/{job} --job {job} {words} --steps 2")
+        found |= shop.run_json(f"synthesize {job} sets/{job} {words} --steps 2")
         made = [path.parent for path in (shop.folder / "sets" / job).rglob("synthesis.json")]
         relative = [path.relative_to(shop.folder).as_posix() for path in made]
         kinds = [(shop.read(f"{each}/view.json"), shop.read(f"{each}/synthesis.json")) for each in relative]

@@ -63,9 +63,7 @@ def with_code(folder: Path) -> Path:
 
 
 def synthesized(dataset: Dataset, model: Path, *words: str) -> int:
-    return main(
-        ["synthesize", str(dataset.root), "--job", "novel-views", "--model", str(model), "--steps", "2", *words]
-    )
+    return main(["synthesize", "novel-views", str(dataset.root), "--model", str(model), "--steps", "2", *words])
 
 
 def synthetic(dataset: Dataset) -> list[Any]:

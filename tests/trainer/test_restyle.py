@@ -49,7 +49,7 @@ def dataset(tmp_path: Path) -> Dataset:
 
 
 def restyled(dataset: Dataset, model: Path, *words: str, prompt: str = PROMPT) -> int:
-    return main(["synthesize", str(dataset.root), "--job", "restyle", "--model", str(model), "--prompt", prompt,
+    return main(["synthesize", "restyle", str(dataset.root), "--model", str(model), "--prompt", prompt,
                  "--steps", "3", *words])  # fmt: skip
 
 
@@ -168,7 +168,7 @@ def sentences() -> Iterator[Any]:
     yield "pixart_sigma", ["--controlnet", "x"], PROMPT, "is a PixArtSigmaPipeline, which takes no --controlnet"
     yield "flux_depth", ["--views", "5"], PROMPT, "There are 4 views with passes of ball of attic, and a set needs 5"
     yield "flux_depth", ["--views", "1"], PROMPT, "A set of one view has nothing to agree with"
-    yield "flux_depth", ["--width", "64"], PROMPT, "--width is not for --job restyle"
+    yield "flux_depth", ["--width", "64"], PROMPT, "--width is not for 'blendset synthesize restyle'"
     yield "flux_depth", [], "red " * 600, "reads 512; shorten it"
     yield "flux_depth", ["--selection", "none"], PROMPT, "none"
 

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +15,17 @@ import pytest
 import torch
 
 from blendset.dataset import Dataset
+from blendset.errors import SettingsError
 from blendset.verification import verify_dataset
 from blendset_trainer.cli.main import main
 from blendset_trainer.diffusion.pipeline_settings import find_pipeline
 from blendset_trainer.models.memory import is_out_of_memory
 from blendset_trainer.stages.executors.local import LocalExecutor
 from blendset_trainer.stages.tables import read_captions, read_index
-from blendset_trainer.synthesis.engine import synthesize
+from blendset_trainer.synthesis.engine import generate_views
 from blendset_trainer.synthesis.prompts.prompt_files import read_prompts
+from blendset_trainer.synthesis.settings import TextToImageSettings
+from blendset_trainer.synthesis.synthesize import synthesize
 from blendset_trainer.synthesis.text_to_image import TextToImage, request_images
 from blendset_trainer.synthetic_views import SYNTHESIS, has_camera, read_synthesis
 from tests.trainer.tiny_datasets import thirty_views
@@ -43,7 +48,7 @@ def dataset(tmp_path: Path) -> Dataset:
 
 
 def synthesized(dataset: Dataset, model: Path, *words: str) -> int:
-    return main(["synthesize", str(dataset.root), "--job", "text-to-image", "--model", str(model), "--steps", "2",
+    return main(["synthesize", "text-to-image", str(dataset.root), "--model", str(model), "--steps", "2",
                  "--width", str(PIXELS), "--height", str(PIXELS), *words])  # fmt: skip
 
 
@@ -129,7 +134,7 @@ def test_a_batch_that_is_too_large_is_halved(pipeline: Make, dataset: Dataset) -
     wanted = list(
         request_images(Short(generator, PIXELS, PIXELS), [(view, "a chair") for view in dataset.views()], 1, 0)
     )
-    report = synthesize(dataset, Short(generator, PIXELS, PIXELS), wanted, LocalExecutor(), 4)
+    report = generate_views(dataset, Short(generator, PIXELS, PIXELS), wanted, LocalExecutor(), 4)
     assert (report.made, report.failed) == (3, {})
     assert any("going on with half as many" in note for note in report.notes)
 
@@ -164,7 +169,7 @@ class Broken(TextToImage):
 def test_what_is_no_picture_is_said_and_the_others_go_on(pipeline: Make, dataset: Dataset) -> None:
     broken = Broken(find_pipeline(str(pipeline("stable_diffusion")), 2), PIXELS, PIXELS)
     captioned = [(view, "a chair") for view in dataset.views()]
-    report = synthesize(dataset, broken, list(request_images(broken, captioned, 1, 0)), LocalExecutor(), 4)
+    report = generate_views(dataset, broken, list(request_images(broken, captioned, 1, 0)), LocalExecutor(), 4)
     assert report.made == 1
     first, second = report.failed.values()
     assert "is not finite; use --precision" in first
@@ -174,13 +179,59 @@ def test_what_is_no_picture_is_said_and_the_others_go_on(pipeline: Make, dataset
 def test_variants_are_drawn_one_by_one_where_there_is_no_room_for_more(pipeline: Make, dataset: Dataset) -> None:
     short = Short(find_pipeline(str(pipeline("stable_diffusion")), 2), PIXELS, PIXELS)
     captioned = [(view, "a chair") for view in dataset.views()]
-    report = synthesize(dataset, short, list(request_images(short, captioned, 3, 0)), LocalExecutor(), 1)
+    report = generate_views(dataset, short, list(request_images(short, captioned, 3, 0)), LocalExecutor(), 1)
     assert (report.made, report.failed, report.notes) == (9, {}, ())
+
+
+def test_the_old_spelling_does_the_same_and_says_the_new_one(pipeline: Make, dataset: Dataset, capsys: Any) -> None:
+    words = ["--model", str(pipeline("stable_diffusion")), "--steps", "2", "--width", "32", "--height", "32"]
+    for option in (["--job", "text-to-image"], ["--job=text-to-image"]):
+        assert main(["synthesize", str(dataset.root), *option, *words, "--json"]) == 0
+        said = capsys.readouterr()
+        assert said.err.splitlines()[0] == (
+            "blendset: write 'blendset synthesize text-to-image DATASET ...'; --job is taken for one more release."
+        )
+        made = made_in(dataset)
+        assert main(["synthesize", "text-to-image", str(dataset.root), *words, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["kept"] == len(made) == 3
+        assert made_in(dataset) == made
+
+
+def test_a_call_does_what_the_command_does(pipeline: Make, dataset: Dataset, capsys: Any) -> None:
+    size: dict[str, Any] = {"width": PIXELS, "height": PIXELS}
+    steps: list[tuple[str, int, int]] = []
+    settings = TextToImageSettings(model=str(pipeline("stable_diffusion")), steps=2, **size)
+    report = synthesize(dataset, settings, variants=2, on_progress=lambda *step: steps.append(step))
+    assert (report.made, report.kept, report.failed, report.left_out) == (6, 0, {}, ())
+    assert (steps[0], steps[-1]) == (("pictures", 0, 6), ("pictures", 6, 6))
+    made = made_in(dataset)
+    again = synthesize(str(dataset.root), job="text-to-image", model=settings.model, steps=2, variants=2, **size)
+    assert (again.made, again.kept, made_in(dataset)) == (0, 6, made)
+    assert synthesized(dataset, Path(settings.model), "--variants", "2", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(asdict(again)))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({}, "There is no job; give settings such as RestyleSettings, or job='restyle'."),
+        ({"job": "restile"}, "There is no job 'restile'; did you mean 'restyle'?"),
+        ({"job": "restyle", "model": "m", "width": 32}, "RestyleSettings has no option 'width'"),
+        ({"job": "restyle", "prompt": "a red chair"}, "RestyleSettings lacks the option 'model'"),
+        ({"job": "restyle", "settings": TextToImageSettings(model="m")}, "are for the job 'text-to-image', not 'rest"),
+    ],
+)
+def test_a_call_that_cannot_be_meant_is_refused(dataset: Dataset, options: dict[str, Any], says: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(says)):
+        synthesize(dataset, **options)
 
 
 def test_what_is_not_read_is_refused(pipeline: Make, dataset: Dataset, capsys: Any) -> None:
     assert synthesized(dataset, pipeline("stable_diffusion"), "--prompt", "a green ball") == 2
-    assert "--prompt is not for --job text-to-image but for restyle" in capsys.readouterr().err
+    assert (
+        "--prompt is not for 'blendset synthesize text-to-image' but for restyle; leave it out"
+        in capsys.readouterr().err
+    )
     assert synthesized(dataset, pipeline("flux_depth")) == 1
     assert "is a FluxControlPipeline, which draws from pictures" in capsys.readouterr().err
 

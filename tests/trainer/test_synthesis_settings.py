@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from blendset.errors import BlendsetError
-from blendset_trainer.cli.commands.synthesize import JOBS
 from blendset_trainer.cli.main import build_parser
 from blendset_trainer.cli.settings_options import read_settings
+from blendset_trainer.synthesis.jobs import JOBS
 from blendset_trainer.synthesis.prompts.settings import PromptSettings
 from blendset_trainer.synthesis.settings import (
     DeformableSettings,
@@ -36,7 +36,7 @@ PROMPTS = Path("prompts.jsonl")
         (RestyleSettings, {"prompt": ("a red chair",), "covisible": 1.5}, "covisible is 1.5; it must be at most 1"),
         (RestyleSettings, {}, "There is nothing to ask for; give --prompt TEXT or --prompts FILE"),
         (NovelViewsSettings, {"layout": (0, 2)}, "layout is 0; it must be at least 1"),
-        (DeformableSettings, {}, "There is nothing to ask for; give --prompts FILE"),
+        (DeformableSettings, {"prompts": PROMPTS, "remote_code": "code", "executor": "ray"}, "not on Ray"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_at_once(settings: type[Any], values: dict[str, Any], says: str) -> None:
@@ -64,7 +64,7 @@ def test_sets_of_prompts_are_complete(kind: str, count: int, total: int) -> None
     ],
 )
 def test_the_command_line_gives_settings(job: str, words: list[str], values: dict[str, Any]) -> None:
-    arguments = build_parser().parse_args(["synthesize", "dataset", "--job", job, "--model", "model", *words])
+    arguments = build_parser().parse_args(["synthesize", job, "dataset", "--model", "model", *words])
     assert read_settings(JOBS[job].settings, arguments) == JOBS[job].settings(model="model", **values)
 
 

@@ -58,7 +58,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dataset]:
 
 def synthesized(job: str, kind: str, *words: str) -> None:
     model = maker(Path())(kind)
-    assert main(["synthesize", "data", "--job", job, "--model", str(model), "--steps", "2", "--seed", "3", *words]) == 0
+    assert main(["synthesize", job, "data", "--model", str(model), "--steps", "2", "--seed", "3", *words]) == 0
 
 
 def scored(dataset: Dataset, *scorers: str) -> list[Row]:

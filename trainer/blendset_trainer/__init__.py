@@ -26,9 +26,15 @@ if TYPE_CHECKING:
     from blendset_trainer.scoring.score import ScoreSettings as ScoreSettings
     from blendset_trainer.scoring.score import score as score
     from blendset_trainer.stages.executors.settings import ExecutorSettings as ExecutorSettings
+    from blendset_trainer.synthesis.engine import SynthesisReport as SynthesisReport
     from blendset_trainer.synthesis.prompts.settings import PromptSettings as PromptSettings
     from blendset_trainer.synthesis.prompts.writing import PromptReport as PromptReport
     from blendset_trainer.synthesis.prompts.writing import prompts as prompts
+    from blendset_trainer.synthesis.settings import DeformableSettings as DeformableSettings
+    from blendset_trainer.synthesis.settings import NovelViewsSettings as NovelViewsSettings
+    from blendset_trainer.synthesis.settings import RestyleSettings as RestyleSettings
+    from blendset_trainer.synthesis.settings import TextToImageSettings as TextToImageSettings
+    from blendset_trainer.synthesis.synthesize import synthesize as synthesize
     from blendset_trainer.training.timesteps.calibration_settings import CalibrateSettings as CalibrateSettings
     from blendset_trainer.training.timesteps.dataset_calibration import CalibrateReport as CalibrateReport
     from blendset_trainer.training.timesteps.dataset_calibration import calibrate as calibrate
@@ -55,9 +61,15 @@ _HOMES = {
     "ScoreSettings": "scoring.score:ScoreSettings",
     "score": "scoring.score:score",
     "ExecutorSettings": "stages.executors.settings:ExecutorSettings",
+    "SynthesisReport": "synthesis.engine:SynthesisReport",
     "PromptSettings": "synthesis.prompts.settings:PromptSettings",
     "PromptReport": "synthesis.prompts.writing:PromptReport",
     "prompts": "synthesis.prompts.writing:prompts",
+    "DeformableSettings": "synthesis.settings:DeformableSettings",
+    "NovelViewsSettings": "synthesis.settings:NovelViewsSettings",
+    "RestyleSettings": "synthesis.settings:RestyleSettings",
+    "TextToImageSettings": "synthesis.settings:TextToImageSettings",
+    "synthesize": "synthesis.synthesize:synthesize",
     "CalibrateSettings": "training.timesteps.calibration_settings:CalibrateSettings",
     "CalibrateReport": "training.timesteps.dataset_calibration:CalibrateReport",
     "calibrate": "training.timesteps.dataset_calibration:calibrate",

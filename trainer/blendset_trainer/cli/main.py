@@ -26,7 +26,7 @@ from blendset_trainer.cli.commands.report import add_report
 from blendset_trainer.cli.commands.sample import add_sample
 from blendset_trainer.cli.commands.score import add_score
 from blendset_trainer.cli.commands.select import add_select
-from blendset_trainer.cli.commands.synthesize import add_synthesize
+from blendset_trainer.cli.commands.synthesize import add_synthesize, replace_job_option
 from blendset_trainer.cli.commands.train import add_train
 from blendset_trainer.cli.commands.verify import add_verify
 from blendset_trainer.cli.parser import FAILED, INTERRUPTED, WRONG_USAGE, Parser
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster's request to end is treated as Ctrl-C
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        arguments = build_parser().parse_args(words)
+        arguments = build_parser().parse_args(replace_job_option(words))
         code = int(arguments.run(arguments))
         sys.stdout.flush()
         return code

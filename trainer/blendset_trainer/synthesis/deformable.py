@@ -94,7 +94,6 @@ def plan_deformable(dataset: Dataset, settings: DeformableSettings) -> tuple[Def
     Raises BlendsetError where the file has no prompt of this kind, and for a model that cannot be run or whose captions
     have no queries. Adds the scene "prompts" to a dataset that lacks it.
     """
-    assert settings.prompts is not None
     prompts = [prompt for prompt in read_prompts(settings.prompts) if prompt.kind == DEFORMABLE]
     if not prompts:
         raise BlendsetError(f"{settings.prompts} has no prompt of kind '{DEFORMABLE}'; write some with that --kind.")

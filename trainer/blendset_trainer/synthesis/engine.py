@@ -157,15 +157,19 @@ def batch_requests(requests: Sequence[ViewRequest], size: int) -> list[RequestBa
 
 @dataclass(frozen=True)
 class SynthesisReport:
-    """What a run did: how many views were made now, how many were there before, and by id why others failed."""
+    """What a run did: how many views were made now, how many were there before, and by id why others failed.
+
+    `notes` say what the machine had too little room for, `left_out` why views of the dataset have no request.
+    """
 
     made: int
     kept: int
     failed: dict[str, str]
     notes: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
 
 
-def synthesize(
+def generate_views(
     dataset: Dataset,
     synthesizer: Synthesizer,
     requests: Sequence[ViewRequest],

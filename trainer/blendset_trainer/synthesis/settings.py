@@ -1,19 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each job of a synthesis can be asked for, as frozen dataclasses; `blendset synthesize` derives its options from
-them.
+"""What each job of a synthesis can be asked for, as frozen dataclasses; the subcommands of `blendset synthesize` derive
+their options from them.
 
 Nothing here imports torch, so that a command line is read before the models' libraries are loaded.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from blendset.errors import BlendsetError
-from blendset.options import REQUIRED, check_option, option
+from blendset.errors import SettingsError
+from blendset.options import REQUIRED, option
 from blendset_trainer.stages.caption_forms import CAPTION_FORMS, DENSE
+from blendset_trainer.stages.executors.settings import RAY, ExecutorSettings
 
 SYNCD_WINDOW = 0.8
 """Sigma of rectified flow above which SynCD (arXiv 2502.01720) warps."""
@@ -24,76 +25,88 @@ BACKGROUNDS = {"grey": 127, "white": 255}
 
 
 @dataclass(frozen=True, kw_only=True)
-class SynthesisSettings:
-    """What every job takes: the generator, how it is run, and how many pictures it makes.
+class SynthesisSettings(ExecutorSettings):
+    """What every job takes: the generator, how and where it is run, and how many pictures it makes.
 
-    Creating one raises BlendsetError for a value outside its limits.
+    Creating one raises SettingsError for a value outside its limits, and for code of a model that is to run on Ray.
     """
 
     job: ClassVar[str]
     """The name of the job that the settings are for."""
 
     model: str = option(REQUIRED, "a folder or a hub id of a diffusers pipeline", metavar="MODEL")
-    variants: int = option(1, "pictures of each caption or prompt", metavar="N", at_least=1)
-    seed: int = option(0, "everything random follows from it")
-    steps: int = option(30, "of the sampler (default %(default)s)", metavar="N", at_least=1)
-    cfg_scale: float | None = option(None, "classifier-free guidance (default: the pipeline's own)")
-    embedded_guidance: float | None = option(None, "of distilled models (default: the pipeline's own)")
-    negative_prompt: str = option("", "what pictures should not be", metavar="TEXT")
-    precision: str | None = option(None, "default: bf16 on a GPU", choices=("fp32", "bf16", "fp16"))
-    batch: int = option(4, "pictures at once (default %(default)s)", metavar="N", at_least=1)
+    variants: int = option(
+        1, "how often each is made, every time from other noise (default %(default)s)", metavar="N", at_least=1
+    )
+    seed: int = option(0, "everything random follows from it (default %(default)s)", metavar="N")
+    steps: int = option(30, "steps of the sampler (default %(default)s)", metavar="N", at_least=1)
+    cfg_scale: float | None = option(None, "classifier-free guidance (default: the pipeline's own)", metavar="SCALE")
+    embedded_guidance: float | None = option(
+        None, "guidance that a distilled model takes as an input (default: the pipeline's own)", metavar="SCALE"
+    )
+    negative_prompt: str = option("", "what pictures should not show", metavar="TEXT")
+    precision: str | None = option(
+        None,
+        "numbers that the model computes with (default: bf16 on a GPU, fp32 elsewhere)",
+        choices=("fp32", "bf16", "fp16"),
+    )
+    batch: int = option(4, "least number of pictures at once (default %(default)s)", metavar="N", at_least=1)
     remote_code: str = option("", "run the pipeline.py of this folder or hub id", metavar="MODEL")
 
     def __post_init__(self) -> None:
-        for each in fields(self):
-            check_option(each, getattr(self, each.name), each.name)
+        super().__post_init__()
+        if self.remote_code and self.executor == RAY:
+            raise SettingsError("--remote-code runs here or in processes, not on Ray.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class _FromViews:
     """Of jobs that begin with views of the dataset."""
 
-    selection: str = option("", "the views to begin with (default: all renders)", metavar="NAME")
-
-
-@dataclass(frozen=True, kw_only=True)
-class _FromPrompts:
-    """Of jobs that read a file of prompts."""
-
-    prompts: Path | None = option(None, "what 'blendset prompts' wrote; for restyle also a text file", metavar="FILE")
+    selection: str = option("", "the selection of views to begin with (default: all renders)", metavar="NAME")
 
 
 @dataclass(frozen=True, kw_only=True)
 class _OfSize:
     """Of jobs whose pictures may have any size that the model makes; sides in pixels."""
 
-    width: int | None = option(None, "default: what the model was made for", metavar="PX", at_least=1)
-    height: int | None = option(None, "default: what the model was made for", metavar="PX", at_least=1)
+    width: int | None = option(
+        None, "width of a picture (default: what the model was made for)", metavar="PX", at_least=1
+    )
+    height: int | None = option(
+        None, "height of a picture (default: what the model was made for)", metavar="PX", at_least=1
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextToImageSettings(_OfSize, _FromPrompts, _FromViews, SynthesisSettings):
+class TextToImageSettings(_OfSize, _FromViews, SynthesisSettings):
     """Pictures of captions: of each view's, in the form `captions`, or of those in a file of prompts."""
 
     job: ClassVar[str] = "text-to-image"
 
-    captions: str = option(DENSE, "default %(default)s", choices=CAPTION_FORMS)
+    captions: str = option(DENSE, "form of the captions (default %(default)s)", choices=CAPTION_FORMS)
+    prompts: Path | None = option(
+        None, "what 'blendset prompts --kind text-to-image' wrote, instead of the views' captions", metavar="FILE"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
-class RestyleSettings(_FromPrompts, _FromViews, SynthesisSettings):
+class RestyleSettings(_FromViews, SynthesisSettings):
     """View sets that keep their geometry, once for each `prompt` and for each prompt in the file.
 
     `share` is the mode of shared attention among the views of a set, or "apart" for none. `warp` is what one view takes
     from another while there is more noise than rectified flow's sigma `warp_above`: "noisy" latents, the predicted
     "clean" ones, or "none". With `anchor` the first view's render stands among the views that are denoised. Creating
-    one raises BlendsetError also for a set of one view and where there is no prompt.
+    one raises SettingsError also for a set of one view and where there is no prompt.
     """
 
     job: ClassVar[str] = "restyle"
 
-    prompt: tuple[str, ...] = option((), "of a whole set; may be repeated", metavar="TEXT")
-    views: int = option(3, "of a set (default %(default)s)", metavar="N", at_least=1)
+    prompt: tuple[str, ...] = option((), "a prompt for whole sets; may be repeated", metavar="TEXT")
+    prompts: Path | None = option(
+        None, "what 'blendset prompts --kind restyle' wrote, or a text file with a prompt to a line", metavar="FILE"
+    )
+    views: int = option(3, "views of a set (default %(default)s)", metavar="N", at_least=1)
     covisible: float = option(
         0.25,
         "least share of the subject that a view has in common with another of its set (default %(default)s)",
@@ -101,22 +114,29 @@ class RestyleSettings(_FromPrompts, _FromViews, SynthesisSettings):
         at_least=0,
         at_most=1,
     )
-    controlnet: str = option("", "for depth, with a Stable Diffusion model", metavar="MODEL")
+    controlnet: str = option("", "a ControlNet for depth, with a Stable Diffusion model", metavar="MODEL")
     share: str = option(
         "foreground",
-        "what views see of one another (default %(default)s, SynCD's)",
+        "what views see of one another in attention (default %(default)s, SynCD's)",
         choices=("foreground", "same-object", "same-object+scene", APART),
     )
-    warp: str = option("noisy", "default %(default)s", choices=("noisy", "clean", "none"))
-    warp_above: float = option(SYNCD_WINDOW, "default %(default)s, of flow", metavar="SIGMA")
-    anchor: bool = option(False, "let the first view's render stand among them")
+    warp: str = option(
+        "noisy",
+        "what views hand to one another where they show the same: latents as they are, latents as they are predicted, "
+        "or nothing (default %(default)s)",
+        choices=("noisy", "clean", "none"),
+    )
+    warp_above: float = option(
+        SYNCD_WINDOW, "sigma of rectified flow above which they do (default %(default)s)", metavar="SIGMA"
+    )
+    anchor: bool = option(False, "let the first view's render stand among the views that are denoised")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.views < 2:
-            raise BlendsetError("A set of one view has nothing to agree with; give --views 2 or more.")
+            raise SettingsError("A set of one view has nothing to agree with; give --views 2 or more.")
         if not self.prompt and not self.prompts:
-            raise BlendsetError("There is nothing to ask for; give --prompt TEXT or --prompts FILE.")
+            raise SettingsError("There is nothing to ask for; give --prompt TEXT or --prompts FILE.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,21 +147,18 @@ class NovelViewsSettings(_OfSize, _FromViews, SynthesisSettings):
     job: ClassVar[str] = "novel-views"
 
     layout: tuple[int, int] | None = option(
-        None, "of the model's views (default: known of Zero123++)", metavar="ROWSxCOLUMNS", at_least=1
+        None,
+        "rows and columns in which the model draws its views (default: known of Zero123++)",
+        metavar="ROWSxCOLUMNS",
+        at_least=1,
     )
-    background: str = option("grey", "default %(default)s", choices=tuple(BACKGROUNDS))
+    background: str = option("grey", "what is behind the subject (default %(default)s)", choices=tuple(BACKGROUNDS))
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeformableSettings(_OfSize, _FromPrompts, SynthesisSettings):
-    """Sets of pictures of one subject, from a file of prompts alone. Creating one raises BlendsetError also where there
-    is no file."""
+class DeformableSettings(_OfSize, SynthesisSettings):
+    """Sets of pictures of one subject, from a file of prompts alone."""
 
     job: ClassVar[str] = "deformable"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.prompts is None:
-            raise BlendsetError(
-                "There is nothing to ask for; give --prompts FILE, of 'blendset prompts --kind deformable'."
-            )
+    prompts: Path = option(REQUIRED, "what 'blendset prompts --kind deformable' wrote", metavar="FILE")

@@ -44,7 +44,7 @@ class TextToImage(PipelineSynthesizer):
         if self._pipeline.takes_images:
             raise BlendsetError(
                 f"{self.generator.model} is a {self.generator.pipeline}, which draws from pictures; give a model of "
-                "text to image, or choose another --job."
+                "text to image, or choose another job."
             )
 
     @torch.no_grad()

@@ -1,148 +1,100 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`blendset synthesize`: the jobs by name, and the command that runs one.
-
-Its options are the fields of the jobs' settings.
-"""
+"""`blendset synthesize`: a command for each job, whose options are the fields of the job's settings."""
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
-from importlib import import_module
-from importlib.util import find_spec
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from typing import TYPE_CHECKING, NoReturn
 
-from blendset.dataset import Dataset
-from blendset.errors import BlendsetError
-from blendset_trainer.cli.console import print_json, show_progress
-from blendset_trainer.cli.parser import DONE, FAILED, Parser, UsageError, add_command
-from blendset_trainer.cli.settings_options import add_setting, read_settings
-from blendset_trainer.cli.stage_options import add_executor, make_executor
-from blendset_trainer.synthesis.settings import (
-    DeformableSettings,
-    NovelViewsSettings,
-    RestyleSettings,
-    SynthesisSettings,
-    TextToImageSettings,
-)
+from blendset_trainer.cli.console import print_json, report_progress
+from blendset_trainer.cli.parser import DONE, FAILED, Parser, UsageError, add_command, add_dataset
+from blendset_trainer.cli.settings_options import add_settings, get_flag, read_settings
+from blendset_trainer.synthesis.jobs import JOBS, SynthesisJob
+from blendset_trainer.synthesis.synthesize import synthesize
 
 if TYPE_CHECKING:
-    from blendset_trainer.synthesis.engine import SynthesisReport, Synthesizer, ViewRequest
+    from blendset_trainer.synthesis.engine import SynthesisReport
 
-    Plan = Callable[[Dataset, SynthesisSettings], tuple[Synthesizer, list[ViewRequest], list[str]]]
-
-
-@dataclass(frozen=True)
-class SynthesisJob:
-    """A job: its settings, and the function that plans it ("module:name", imported when the job is run)."""
-
-    settings: type[SynthesisSettings]
-    plan: str
-
-    @property
-    def options(self) -> dict[str, object]:
-        """Its options by name, each with its default."""
-        return {each.name: each.default for each in fields(self.settings)}
-
-    def load_plan(self) -> Plan:
-        """Import the function that plans it."""
-        module, _, name = self.plan.partition(":")
-        plan: Plan = getattr(import_module(module), name)
-        return plan
-
-
-JOBS = {
-    job.settings.job: job
-    for job in (
-        SynthesisJob(DeformableSettings, "blendset_trainer.synthesis.deformable:plan_deformable"),
-        SynthesisJob(NovelViewsSettings, "blendset_trainer.synthesis.novel_views:plan_novel_views"),
-        SynthesisJob(RestyleSettings, "blendset_trainer.synthesis.restyle:plan_restyle"),
-        SynthesisJob(TextToImageSettings, "blendset_trainer.synthesis.text_to_image:plan_text_to_image"),
-    )
-}
-FIRST = (
-    "model",
-    "selection",
-    "captions",
-    "variants",
-    "seed",
-    "steps",
-    "width",
-    "height",
-    "cfg_scale",
-    "embedded_guidance",
-    "negative_prompt",
-    "precision",
-    "batch",
-    "remote_code",
-    "prompts",
+PURPOSE = (
+    "Let a generator make views that join the dataset, with their parents; what is there already is not made again"
 )
-"""The order of the options in the help; those under a job's heading follow."""
-HEADINGS = {
-    RestyleSettings.job: "restyle: view sets keep their geometry, from the renders' depth",
-    NovelViewsSettings.job: "novel-views: a subject, cut out, from other sides",
-}
-"""Above the other options of these jobs, which are theirs alone."""
+OLD_OPTION = "--job"
+"""How a job was named before each had a command."""
+
+
+class JobParser(Parser):
+    """The parser of a job. It says of an option of other jobs whose it is."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageError with argparse's message, or with what is known of an unknown option."""
+        unknown = re.search(r"unrecognized arguments: (?:.* )?(--[\w-]+)", message)
+        if unknown and (jobs := [name for name, job in JOBS.items() if unknown[1] in _list_flags(job)]):
+            raise UsageError(f"{unknown[1]} is not for '{self.prog}' but for {' or '.join(jobs)}; leave it out.")
+        super().error(message)
 
 
 def add_synthesize(commands: argparse._SubParsersAction[Parser]) -> None:
-    """Add `blendset synthesize`."""
-    added = add_command(
-        commands,
+    """Add `blendset synthesize` and a command for each job."""
+    parser = commands.add_parser(
         "synthesize",
-        _run_synthesis,
-        "Let a generator make views that join the dataset, with their parents; what is there already is not made again",
-        "blendset synthesize kitchen-dataset --job text-to-image --model OWNER/MODEL --variants 4",
+        help=PURPOSE,
+        description=f"{PURPOSE}.",
+        epilog=f"example: {_format_example('restyle', JOBS['restyle'])}",
     )
-    added.add_argument("dataset", type=Path, metavar="DATASET", help="the dataset's folder")
-    added.add_argument("--job", required=True, choices=tuple(JOBS), help="what is made of what")
-    for name in FIRST:
-        add_setting(added, next(job.settings for job in JOBS.values() if name in job.options), name)
-    for job, heading in HEADINGS.items():
-        group = added.add_argument_group(heading)
-        for name in JOBS[job].options:
-            if name not in FIRST:
-                add_setting(group, JOBS[job].settings, name)
-    add_executor(added)
+    inner: argparse._SubParsersAction[Parser] = parser.add_subparsers(
+        required=True, metavar="JOB", title="jobs", parser_class=JobParser
+    )
+    for name, job in JOBS.items():
+        command = add_command(inner, name, _synthesize, job.purpose, _format_example(name, job))
+        add_dataset(command)
+        add_settings(command, job.settings)
+        command.set_defaults(settings=job.settings)
 
 
-def _refuse_other_jobs_options(arguments: argparse.Namespace) -> None:
-    """UsageError for an option that the job would pass over."""
-    defaults = {name: value for job in JOBS.values() for name, value in job.options.items()}
-    for name in sorted(defaults.keys() - JOBS[arguments.job].options):
-        if getattr(arguments, name) not in (defaults[name], []):
-            jobs = " or ".join(other for other, job in JOBS.items() if name in job.options)
-            raise UsageError(
-                f"--{name.replace('_', '-')} is not for --job {arguments.job} but for {jobs}; leave it out."
-            )
+def replace_job_option(words: Sequence[str]) -> list[str]:
+    """Return the words of a command line with `synthesize DATASET --job NAME` in its new spelling.
+
+    The old one is taken for one more release, with a sentence on stderr.
+    """
+    if words[:1] != ["synthesize"]:
+        return list(words)
+    words = [part for word in words for part in (word.split("=", 1) if word.startswith(f"{OLD_OPTION}=") else [word])]
+    if OLD_OPTION not in words[:-1]:
+        return words
+    at = words.index(OLD_OPTION)
+    name = words[at + 1]
+    if name in JOBS:
+        spelling = f"blendset synthesize {name} DATASET ..."
+        print(f"blendset: write '{spelling}'; {OLD_OPTION} is taken for one more release.", file=sys.stderr)
+    return ["synthesize", name, *words[1:at], *words[at + 2 :]]
 
 
-def _run_synthesis(arguments: argparse.Namespace) -> int:
-    if not find_spec("diffusers"):
-        raise BlendsetError("Synthesis needs diffusers; install 'blendset-trainer[train]'.")
-    if arguments.remote_code and arguments.executor == "ray":
-        raise UsageError("--remote-code runs here or in processes, not on Ray.")
-    _refuse_other_jobs_options(arguments)
-    job = JOBS[arguments.job]
-    settings = read_settings(job.settings, arguments)
-    from blendset_trainer.synthesis.engine import synthesize
-
-    dataset = Dataset(arguments.dataset)
-    synthesizer, requests, left_out = job.load_plan()(dataset, settings)
-    with show_progress("pictures", quiet=arguments.json) as on_progress:
-        report = synthesize(dataset, synthesizer, requests, make_executor(arguments), settings.batch, on_progress)
-    return _print_report(report, left_out, dataset, arguments.json)
+def _list_flags(job: SynthesisJob) -> list[str]:
+    return [get_flag(field) for field in fields(job.settings)]
 
 
-def _print_report(report: SynthesisReport, left_out: list[str], dataset: Dataset, as_json: bool) -> int:
+def _format_example(name: str, job: SynthesisJob) -> str:
+    return f"blendset synthesize {name} kitchen-dataset {job.example}"
+
+
+def _synthesize(arguments: argparse.Namespace) -> int:
+    settings = read_settings(arguments.settings, arguments)
+    with report_progress(quiet=arguments.json) as on_progress:
+        report = synthesize(arguments.dataset, settings, on_progress=on_progress)
+    return _print_report(report, arguments)
+
+
+def _print_report(report: SynthesisReport, arguments: argparse.Namespace) -> int:
     """Say what became of the requests; returns the exit code."""
-    if as_json:
-        print_json(asdict(report) | {"left_out": left_out})
+    if arguments.json:
+        print_json(asdict(report))
     else:
-        for line in (*left_out, *report.notes, *dict.fromkeys(report.failed.values())):
+        for line in (*report.left_out, *report.notes, *dict.fromkeys(report.failed.values())):
             print(line, file=sys.stderr)
-        print(f"{dataset.root}: {report.made} pictures made now, {report.kept} before, {len(report.failed)} failed")
+        counts = f"{report.made} pictures made now, {report.kept} before, {len(report.failed)} failed"
+        print(f"{arguments.dataset}: {counts}")
     return FAILED if report.failed and not report.made + report.kept else DONE
