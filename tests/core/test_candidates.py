@@ -19,10 +19,10 @@ from blendset.placement.candidates import (
     PlacementContext,
     frame_subject,
     make_blendfusion_camera,
-    propose,
     sample_grid_points,
 )
 from blendset.placement.candidates import propose_scene_views as scene_views
+from blendset.placement.planner import propose
 from blendset.placement.presets import PRESETS
 from blendset.placement.scene import Snapshot
 from tests.core.analytic import UNIT_BOX, BruteForce, ball, box, config, furnished_room, snapshot, subject_of

@@ -123,7 +123,7 @@ def test_no_file_names_a_package_index() -> None:
 
 # --- the trainer's rooms ----------------------------------------------------------------------------------------------
 
-LOOSE = {"contact_sheet", "progress", "style", "synthetic_views", "training_runs"}
+LOOSE = {"contact_sheet", "extensions", "progress", "style", "synthetic_views", "training_runs"}
 """Modules of the trainer that lie in no room, because several rooms need them or a documented command names them."""
 ROOMS = {
     "progress": set(),
@@ -132,16 +132,22 @@ ROOMS = {
     "training_runs": set(),
     "language": set(),
     "models": set(),
+    "extensions": set(),
     "rendering": set(),
-    "stages": {"captioning", "models", "scoring"},  # the catalogue names every captioner and scorer, in strings
+    "stages": {
+        "captioning",
+        "extensions",
+        "models",
+        "scoring",
+    },  # the catalogue names every captioner and scorer, in strings
     "captioning": {"language", "models", "stages", "synthetic_views"},
     "scoring": {"models", "stages"},
     "selection": {"stages"},
-    "diffusion": {"models"},
-    "exporting": {"selection", "stages", "synthetic_views"},
+    "diffusion": {"extensions", "models"},
+    "exporting": {"extensions", "selection", "stages", "synthetic_views"},
     "reporting": {"selection", "stages", "style", "synthetic_views", "training_runs"},
     "contact_sheet": {"reporting"},
-    "synthesis": {"diffusion", "language", "models", "selection", "stages", "synthetic_views"},
+    "synthesis": {"diffusion", "extensions", "language", "models", "selection", "stages", "synthetic_views"},
     "training": {"diffusion", "models", "selection", "stages", "style", "training_runs"},
 }
 """Each room of the trainer, and the rooms that it may import. They meet in the dataset. All may import

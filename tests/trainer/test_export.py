@@ -409,7 +409,7 @@ def test_image_text_refuses_pictures_without_words(dataset: Dataset, tmp_path: P
     views = open_source(dataset).views
     silent = ExportSource(dataset, views, {})
     with pytest.raises(BlendsetError, match=r"no caption for attic-chair-0000 \(6 in all\); run 'blendset caption'"):
-        FORMATS["image-text"](silent, tmp_path)
+        FORMATS.load("image-text")(silent, tmp_path)
 
 
 # --- all of them ---

@@ -22,7 +22,6 @@ from blendset.dataset import INDEX, Dataset
 from blendset.verification import verify_dataset
 from blendset_trainer.cli.main import build_parser, main
 from blendset_trainer.stages.catalogue import SCORERS
-from blendset_trainer.stages.registry import Scheme
 from blendset_trainer.stages.tables import read_index, read_index_with_stages
 from tests.trainer.boxes import add_scene, add_view
 from tests.trainer.tiny_datasets import add_picture, make_dataset
@@ -115,7 +114,7 @@ def interrupted() -> Redness:
 def test_an_interrupted_command_says_how_to_go_on(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(SCORERS, "interrupted", Scheme(f"{__name__}:interrupted"))
+    monkeypatch.setitem(SCORERS.table, "interrupted", f"{__name__}:interrupted")
     assert main(["score", "DATASET", "--with", "phash,interrupted"]) == 130
     assert capsys.readouterr().err == (
         "blendset: interrupted; what is finished is kept, and the same command goes on.\n"

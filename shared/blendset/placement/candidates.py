@@ -24,7 +24,7 @@ from blendset.cameras import (
     make_pose,
 )
 from blendset.config import Config
-from blendset.placement.presets import PRESETS
+from blendset.placement.presets import PRESETS, Preset
 from blendset.placement.scene import Geometry, Snapshot
 from blendset.placement.subjects import Subject
 from blendset.randomness import make_rng
@@ -77,6 +77,11 @@ class PlacementContext:
     subjects: tuple[Subject, ...]
     config: Config
     scene_cameras: tuple[tuple[str, Camera], ...] = ()
+
+    @property
+    def preset(self) -> Preset:
+        """The configured preset."""
+        return PRESETS[self.config.cameras.preset]
 
     @property
     def view_size(self) -> tuple[int, int]:
@@ -141,9 +146,10 @@ def _sample_elevation(u: float, low: float, high: float) -> float:
     return high - float(np.sqrt((1 - u) * (high - low) * (high - mode)))
 
 
-def propose_orbits(context: PlacementContext, count: int) -> Iterator[Group]:
-    """Yield, per subject, ordered view sets: `count` views around it at one elevation, 360/count degrees apart."""
-    cameras = context.config.cameras
+def propose_orbits(context: PlacementContext) -> Iterator[Group]:
+    """Yield, per subject, ordered view sets: the preset's count of views around it at one elevation, 360/count degrees
+    apart."""
+    cameras, count = context.config.cameras, context.preset.count
     for subject in context.subjects:
         phase = float(make_rng(context.config.seed, "orbit", subject.id).random()) * 360
         group: Group = []
@@ -223,8 +229,9 @@ def make_blendfusion_camera(bounds: Array, azimuth_deg: float, size: tuple[int, 
     return Camera(make_pose(rotation, bounds.mean(axis=0) + distance * towards), *size, float(lens))
 
 
-def propose_random_views(context: PlacementContext, grid: int) -> Iterator[Group]:
+def propose_random_views(context: PlacementContext) -> Iterator[Group]:
     """Yield the paper's random baseline: a position in the scene's box, any azimuth, elevation within 30 degrees."""
+    grid = context.preset.count
     rng = make_rng(context.config.seed, "random", grid)
     points = _sample_anchors(context, context.config.cameras.views, grid, rng)
     yield [
@@ -232,9 +239,10 @@ def propose_random_views(context: PlacementContext, grid: int) -> Iterator[Group
     ]
 
 
-def propose_anchor_sweep(context: PlacementContext, grid: int) -> Iterator[Group]:
+def propose_anchor_sweep(context: PlacementContext) -> Iterator[Group]:
     """Yield the paper's anchor baseline: 8 outward views, 45 degrees apart, from each anchor point in the scene's
     box."""
+    grid = context.preset.count
     rng = make_rng(context.config.seed, "anchor", grid)
     points = _sample_anchors(context, -(-context.config.cameras.views // 8), grid, rng)
     yield [iter([_make_outward_candidate(context, point, 45.0 * k, 0.0)]) for point in points for k in range(8)]
@@ -270,24 +278,6 @@ def propose_scene_cameras(context: PlacementContext) -> Iterator[Group]:
     """Yield the cameras that the artist put into the file, each with its framing and image shape."""
     resolution = context.config.render.resolution
     yield [iter([Candidate(camera.resize(resolution), name=name)]) for name, camera in context.scene_cameras]
-
-
-def propose(context: PlacementContext) -> Iterator[Group]:
-    """Yield the proposals of the configured preset in groups, one group per subject where it is about subjects."""
-    preset = PRESETS[context.config.cameras.preset]
-    match preset.placement:
-        case "around subjects":
-            return propose_around_subjects(context)
-        case "blendfusion":
-            return propose_blendfusion(context)
-        case "random":
-            return propose_random_views(context, preset.count)
-        case "anchor sweep":
-            return propose_anchor_sweep(context, preset.count)
-        case "orbit":
-            return propose_orbits(context, preset.count)
-        case "scene cameras":
-            return propose_scene_cameras(context)
 
 
 def stack_attribute(candidates: Sequence[Candidate], name: str) -> Array:

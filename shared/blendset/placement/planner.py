@@ -11,12 +11,12 @@ from collections import Counter
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from itertools import chain
+from pkgutil import resolve_name
 
 from blendset.cameras import Camera
 from blendset.config import Config
-from blendset.placement.candidates import PlacementContext, propose, propose_scene_views
+from blendset.placement.candidates import Group, PlacementContext, propose_scene_views
 from blendset.placement.gates import GateContext, Verdict, reject_unlikely_viewpoints, screen_proposals
-from blendset.placement.presets import PRESETS
 from blendset.placement.scene import Geometry, Snapshot
 from blendset.placement.scoring import score_subject, score_view
 from blendset.placement.selection import Unit, ViewSelector
@@ -87,6 +87,12 @@ class Step:
     total: int
 
 
+def propose(context: PlacementContext) -> Iterator[Group]:
+    """Yield the proposals of the configured preset in groups, one group per subject where it is about subjects."""
+    groups: Iterator[Group] = resolve_name(f"blendset.placement.{context.preset.proposer}")(context)
+    return groups
+
+
 def plan_steps(
     scene: Snapshot,
     geometry: Geometry,
@@ -95,9 +101,9 @@ def plan_steps(
     scene_cameras: tuple[tuple[str, Camera], ...] = (),
 ) -> Iterator[Step | PlanningResult]:
     """Yield a Step after every CANDIDATES_PER_STEP candidates (`done` counts subjects), and the result last."""
-    preset = PRESETS[config.cameras.preset]
     gates = GateContext.from_scene(scene, geometry, search.structural, config.gates)
     placement = PlacementContext(scene, geometry, search.subjects, config, scene_cameras)
+    preset = placement.preset
     scenery = propose_scene_views(placement) if preset.scene_views and config.cameras.scene_views > 0 else iter(())
     total = max(len(search.subjects), 1)
     verdicts: list[Verdict] = []

@@ -14,7 +14,7 @@ from diffusers import DiffusionPipeline
 
 from blendset.errors import BlendsetError
 from blendset.records import read_json, to_plain
-from blendset_trainer.diffusion.families import FAMILIES
+from blendset_trainer.diffusion.families import load_families
 from blendset_trainer.diffusion.pipelines import (
     PRECISIONS,
     GenericPipeline,
@@ -24,9 +24,6 @@ from blendset_trainer.diffusion.pipelines import (
 )
 from blendset_trainer.models.loading import choose_device
 from blendset_trainer.models.weights import compute_revision, explain_load_errors, find_model, find_model_index
-
-CONTROLLED = {name: family.controlnet_class for name, family in FAMILIES.items() if family.controlnet_class}
-"""The pipelines that take a ControlNet, and their classes with one."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +79,7 @@ class PipelineSettings:
             controlnet = diffusers.ControlNetModel.from_pretrained(
                 self.controlnet, revision=find_commit(self.controlnet_revision), dtype=dtype, use_safetensors=True
             )
-        return getattr(diffusers, CONTROLLED[self.pipeline]), {"controlnet": controlnet}
+        return getattr(diffusers, find_controlled_pipelines()[self.pipeline]), {"controlnet": controlnet}
 
     @property
     def extras(self) -> dict[str, str]:
@@ -114,6 +111,11 @@ class PipelineSettings:
         return options | pipeline.make_guidance_options(self.cfg_scale, self.embedded_guidance, self.negative_prompt)
 
 
+def find_controlled_pipelines() -> dict[str, str]:
+    """The pipelines that take a ControlNet, each with its class that has one."""
+    return {name: family.controlnet_class for name, family in load_families().items() if family.controlnet_class}
+
+
 def find_pipeline(
     model: str, steps: int, *, controlnet: str = "", remote_code: str = "", **settings: Any
 ) -> PipelineSettings:
@@ -125,8 +127,8 @@ def find_pipeline(
     source, index = find_model_index(model, "model_index.json")
     parts = read_json(index)
     file, name = _find_class(parts)
-    if controlnet and name not in CONTROLLED:
-        raise BlendsetError(f"{model} is a {name}, which takes no --controlnet; {' and '.join(CONTROLLED)} do.")
+    if controlnet and name not in (controlled := find_controlled_pipelines()):
+        raise BlendsetError(f"{model} is a {name}, which takes no --controlnet; {' and '.join(controlled)} do.")
     if remote_code:
         settings |= {"remote_code": _find_remote_code(model, file, remote_code)}
     elif file or name not in dir(diffusers):

@@ -8,19 +8,24 @@ from pathlib import Path
 
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
-from blendset_trainer.exporting import bop, coco, colmap, croissant, huggingface, image_text, nerf, webdataset
+from blendset_trainer.exporting import webdataset
 from blendset_trainer.exporting.source import create_folder, open_source
+from blendset_trainer.extensions import Registry
 
-FORMATS = {
-    "bop": bop.export,
-    "coco": coco.export,
-    "colmap": colmap.export,
-    "croissant": croissant.export,
-    "huggingface": huggingface.export,
-    "image-text": image_text.export,
-    "nerf": nerf.export,
-    "webdataset": webdataset.export,
-}
+FORMATS = Registry(
+    "export format",
+    {
+        "bop": "blendset_trainer.exporting.bop:export",
+        "coco": "blendset_trainer.exporting.coco:export",
+        "colmap": "blendset_trainer.exporting.colmap:export",
+        "croissant": "blendset_trainer.exporting.croissant:export",
+        "huggingface": "blendset_trainer.exporting.huggingface:export",
+        "image-text": "blendset_trainer.exporting.image_text:export",
+        "nerf": "blendset_trainer.exporting.nerf:export",
+        "webdataset": "blendset_trainer.exporting.webdataset:export",
+    },
+    group="blendset.exports",
+)
 """By name, the function that writes views into a folder and returns how many it wrote."""
 
 
@@ -42,9 +47,10 @@ def export_dataset(dataset: Dataset, name: str, out: Path, selection: str = "") 
     """
     if out.resolve().is_relative_to(dataset.root.resolve()):
         raise BlendsetError(f"{out} lies inside the dataset; choose a folder beside it.")
+    write_format = FORMATS.load(name)
     source = open_source(dataset, selection)
     with create_folder(out) as folder:
-        views = FORMATS[name](source, folder)
+        views = write_format(source, folder)
         if not views:
             raise BlendsetError(f"No view of {dataset.root} has passes, which {name} needs; export to another.")
     return ExportReport(str(out), name, views, len(source.views) - views)

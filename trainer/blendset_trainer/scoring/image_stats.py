@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,23 +16,20 @@ import pyarrow as pa
 
 from blendset.quality import CLIPPED, DARK, compute_statistics
 from blendset_trainer.scoring.greys import Grey, compute_sharpness, to_grey
-from blendset_trainer.stages.stage import GREY_LEVELS, SHARE, Column, View
+from blendset_trainer.stages.stage import GREY_LEVELS, SHARE, Column, Scorer, View
 
 SPECK = 64
 """Grey levels by which a firefly outshines everything two pixels away from it."""
 
 
 @dataclass(frozen=True)
-class ImageStats:
+class ImageStats(Scorer):
     """Computes statistics of a picture; those of the subject are None for a view without a subject or passes."""
 
-    name: ClassVar[str] = "image-stats"
-    version: ClassVar[str] = "2"
+    name = "image-stats"
+    version = "2"
     parameters: ClassVar[Mapping[str, Any]] = {"dark": DARK, "clipped": CLIPPED, "speck": SPECK}
-    revision: ClassVar[str] = ""
-    kind: ClassVar[Literal["scores"]] = "scores"
-    reads: ClassVar[frozenset[str]] = frozenset({"rgb", "ids", "record"})
-    whole_sets: ClassVar[bool] = False
+    reads = frozenset({"rgb", "ids", "record"})
     columns: ClassVar[Mapping[str, Column]] = {
         "mean": Column(pa.float64(), GREY_LEVELS),
         "variance": Column(pa.float64(), "grey levels squared"),
@@ -47,9 +44,6 @@ class ImageStats:
         "magenta": Column(pa.float64(), SHARE),
         "entropy": Column(pa.float64(), "bits, 0 to 8"),
     }
-
-    def setup(self) -> None:
-        """Do nothing, for there is no model."""
 
     def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
         """Return one row of the stage's columns for each view, in their order."""

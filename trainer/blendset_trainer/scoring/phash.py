@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,27 +13,19 @@ import pyarrow as pa
 from PIL import Image
 from scipy.fft import dctn
 
-from blendset_trainer.stages.stage import Column, View
+from blendset_trainer.stages.stage import Column, Scorer, View
 
 SIDE, KEPT = 32, 8
 """Pixels of the shrunk picture, and frequencies that are kept, in each direction."""
 
 
 @dataclass(frozen=True)
-class Phash:
+class Phash(Scorer):
     """Computes a hash of 16 hexadecimal digits; pictures whose hashes differ in few bits look alike."""
 
-    name: ClassVar[str] = "phash"
-    version: ClassVar[str] = "1"
+    name = "phash"
     parameters: ClassVar[Mapping[str, Any]] = {"side": SIDE, "kept": KEPT}
-    revision: ClassVar[str] = ""
-    kind: ClassVar[Literal["scores"]] = "scores"
-    reads: ClassVar[frozenset[str]] = frozenset({"rgb"})
-    whole_sets: ClassVar[bool] = False
     columns: ClassVar[Mapping[str, Column]] = {"hash": Column(pa.string())}
-
-    def setup(self) -> None:
-        """Do nothing, for there is no model."""
 
     def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
         """Return one row of the stage's columns for each view, in their order."""

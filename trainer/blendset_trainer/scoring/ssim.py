@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ import pyarrow as pa
 from PIL import Image
 
 from blendset_trainer.scoring.greys import compute_sharpness, to_grey
-from blendset_trainer.stages.stage import Column, View
+from blendset_trainer.stages.stage import Column, Scorer, View
 
 SIDE = 336
 """The input of SynthVLM's vision encoder, CLIP ViT-L/14 at 336 pixels."""
@@ -29,27 +29,20 @@ Measured on 80 renders of four scenes at 256 pixels: as rendered 13 and more, bl
 
 
 @dataclass(frozen=True)
-class SsimRoundtrip:
+class SsimRoundtrip(Scorer):
     """Computes `ssim` as published, and `ssim_of_sharp`, which is None where a picture is too blurred to judge by it.
 
     Values can be compared among pictures of one resolution only, and mean something above 336 pixels only.
     """
 
-    name: ClassVar[str] = "ssim-roundtrip"
-    version: ClassVar[str] = "2"
+    name = "ssim-roundtrip"
+    version = "2"
     parameters: ClassVar[Mapping[str, Any]] = {"side": SIDE, "sharpness_floor": SHARPNESS_FLOOR}
-    revision: ClassVar[str] = ""
-    kind: ClassVar[Literal["scores"]] = "scores"
-    reads: ClassVar[frozenset[str]] = frozenset({"rgb"})
-    whole_sets: ClassVar[bool] = False
     columns: ClassVar[Mapping[str, Column]] = {
         "ssim": Column(pa.float64(), "similarity, -1 to 1"),
         "ssim_of_sharp": Column(pa.float64(), "similarity, -1 to 1"),
         "sharpness": Column(pa.float64(), "grey levels squared"),
     }
-
-    def setup(self) -> None:
-        """Do nothing, for there is no model."""
 
     def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
         """Return one row of the stage's columns for each view, in their order."""

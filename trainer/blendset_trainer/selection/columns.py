@@ -70,11 +70,12 @@ def get_column(table: pa.Table, name: str) -> pa.ChunkedArray:
 
 def _find_command(stage: str) -> str:
     """Return the command that computes a stage's columns, as far as its name tells."""
-    for command, schemes in (("score", SCORERS), ("caption", CAPTIONERS)):
-        for name, scheme in schemes.items():
-            if scheme.matches(name, stage):
-                here = f" (here {stage})" if scheme.argument else ""
-                return f"'blendset {command} --with {scheme.format_usage(name)}'{here}"
+    for command, stages in (("score", SCORERS), ("caption", CAPTIONERS)):
+        for name, usage in stages.usages.items():
+            takes_model = usage != name  # whose name follows the stage's
+            if stage == name or (takes_model and stage.startswith(f"{name}-")):
+                here = f" (here {stage})" if takes_model else ""
+                return f"'blendset {command} --with {usage}'{here}"
     return f"'blendset score' with {stage}"
 
 

@@ -1,29 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The captioners and scorers by the names that users write."""
+"""The captioners and scorers by the names that users write. docs/extending.md shows how to add one."""
 
 from __future__ import annotations
 
-from blendset_trainer.stages.registry import Scheme
+from blendset_trainer.extensions import Registry
 
-SCORERS = {
-    "image-stats": Scheme("blendset_trainer.scoring.image_stats:ImageStats"),
-    "ssim-roundtrip": Scheme("blendset_trainer.scoring.ssim:SsimRoundtrip"),
-    "phash": Scheme("blendset_trainer.scoring.phash:Phash"),
-    "geometry": Scheme("blendset_trainer.scoring.geometry:GeometryScorer"),
-    "consistency": Scheme("blendset_trainer.scoring.consistency:Consistency"),
-    "clip": Scheme("blendset_trainer.scoring.clip:find_clip_scorer", "MODEL"),
-    "aesthetic": Scheme("blendset_trainer.scoring.aesthetic:find_aesthetic_scorer", "HEAD"),
-    "dino": Scheme("blendset_trainer.scoring.dino:find_dino_scorer", "MODEL"),
-    "feature-consistency": Scheme("blendset_trainer.scoring.feature_consistency:find_feature_scorer", "MODEL"),
-    "depth-agreement": Scheme("blendset_trainer.scoring.depth_agreement:find_depth_scorer", "MODEL"),
-    "mask-agreement": Scheme("blendset_trainer.scoring.mask_agreement:find_mask_scorer", "MODEL"),
-    "preference": Scheme("blendset_trainer.scoring.preference:find_preference_scorer", "MODEL"),
-    "vqa": Scheme("blendset_trainer.scoring.vqa:find_vqa_scorer", "MODEL"),
-    "vlm-quality": Scheme("blendset_trainer.scoring.vlm_quality:find_quality_scorer", "MODEL"),
-}
+SCORERS = Registry(
+    "scorer",
+    {
+        "image-stats": "blendset_trainer.scoring.image_stats:ImageStats",
+        "ssim-roundtrip": "blendset_trainer.scoring.ssim:SsimRoundtrip",
+        "phash": "blendset_trainer.scoring.phash:Phash",
+        "geometry": "blendset_trainer.scoring.geometry:GeometryScorer",
+        "consistency": "blendset_trainer.scoring.consistency:Consistency",
+        "clip:MODEL": "blendset_trainer.scoring.clip:find_clip_scorer",
+        "aesthetic:HEAD": "blendset_trainer.scoring.aesthetic:find_aesthetic_scorer",
+        "dino:MODEL": "blendset_trainer.scoring.dino:find_dino_scorer",
+        "feature-consistency:MODEL": "blendset_trainer.scoring.feature_consistency:find_feature_scorer",
+        "depth-agreement:MODEL": "blendset_trainer.scoring.depth_agreement:find_depth_scorer",
+        "mask-agreement:MODEL": "blendset_trainer.scoring.mask_agreement:find_mask_scorer",
+        "preference:MODEL": "blendset_trainer.scoring.preference:find_preference_scorer",
+        "vqa:MODEL": "blendset_trainer.scoring.vqa:find_vqa_scorer",
+        "vlm-quality:MODEL": "blendset_trainer.scoring.vlm_quality:find_quality_scorer",
+    },
+    group="blendset.scorers",
+)
 
-CAPTIONERS = {
-    "metadata": Scheme("blendset_trainer.captioning.metadata:MetadataCaptioner"),
-    "hf": Scheme("blendset_trainer.captioning.models.captioner:find_local_captioner", "MODEL"),
-    "openai": Scheme("blendset_trainer.captioning.models.captioner:find_server_captioner", "URL#MODEL"),
-}
+CAPTIONERS = Registry(
+    "captioner",
+    {
+        "metadata": "blendset_trainer.captioning.metadata:MetadataCaptioner",
+        "hf:MODEL": "blendset_trainer.captioning.models.captioner:find_local_captioner",
+        "openai:URL#MODEL": "blendset_trainer.captioning.models.captioner:find_server_captioner",
+    },
+    group="blendset.captioners",
+)

@@ -7,13 +7,11 @@ A stage's module is imported only when the stage is asked for, so that torch is 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
-from importlib import import_module
 from typing import cast
 
 from blendset.errors import SettingsError
 from blendset.options import find_nearest
+from blendset_trainer.extensions import Registry
 from blendset_trainer.stages.stage import Stage
 
 
@@ -21,44 +19,23 @@ class UnknownStageError(SettingsError):
     """A word names no stage."""
 
 
-@dataclass(frozen=True)
-class Scheme:
-    """A kind of stage. `maker` is its class, or a function that makes one ("module:name"); `argument` is what must
-    follow the colon in its name ("MODEL"), "" where nothing may.
-    """
-
-    maker: str
-    argument: str = ""
-
-    def format_usage(self, name: str) -> str:
-        """Return how a stage of this scheme is written: `clip:MODEL`."""
-        return f"{name}:{self.argument}" if self.argument else name
-
-    def matches(self, name: str, stage: str) -> bool:
-        """Return whether `stage` can be the name of a stage of this scheme; a model's name follows the scheme's."""
-        return stage == name or (bool(self.argument) and stage.startswith(f"{name}-"))
-
-
-def find_stage(word: str, schemes: Mapping[str, Scheme]) -> Stage:
+def find_stage(word: str, stages: Registry) -> Stage:
     """Return the stage that a word such as `clip:MODEL` names.
 
     Raises UnknownStageError for a word that names none, and whatever the stage raises where its model is not there.
     """
     name, colon, argument = word.partition(":")
-    scheme = schemes.get(name)
-    if scheme is None:
-        near = find_nearest(name, list(schemes))
+    if name not in stages:
+        near = find_nearest(name, list(stages))
         raise UnknownStageError(
-            f"There is no '{name}'; {f'did you mean {near}?' if near else f'choose from {format_choices(schemes)}.'}"
+            f"There is no '{name}'; {f'did you mean {near}?' if near else f'choose from {format_choices(stages)}.'}"
         )
-    if bool(argument) != bool(scheme.argument) or (colon and not argument):
-        raise UnknownStageError(f"'{word}' is no stage; write {scheme.format_usage(name)}.")
-    module, _, maker = scheme.maker.partition(":")
+    if bool(argument) != bool(stages[name].argument) or (colon and not argument):
+        raise UnknownStageError(f"'{word}' is no stage; write {stages.usages[name]}.")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # else torch's idle threads take the CPU from the decoders
-    make = getattr(import_module(module), maker)
-    return cast(Stage, make(argument) if argument else make())
+    return cast(Stage, stages.make(name, argument) if argument else stages.make(name))
 
 
-def format_choices(schemes: Mapping[str, Scheme]) -> str:
-    """Return every scheme as it is written, separated by commas."""
-    return ", ".join(scheme.format_usage(name) for name, scheme in schemes.items())
+def format_choices(stages: Registry) -> str:
+    """Return every stage as it is written, separated by commas."""
+    return ", ".join(stages.usages.values())

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import io
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -152,6 +153,64 @@ class Stage(Protocol):
 
         A BlendsetError instead of a row says why there is none now; the next run tries that view again.
         """
+
+
+class SimpleStage(ABC):
+    """What most stages have in common: no model, the picture as input, and the fields of a dataclass as parameters."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The stage's name, a slug."""
+
+    @property
+    @abstractmethod
+    def columns(self) -> Mapping[str, Column]:
+        """The columns of a row, by name."""
+
+    @property
+    def version(self) -> str:
+        """The version of the code."""
+        return "1"
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """The fields of the stage, which is a dataclass."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+
+    @property
+    def revision(self) -> str:
+        """No model has no revision."""
+        return ""
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """The picture alone."""
+        return frozenset({"rgb"})
+
+    @property
+    def whole_sets(self) -> bool:
+        """Any views may be in one batch."""
+        return False
+
+    def setup(self) -> None:  # noqa: B027
+        """Do nothing, for there is no model."""
+
+    @abstractmethod
+    def compute_rows(self, views: Sequence[View]) -> Sequence[dict[str, Any] | BlendsetError]:
+        """Return one row per view; see `Stage.compute_rows`."""
+
+
+class Scorer(SimpleStage):
+    """A scorer that says only its name, its columns and how it computes them."""
+
+    kind: ClassVar[Literal["scores"]] = "scores"
+
+
+class Captioner(SimpleStage):
+    """A captioner that says only its name, its columns and how it writes them."""
+
+    kind: ClassVar[Literal["captions"]] = "captions"
 
 
 @dataclass(frozen=True, kw_only=True)

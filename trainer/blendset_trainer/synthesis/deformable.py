@@ -20,7 +20,7 @@ from blendset.errors import BlendsetError
 from blendset.naming import slugify
 from blendset.records import SceneRecord, write_json
 from blendset.tokens import Grid
-from blendset_trainer.diffusion.families import FAMILIES
+from blendset_trainer.diffusion.families import FAMILIES, Family, load_families
 from blendset_trainer.diffusion.randomness import seed_generators
 from blendset_trainer.synthesis.engine import GeneratedImage, RequestBatch, ViewRequest, generate_by_group
 from blendset_trainer.synthesis.pipeline_synthesizer import PipelineSynthesizer, repeat_texts
@@ -31,8 +31,6 @@ from blendset_trainer.synthesis.subject_attention import SubjectAttention, find_
 
 SCENE = "prompts"
 """The scene of a dataset that holds images which belong to none of Blender's."""
-PIPELINES = [name for name, family in FAMILIES.items() if family.joint_attention]
-"""In these, captions and images meet in one attention, so that words have queries."""
 
 
 @dataclass
@@ -73,7 +71,8 @@ class Deformable(PipelineSynthesizer):
     @property
     def _tokenizers(self) -> list[tuple[Any, int]]:
         """The tokenizers whose tokens the denoiser attends to, each with the number of its first token."""
-        return FAMILIES[self.generator.pipeline].list_joint_tokenizers(self._pipeline.pipeline)
+        family: type[Family] = FAMILIES.load(self.generator.pipeline)
+        return family.list_joint_tokenizers(self._pipeline.pipeline)
 
     @property
     def _sides(self) -> tuple[int, int]:
@@ -98,10 +97,12 @@ def plan_deformable(dataset: Dataset, settings: DeformableSettings) -> tuple[Def
     if not prompts:
         raise BlendsetError(f"{settings.prompts} has no prompt of kind '{DEFORMABLE}'; write some with that --kind.")
     generator = find_generator(settings)
-    if generator.pipeline not in PIPELINES:
+    # where captions and images meet in one attention, words have queries
+    pipelines = [name for name, family in load_families().items() if family.joint_attention]
+    if generator.pipeline not in pipelines:
         raise BlendsetError(
             f"{generator.model} is a {generator.pipeline}, whose captions do not ask where things are; give a "
-            f"{' or a '.join(PIPELINES)}."
+            f"{' or a '.join(pipelines)}."
         )
     if not dataset.scene_path(SCENE).exists():
         write_json(dataset.scene_path(SCENE), EMPTY_SCENE)

@@ -11,25 +11,30 @@ import torch
 from blendset.errors import BlendsetError
 from blendset.records import read_json
 from blendset_trainer.diffusion.families.family import Conditions, Family
-from blendset_trainer.diffusion.families.flux import Flux
-from blendset_trainer.diffusion.families.pixart import PixArtAlpha, PixArtSigma
-from blendset_trainer.diffusion.families.stable_diffusion import StableDiffusion
-from blendset_trainer.diffusion.families.stable_diffusion_3 import StableDiffusion3
-from blendset_trainer.diffusion.families.stable_diffusion_xl import StableDiffusionXL
 from blendset_trainer.diffusion.pipelines import load_pipeline
+from blendset_trainer.extensions import Registry
 from blendset_trainer.models.weights import explain_load_errors, find_model_index
 
-__all__ = ["FAMILIES", "Conditions", "Family", "load_family", "load_scheduler"]
+__all__ = ["FAMILIES", "Conditions", "Family", "load_families", "load_family", "load_scheduler"]
 
-FAMILIES: dict[str, type[Family]] = {
-    "FluxPipeline": Flux,
-    "PixArtAlphaPipeline": PixArtAlpha,
-    "PixArtSigmaPipeline": PixArtSigma,
-    "StableDiffusionPipeline": StableDiffusion,
-    "StableDiffusion3Pipeline": StableDiffusion3,
-    "StableDiffusionXLPipeline": StableDiffusionXL,
-}
+FAMILIES = Registry(
+    "family",
+    {
+        "FluxPipeline": "blendset_trainer.diffusion.families.flux:Flux",
+        "PixArtAlphaPipeline": "blendset_trainer.diffusion.families.pixart:PixArtAlpha",
+        "PixArtSigmaPipeline": "blendset_trainer.diffusion.families.pixart:PixArtSigma",
+        "StableDiffusionPipeline": "blendset_trainer.diffusion.families.stable_diffusion:StableDiffusion",
+        "StableDiffusion3Pipeline": "blendset_trainer.diffusion.families.stable_diffusion_3:StableDiffusion3",
+        "StableDiffusionXLPipeline": "blendset_trainer.diffusion.families.stable_diffusion_xl:StableDiffusionXL",
+    },
+    group="blendset.families",
+)
 """By the pipeline's class in diffusers."""
+
+
+def load_families() -> dict[str, type[Family]]:
+    """All families by their pipeline's class, without those of other packages that cannot be used."""
+    return FAMILIES.load_all()
 
 
 def load_family(model: str, *, dtype: torch.dtype, revision: str = "", full: bool = False) -> Family:
@@ -67,9 +72,10 @@ def load_scheduler(model: str, revision: str = "") -> tuple[type[Family], Any]:
 
 
 def _find_family(kind: str | None, model: str) -> type[Family]:
-    if kind not in FAMILIES:
+    if kind is None or kind not in FAMILIES:
         raise BlendsetError(
             f"{model} is a {kind or 'model without a class'}, which Blendset cannot train; "
-            f"name a model of {', '.join(sorted({family.name for family in FAMILIES.values()}))}."
+            f"name a model of {', '.join(sorted({family.name for family in load_families().values()}))}."
         )
-    return FAMILIES[kind]
+    family: type[Family] = FAMILIES.load(kind)
+    return family

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from blendset.errors import SettingsError
 from blendset.options import REQUIRED, Settings, option
-from blendset_trainer.stages.registry import Scheme, format_choices
+from blendset_trainer.extensions import Registry
+from blendset_trainer.stages.registry import format_choices
 from blendset_trainer.synthesis.prompts.curation import list_curations
 from blendset_trainer.synthesis.prompts.decontamination import RUN_WORDS
 from blendset_trainer.synthesis.prompts.prompt_files import (
@@ -21,11 +22,14 @@ from blendset_trainer.synthesis.prompts.prompt_files import (
     TEXT_TO_IMAGE,
 )
 
-WRITERS = {
-    GRAMMAR: Scheme("blendset_trainer.synthesis.prompts.grammar_writer:load_grammar"),
-    "hf": Scheme("blendset_trainer.models.chat.finding:find_text_model", "MODEL"),
-    "openai": Scheme("blendset_trainer.models.chat.server:find_server", "URL#MODEL"),
-}
+WRITERS = Registry(
+    "writer of prompts",
+    {
+        GRAMMAR: "blendset_trainer.synthesis.prompts.grammar_writer:load_grammar",
+        "hf:MODEL": "blendset_trainer.models.chat.finding:find_text_model",
+        "openai:URL#MODEL": "blendset_trainer.models.chat.server:find_server",
+    },
+)
 """Who writes prompts, by name."""
 
 
