@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, field
 from pathlib import Path
 from types import MappingProxyType, NoneType, UnionType
@@ -27,18 +27,20 @@ REQUIRED: Any = MISSING
 
 def option(
     default: Any,
-    help: str,
+    help: str | Callable[[], str],
     *,
     flag: str = "",
     at_least: float | None = None,
     at_most: float | None = None,
-    choices: tuple[str, ...] = (),
+    choices: Collection[str] = (),
     metavar: str = "",
     separator: str = "",
 ) -> Any:
     """Return a dataclass field with what the command line, the window and the check need to know about the option.
 
-    `separator` stands between the values of a tuple of texts where all are in one word: "," in "image-stats,phash".
+    `help` may be a function that returns the text, and `choices` any collection: where they depend on what is
+    installed, they are read only when somebody asks for them. `separator` stands between the values of a tuple of texts
+    where all are in one word: "," in "image-stats,phash".
     """
     return field(
         default=default,
@@ -54,6 +56,12 @@ def option(
             }
         ),
     )
+
+
+def get_help(option: dataclasses.Field[Any]) -> str:
+    """Return the help text of an option."""
+    text: str | Callable[[], str] = option.metadata["help"]
+    return text if isinstance(text, str) else text()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -87,7 +95,7 @@ def resolve_settings(kind: type[Section], settings: Section | None, options: Map
             values[name] = _coerce_option(hints[name], split_values(described[name], value), name)
         for name, field_ in described.items():
             if name not in values and field_.default is MISSING:
-                raise SettingsError(f"{kind.__name__} lacks the option '{name}': {field_.metadata['help']}.")
+                raise SettingsError(f"{kind.__name__} lacks the option '{name}': {get_help(field_)}.")
         return kind(**values)
     except BlendsetError as error:
         raise error if isinstance(error, SettingsError) else SettingsError(str(error)) from error
@@ -156,7 +164,7 @@ def check_option(option: dataclasses.Field[Any], value: Any, name: str) -> None:
         raise BlendsetError(f"{name} is empty; give at least one value.")
 
 
-def find_nearest(word: str, known: Sequence[str], cutoff: float = 0.6) -> str:
+def find_nearest(word: str, known: Collection[str], cutoff: float = 0.6) -> str:
     """Return the known word that is most like this one; empty where none is."""
     return next(iter(difflib.get_close_matches(word, known, n=1, cutoff=cutoff)), "")
 
@@ -181,7 +189,7 @@ def _structure_table(kind: Any, values: Any, where: str, prefix: str) -> Any:
         ready[key] = _structure_value(options[key], _strip_optional(hints[key]), value, where, f"{prefix}{key}")
     for name, field_ in options.items():
         if name not in ready and field_.default is MISSING and field_.default_factory is MISSING:
-            raise BlendsetError(f"{section} lacks the option '{name}': {field_.metadata['help']}.")
+            raise BlendsetError(f"{section} lacks the option '{name}': {get_help(field_)}.")
     return kind(**ready)
 
 

@@ -65,6 +65,10 @@ class Registry(Mapping[str, Extension]):
     def __bool__(self) -> bool:
         return True  # without a look at entry points
 
+    def format_choices(self) -> str:
+        """Return every name as it is written, separated by commas."""
+        return ", ".join(self.usages.values())
+
     @property
     def usages(self) -> dict[str, str]:
         """How each name is written, with its argument: "clip:MODEL" for "clip"."""

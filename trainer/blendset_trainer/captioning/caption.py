@@ -13,7 +13,7 @@ from blendset.options import REQUIRED, option, resolve_settings
 from blendset_trainer.progress import OnProgress, ignore_progress
 from blendset_trainer.stages.catalogue import CAPTIONERS
 from blendset_trainer.stages.executors.settings import ExecutorSettings, make_executor
-from blendset_trainer.stages.registry import find_stage, format_choices
+from blendset_trainer.stages.registry import find_stage
 from blendset_trainer.stages.run import StageReport, run_stage
 from blendset_trainer.stages.stage import Stage
 from blendset_trainer.stages.tables import read_dense_captions
@@ -23,7 +23,7 @@ from blendset_trainer.stages.tables import read_dense_captions
 class CaptionSettings(ExecutorSettings):
     """Which captioner runs, how it captions, and where it runs. An option that is None is the captioner's default."""
 
-    captioner: str = option(REQUIRED, format_choices(CAPTIONERS), flag="--with", metavar="CAPTIONER")
+    captioner: str = option(REQUIRED, CAPTIONERS.format_choices, flag="--with", metavar="CAPTIONER")
     seed: int | None = option(None, "metadata: another one says the same otherwise (default 0)")
     view_sets: bool | None = option(None, "hf, openai: one caption and a quality for each view set")
     facts: bool | None = option(None, "hf, openai: ask without saying what is in sight", flag="--no-facts")

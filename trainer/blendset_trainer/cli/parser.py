@@ -37,6 +37,13 @@ class Parser(argparse.ArgumentParser):
             self.error(f"unrecognized arguments: {' '.join(unknown)}")
         return known, unknown
 
+    def format_help(self) -> str:
+        """Return the help; the texts that are functions are called only now."""
+        for action in self._actions:
+            if callable(action.help):
+                action.help = action.help()
+        return super().format_help()
+
     def error(self, message: str) -> NoReturn:
         """Raise UsageError with argparse's message, or with the nearest known word where a word is unknown."""
         wrong = re.search(r"(?:unrecognized arguments:|invalid choice:) '?([^\s'=]+)", message)

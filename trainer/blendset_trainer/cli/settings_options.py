@@ -38,7 +38,7 @@ def add_setting(parser: argparse._ActionsContainer, settings: type[Any], name: s
     """
     option = next(each for each in fields(settings) if each.name == name)
     kind = _strip_none(get_type_hints(settings)[name])
-    words: dict[str, Any] = {"dest": name, "help": option.metadata["help"]}
+    words: dict[str, Any] = {"dest": name}
     if option.default is MISSING:
         words["required"] = True
     elif isinstance(option.default, tuple):
@@ -49,7 +49,10 @@ def add_setting(parser: argparse._ActionsContainer, settings: type[Any], name: s
         words["action"] = "store_false" if get_flag(option).startswith("--no-") else "store_true"
     else:
         words |= _make_value_words(option, kind)
-    parser.add_argument(get_flag(option), **words)
+    action = parser.add_argument(get_flag(option), **words)
+    action.help = option.metadata["help"]
+    if option.metadata["choices"]:
+        action.choices = option.metadata["choices"]  # not sooner: argparse would list them at once
 
 
 def read_settings(settings: type[Settings], arguments: argparse.Namespace) -> Settings:
@@ -65,9 +68,7 @@ def read_settings(settings: type[Settings], arguments: argparse.Namespace) -> Se
 def _make_value_words(option: Field[Any], kind: Any) -> dict[str, Any]:
     """The arguments of `add_argument` for an option that takes a value."""
     words: dict[str, Any] = {"metavar": option.metadata["metavar"] or None}
-    if option.metadata["choices"]:
-        words["choices"] = option.metadata["choices"]
-    elif parse := _choose_parser(option, kind):
+    if not option.metadata["choices"] and (parse := _choose_parser(option, kind)):
         words["type"] = parse
     if kind == tuple[str, ...] and not option.metadata["separator"]:
         words["action"] = "append"

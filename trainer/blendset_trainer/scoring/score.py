@@ -12,7 +12,7 @@ from blendset.options import REQUIRED, option, resolve_settings
 from blendset_trainer.progress import OnProgress, ignore_progress
 from blendset_trainer.stages.catalogue import SCORERS
 from blendset_trainer.stages.executors.settings import ExecutorSettings, make_executor
-from blendset_trainer.stages.registry import find_stage, format_choices
+from blendset_trainer.stages.registry import find_stage
 from blendset_trainer.stages.run import StageReport, run_stage
 from blendset_trainer.stages.tables import ColumnSummary, read_index_with_stages, summarize_columns
 
@@ -22,7 +22,7 @@ class ScoreSettings(ExecutorSettings):
     """Which scorers run, by the names of the command line, and where they run."""
 
     scorers: tuple[str, ...] = option(
-        REQUIRED, format_choices(SCORERS), flag="--with", metavar="SCORER,...", separator=","
+        REQUIRED, SCORERS.format_choices, flag="--with", metavar="SCORER,...", separator=","
     )
 
 

@@ -28,14 +28,9 @@ def find_stage(word: str, stages: Registry) -> Stage:
     if name not in stages:
         near = find_nearest(name, list(stages))
         raise UnknownStageError(
-            f"There is no '{name}'; {f'did you mean {near}?' if near else f'choose from {format_choices(stages)}.'}"
+            f"There is no '{name}'; {f'did you mean {near}?' if near else f'choose from {stages.format_choices()}.'}"
         )
     if bool(argument) != bool(stages[name].argument) or (colon and not argument):
         raise UnknownStageError(f"'{word}' is no stage; write {stages.usages[name]}.")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # else torch's idle threads take the CPU from the decoders
     return cast(Stage, stages.make(name, argument) if argument else stages.make(name))
-
-
-def format_choices(stages: Registry) -> str:
-    """Return every stage as it is written, separated by commas."""
-    return ", ".join(stages.usages.values())

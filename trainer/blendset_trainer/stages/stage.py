@@ -155,6 +155,7 @@ class Stage(Protocol):
         """
 
 
+@dataclass(frozen=True)
 class SimpleStage(ABC):
     """What most stages have in common: no model, the picture as input, and the fields of a dataclass as parameters."""
 
@@ -175,8 +176,8 @@ class SimpleStage(ABC):
 
     @property
     def parameters(self) -> Mapping[str, Any]:
-        """The fields of the stage, which is a dataclass."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        """The fields of the dataclass."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
     def revision(self) -> str:

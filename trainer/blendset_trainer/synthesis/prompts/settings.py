@@ -10,7 +10,6 @@ from pathlib import Path
 from blendset.errors import SettingsError
 from blendset.options import REQUIRED, Settings, option
 from blendset_trainer.extensions import Registry
-from blendset_trainer.stages.registry import format_choices
 from blendset_trainer.synthesis.prompts.curation import list_curations
 from blendset_trainer.synthesis.prompts.decontamination import RUN_WORDS
 from blendset_trainer.synthesis.prompts.prompt_files import (
@@ -42,7 +41,7 @@ class PromptSettings(Settings):
     """
 
     writer: str | None = option(
-        None, f"{format_choices(WRITERS)} (default: {GRAMMAR})", flag="--with", metavar="WRITER"
+        None, f"{WRITERS.format_choices()} (default: {GRAMMAR})", flag="--with", metavar="WRITER"
     )
     kind: str = option(RESTYLE, "what they are for (default %(default)s)", choices=KINDS)
     count: int = option(REQUIRED, "how many prompts", metavar="N", at_least=1)
