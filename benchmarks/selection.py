@@ -22,8 +22,8 @@ from report import format_table, write_results
 
 from blendset.dataset import COLUMNS, INDEX, Dataset
 from blendset.records import DatasetRecord
+from blendset_trainer.selection.apply_rules import apply_rules
 from blendset_trainer.selection.rules import load_preset, rules_from_dict
-from blendset_trainer.selection.select import select
 from blendset_trainer.stages.tables import read_index
 
 DIMENSIONS, VIEWS_PER_SUBJECT = 768, 20
@@ -39,7 +39,7 @@ def main() -> None:
         time_step(seconds, "open, first time", lambda: read_index(dataset))
         views = add_scores(time_step(seconds, "open", lambda: read_index(dataset)))
     for name, rules in make_rules(options.chosen).items():
-        time_step(seconds, name, lambda rules=rules: select(views, rules))  # type: ignore[misc]
+        time_step(seconds, name, lambda rules=rules: apply_rules(views, rules))  # type: ignore[misc]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
     write_results("selection", {"views": options.views, "chosen": options.chosen, "seconds": seconds, "peak_gib": peak})
     print(format_table(("step", "seconds"), [(name, f"{each:.1f}") for name, each in seconds.items()]))

@@ -20,6 +20,7 @@ from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset_trainer.cli.commands.select import add_select
 from blendset_trainer.cli.parser import Parser
+from blendset_trainer.selection.apply_rules import ViewSelection, apply_rules
 from blendset_trainer.selection.budgets import Allowance
 from blendset_trainer.selection.columns import Vectors, read_unit_vectors
 from blendset_trainer.selection.diversity import POOL, RECENT, k_center, parallel_farthest_points
@@ -33,7 +34,6 @@ from blendset_trainer.selection.rules import (
     rules_from_dict,
     rules_to_toml,
 )
-from blendset_trainer.selection.select import ViewSelection, select
 from tests.trainer.tiny_datasets import add_view, make_dataset
 
 AESTHETIC = "aesthetic-sa-0-4-vit-l-14-linear.score"
@@ -63,7 +63,7 @@ def reasons(selection: ViewSelection) -> dict[int, str]:
 
 
 def by(values: dict[str, Any], views: pa.Table) -> ViewSelection:
-    return select(views, rules_from_dict(values, "my.toml"))
+    return apply_rules(views, rules_from_dict(values, "my.toml"))
 
 
 def complaint(values: dict[str, Any], views: pa.Table | None = None) -> str:
@@ -99,7 +99,7 @@ def test_synthvlm_keeps_the_best_tenth_by_clip_and_half_ssim() -> None:
     clip = [0.31, 0.36, 0.32, 0.34, -0.2] + [0.1] * 15
     ssim = [0.73, 0.86, 0.99, 0.91, 1.0] + [0.5] * 15
     views = table(20, **{"clip-synthvlm.similarity": clip, "ssim-roundtrip.ssim": ssim})
-    selection = select(views, load_preset("synthvlm"))
+    selection = apply_rules(views, load_preset("synthvlm"))
     assert chosen(selection) == [2, 3]  # 0.815 and 0.795, then 0.79: the top 10 % of 20
     scores = dict(zip(selection.drops["view_id"].to_pylist(), selection.drops["figure"].to_pylist(), strict=True))
     assert scores["view-00001"] == pytest.approx(0.36 + 0.5 * 0.86)
@@ -118,7 +118,7 @@ def test_syncd_wants_pleasing_views_whose_set_agrees_and_is_no_copy() -> None:
             f"{DINO}.best_pair": pa.array([0.7, 0.7, 0.9, 0.9, 0.69, 0.69, None, None], pa.float32()),
         },
     )
-    selection = select(views, load_preset("syncd"))
+    selection = apply_rules(views, load_preset("syncd"))
     assert chosen(selection) == [0, 1]
     assert reasons(selection) == {
         2: "not pleasing enough",
@@ -136,7 +136,7 @@ def test_bootstrap3d_keeps_scores_4_and_5_and_tells_where_synthetic_views_train(
         source=["render", "synthetic"] * 3,
         **{"vlm-quality-mv-llava-7b.score": pa.array([1, 3, 4, 5, None, 4], pa.int8())},
     )
-    selection = select(views, load_preset("bootstrap3d"))
+    selection = apply_rules(views, load_preset("bootstrap3d"))
     assert chosen(selection) == [2, 3, 5]
     assert selection.chosen["noise_band"].to_pylist() == ["", "log_snr <= 0.647", "log_snr <= 0.647"]
 
@@ -157,7 +157,7 @@ def test_blendfusion_drops_beyond_its_published_limits_only() -> None:
     }
     vectors = np.eye(len(limits) + 1)
     views = table(len(limits) + 1, **columns, **{"dino-dinov2-base.embedding": embeddings(vectors)})
-    selection = select(views, load_preset("blendfusion"))
+    selection = apply_rules(views, load_preset("blendfusion"))
     assert chosen(selection) == [0]
     assert list(reasons(selection).values()) == [
         rule.reason for rule in load_preset("blendfusion").keep
@@ -188,7 +188,7 @@ def test_blendsets_own_needs_no_model() -> None:
     stats["image-stats.mean"][0] = 29.0
     hashes = ["0" * 16, "ff00ff00ff00ff00", "ff00ff00ff00ff01", "0f0f0f0f0f0f0f0f", "3333333333333333"]
     views = table(5, **stats, **{"image-stats.sharpness": [9.0, 1, 2, 3, 4], "phash.hash": hashes})
-    selection = select(views, load_preset("blendset"))
+    selection = apply_rules(views, load_preset("blendset"))
     assert chosen(selection) == [4, 3, 2]
     assert reasons(selection) == {0: "too dark", 1: "duplicate"}
     assert selection.chosen["split"].to_pylist().count(HELD_OUT) == 1
@@ -389,8 +389,8 @@ def test_a_threshold_belongs_to_its_scorer() -> None:
     assert chosen(by({"keep": [rule], "other_scorers": True}, views)) == [1]
     published = rules_from_dict({"keep": [rule | {"column": "clip-vit-b-32.similarity"}]}, "my.toml")
     with pytest.raises(BlendsetError, match="--scorer clip-vit-b-32=clip-vit-l-14"):
-        select(views, published)
-    assert chosen(select(views, replace_scorer(published, "clip-vit-b-32", "clip-vit-l-14"))) == [1]
+        apply_rules(views, published)
+    assert chosen(apply_rules(views, replace_scorer(published, "clip-vit-b-32", "clip-vit-l-14"))) == [1]
     with pytest.raises(BlendsetError, match="clip-vit-b-32"):
         replace_scorer(published, "clip-vit-b-23", "clip-vit-l-14")
 

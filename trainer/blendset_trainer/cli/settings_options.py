@@ -10,12 +10,15 @@ from dataclasses import MISSING, Field, fields
 from functools import partial
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from blendset.errors import BlendsetError
 from blendset.options import split_values
 from blendset_trainer.cli.parser import UsageError, parse_positive, parse_share
 from blendset_trainer.stages.executors.settings import ExecutorSettings
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 Settings = TypeVar("Settings")
 
@@ -25,11 +28,17 @@ def get_flag(option: Field[Any]) -> str:
     return option.metadata["flag"] or f"--{option.name.replace('_', '-')}"
 
 
-def add_settings(parser: argparse._ActionsContainer, settings: type[Any]) -> None:
-    """Add the options of all fields, in their order; those of where it runs stand last."""
+def add_settings(
+    parser: argparse._ActionsContainer, settings: type[DataclassInstance], one_of: tuple[str, ...] = ()
+) -> None:
+    """Add the options of all fields, in their order; those of where it runs stand last.
+
+    Of the fields `one_of`, which stand first, a command line gives exactly one.
+    """
+    group = parser.add_mutually_exclusive_group(required=True) if one_of else parser
     where = {each.name for each in fields(ExecutorSettings)}
     for each in sorted(fields(settings), key=lambda each: each.name in where):
-        add_setting(parser, settings, each.name)
+        add_setting(group if each.name in one_of else parser, settings, each.name)
 
 
 def add_setting(parser: argparse._ActionsContainer, settings: type[Any], name: str) -> None:

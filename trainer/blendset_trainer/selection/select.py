@@ -1,261 +1,120 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Applies rules to the dataset's table: which views are chosen, in order, and why each other view is not.
-
-Nothing is deleted. A selection is a list of views; its drops give the reason for every other view.
-"""
+"""Selects views of a dataset by rules and writes the selection; counts the funnel from the first camera to the last
+view."""
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
+from blendset.dataset import Dataset, open_dataset
+from blendset.errors import BlendsetError, SettingsError
+from blendset.options import REQUIRED, Settings, option, resolve_settings
+from blendset.placement.funnel import read_funnel
+from blendset_trainer.progress import OnProgress, ignore_progress
+from blendset_trainer.selection.apply_rules import ViewSelection, apply_rules
+from blendset_trainer.selection.files import HELD_OUT, get_selection_path, write_selection
+from blendset_trainer.selection.rules import Rules, list_presets, load_preset, load_rules, replace_scorer
+from blendset_trainer.stages.tables import read_index_with_stages
 
-from blendset_trainer.selection.budgets import Allowance, make_allowance
-from blendset_trainer.selection.columns import Numbers, get_column, read_numbers, read_texts, read_unit_vectors
-from blendset_trainer.selection.diversity import k_center, parallel_farthest_points
-from blendset_trainer.selection.duplicates import find_duplicates, read_vectors_and_cosine
-from blendset_trainer.selection.files import CHOSEN, DROPS, HELD_OUT, PRESET, RULES, TABLE_HASH, TRAIN
-from blendset_trainer.selection.groups import KEYS, number_view_sets
-from blendset_trainer.selection.ranking import compute_scores, sort_best_first
-from blendset_trainer.selection.rules import Diversity, KeepRule, Rules, SourceRule, find_columns, rules_to_toml
-from blendset_trainer.selection.splits import assign_splits
 
-IDENTITY = ("view_id", "scene", "subject", "subject_label", "view_set", "source")
-"""Columns that every selection reads, whatever its rules."""
+@dataclass(frozen=True, kw_only=True)
+class SelectSettings(Settings):
+    """By which rules views are selected (`preset` or `rules`, one of them), and what the selection is called.
+
+    Creating one raises SettingsError for a value outside its limits, and where neither or both name rules.
+    """
+
+    preset: str | None = option(None, "rules that come with Blendset", choices=tuple(list_presets()))
+    rules: Path | None = option(None, "rules in TOML, or the selection to make again", metavar="FILE")
+    name: str = option(REQUIRED, "what to call the selection")
+    top: int | None = option(None, "most views to choose, whatever the rules say", metavar="K")
+    scorer: tuple[str, ...] = option(
+        (),
+        "hold another scorer's figures against the thresholds of the one that the rules name",
+        metavar="OLD=NEW",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.preset is None) == (self.rules is None):
+            raise SettingsError("Give the rules to select by: either a preset, or a file of rules.")
+        if self.top is not None and self.top < 1:
+            raise SettingsError(f"--top is {self.top}; it must be at least 1.")
 
 
 @dataclass(frozen=True)
-class ViewSelection:
-    """The result of rules: every view is either in `chosen` (schema CHOSEN) or in `drops` (schema DROPS).
+class SelectionReport:
+    """A selection that was written: its file, how many views the dataset has, and what became of them."""
 
-    `chosen` is in order of choice, `drops` in the table's order. `reasons` counts the drops in the order of the rules.
+    path: Path
+    views: int
+    selection: ViewSelection
+
+    @property
+    def selected(self) -> int:
+        """How many views were chosen."""
+        return int(self.selection.chosen.num_rows)
+
+    @property
+    def held_out(self) -> int:
+        """How many of the chosen views are held out of training."""
+        return int(self.selection.chosen["split"].to_pylist().count(HELD_OUT))
+
+
+def select(
+    dataset: Dataset | Path | str,
+    settings: SelectSettings | None = None,
+    *,
+    on_progress: OnProgress = ignore_progress,
+    **options: Any,
+) -> SelectionReport:
+    """Choose views by rules and write the selection, with a reason for each other view; nothing is deleted.
+
+    `options` are fields of `SelectSettings`. It is done in one step, so `on_progress` is not called. Raises
+    SettingsError for wrong options and rules, and BlendsetError for a name that is not legal, where another selection
+    has it, and where a rule cannot be applied.
     """
-
-    chosen: pa.Table
-    drops: pa.Table
-    reasons: dict[str, int]
-
-
-def select(table: pa.Table, rules: Rules, preset: str = "") -> ViewSelection:
-    """Return what rules select from a table of `tables.read_index_with_stages`; the same input gives the same result.
-
-    `preset` is recorded as the name of the rules. Raises BlendsetError where a rule cannot be applied, as where its
-    column is missing.
-    """
-    verdicts = _Verdicts(table.num_rows)
-    for rule in rules.keep:
-        _apply_keep_rule(table, rule, verdicts)
-    if rules.smallest_view_set > 1:
-        _drop_small_view_sets(table, rules.smallest_view_set, verdicts)
-    score = _compute_score(table, rules, verdicts)
-    _drop_duplicates(table, rules, score, verdicts)
-    rows, sides = _choose(table, rules, score, verdicts)
-    chosen = _build_chosen(table, rows, sides, rules, preset)
-    return ViewSelection(chosen, _build_drops(table, verdicts), verdicts.reasons)
+    settings = resolve_settings(SelectSettings, settings, options)
+    dataset, rules = open_dataset(dataset), _load_rules(settings)
+    path = get_selection_path(dataset, settings.name)
+    table = read_index_with_stages(dataset)
+    selection = apply_rules(table, rules, settings.preset or "")
+    write_selection(path, selection.chosen, selection.drops)
+    return SelectionReport(path, table.num_rows, selection)
 
 
-@dataclass
-class _Verdicts:
-    """Which views are left (`open`), and the reason and the value that dropped each other view; all (views,)."""
-
-    count: int
-    reasons: dict[str, int] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.open = np.ones(self.count, dtype=bool)
-        self.reason = np.full(self.count, "", dtype=object)
-        self.figure = np.full(self.count, np.nan)
-        self.original = np.full(self.count, -1)
-
-    def drop(self, views: NDArray[np.bool_], reason: str, figure: Numbers | None = None) -> None:
-        """Drop those of these views (a mask) that are left, for a reason; `figure` holds the values that decided."""
-        dropped = views & self.open
-        self.open &= ~dropped
-        self.reason[dropped] = reason
-        if figure is not None:
-            self.figure[dropped] = figure[dropped]
-        self.reasons[reason] = self.reasons.get(reason, 0) + int(dropped.sum())
-
-    def drop_missing(self, values: Numbers, name: str) -> None:
-        """Drop the views without a value in this column."""
-        if np.isnan(values).any():
-            self.drop(np.isnan(values), f"no {name}")
+def count_funnel(dataset: Dataset, report: SelectionReport) -> Iterator[tuple[str, int]]:
+    """Yield what came in and, as negative counts, what each reason took: from the cameras to the selected views."""
+    cameras = sum(map(read_funnel, dataset.funnel_paths()), Counter[str]())
+    if cameras:
+        yield "candidates", cameras.pop("candidates")
+        accepted = cameras.pop("accepted", 0)
+        yield from ((f"  {reason}", -count) for reason, count in cameras.most_common())
+        yield "accepted cameras", accepted
+    yield "views", report.views
+    yield from ((f"  {reason}", -count) for reason, count in report.selection.reasons.items())
+    yield "selected", report.selected
+    if report.held_out:
+        yield "  of them held out", report.held_out
 
 
-def _apply_keep_rule(table: pa.Table, rule: KeepRule, verdicts: _Verdicts) -> None:
-    if rule.one_of:
-        values = read_texts(table, rule.column)
-        outside = ~np.isin(values, rule.one_of) & ~((values == "") & (rule.missing == "keep"))
-        verdicts.drop(outside, rule.reason or f"{rule.column} is another")
-        return
-    figure = read_numbers(table, rule.column)
-    if rule.missing == "drop":
-        verdicts.drop_missing(figure, rule.column)
-    for bound, sign, beyond in (
-        (rule.at_least, "below", figure < _to_number(rule.at_least)),
-        (rule.above, "not above", figure <= _to_number(rule.above)),
-        (rule.at_most, "above", figure > _to_number(rule.at_most)),
-    ):
-        if bound is not None:
-            verdicts.drop(beyond, rule.reason or f"{rule.column} {sign} {bound:g}", figure)
+def _load_rules(settings: SelectSettings) -> Rules:
+    """The rules that the settings name; SettingsError for what is wrong in them."""
+    try:
+        rules = load_rules(settings.rules) if settings.rules else load_preset(settings.preset or "")
+        for word in settings.scorer:
+            rules = replace_scorer(rules, *_parse_pair(word))
+    except BlendsetError as error:
+        raise SettingsError(str(error)) from error
+    return rules if settings.top is None else replace(rules, views=settings.top, share=None)
 
 
-def _to_number(bound: float | None) -> float:
-    return np.nan if bound is None else bound
-
-
-def _drop_small_view_sets(table: pa.Table, smallest: int, verdicts: _Verdicts) -> None:
-    sets = number_view_sets(table)
-    left = np.bincount(sets[verdicts.open], minlength=table.num_rows)[sets].astype(np.float64)
-    verdicts.drop(left < smallest, "too little left of its view set", left)
-
-
-def _compute_score(table: pa.Table, rules: Rules, verdicts: _Verdicts) -> Numbers | None:
-    """Return the ranking's score (views,), or None without a ranking; views that lack a term of it are dropped."""
-    if not rules.ranking:
-        return None
-    for term in rules.ranking.terms:
-        verdicts.drop_missing(read_numbers(table, term.column), term.column)
-    return compute_scores(table, rules.ranking, verdicts.open)
-
-
-def _sort_open(score: Numbers | None, verdicts: _Verdicts) -> NDArray[np.int64]:
-    """Return the rows of the views that are left, best first; without a ranking in the table's order."""
-    return np.flatnonzero(verdicts.open) if score is None else sort_best_first(score, verdicts.open)
-
-
-def _drop_duplicates(table: pa.Table, rules: Rules, score: Numbers | None, verdicts: _Verdicts) -> None:
-    for rule in rules.duplicates:
-        vectors, cosine = read_vectors_and_cosine(table, rule)
-        order = _sort_open(score, verdicts)
-        original = find_duplicates(vectors[order], number_view_sets(table)[order], cosine)
-        verdicts.original[order] = np.where(original >= 0, order[original], -1)
-        verdicts.drop(verdicts.original >= 0, "duplicate")
-
-
-def _choose(
-    table: pa.Table, rules: Rules, score: Numbers | None, verdicts: _Verdicts
-) -> tuple[NDArray[np.int64], list[str] | None]:
-    """Return the chosen rows in order, and their sides (TRAIN or HELD_OUT) where the sampling decides them."""
-    vectors = None
-    if rules.diversity:
-        vectors = read_unit_vectors(table, rules.diversity.column)
-        verdicts.drop_missing(vectors[:, 0].astype(np.float64), rules.diversity.column)
-    allowed = make_allowance(table, rules.budgets, verdicts.open)
-    order, count = _sort_open(score, verdicts), _count_to_choose(rules, int(verdicts.open.sum()))
-    sides = None
-    if rules.diversity is None or vectors is None:
-        rows = _take_first(order, allowed, count)
-    elif rules.diversity.method == "k-center":
-        rows = k_center(vectors, _compute_quality(order, table.num_rows) ** rules.diversity.quality, allowed, count)
-    else:
-        sizes = _compute_sizes(rules.diversity, count)
-        rows, turns = parallel_farthest_points(vectors, sizes, allowed, rules.seed)
-        sides = [HELD_OUT if turn else TRAIN for turn in turns] if len(sizes) > 1 else None
-    chosen = np.array(rows, dtype=np.int64)
-    _drop_unchosen(chosen, allowed, score, rules, verdicts)
-    return chosen, sides
-
-
-def _count_to_choose(rules: Rules, left: int) -> int:
-    """Return how many views to choose of those that are left."""
-    by_share = left if rules.share is None else round(rules.share * left)
-    return min(left, by_share, left if rules.views is None else rules.views)
-
-
-def _take_first(order: NDArray[np.int64], allowed: Allowance, count: int) -> list[int]:
-    """Return the first rows, at most `count`, that the budgets allow."""
-    rows: list[int] = []
-    for row in order.tolist():
-        if len(rows) == count:
-            break
-        if allowed.open[row]:
-            allowed.take(row)
-            rows.append(row)
-    return rows
-
-
-def _compute_quality(order: NDArray[np.int64], count: int) -> Numbers:
-    """Return a quality (views,) from the rank alone: 1 for the best view, less and less in even steps.
-
-    So scores of any scale and sign can weight a distance.
-    """
-    quality = np.zeros(count)
-    quality[order] = 1 - np.arange(len(order)) / max(len(order), 1)
-    return quality
-
-
-def _compute_sizes(diversity: Diversity, count: int) -> list[int]:
-    """Return integers that add up to `count`, in the proportion of the parts."""
-    ends = np.rint(np.cumsum(diversity.parts) / sum(diversity.parts) * count).astype(int)
-    return [int(size) for size in np.diff(ends, prepend=0)]
-
-
-def _drop_unchosen(
-    chosen: NDArray[np.int64], allowed: Allowance, score: Numbers | None, rules: Rules, verdicts: _Verdicts
-) -> None:
-    left = verdicts.open.copy()
-    left[chosen] = False
-    for kind in KEYS:
-        if (allowed.spent == kind).any():
-            verdicts.drop(left & (allowed.spent == kind), f"enough of its {kind.replace('_', ' ')}", score)
-    if left.any():
-        verdicts.drop(left, "less different" if rules.diversity else "ranked lower", score)
-
-
-def _build_chosen(
-    table: pa.Table, rows: NDArray[np.int64], sides: list[str] | None, rules: Rules, preset: str
-) -> pa.Table:
-    views = table.select(IDENTITY if not rules.splits or not rules.splits.column else [*IDENTITY, rules.splits.column])
-    views = views.take(pa.array(rows))
-    if sides is None:
-        sides = assign_splits(views, rules.splits, rules.seed) if rules.splits else [TRAIN] * len(rows)
-    origins = read_texts(views, "source").tolist()
-    sources = [rules.sources.get(origin, SourceRule()) for origin in origins]
-    bands = _assign_noise_bands(table, rows, origins, rules)
-    columns = [views["view_id"], [source.weight for source in sources], origins, bands, sides]
-    metadata = {RULES: rules_to_toml(rules), PRESET: preset, TABLE_HASH: hash_columns(table, rules)}
-    return pa.table(
-        [pa.array(values, field.type) if isinstance(values, list) else values.cast(field.type)
-         for values, field in zip(columns, CHOSEN, strict=True)],
-        schema=CHOSEN.with_metadata(metadata),
-    )  # fmt: skip
-
-
-def _assign_noise_bands(table: pa.Table, rows: NDArray[np.int64], origins: list[str], rules: Rules) -> list[str]:
-    """Return the noise band of each chosen row: the first band that it has earned, else its source's."""
-    bands = [rules.sources.get(origin, SourceRule()).noise_band for origin in origins]
-    for name, source in rules.sources.items():
-        for earned in reversed(source.earned):
-            values = read_numbers(table, earned.column)[rows]
-            low, high = (bound if bound is not None else end for bound, end in
-                         ((earned.at_least, -np.inf), (earned.at_most, np.inf)))  # fmt: skip
-            for row in np.flatnonzero((values >= low) & (values <= high)).tolist():  # NaN earns nothing
-                bands[row] = earned.noise_band if origins[row] == name else bands[row]
-    return bands
-
-
-def _build_drops(table: pa.Table, verdicts: _Verdicts) -> pa.Table:
-    dropped = np.flatnonzero(~verdicts.open)
-    ids = read_texts(table, "view_id")
-    figure = verdicts.figure[dropped]
-    original = verdicts.original[dropped]
-    originals = np.where(original >= 0, ids[original], "")
-    reasons = verdicts.reason[dropped].tolist()
-    return pa.table([ids[dropped], reasons, pa.array(figure, mask=np.isnan(figure)), originals], schema=DROPS)
-
-
-def hash_columns(table: pa.Table, rules: Rules) -> str:
-    """Return the SHA-256, in hexadecimal, of the columns that a selection by these rules depends on."""
-    names = dict.fromkeys([*IDENTITY, *find_columns(rules)])
-    digest = hashlib.sha256()
-    for name in names:
-        values = get_column(table, name).combine_chunks()
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, pa.schema([(name, values.type)])) as stream:
-            stream.write_batch(pa.record_batch([values], names=[name]))
-        digest.update(sink.getvalue())
-    return digest.hexdigest()
+def _parse_pair(word: str) -> tuple[str, str]:
+    old, equals, new = word.partition("=")
+    if not (old and equals and new):
+        raise SettingsError(f"--scorer is '{word}'; write it as OLD=NEW.")
+    return old, new
