@@ -19,7 +19,7 @@ from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset_trainer.cli.main import main
 from blendset_trainer.reporting.data import Report, build_report, read_selection, read_sorted_views
-from blendset_trainer.reporting.report import write_report
+from blendset_trainer.reporting.report import report
 from blendset_trainer.reporting.synthesis import SynthesizedSet
 from blendset_trainer.reporting.thumbnails import MISSING, build_thumbnails, choose_size, colour_objects
 from blendset_trainer.selection.files import get_drops_path, get_selection_path
@@ -40,7 +40,7 @@ def dataset(tmp_path: Path) -> Dataset:
     return dataset
 
 
-def report(dataset: Dataset, table: pa.Table | None = None, selection: str = "") -> Report:
+def content(dataset: Dataset, table: pa.Table | None = None, selection: str = "") -> Report:
     chosen = read_selection(dataset, selection) if selection else None
     return build_report(
         dataset, read_sorted_views(dataset), read_index_with_stages(dataset) if table is None else table, chosen
@@ -68,7 +68,7 @@ def test_the_funnel_counts_candidates_renders_and_checks(dataset: Dataset) -> No
     dataset.funnel_path("run").parent.mkdir()
     dataset.funnel_path("run").write_text("".join(json.dumps(line) + "\n" for line in lines))
     dataset.funnel_path("empty").touch()
-    funnel = report(dataset).funnel
+    funnel = content(dataset).funnel
     [empty, run] = funnel.runs
     assert (run.candidates, run.accepted, run.rendered, run.sound) == (8, 5, 4, 3)
     assert (empty.candidates, empty.rendered) == (0, 0)
@@ -80,11 +80,11 @@ def test_a_damaged_funnel_is_named(dataset: Dataset) -> None:
     dataset.funnel_path("run").parent.mkdir()
     dataset.funnel_path("run").write_text('{"reason": "hid')
     with pytest.raises(BlendsetError, match=r"run\.jsonl cannot be read"):
-        report(dataset)
+        content(dataset)
 
 
 def test_views_without_a_funnel_captions_or_scores_are_a_report_too(dataset: Dataset) -> None:
-    made = report(dataset)
+    made = content(dataset)
     assert [(view.label, view.failed) for view in made.views] == [
         ("lamp", ()), ("lamp", ("dark",)), ("lamp", ()), ("whole scene", ())
     ]  # fmt: skip
@@ -107,7 +107,7 @@ def test_scores_and_captions_come_with_their_scale_and_what_is_in_doubt(dataset:
         metadata__unsupported=pa.array([["cat"], None, [], None], pa.list_(pa.string())),
         metadata__grounded_share=pa.array([0.5, None, 1.0, None]),
     ).append_column(cosine, pa.array([0.3, float("nan"), 0.1, None], pa.float32()))
-    made = report(dataset, table)
+    made = content(dataset, table)
     figures = {figure.name: figure for figure in made.figures}
     place = [ids.index(view.id) for view in made.views]
     assert [figures["clip-b.cosine"].values[place.index(row)] for row in range(4)] == [0.3, None, 0.1, None]
@@ -125,13 +125,13 @@ def test_scores_and_captions_come_with_their_scale_and_what_is_in_doubt(dataset:
 def test_the_caption_of_the_index_is_shown_where_no_stage_has_rows_for_it(dataset: Dataset) -> None:
     table = read_index_with_stages(dataset).drop_columns("caption")
     table = table.append_column("metadata.dense", pa.nulls(4, pa.string()))
-    made = report(dataset, table.append_column("caption", pa.array(["an attic"] * 4)))
+    made = content(dataset, table.append_column("caption", pa.array(["an attic"] * 4)))
     assert [[caption.text for caption in view.captions] for view in made.views] == [["an attic"]] * 4
 
 
 def test_a_selection_gives_every_view_its_fate(dataset: Dataset) -> None:
     select(dataset, "first", ["lamp-0001", "long-gone"], {"lamp-0002": "too dark", "lamp-0003": "too dark"})
-    made = report(dataset, selection="first")
+    made = content(dataset, selection="first")
     assert [(view.id, view.selected, view.drop) for view in made.views] == [
         ("lamp-0001", True, ""),
         ("lamp-0002", False, "too dark"),
@@ -152,7 +152,7 @@ def test_synthesized_sets_stand_beside_their_parents(tmp_path: Path) -> None:
     for number in (3, 4):
         add_restyled(made, "attic", "lamp", number, parent=5 - number, view_index=4 - number)
     made.rebuild_index()
-    shown = report(made)
+    shown = content(made)
     assert shown.synthesis is not None
     [only] = shown.synthesis.sets
     assert (only.job, only.model, only.prompt) == ("restyle", "FLUX", "a red lamp")
@@ -170,13 +170,13 @@ def test_what_does_not_say_how_it_was_made_is_shown_all_the_same(tmp_path: Path,
     path = made.view_folder("attic", "lamp-0002") / SYNTHESIS
     path.unlink() if text is None else path.write_bytes(text)
     made.rebuild_index()
-    synthesis = report(made).synthesis
+    synthesis = content(made).synthesis
     assert synthesis is not None
     assert synthesis.sets == [SynthesizedSet("restyle", "FLUX", "", [], [0, 1])]
 
 
 def test_a_dataset_of_renders_has_no_synthesis_to_show(dataset: Dataset) -> None:
-    assert report(dataset).synthesis is None
+    assert content(dataset).synthesis is None
 
 
 def test_duplicates_are_found_by_bytes_and_by_hash(tmp_path: Path) -> None:
@@ -184,14 +184,14 @@ def test_duplicates_are_found_by_bytes_and_by_hash(tmp_path: Path) -> None:
     for subject, number in (("lamp", 1), ("vase", 1), ("vase", 2)):
         add_view(dataset, "attic", subject, number)
     dataset.rebuild_index()
-    made = report(dataset)
+    made = content(dataset)
     assert ([[made.views[place].id for place in group] for group in made.duplicates], made.compared) == (
         [["lamp-0001", "vase-0001"]],
         "byte for byte",
     )
     near = {"lamp-0001": "00000000000000ff", "vase-0001": "ffffffff00000000", "vase-0002": "00000000000000fe"}
     ids = read_index_with_stages(dataset)["view_id"].to_pylist()
-    made = report(dataset, with_columns(dataset, phash__hash=pa.array([near[view] for view in ids])))
+    made = content(dataset, with_columns(dataset, phash__hash=pa.array([near[view] for view in ids])))
     assert [[made.views[place].id for place in group] for group in made.duplicates] == [["lamp-0001", "vase-0002"]]
 
 
@@ -221,9 +221,9 @@ def test_a_picture_that_cannot_be_read_is_left_out_and_not_remembered(dataset: D
     broken = dataset.rgb_path(read_sorted_views(dataset)[0])
     whole = broken.read_bytes()
     broken.write_bytes(whole[:50])
-    assert write_report(dataset, tmp_path / "report.html").unreadable == 1
+    assert report(dataset, out=tmp_path / "report.html").unreadable == 1
     broken.write_bytes(whole)
-    assert write_report(dataset, tmp_path / "report.html").unreadable == 0
+    assert report(dataset, out=tmp_path / "report.html").unreadable == 0
 
 
 def test_objects_without_passes_are_none(dataset: Dataset) -> None:
@@ -251,7 +251,7 @@ def test_command_line(dataset: Dataset, tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_the_page_fetches_nothing_and_no_label_ends_its_script(dataset: Dataset, tmp_path: Path) -> None:
     add_view(dataset, "attic", "vase", 9, subject_label="</script><b>vase")
-    write_report(dataset, tmp_path / "report.html")
+    report(dataset, out=tmp_path / "report.html")
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert not re.search(r"""(src|href)=["'](?!#|data:)|@import|url\(""", html)
     assert "</script><b>" not in html
@@ -260,10 +260,10 @@ def test_the_page_fetches_nothing_and_no_label_ends_its_script(dataset: Dataset,
 
 def test_an_empty_dataset_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(BlendsetError, match="render a scene"):
-        write_report(make_dataset(tmp_path), tmp_path / "report.html")
+        report(make_dataset(tmp_path), out=tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()
 
 
 def test_a_folder_without_a_run_is_refused(dataset: Dataset, tmp_path: Path) -> None:
     with pytest.raises(BlendsetError, match=r"holds no log of a training run; give the 'out' folder"):
-        write_report(dataset, tmp_path / "report.html", training=tmp_path)
+        report(dataset, out=tmp_path / "report.html", training=tmp_path)

@@ -18,10 +18,10 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from blendset.dataset import Dataset
 from blendset_trainer.cli.main import main
-from blendset_trainer.reporting.report import write_report
+from blendset_trainer.reporting.report import report
+from blendset_trainer.selection.apply_rules import apply_rules
 from blendset_trainer.selection.files import get_selection_path, write_selection
 from blendset_trainer.selection.rules import KeepRule, Rules
-from blendset_trainer.selection.select import select
 from blendset_trainer.stages.tables import read_index_with_stages
 from tests.trainer.tiny_datasets import add_picture, add_restyled, add_scene, add_view, choose, make_dataset
 from tests.trainer.tiny_pipelines import stable_diffusion
@@ -60,11 +60,11 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         dataset.rebuild_index()
     assert main(["score", str(rich.root), "--with", "image-stats"]) == 0
     rules = Rules(keep=(KeepRule(column="subject_share", at_least=0.25, reason="subject too small"),))
-    selection = select(read_index_with_stages(rich), rules)
+    selection = apply_rules(read_index_with_stages(rich), rules)
     write_selection(get_selection_path(rich, "large"), selection.chosen, selection.drops)
-    write_report(rich, folder / "rich.html", "large", training=trained(rich, folder))
-    write_report(bare, folder / "bare.html")
-    write_report(with_restyled_views(folder / "restyled"), folder / "restyled.html")
+    report(rich, out=folder / "rich.html", selection="large", training=trained(rich, folder))
+    report(bare, out=folder / "bare.html")
+    report(with_restyled_views(folder / "restyled"), out=folder / "restyled.html")
     return {name: folder / f"{name}.html" for name in ("rich", "bare", "restyled")}
 
 

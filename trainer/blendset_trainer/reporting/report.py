@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from blendset.dataset import Dataset
+from blendset.dataset import Dataset, open_dataset
 from blendset.files import atomic_write
+from blendset.options import Settings, option, resolve_settings
+from blendset_trainer.progress import OnProgress, ignore_progress
 from blendset_trainer.reporting.data import ReportSelection, build_report, read_selection, read_sorted_views
 from blendset_trainer.reporting.page import render_page
 from blendset_trainer.reporting.thumbnails import MISSING, build_thumbnails
@@ -17,9 +19,18 @@ from blendset_trainer.selection.files import list_selections
 from blendset_trainer.stages.tables import read_index_with_stages
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReportSettings(Settings):
+    """What the report shows, and where it goes."""
+
+    selection: str | None = option(None, "the selection to show (default: the only one there is)", metavar="NAME")
+    training: Path | None = option(None, "a run of 'blendset train' to show too", metavar="RUN")
+    out: Path = option(Path("report.html"), "the page to write (default %(default)s)", metavar="FILE.html")
+
+
 @dataclass(frozen=True)
 class ReportFile:
-    """The page that `write_report` wrote: its path, its bytes, its views, and how many have no readable picture."""
+    """The page of a report: its path, its bytes, its views, and how many have no readable picture."""
 
     page: str
     bytes: int
@@ -27,28 +38,28 @@ class ReportFile:
     unreadable: int
 
 
-def write_report(
-    dataset: Dataset,
-    out: Path,
-    selection: str | None = None,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
-    training: Path | None = None,
+def report(
+    dataset: Dataset | Path | str,
+    settings: ReportSettings | None = None,
+    *,
+    on_progress: OnProgress = ignore_progress,
+    **options: Any,
 ) -> ReportFile:
-    """Write the report of a dataset as one HTML file at `out`; the same dataset gives the same bytes.
+    """Write one HTML file that shows a dataset; the same dataset gives the same bytes.
 
-    It shows the selection of that name, or the only one that there is, and the training run in the folder `training`.
-    Raises BlendsetError where there are no views, no such selection or no such run.
+    `options` are fields of `ReportSettings`. Raises SettingsError for wrong options, and BlendsetError where there are
+    no views, no such selection or no such training run.
     """
+    settings, dataset = resolve_settings(ReportSettings, settings, options), open_dataset(dataset)
     records = read_sorted_views(dataset)
-    run = read_training_section(training) if training else None
-    report = build_report(
-        dataset, records, read_index_with_stages(dataset), _read_selection_or_only(dataset, selection), run
-    )
-    lines = build_thumbnails(dataset, records, lambda done: on_progress(done, len(records)))
-    page = render_page(report, lines).encode()
-    atomic_write(out, page)
+    run = read_training_section(settings.training) if settings.training else None
+    selection = _read_selection_or_only(dataset, settings.selection)
+    content = build_report(dataset, records, read_index_with_stages(dataset), selection, run)
+    lines = build_thumbnails(dataset, records, lambda done: on_progress("pictures", done, len(records)))
+    page = render_page(content, lines).encode()
+    atomic_write(settings.out, page)
     unreadable = sum(line.startswith(MISSING) for line in lines)
-    return ReportFile(str(out), len(page), len(records), unreadable)
+    return ReportFile(str(settings.out), len(page), len(records), unreadable)
 
 
 def _read_selection_or_only(dataset: Dataset, name: str | None) -> ReportSelection | None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
-from blendset.dataset import Dataset
-from blendset_trainer.cli.console import print_json, show_progress
-from blendset_trainer.cli.parser import DONE, Parser, add_command
-from blendset_trainer.reporting.report import write_report
+from blendset_trainer.cli.console import print_json, report_progress
+from blendset_trainer.cli.parser import DONE, Parser, add_command, add_dataset
+from blendset_trainer.cli.settings_options import add_settings, read_settings
+from blendset_trainer.reporting.report import ReportSettings, report
 
 
 def add_report(commands: argparse._SubParsersAction[Parser]) -> None:
@@ -22,22 +21,14 @@ def add_report(commands: argparse._SubParsersAction[Parser]) -> None:
         "Write one HTML page that shows a dataset: views, figures, captions, duplicates, what was left out and why",
         "blendset report kitchen-dataset --selection first",
     )
-    parser.add_argument("dataset", type=Path, metavar="DATASET", help="the dataset's folder")
-    parser.add_argument("--selection", metavar="NAME", help="the selection to show (default: the only one there is)")
-    parser.add_argument("--training", type=Path, metavar="RUN", help="a run of 'blendset train' to show too")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path("report.html"),
-        metavar="FILE.html",
-        help="the page to write (default %(default)s)",
-    )
+    add_dataset(parser)
+    add_settings(parser, ReportSettings)
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    with show_progress("pictures", quiet=arguments.json) as on_progress:
-        dataset = Dataset(arguments.dataset)
-        file = write_report(dataset, arguments.out, arguments.selection, on_progress, arguments.training)
+    settings = read_settings(ReportSettings, arguments)
+    with report_progress(quiet=arguments.json) as on_progress:
+        file = report(arguments.dataset, settings, on_progress=on_progress)
     if arguments.json:
         print_json(file)
         return DONE
