@@ -16,15 +16,27 @@ if TYPE_CHECKING:
     from blendset_trainer.diffusion.sample import SampleSettings as SampleSettings
     from blendset_trainer.diffusion.sample import sample as sample
     from blendset_trainer.diffusion.sample_files import SampleReport as SampleReport
+    from blendset_trainer.exporting.export import ExportReport as ExportReport
+    from blendset_trainer.exporting.export import ExportSettings as ExportSettings
+    from blendset_trainer.exporting.export import UnpackReport as UnpackReport
+    from blendset_trainer.exporting.export import UnpackSettings as UnpackSettings
+    from blendset_trainer.exporting.export import export as export
+    from blendset_trainer.exporting.export import unpack as unpack
     from blendset_trainer.rendering.plan import PlanReport as PlanReport
     from blendset_trainer.rendering.plan import PlanSettings as PlanSettings
     from blendset_trainer.rendering.plan import plan as plan
     from blendset_trainer.rendering.render import RenderSettings as RenderSettings
     from blendset_trainer.rendering.render import render as render
     from blendset_trainer.rendering.verify import verify as verify
+    from blendset_trainer.reporting.report import ReportFile as ReportFile
+    from blendset_trainer.reporting.report import ReportSettings as ReportSettings
+    from blendset_trainer.reporting.report import report as report
     from blendset_trainer.scoring.score import ScoreReport as ScoreReport
     from blendset_trainer.scoring.score import ScoreSettings as ScoreSettings
     from blendset_trainer.scoring.score import score as score
+    from blendset_trainer.selection.select import SelectionReport as SelectionReport
+    from blendset_trainer.selection.select import SelectSettings as SelectSettings
+    from blendset_trainer.selection.select import select as select
     from blendset_trainer.stages.executors.settings import ExecutorSettings as ExecutorSettings
     from blendset_trainer.synthesis.engine import SynthesisReport as SynthesisReport
     from blendset_trainer.synthesis.prompts.settings import PromptSettings as PromptSettings
@@ -51,15 +63,27 @@ _HOMES = {
     "SampleSettings": "diffusion.sample:SampleSettings",
     "sample": "diffusion.sample:sample",
     "SampleReport": "diffusion.sample_files:SampleReport",
+    "ExportReport": "exporting.export:ExportReport",
+    "ExportSettings": "exporting.export:ExportSettings",
+    "UnpackReport": "exporting.export:UnpackReport",
+    "UnpackSettings": "exporting.export:UnpackSettings",
+    "export": "exporting.export:export",
+    "unpack": "exporting.export:unpack",
     "PlanReport": "rendering.plan:PlanReport",
     "PlanSettings": "rendering.plan:PlanSettings",
     "plan": "rendering.plan:plan",
     "RenderSettings": "rendering.render:RenderSettings",
     "render": "rendering.render:render",
     "verify": "rendering.verify:verify",
+    "ReportFile": "reporting.report:ReportFile",
+    "ReportSettings": "reporting.report:ReportSettings",
+    "report": "reporting.report:report",
     "ScoreReport": "scoring.score:ScoreReport",
     "ScoreSettings": "scoring.score:ScoreSettings",
     "score": "scoring.score:score",
+    "SelectionReport": "selection.select:SelectionReport",
+    "SelectSettings": "selection.select:SelectSettings",
+    "select": "selection.select:select",
     "ExecutorSettings": "stages.executors.settings:ExecutorSettings",
     "SynthesisReport": "synthesis.engine:SynthesisReport",
     "PromptSettings": "synthesis.prompts.settings:PromptSettings",

@@ -5,12 +5,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from blendset.dataset import Dataset
+from blendset.dataset import Dataset, open_dataset
 from blendset.errors import BlendsetError
+from blendset.options import REQUIRED, Settings, option, resolve_settings
 from blendset_trainer.exporting import webdataset
 from blendset_trainer.exporting.source import create_folder, open_source
 from blendset_trainer.extensions import Registry
+from blendset_trainer.progress import OnProgress, ignore_progress
 
 FORMATS = Registry(
     "export format",
@@ -29,6 +32,15 @@ FORMATS = Registry(
 """By name, the function that writes views into a folder and returns how many it wrote."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExportSettings(Settings):
+    """Which views are exported, in which format, and where they go."""
+
+    to: str = option(REQUIRED, "the format", choices=FORMATS)
+    out: Path = option(REQUIRED, "a new or empty folder", metavar="DIR")
+    selection: str = option("", "export what selections/NAME.parquet chose", metavar="NAME")
+
+
 @dataclass(frozen=True)
 class ExportReport:
     """How many views were written, and how many were left out because they have no passes."""
@@ -39,16 +51,40 @@ class ExportReport:
     left_out: int
 
 
-def export_dataset(dataset: Dataset, name: str, out: Path, selection: str = "") -> ExportReport:
-    """Write a dataset, or a selection of its views, into a new or empty folder; `name` is a key of FORMATS.
+@dataclass(frozen=True, kw_only=True)
+class UnpackSettings(Settings):
+    """Where an unpacked dataset goes."""
 
-    The folder appears whole or not at all. Raises BlendsetError for a folder inside the dataset, and where no view can
-    be written.
+    out: Path = option(REQUIRED, "a new or empty folder", metavar="DATASET")
+
+
+@dataclass(frozen=True)
+class UnpackReport:
+    """The folder of an unpacked dataset, and how many files it has."""
+
+    out: str
+    files: int
+
+
+def export(
+    dataset: Dataset | Path | str,
+    settings: ExportSettings | None = None,
+    *,
+    on_progress: OnProgress = ignore_progress,
+    **options: Any,
+) -> ExportReport:
+    """Write a dataset, or a selection of its views, in the format of another program, into a new or empty folder.
+
+    `options` are fields of `ExportSettings`. The folder appears whole or not at all, in one step, so `on_progress` is
+    not called. Raises SettingsError for wrong options, and BlendsetError for a folder inside the dataset and where no
+    view can be written.
     """
+    settings, dataset = resolve_settings(ExportSettings, settings, options), open_dataset(dataset)
+    name, out = settings.to, settings.out
     if out.resolve().is_relative_to(dataset.root.resolve()):
         raise BlendsetError(f"{out} lies inside the dataset; choose a folder beside it.")
     write_format = FORMATS.load(name)
-    source = open_source(dataset, selection)
+    source = open_source(dataset, settings.selection)
     with create_folder(out) as folder:
         views = write_format(source, folder)
         if not views:
@@ -56,7 +92,19 @@ def export_dataset(dataset: Dataset, name: str, out: Path, selection: str = "") 
     return ExportReport(str(out), name, views, len(source.views) - views)
 
 
-def unpack_dataset(shards: Path, out: Path) -> int:
-    """Make a dataset again from WebDataset shards, byte for byte; return how many files it has."""
-    with create_folder(out) as folder:
-        return webdataset.unpack(shards, folder)
+def unpack(
+    shards: Path | str,
+    settings: UnpackSettings | None = None,
+    *,
+    on_progress: OnProgress = ignore_progress,
+    **options: Any,
+) -> UnpackReport:
+    """Make a dataset again from the WebDataset shards in a folder, byte for byte.
+
+    `options` are fields of `UnpackSettings`. The folder appears whole or not at all, in one step, so `on_progress` is
+    not called. Raises SettingsError for wrong options, and BlendsetError for what are no shards.
+    """
+    settings = resolve_settings(UnpackSettings, settings, options)
+    with create_folder(settings.out) as folder:
+        files = webdataset.unpack(Path(shards), folder)
+    return UnpackReport(str(settings.out), files)
