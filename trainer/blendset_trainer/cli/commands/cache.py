@@ -8,14 +8,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from blendset.errors import BlendsetError
 from blendset_trainer.cli.console import print_json, print_table
 from blendset_trainer.cli.parser import DONE, Parser, add_command
-
-if TYPE_CHECKING:
-    from blendset_trainer.training.data.feature_cache import FeatureCache
 
 
 def add_cache(commands: argparse._SubParsersAction[Parser]) -> None:
@@ -45,35 +40,31 @@ def add_cache(commands: argparse._SubParsersAction[Parser]) -> None:
 
 
 def _print_info(arguments: argparse.Namespace) -> int:
-    cache = _open_cache(arguments.folder)
-    groups, debris = cache.summarize(), cache.list_debris()
+    from blendset_trainer.training.data.cache_upkeep import describe_cache
+
+    report = describe_cache(arguments.folder)
     if arguments.json:
-        print_json({"made": groups, "damaged": [str(path) for path in debris]})
+        print_json({"made": report.groups, "damaged": [str(path) for path in report.damaged]})
         return DONE
-    total = sum(group.bytes for group in groups)
-    rows = [(group.made_by, str(group.entries), format_megabytes(group.bytes)) for group in groups]
-    print_table(("made by", "entries", "MB"), [*rows, ("in all", str(len(cache)), format_megabytes(total))])
-    for path in debris:
+    total = sum(group.bytes for group in report.groups)
+    rows = [(group.made_by, str(group.entries), format_megabytes(group.bytes)) for group in report.groups]
+    print_table(("made by", "entries", "MB"), [*rows, ("in all", str(report.entries), format_megabytes(total))])
+    for path in report.damaged:
         print(f"{path} is damaged or was never finished; 'blendset cache gc' removes it")
     return DONE
 
 
 def _collect(arguments: argparse.Namespace) -> int:
-    from blendset_trainer.training.data.cache_origins import hash_origins  # with torch
+    from blendset_trainer.training.data.cache_upkeep import collect_unused
 
-    cache = _open_cache(arguments.folder)
-    unused, debris, before = cache.find_unused(hash_origins(arguments.folder)), cache.list_debris(), len(cache)
-    if arguments.yes:
-        cache.remove(unused)
+    report = collect_unused(arguments.folder, remove=arguments.yes)
     if arguments.json:
-        print_json(
-            {"entries": before, "unused": len(unused), "damaged": list(map(str, debris)), "removed": arguments.yes}
-        )
+        print_json(report)
         return DONE
-    for path in debris:
+    for path in report.damaged:
         print(f"{path} is damaged or was never finished")
-    print(f"{len(unused)} of {before} entries are of pictures or captions that are no longer there")
-    if (unused or debris) and not arguments.yes:
+    print(f"{report.unused} of {report.entries} entries are of pictures or captions that are no longer there")
+    if (report.unused or report.damaged) and not report.removed:
         print("nothing was removed; --yes does it")
     return DONE
 
@@ -81,12 +72,3 @@ def _collect(arguments: argparse.Namespace) -> int:
 def format_megabytes(size: int) -> str:
     """A number of bytes in megabytes, with one decimal."""
     return f"{size / 1e6:.1f}"
-
-
-def _open_cache(folder: Path) -> FeatureCache:
-    """The cache beside a dataset or photos; BlendsetError where there is no such folder."""
-    from blendset_trainer.training.data.feature_cache import FeatureCache  # with torch
-
-    if not folder.is_dir():
-        raise BlendsetError(f"{folder} is no folder; give that of a dataset, or of photos.")
-    return FeatureCache(folder)

@@ -25,8 +25,7 @@ def add_verify(commands: argparse._SubParsersAction[Parser]) -> None:
 def _verify(arguments: argparse.Namespace) -> int:
     report = verify(arguments.dataset)
     if arguments.json:
-        problems = [{"path": str(problem.path), "what": problem.what} for problem in report.problems]
-        print_json({"views": report.views, "problems": problems, "debris": [str(path) for path in report.debris]})
+        print_json(report)
     else:
         for problem in report.problems:
             print(f"{problem.path} {problem.what}")

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Looks after the cache of a dataset or a folder of photos: what it holds, and what of it nothing uses any more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from blendset.errors import BlendsetError
+from blendset_trainer.stages.caption_forms import CAPTION_FORMS
+from blendset_trainer.training.data.feature_cache import CacheGroup, FeatureCache, hash_caption
+from blendset_trainer.training.data.photos import load_photo_rows
+from blendset_trainer.training.data.views import load_view_rows
+
+
+@dataclass(frozen=True)
+class CacheReport:
+    """What a cache holds: its entries in all, those of each model, and the files that cannot be read."""
+
+    entries: int
+    groups: tuple[CacheGroup, ...]
+    damaged: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class CollectReport:
+    """What of a cache is unused: of how many `entries`, with which damaged files, and whether it was removed."""
+
+    entries: int
+    unused: int
+    damaged: tuple[Path, ...]
+    removed: bool
+
+
+def describe_cache(folder: Path) -> CacheReport:
+    """Return what the cache of a dataset or a folder of photos holds; BlendsetError where there is no such folder."""
+    cache = open_cache(folder)
+    return CacheReport(len(cache), tuple(cache.summarize()), tuple(cache.list_debris()))
+
+
+def collect_unused(folder: Path, remove: bool = False) -> CollectReport:
+    """Find the entries of pictures and captions that are no longer in a folder, and damaged files; may remove both.
+
+    Raises BlendsetError where there is no such folder.
+    """
+    cache = open_cache(folder)
+    entries, unused, debris = len(cache), cache.find_unused(hash_origins(folder)), cache.list_debris()
+    if remove:
+        cache.remove(unused)
+    return CollectReport(entries, len(unused), tuple(debris), remove)
+
+
+def open_cache(folder: Path) -> FeatureCache:
+    """Return the cache of a dataset or a folder of photos; BlendsetError where there is no such folder."""
+    if not folder.is_dir():
+        raise BlendsetError(f"{folder} is no folder; give that of a dataset, or of photos.")
+    return FeatureCache(folder)
+
+
+def hash_origins(folder: Path) -> set[str]:
+    """The hashes of all pictures and captions of a dataset or a folder of photos, as `Entry.origins` has them."""
+    rows = load_view_rows(folder) if (folder / "dataset.json").is_file() else load_photo_rows(folder)
+    captions = {text or "" for form in CAPTION_FORMS for text in rows[form].to_pylist()}
+    return {*rows["sha256"].to_pylist(), *map(hash_caption, captions | {""})}
