@@ -9,7 +9,8 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import tomllib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import MISSING, field
 from pathlib import Path
 from types import MappingProxyType, NoneType, UnionType
@@ -64,17 +65,26 @@ def get_help(option: dataclasses.Field[Any]) -> str:
     return text if isinstance(text, str) else text()
 
 
+@contextmanager
+def refuse_settings() -> Iterator[None]:
+    """Turn a BlendsetError of the block into a SettingsError: what went wrong is what was asked for."""
+    try:
+        yield
+    except SettingsError:
+        raise
+    except BlendsetError as error:
+        raise SettingsError(str(error)) from error
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
     """A base of settings: a frozen dataclass of `option` fields. Creating one raises SettingsError for a value outside
     its limits."""
 
     def __post_init__(self) -> None:
-        for described in dataclasses.fields(self):
-            try:
+        with refuse_settings():
+            for described in dataclasses.fields(self):
                 check_option(described, getattr(self, described.name), described.name)
-            except BlendsetError as error:
-                raise SettingsError(str(error)) from error
 
 
 def resolve_settings(kind: type[Section], settings: Section | None, options: Mapping[str, Any]) -> Section:
@@ -88,7 +98,7 @@ def resolve_settings(kind: type[Section], settings: Section | None, options: Map
         raise SettingsError(f"The settings are {settings!r}; give {kind.__name__}(...).")
     hints = get_type_hints(kind)
     values = {} if settings is None else {name: getattr(settings, name) for name in described}
-    try:
+    with refuse_settings():
         for name, value in options.items():
             if name not in described:
                 raise make_unknown_key_error(name, list(described), kind.__name__)
@@ -97,8 +107,6 @@ def resolve_settings(kind: type[Section], settings: Section | None, options: Map
             if name not in values and field_.default is MISSING:
                 raise SettingsError(f"{kind.__name__} lacks the option '{name}': {get_help(field_)}.")
         return kind(**values)
-    except BlendsetError as error:
-        raise error if isinstance(error, SettingsError) else SettingsError(str(error)) from error
 
 
 def is_section(kind: Any) -> bool:

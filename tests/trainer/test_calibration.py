@@ -13,6 +13,9 @@ import numpy.typing as npt
 import pytest
 import torch
 
+from blendset.errors import SettingsError
+from blendset.records import to_plain
+from blendset_trainer import CalibrateSettings, calibrate
 from blendset_trainer.cli.main import main
 from blendset_trainer.training.timesteps.calibration import (
     MAX_RINGS,
@@ -161,6 +164,20 @@ def test_the_command_prints_the_boundary_for_every_model_and_the_bands(
     assert "synthetic (16 pictures) against render (16 pictures), 96 px, pixels, tolerance 0.1" in said
     pasted = tomllib.loads("[[source]]\n" + said[said.index("# below the [[source]] of synthetic") :])
     assert pasted["source"][0]["bands"] == [{"unit": "log_snr", "hi": pytest.approx(log_snr[0], abs=1e-3)}]
+
+
+def test_the_function_returns_what_the_command_prints(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    steps: list[tuple[str, int, int]] = []
+    settings = CalibrateSettings(clean="render", source="synthetic", resolution=64)
+    report = calibrate(dataset, settings, resolution=SIDE, on_progress=lambda *step: steps.append(step))
+    assert capsys.readouterr() == ("", "")
+    assert (steps[0], steps[-1]) == (("calibrate", 1, 32), ("calibrate", 32, 32))
+    assert (report.clean.pictures, report.source.pictures, report.resolution) == (16, 16, SIDE)
+    words = ["--clean", "render", "--source", "synthetic", "--resolution", str(SIDE), "--json"]
+    assert main(["calibrate", str(dataset), *words]) == 0
+    assert json.loads(capsys.readouterr().out) == to_plain(report)
+    with pytest.raises(SettingsError, match="CalibrateSettings lacks the option 'source'"):
+        calibrate(dataset, clean="render")
 
 
 @pytest.mark.parametrize(

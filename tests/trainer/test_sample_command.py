@@ -10,10 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
+import blendset_trainer
+from blendset.errors import SettingsError
 from blendset_trainer.cli.main import main
 from blendset_trainer.diffusion.export import save_lora
 from blendset_trainer.diffusion.families import load_family
 from blendset_trainer.diffusion.lora import add_lora
+from blendset_trainer.diffusion.sample_files import SampledPicture
 from tests.trainer import tiny_pipelines
 from tests.trainer.tiny_datasets import files
 
@@ -46,6 +49,20 @@ def test_the_same_seed_makes_the_same_files(model: Path, tmp_path: Path, capsys:
     assert sheet.size == (2 * pictures[0].width, 2 * pictures[0].height)
     corner = sheet.crop((0, pictures[0].height, pictures[0].width, 2 * pictures[0].height))
     assert corner.tobytes() == pictures[2].tobytes()
+
+
+def test_the_function_makes_the_files_of_the_command(model: Path, tmp_path: Path, capsys: Capture) -> None:
+    steps: list[tuple[str, int, int]] = []
+    report = blendset_trainer.sample(
+        model, prompt="a lamp", out=tmp_path / "called", steps=2, seed=4, on_progress=lambda *step: steps.append(step)
+    )
+    assert capsys.readouterr() == ("", "")
+    assert steps == [("pictures", 1, 1)]
+    assert report.pictures == (SampledPicture("0000.png", "a lamp", 4),)
+    assert sample(model, tmp_path / "typed", "--prompt", "a lamp") == 0
+    assert files(tmp_path / "called") == files(tmp_path / "typed")
+    with pytest.raises(SettingsError, match="There is nothing to make pictures of"):
+        blendset_trainer.sample(model, out=tmp_path / "nothing")
 
 
 def test_a_picture_does_not_depend_on_the_others(model: Path, tmp_path: Path) -> None:

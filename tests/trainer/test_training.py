@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import os
@@ -15,13 +16,14 @@ import pytest
 import torch
 
 from blendset.dataset import Dataset
-from blendset.errors import BlendsetError
+from blendset.errors import BlendsetError, SettingsError
 from blendset.options import read_toml
+from blendset_trainer import TrainSettings, plan_training, train
 from blendset_trainer.cli.main import main
 from blendset_trainer.training.checkpoints import find_newest_checkpoint
 from blendset_trainer.training.log import StepReport
 from blendset_trainer.training.loop import learning_rate_factor, run_training_loop
-from blendset_trainer.training.settings import OptimizerSettings, explain_config, load_train_config
+from blendset_trainer.training.settings import OptimizerSettings, change_train_config, explain_config, load_train_config
 from blendset_trainer.training_runs import read_log
 from tests.trainer.tiny_datasets import choose, thirty_views
 from tests.trainer.tiny_pipelines import stable_diffusion
@@ -192,3 +194,38 @@ def test_the_command_trains_shows_and_goes_on(
     assert "began differently (train.batch was 2 and is 3)" in capsys.readouterr().err
     assert main(["train", str(path), "--set", "trian.batch=3"]) == 2
     assert "did you mean 'train'?" in capsys.readouterr().err
+
+
+def test_the_function_trains_prints_nothing_and_goes_on(
+    configured: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = configured(train={"samples": 8, "cache": True})
+    plan = plan_training(config)
+    assert plan.record["sources"]["render"]["samples"] == 30
+    assert plan.rows[0][0] == "render"
+    assert plan.picture.is_file()
+    steps: list[tuple[str, int, int]] = []
+    sentences: list[str] = []
+    report = train(
+        config, set="train.samples=16", on_progress=lambda *step: steps.append(step), report=sentences.append
+    )
+    assert (report.samples, report.steps, report.failures, report.rank) == (16, 4, (), 0)
+    assert report.folder == tmp_path / "run" / "model"
+    assert dict.fromkeys(what for what, _, _ in steps) == {"features encoded": None, "pictures seen": None}
+    assert steps[-1] == ("pictures seen", 16, 16)
+    assert train(config, TrainSettings(set=("train.samples=20",))).steps == 5
+    assert sentences == []
+    assert capsys.readouterr().out == ""
+    with pytest.raises(SettingsError, match=r"did you mean 'train'\?"):
+        train(config, set=["trian.samples=16"])
+    with pytest.raises(BlendsetError, match="began differently"):
+        train(config, set=["train.batch=2"])
+
+
+def test_changes_leave_the_rest_of_a_configuration_as_it_is(model: Path, tmp_path: Path) -> None:
+    band = {"lo": 0.1, "hi": 0.5, "unit": "fraction"}
+    source = [{"name": "render", "dataset": "data", "bands": [band]}, {"name": "photo", "folder": "photos"}]
+    config = config_of(model, tmp_path, tmp_path / "run", source=source, optimizer={"clip": 2})
+    assert change_train_config(config, ()) is config
+    changed = change_train_config(config, ["seed=4"])
+    assert changed == dataclasses.replace(config, seed=4)

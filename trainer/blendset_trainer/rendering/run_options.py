@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from blendset.config import Config, list_command_line_options, load_config, override_config
-from blendset.errors import BlendsetError, SettingsError
-from blendset.options import make_unknown_key_error, resolve_settings
+from blendset.options import make_unknown_key_error, refuse_settings, resolve_settings
 
 BLENDER_HELP = "a Blender executable, or a Python that has bpy"
 Kind = TypeVar("Kind")
@@ -26,20 +25,19 @@ def resolve_run_options(
     """Return the settings and the configuration of a run, with `options` over both.
 
     `config` is a configuration or its TOML file; without one, `read_default` gives it for the settings. Raises
-    SettingsError for an option that neither knows, and for a value that one does not take.
+    SettingsError for an option that neither knows, and for a value that one does not take; what `read_default` raises.
     """
     of_settings = [each.name for each in dataclasses.fields(kind)]  # type: ignore[arg-type]
     of_config = [name for _, name, _, _ in list_command_line_options() if name not in of_settings]
-    try:
+    with refuse_settings():
         for name in options:
             if name not in (*of_settings, *of_config):
                 raise make_unknown_key_error(name, [*of_settings, *of_config], kind.__name__)
         resolved = resolve_settings(kind, settings, _select(options, of_settings))
         named = load_config(Path(config)) if isinstance(config, str | Path) else config
-        base = read_default(resolved) if named is None else named
+    base = read_default(resolved) if named is None else named
+    with refuse_settings():
         return resolved, override_config(base, _select(options, of_config))
-    except BlendsetError as error:
-        raise error if isinstance(error, SettingsError) else SettingsError(str(error)) from error
 
 
 def _select(options: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:

@@ -5,9 +5,10 @@ Train, or go on where the run in the configuration's `out` was interrupted:
 
     blendset train kitchen.toml
 
-On several accelerators, and from Python:
+On several accelerators, from Python, and from Python in parts:
 
     accelerate launch -m blendset_trainer.cli train kitchen.toml
+    blendset_trainer.train("kitchen.toml")
     model, data, state = prepare(config, accelerator, report, on_progress); run_training_loop(model, data, state)
 
 Everything random in a step follows from the seed and the samples of the step, never from what ran before: a run that is

@@ -11,8 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from blendset.errors import BlendsetError, SettingsError
-from blendset.options import Settings, option, read_toml, resolve_settings
+from blendset.errors import BlendsetError
+from blendset.options import Settings, option, read_toml, refuse_settings, resolve_settings
 from blendset_trainer.progress import OnProgress, OnReport, ignore_progress, ignore_report
 from blendset_trainer.training_runs import PLAN_PNG
 
@@ -146,12 +146,10 @@ def load_config(config: TrainConfig | Path | str, settings: TrainSettings | None
     require_diffusers()
     from blendset_trainer.training.settings import change_train_config, load_train_config
 
-    try:
+    with refuse_settings():
         if isinstance(config, str | Path):
             return load_train_config(Path(config), settings.set)
         return change_train_config(config, settings.set)
-    except BlendsetError as error:
-        raise SettingsError(str(error)) from error
 
 
 def require_diffusers() -> None:
