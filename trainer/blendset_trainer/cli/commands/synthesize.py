@@ -31,7 +31,7 @@ class JobParser(Parser):
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError with argparse's message, or with what is known of an unknown option."""
-        unknown = re.search(r"unrecognized arguments: (?:.* )?(--[\w-]+)", message)
+        unknown = re.search(r"unrecognized arguments: (?:.*? )?(--[\w-]+)", message)
         if unknown and (jobs := [name for name, job in JOBS.items() if unknown[1] in _list_flags(job)]):
             raise UsageError(f"{unknown[1]} is not for '{self.prog}' but for {' or '.join(jobs)}; leave it out.")
         super().error(message)
