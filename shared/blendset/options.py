@@ -78,31 +78,37 @@ def refuse_settings() -> Iterator[None]:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """A base of settings: a frozen dataclass of `option` fields. Creating one raises SettingsError for a value outside
-    its limits."""
+    """A base of settings: a frozen dataclass of `option` fields. A path may be given as a text, and a tuple as a list
+    or as one value. Creating one raises SettingsError for a value of another type or outside its limits."""
 
     def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
         with refuse_settings():
             for described in dataclasses.fields(self):
-                check_option(described, getattr(self, described.name), described.name)
+                name = described.name
+                value = _coerce_option(hints[name], split_values(described, getattr(self, name)), name)
+                object.__setattr__(self, name, value)
+                check_option(described, value, name)
 
 
-def resolve_settings(kind: type[Section], settings: Section | None, options: Mapping[str, Any]) -> Section:
+Chosen = TypeVar("Chosen", bound=Settings)
+
+
+def resolve_settings(kind: type[Chosen], settings: Chosen | None, options: Mapping[str, Any]) -> Chosen:
     """Return the settings of a call `function(settings, **options)`: the options replace those of `settings`.
 
-    A path may be a text, and a tuple a list or one value. Raises SettingsError for an option that there is not, with
-    the nearest one that there is, for one that is required and missing, and for a value that it does not take.
+    Raises SettingsError for an option that there is not, with the nearest one that there is, for one that is required
+    and missing, and for a value that it does not take.
     """
-    described = {field_.name: field_ for field_ in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    described = {field_.name: field_ for field_ in dataclasses.fields(kind)}
     if settings is not None and not isinstance(settings, kind):
         raise SettingsError(f"The settings are {settings!r}; give {kind.__name__}(...).")
-    hints = get_type_hints(kind)
     values = {} if settings is None else {name: getattr(settings, name) for name in described}
     with refuse_settings():
-        for name, value in options.items():
+        for name in options:
             if name not in described:
                 raise make_unknown_key_error(name, list(described), kind.__name__)
-            values[name] = _coerce_option(hints[name], split_values(described[name], value), name)
+        values |= options
         for name, field_ in described.items():
             if name not in values and field_.default is MISSING:
                 raise SettingsError(f"{kind.__name__} lacks the option '{name}': {get_help(field_)}.")
@@ -236,8 +242,10 @@ def _coerce_option(kind: Any, value: Any, name: str) -> Any:
     if value is None and plain is not kind:
         return None
     if get_origin(plain) is tuple:
-        values = value if isinstance(value, list | tuple) else (value,)
-        return tuple(_coerce_option(get_args(plain)[0], item, name) for item in values)
+        values, kinds = value if isinstance(value, list | tuple) else (value,), get_args(plain)
+        if kinds[-1] is not Ellipsis and len(values) != len(kinds):
+            raise SettingsError(f"{name} is {value!r}; it must be {len(kinds)} values.")
+        return tuple(_coerce_option(kinds[0], item, name) for item in values)
     if plain is Path and isinstance(value, str | Path):
         return Path(value)
     if plain not in (int, float, str, bool, Path):

@@ -11,7 +11,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -63,26 +63,6 @@ def _make_scene_bar(progress: Progress) -> tuple[OnProgress, OnUpdate]:
             progress.console.print(escape(format_update(update)), highlight=False)
 
     return move_bar, print_above
-
-
-@contextmanager
-def show_progress(what: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """Yield a function that hears what is done and what there is to do; it moves a bar, or prints lines."""
-    console = Console(stderr=True)
-    if quiet:
-        yield lambda done, total: None
-    elif not console.is_terminal:
-        yield _make_line_printer(what)
-    else:
-        columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console, transient=True) as progress:
-            task = progress.add_task(escape(what), total=None)
-            yield lambda done, total: progress.update(task, completed=done, total=total)
-
-
-def _make_line_printer(what: str) -> Callable[[int, int], None]:
-    print_line = _make_printer()
-    return lambda done, total: print_line(what, done, total)
 
 
 def _make_printer() -> OnProgress:

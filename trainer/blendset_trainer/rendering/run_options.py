@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from blendset.config import Config, list_command_line_options, load_config, override_config
-from blendset.options import make_unknown_key_error, refuse_settings, resolve_settings
+from blendset.options import Settings, make_unknown_key_error, refuse_settings, resolve_settings
 
 BLENDER_HELP = "a Blender executable, or a Python that has bpy"
-Kind = TypeVar("Kind")
+Kind = TypeVar("Kind", bound=Settings)
 
 
 def resolve_run_options(
@@ -27,7 +27,7 @@ def resolve_run_options(
     `config` is a configuration or its TOML file; without one, `read_default` gives it for the settings. Raises
     SettingsError for an option that neither knows, and for a value that one does not take; what `read_default` raises.
     """
-    of_settings = [each.name for each in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    of_settings = [each.name for each in dataclasses.fields(kind)]
     of_config = [name for _, name, _, _ in list_command_line_options() if name not in of_settings]
     with refuse_settings():
         for name in options:
