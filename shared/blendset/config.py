@@ -41,7 +41,7 @@ class SubjectSettings:
 class CameraSettings:
     """Which cameras are proposed, and how many are kept."""
 
-    preset: str = option("blendset", "how cameras are placed", flag="--preset", choices=tuple(PRESETS))
+    preset: str = option("blendset", "how cameras are placed", flag="--preset", choices=PRESETS)
     views: int = option(48, "views to render per scene", flag="--views", at_least=1)
     candidates: int = option(256, "cameras proposed per subject", at_least=1)
     fill: tuple[float, ...] = option((0.4, 0.55, 0.7), "share of the frame that the subject spans", at_least=0.05)

@@ -151,6 +151,6 @@ def list_entry_points() -> dict[str, list[tuple[str, Extension]]]:
             name, extension = _make_extension(point.name, point.value.partition("[")[0].strip(), package)
             found.setdefault(point.group, {}).setdefault((name, package), extension)
     return {
-        group: sorted([(name, extension) for (name, _), extension in points.items()], key=lambda each: each[0])
+        group: [(name, extension) for (name, _), extension in sorted(points.items(), key=lambda item: item[0])]
         for group, points in found.items()
     }

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from blendset.errors import BlendsetError
 from blendset_trainer.exporting.source import ExportSource, write_file
 from blendset_trainer.selection.files import HELD_OUT
 
@@ -18,11 +17,7 @@ def export(source: ExportSource, out: Path) -> int:
 
     Raises BlendsetError where a view has no caption: a trainer would learn its picture from an empty text.
     """
-    if uncaptioned := [view.view_id for view in source.views if view.view_id not in source.captions]:
-        raise BlendsetError(
-            f"{source.dataset.root} has no caption for {uncaptioned[0]} ({len(uncaptioned)} in all); "
-            "run 'blendset caption'."
-        )
+    source.check_captions()
     for split, views in source.group_by_split("train", HELD_OUT).items():
         for view in views:
             write_file(out / split / f"{view.view_id}.png", source.read_file(view))

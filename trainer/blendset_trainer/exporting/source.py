@@ -45,6 +45,14 @@ class ExportSource:
             raise BlendsetError(f"No view of {self.dataset.root} has a known camera; choose another format.")
         return replace(self, views=views)
 
+    def check_captions(self) -> None:
+        """Raise BlendsetError where a view has no caption."""
+        if uncaptioned := [view.view_id for view in self.views if view.view_id not in self.captions]:
+            raise BlendsetError(
+                f"{self.dataset.root} has no caption for {uncaptioned[0]} ({len(uncaptioned)} in all); "
+                "run 'blendset caption'."
+            )
+
     def read_file(self, view: ViewRecord, name: str = RGB) -> bytes:
         """Read a view's file, its picture by default; BlendsetError where its hash is not the recorded one."""
         path = self.dataset.view_folder(view.scene, view.view_id) / name

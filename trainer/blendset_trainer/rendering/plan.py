@@ -30,7 +30,7 @@ class PlanSettings(Settings):
 
     blender: str | None = option(None, BLENDER_HELP, metavar="PATH")
     presets: tuple[str, ...] = option(
-        (), "how cameras are placed; give it again to compare", flag="--preset", choices=tuple(PRESETS)
+        (), "how cameras are placed; give it again to compare", flag="--preset", choices=PRESETS
     )
     out: Path | None = option(None, "keep the plan, for render --plan", metavar="PLAN.json")
     previews: bool = option(False, "judge light too, by small renders")
