@@ -106,6 +106,11 @@ def _make_bars(progress: Progress) -> OnProgress:
     return move_bar
 
 
+def print_note(sentence: str) -> None:
+    """Print what the library reports, on stderr."""
+    print(sentence, file=sys.stderr)
+
+
 def print_json(value: Any) -> None:
     """Print a record, or plain data, as one JSON document."""
     print(json.dumps(to_plain(value), indent=1, ensure_ascii=False))

@@ -27,6 +27,7 @@ from blendset.jobs.blenders import (
 )
 from blendset.jobs.child import Child
 from blendset.jobs.messages import DeviceTried, Event, WorkerIdle
+from blendset_trainer.progress import OnReport, ignore_report
 
 NEWEST = "5.2.3"
 
@@ -110,10 +111,10 @@ def _run(argv: list[str], cure: str) -> None:
         raise BlendsetError(f"'{' '.join(argv)}' failed with exit code {code}; see above, or {cure}.")
 
 
-def try_devices(blender: Blender, profile: Path) -> Iterator[DeviceTried]:
+def try_devices(blender: Blender, profile: Path, report: OnReport = ignore_report) -> Iterator[DeviceTried]:
     """Render one frame on each device; yield the device's type and name, the seconds, and the error or None.
 
-    Raises BlendsetError where Blender itself dies.
+    Raises BlendsetError where Blender itself dies; `report` gets the last lines that it printed.
     """
 
     def build_command(job: Path, events: Path) -> tuple[list[str], dict[str, str]]:
@@ -131,7 +132,8 @@ def try_devices(blender: Blender, profile: Path) -> Iterator[DeviceTried]:
                 messages += new
                 time.sleep(_PUMP_S)
             if not any(isinstance(event, WorkerIdle) for event in messages):
-                print(*child.read_tail(), sep="\n", file=sys.stderr)
+                for line in child.read_tail():
+                    report(line)
                 raise BlendsetError(f"{blender} {child.explain_death()}.")
         finally:
             child.end()

@@ -8,7 +8,7 @@ import os
 
 from blendset.jobs.blenders import find_blender, install_profile
 from blendset.jobs.messages import event_to_dict
-from blendset_trainer.cli.console import print_json, print_table
+from blendset_trainer.cli.console import print_json, print_note, print_table
 from blendset_trainer.cli.parser import DONE, FAILED, Parser, add_command
 from blendset_trainer.rendering import private_blenders
 from blendset_trainer.rendering.worker import find_addon
@@ -60,7 +60,7 @@ def _list(arguments: argparse.Namespace) -> int:
 def _check(arguments: argparse.Namespace) -> int:
     blender = find_blender(arguments.blender, os.environ)
     devices = []
-    for device in private_blenders.try_devices(blender, install_profile(blender, find_addon())):
+    for device in private_blenders.try_devices(blender, install_profile(blender, find_addon()), print_note):
         devices.append(device)
         if not arguments.json:
             outcome = device.error or f"{device.seconds:.1f} s"

@@ -4,10 +4,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-from blendset_trainer.cli.console import print_json, print_table, report_progress
+from blendset_trainer.cli.console import print_json, print_note, print_table, report_progress
 from blendset_trainer.cli.parser import DONE, Parser, add_command
 from blendset_trainer.cli.settings_options import add_settings, read_settings
 from blendset_trainer.training.train import TrainSettings, explain_training, plan_training, train
@@ -37,16 +36,12 @@ def _train(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         return _dry_run(arguments, settings)
     with report_progress(quiet=arguments.json) as on_progress:
-        report = train(arguments.config, settings, on_progress=on_progress, report=_print_note)
+        report = train(arguments.config, settings, on_progress=on_progress, report=print_note)
     if report.rank == 0 and arguments.json:
         print_json({"folder": str(report.folder), "samples": report.samples, "steps": report.steps})
     elif report.rank == 0:
         print(f"{report.samples} pictures seen; what was trained is in {report.folder}")
     return DONE
-
-
-def _print_note(sentence: str) -> None:
-    print(sentence, file=sys.stderr)
 
 
 def _explain(arguments: argparse.Namespace, settings: TrainSettings) -> int:
