@@ -7,6 +7,8 @@ Workers are the stub of tests/core, as in test_cli.py.
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -112,3 +114,18 @@ def test_what_is_broken_is_a_failure_and_no_wrong_setting(tmp_path: Path) -> Non
         with pytest.raises(BlendsetError, match=said) as error:
             call()
         assert not isinstance(error.value, SettingsError)
+
+
+@pytest.mark.parametrize(
+    ("lines", "absent"),
+    [
+        ("from blendset_trainer import plan, render, verify", {"torch", "rich", "pyarrow", "ray"}),
+        ("from blendset_trainer.cli.main import main; main(['verify', DATASET])", {"torch", "ray", "scipy"}),
+        ("from blendset_trainer.cli.main import build_parser; build_parser().format_help()", {"torch", "ray", "scipy"}),
+        ("from blendset_trainer import sample, train, CalibrateSettings", {"torch", "rich", "diffusers"}),
+    ],
+)
+def test_a_fresh_interpreter_loads_only_what_it_needs(tmp_path: Path, lines: str, absent: set[str]) -> None:
+    render(scene(tmp_path, "room"), out=tmp_path / "data")
+    program = f"import sys; DATASET = {str(tmp_path / 'data')!r}\n{lines}\nassert not {absent} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True)
