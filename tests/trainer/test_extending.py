@@ -132,7 +132,7 @@ def test_a_captioner(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with added("A captioner", here) as section:
         section.run()
     assert "1 of them got no words" in capsys.readouterr().err
-    assert read_index_with_stages(dataset)["caption"].to_pylist() == ["A picture of a lamp, seen from above.", None]
+    assert read_index_with_stages(dataset)["caption"].to_pylist() == ["A picture of the lamp, seen from above.", None]
     assert main(shlex.split(section.commands[0])) == 2
 
 

@@ -3,7 +3,7 @@
 
 Everything goes through the command line and the files on disk, so no name of a module stands here. golden/ holds the
 record: one file per topic, with floats that are compared with a tolerance, and without what differs from machine to
-machine. `python -m tests.trainer.test_golden_record` writes it anew, for a change that is meant.
+machine. `python -m tests.trainer.test_golden_record [TOPIC ...]` writes it anew, for a change that is meant.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
@@ -544,12 +545,13 @@ def round_floats(value: Any) -> Any:
     return list(map(round_floats, value)) if isinstance(value, list) else value
 
 
-def write() -> None:
+def write(*names: str) -> None:
+    """Write these topics, or all."""
     GOLDEN.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         shop = make_workshop(Path(folder))
-        for name, topic in TOPICS.items():
-            found = topic(shop)
+        for name in names or TOPICS:
+            found = TOPICS[name](shop)
             if name.endswith(".txt"):
                 text = "".join(f"$ blendset {line}\n{output}\n" for line, output in found.items())
             else:
@@ -558,4 +560,4 @@ def write() -> None:
 
 
 if __name__ == "__main__":
-    write()
+    write(*sys.argv[1:])
