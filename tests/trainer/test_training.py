@@ -199,7 +199,9 @@ def test_the_command_trains_shows_and_goes_on(
 def test_the_function_trains_prints_nothing_and_goes_on(
     configured: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = configured(train={"samples": 8, "cache": True})
+    fresh = thirty_views(tmp_path / "dataset")  # nothing is in its cache
+    source = {"name": "render", "dataset": str(fresh.root), **UNCAPTIONED}
+    config = configured(train={"samples": 8, "cache": True}, source=[source])
     plan = plan_training(config)
     assert plan.record["sources"]["render"]["samples"] == 30
     assert plan.rows[0][0] == "render"
