@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
@@ -18,7 +18,7 @@ from blendset_trainer.captioning.english.sentences import compose_dense_caption,
 from blendset_trainer.captioning.grounding import ground_caption
 from blendset_trainer.captioning.seeing.facts import extract_facts
 from blendset_trainer.stages.caption_forms import DENSE, SHORT
-from blendset_trainer.stages.stage import Column, View
+from blendset_trainer.stages.stage import Captioner, Column, View
 from blendset_trainer.synthetic_views import SYNTHETIC, prompt_to_captions, read_synthesis
 
 VARIANTS = 4
@@ -26,17 +26,14 @@ VARIANTS = 4
 
 
 @dataclass(frozen=True)
-class MetadataCaptioner:
+class MetadataCaptioner(Captioner):
     """The stage `metadata`; see `blendset_trainer.stages.stage.Stage`."""
 
     seed: int = 0
 
-    name: ClassVar[str] = "metadata"
-    version: ClassVar[str] = "4"
-    revision: ClassVar[str] = ""
-    kind: ClassVar[Literal["captions", "scores"]] = "captions"
-    reads: ClassVar[frozenset[str]] = frozenset({"rgb", "passes", "record"})
-    whole_sets: ClassVar[bool] = False
+    name = "metadata"
+    version = "4"
+    reads = frozenset({"rgb", "passes", "record"})
     columns: ClassVar[Mapping[str, Column]] = {
         SHORT: Column(pa.string()),
         DENSE: Column(pa.string()),
@@ -44,14 +41,6 @@ class MetadataCaptioner:
         "grounded_share": Column(pa.float32(), "share, 0 to 1"),
         "unsupported": Column(pa.list_(pa.string())),
     }
-
-    @property
-    def parameters(self) -> Mapping[str, Any]:
-        """What the captions depend on besides the views."""
-        return {"seed": self.seed}
-
-    def setup(self) -> None:
-        """Nothing to load."""
 
     def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any] | BlendsetError]:
         """One row of captions for each view, or why it has none."""

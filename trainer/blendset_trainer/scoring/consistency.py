@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ from blendset.errors import BlendsetError
 from blendset.masks import Mask
 from blendset_trainer.scoring.greys import Grey, to_grey
 from blendset_trainer.scoring.ssim import find_windows_within, ssim_map
-from blendset_trainer.stages.stage import SHARE, Column, View
+from blendset_trainer.stages.stage import SHARE, Column, Scorer, View
 from blendset_trainer.stages.view_sets import build_set_geometries, size_mismatch
 
 SMALLEST = 64
@@ -37,15 +37,12 @@ Measured on 68 renders of four scenes at 256 pixels: 91 to 96 % of the subjects'
 
 
 @dataclass(frozen=True)
-class Consistency:
+class Consistency(Scorer):
     """Compares each view with its siblings where both show the same points, and its subject's outline with edges."""
 
-    name: ClassVar[str] = "consistency"
-    version: ClassVar[str] = "1"
-    revision: ClassVar[str] = ""
-    kind: ClassVar[Literal["scores"]] = "scores"
-    reads: ClassVar[frozenset[str]] = frozenset({"rgb", "passes", "record"})
-    whole_sets: ClassVar[bool] = True
+    name = "consistency"
+    reads = frozenset({"rgb", "passes", "record"})
+    whole_sets = True
     parameters: ClassVar[Mapping[str, Any]] = {"smallest": SMALLEST, "edge": EDGE}
     columns: ClassVar[Mapping[str, Column]] = {
         "delta_e": Column(pa.float32(), "CIE76 colour difference, 0 is none and 2 just noticeable"),
@@ -56,9 +53,6 @@ class Consistency:
         "silhouette": Column(pa.float32(), f"{SHARE}, of the subject's outline that lies on edges of the picture"),
         "compared": Column(pa.float32(), f"{SHARE}, of the objects' pixels that another view shows, mean over views"),
     }
-
-    def setup(self) -> None:
-        """Do nothing, for there is no model."""
 
     def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any] | BlendsetError]:
         """Return one row of the stage's columns for each view, in their order."""

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from blendset.cameras import Array, Camera
-from blendset_trainer.stages.stage import Column, View
+from blendset_trainer.stages.stage import Column, Scorer, View
 from blendset_trainer.stages.view_sets import group_by_view_set
 
 POINTS_ACROSS = 64
@@ -29,23 +29,17 @@ Counts = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class GeometryScorer:
+class GeometryScorer(Scorer):
     """Computes how many of each view's points agree with the other views of its set; see `compare_depth`."""
 
-    name: ClassVar[str] = "geometry"
-    version: ClassVar[str] = "1"
-    revision: ClassVar[str] = ""
-    kind: ClassVar[Literal["scores"]] = "scores"
-    reads: ClassVar[frozenset[str]] = frozenset({"passes", "record"})
-    whole_sets: ClassVar[bool] = True
+    name = "geometry"
+    reads = frozenset({"passes", "record"})
+    whole_sets = True
     parameters: ClassVar[Mapping[str, Any]] = {"points_across": POINTS_ACROSS, "tolerance": TOLERANCE}
     columns: ClassVar[Mapping[str, Column]] = {
         "agreement": Column(pa.float32(), "share, 0 to 1, of the points that another view of the set should show"),
         "covisible": Column(pa.float32(), "share, 0 to 1, of the points that another view shows too, mean over views"),
     }
-
-    def setup(self) -> None:
-        """Do nothing, for there is no model."""
 
     def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
         """Return one row of the stage's columns for each view, in their order."""
