@@ -28,7 +28,7 @@ from blendset.config import config_from_dict
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset.placement import planner, presets
-from blendset_trainer import extensions
+from blendset_trainer.api import registry
 from blendset_trainer.cli.main import main
 from blendset_trainer.diffusion.families import FAMILIES
 from blendset_trainer.exporting.export import FORMATS
@@ -225,9 +225,9 @@ def install(site: Path, package: str, group: str, **points: str) -> None:
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder where packages can be installed."""
     monkeypatch.syspath_prepend(tmp_path / "site")
-    extensions.list_entry_points.cache_clear()
+    registry.list_entry_points.cache_clear()
     yield tmp_path / "site"
-    extensions.list_entry_points.cache_clear()
+    registry.list_entry_points.cache_clear()
 
 
 def test_a_scorer_from_a_package_of_its_own(views: Dataset, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -314,6 +314,6 @@ def test_a_name_that_two_packages_have_is_refused(
 def test_entry_points_are_not_read_before_somebody_asks(
     words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(extensions, "list_entry_points", lambda: pytest.fail("entry points were read"))
+    monkeypatch.setattr(registry, "list_entry_points", lambda: pytest.fail("entry points were read"))
     with pytest.raises(SystemExit) if "--help" in words else pytest.MonkeyPatch.context():
         assert main(words) == 2

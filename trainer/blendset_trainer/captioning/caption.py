@@ -10,7 +10,7 @@ from typing import Any, cast
 from blendset.dataset import Dataset, open_dataset
 from blendset.errors import SettingsError
 from blendset.options import REQUIRED, option, resolve_settings
-from blendset_trainer.progress import OnProgress, ignore_progress
+from blendset_trainer.api.progress import OnProgress, ignore_progress
 from blendset_trainer.stages.catalogue import CAPTIONERS
 from blendset_trainer.stages.executors.settings import ExecutorSettings, make_executor
 from blendset_trainer.stages.registry import find_stage

@@ -24,7 +24,7 @@ from rich.table import Table
 from blendset.jobs.scenes import SceneSummary, Summary
 from blendset.jobs.supervisor import Update
 from blendset.records import to_plain
-from blendset_trainer.progress import OnProgress, ignore_progress
+from blendset_trainer.api.progress import OnProgress, ignore_progress
 from blendset_trainer.rendering.supervision import OnUpdate, format_update, ignore_update
 
 _LINE_S = 10.0

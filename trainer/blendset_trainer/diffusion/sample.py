@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from blendset.errors import BlendsetError, SettingsError
 from blendset.options import REQUIRED, Settings, option, resolve_settings
-from blendset_trainer.progress import OnProgress, ignore_progress
+from blendset_trainer.api.progress import OnProgress, ignore_progress
 
 if TYPE_CHECKING:
     from blendset_trainer.diffusion.sample_files import SampleReport

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from blendset.files import atomic_write
 from blendset.records import write_json
+from blendset_trainer.api.progress import OnProgress, ignore_progress
 from blendset_trainer.diffusion.families import Family, load_family
 from blendset_trainer.diffusion.images import encode_png, make_grid
 from blendset_trainer.diffusion.lora import load_lora
 from blendset_trainer.diffusion.references import ReferenceGuidance, sample_with_references
 from blendset_trainer.diffusion.sampling import SamplingSettings, sample_images
 from blendset_trainer.models.loading import choose_device, choose_language_dtype
-from blendset_trainer.progress import OnProgress, ignore_progress
 
 GRID, RECORD = "grid.png", "samples.json"
 

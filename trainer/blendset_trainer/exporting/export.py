@@ -10,10 +10,10 @@ from typing import Any
 from blendset.dataset import Dataset, open_dataset
 from blendset.errors import BlendsetError
 from blendset.options import REQUIRED, Settings, option, resolve_settings
+from blendset_trainer.api.progress import OnProgress, ignore_progress
+from blendset_trainer.api.registry import Registry
 from blendset_trainer.exporting import webdataset
 from blendset_trainer.exporting.source import create_folder, open_source
-from blendset_trainer.extensions import Registry
-from blendset_trainer.progress import OnProgress, ignore_progress
 
 FORMATS = Registry(
     "export format",

@@ -17,7 +17,7 @@ from blendset.jobs.scenes import Summary
 from blendset.jobs.supervisor import Supervisor
 from blendset.options import Settings, option
 from blendset.placement.presets import PRESETS
-from blendset_trainer.progress import OnProgress, ignore_progress
+from blendset_trainer.api.progress import OnProgress, ignore_progress
 from blendset_trainer.rendering import worker
 from blendset_trainer.rendering.run_options import BLENDER_HELP, resolve_run_options
 from blendset_trainer.rendering.scenes import Scenes, find_scenes

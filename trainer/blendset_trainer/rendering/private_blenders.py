@@ -27,7 +27,7 @@ from blendset.jobs.blenders import (
 )
 from blendset.jobs.child import Child
 from blendset.jobs.messages import DeviceTried, Event, WorkerIdle
-from blendset_trainer.progress import OnReport, ignore_report
+from blendset_trainer.api.progress import OnReport, ignore_report
 
 NEWEST = "5.2.3"
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from blendset.jobs.scenes import Summary
 from blendset.jobs.supervisor import Supervisor, Update
-from blendset_trainer.progress import OnProgress
+from blendset_trainer.api.progress import OnProgress
 
 _STEP_S = 0.05
 """Between steps of a supervisor."""

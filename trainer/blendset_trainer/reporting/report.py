@@ -10,7 +10,7 @@ from typing import Any
 from blendset.dataset import Dataset, open_dataset
 from blendset.files import atomic_write
 from blendset.options import Settings, option, resolve_settings
-from blendset_trainer.progress import OnProgress, ignore_progress
+from blendset_trainer.api.progress import OnProgress, ignore_progress
 from blendset_trainer.reporting.data import ReportSelection, build_report, read_selection, read_sorted_views
 from blendset_trainer.reporting.page import render_page
 from blendset_trainer.reporting.thumbnails import MISSING, build_thumbnails

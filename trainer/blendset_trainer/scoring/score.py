@@ -9,7 +9,7 @@ from typing import Any
 
 from blendset.dataset import Dataset, open_dataset
 from blendset.options import REQUIRED, option, resolve_settings
-from blendset_trainer.progress import OnProgress, ignore_progress
+from blendset_trainer.api.progress import OnProgress, ignore_progress
 from blendset_trainer.stages.catalogue import SCORERS
 from blendset_trainer.stages.executors.settings import ExecutorSettings, make_executor
 from blendset_trainer.stages.registry import find_stage

@@ -14,7 +14,7 @@ from blendset.dataset import Dataset, open_dataset
 from blendset.errors import BlendsetError, SettingsError
 from blendset.options import REQUIRED, Settings, option, resolve_settings
 from blendset.placement.funnel import read_funnel
-from blendset_trainer.progress import OnProgress, ignore_progress
+from blendset_trainer.api.progress import OnProgress, ignore_progress
 from blendset_trainer.selection.apply_rules import ViewSelection, apply_rules
 from blendset_trainer.selection.files import HELD_OUT, get_selection_path, write_selection
 from blendset_trainer.selection.rules import Rules, list_presets, load_preset, load_rules, replace_scorer

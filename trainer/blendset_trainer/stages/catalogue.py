@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from blendset_trainer.extensions import Registry
+from blendset_trainer.api.registry import Registry
 
 SCORERS = Registry(
     "scorer",

@@ -11,7 +11,7 @@ from typing import cast
 
 from blendset.errors import SettingsError
 from blendset.options import find_nearest
-from blendset_trainer.extensions import Registry
+from blendset_trainer.api.registry import Registry
 from blendset_trainer.stages.stage import Stage
 
 

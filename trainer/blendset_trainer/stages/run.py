@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from blendset.dataset import Dataset
-from blendset_trainer.progress import OnProgress, ignore_progress
+from blendset_trainer.api.progress import OnProgress, ignore_progress
 from blendset_trainer.stages.executors.task import Executor, StageTask
 from blendset_trainer.stages.folder import StageFolder
 from blendset_trainer.stages.shards import SHARD_VIEWS, find_missing_shards

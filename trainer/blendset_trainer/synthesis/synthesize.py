@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from blendset.dataset import Dataset, open_dataset
 from blendset.errors import BlendsetError, SettingsError
 from blendset.options import resolve_settings
-from blendset_trainer.progress import OnProgress, ignore_progress
+from blendset_trainer.api.progress import OnProgress, ignore_progress
 from blendset_trainer.stages.executors.settings import make_executor
 from blendset_trainer.synthesis.jobs import find_job
 from blendset_trainer.synthesis.settings import SynthesisSettings

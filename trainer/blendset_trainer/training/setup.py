@@ -16,13 +16,13 @@ import torch
 from accelerate import Accelerator
 
 from blendset.errors import BlendsetError
+from blendset_trainer.api.progress import OnProgress, OnReport
 from blendset_trainer.diffusion.densities import shift_from_scheduler
 from blendset_trainer.diffusion.families import Family, load_family, load_scheduler
 from blendset_trainer.diffusion.lora import add_lora
 from blendset_trainer.diffusion.noise import axis_from_scheduler, prediction_from_scheduler
 from blendset_trainer.diffusion.pipelines import PRECISIONS
 from blendset_trainer.models.loading import choose_device
-from blendset_trainer.progress import OnProgress, OnReport
 from blendset_trainer.training.data.cache_filling import fill_caches, make_features_reader, make_latents_reader
 from blendset_trainer.training.data.loader import Batch, Loader
 from blendset_trainer.training.data.references import ReferenceSettings

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from blendset.errors import BlendsetError
 from blendset.options import Settings, option, read_toml, refuse_settings, resolve_settings
-from blendset_trainer.progress import OnProgress, OnReport, ignore_progress, ignore_report
+from blendset_trainer.api.progress import OnProgress, OnReport, ignore_progress, ignore_report
 from blendset_trainer.training_runs import PLAN_PNG
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ import torch
 
 from blendset.errors import BlendsetError
 from blendset.records import read_json
+from blendset_trainer.api.registry import Registry
 from blendset_trainer.diffusion.families.family import Conditions, Family
 from blendset_trainer.diffusion.pipelines import load_pipeline
-from blendset_trainer.extensions import Registry
 from blendset_trainer.models.weights import explain_load_errors, find_model_index
 
 __all__ = ["FAMILIES", "Conditions", "Family", "load_families", "load_family", "load_scheduler"]

@@ -14,8 +14,8 @@ from typing import Any, cast
 from blendset.dataset import Dataset, open_dataset
 from blendset.errors import BlendsetError, SettingsError
 from blendset.options import resolve_settings
+from blendset_trainer.api.progress import OnProgress, ignore_progress
 from blendset_trainer.models.chat.chat_model import ChatModel
-from blendset_trainer.progress import OnProgress, ignore_progress
 from blendset_trainer.stages.registry import find_stage
 from blendset_trainer.synthesis.prompts import grammar_writer, model_writer
 from blendset_trainer.synthesis.prompts.curation import (

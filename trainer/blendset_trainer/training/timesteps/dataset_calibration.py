@@ -17,9 +17,9 @@ from PIL import Image, ImageOps
 from blendset.dataset import Dataset, open_dataset
 from blendset.errors import BlendsetError
 from blendset.options import resolve_settings
+from blendset_trainer.api.progress import OnProgress, ignore_progress
 from blendset_trainer.diffusion.latents import scale_latents
 from blendset_trainer.diffusion.noise import axis_from_name
-from blendset_trainer.progress import OnProgress, ignore_progress
 from blendset_trainer.selection.files import list_selections, read_chosen
 from blendset_trainer.stages.tables import read_index
 from blendset_trainer.training.timesteps.calibration import (
