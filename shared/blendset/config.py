@@ -6,14 +6,13 @@ TOML files, the command lines on both sides and the add-on's properties are all 
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import tomli_w
 
@@ -21,6 +20,9 @@ from blendset import __version__
 from blendset.errors import BlendsetError
 from blendset.options import check_option, is_section, option, read_toml, structure, unstructure
 from blendset.placement.presets import PRESETS
+
+if TYPE_CHECKING:
+    import argparse
 
 DEVICES = ("auto", "cpu", "cuda", "optix", "hip", "oneapi", "metal")
 LIGHTING = ("auto", "scene", "sky", "interior", "studio")

@@ -473,6 +473,7 @@ def test_reading_a_selection_imports_neither_a_command_nor_an_executor() -> None
     program = (
         "import sys; from blendset_trainer.selection.files import read_chosen; "
         f"rooms = tuple('blendset_trainer.' + room for room in {heavy}); "
-        "print([name for name in sys.modules if name.startswith(rooms)], {'torch', 'ray', 'rich'} & set(sys.modules))"
+        "libraries = {'argparse', 'ray', 'rich', 'torch'} & set(sys.modules); "
+        "print([name for name in sys.modules if name.startswith(rooms)], libraries)"
     )
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "[] set()\n"
