@@ -248,6 +248,8 @@ def _coerce_option(kind: Any, value: Any, name: str) -> Any:
         return tuple(_coerce_option(kinds[0], item, name) for item in values)
     if plain is Path and isinstance(value, str | Path):
         return Path(value)
+    if plain is str and isinstance(value, Path):
+        return str(value)
     if plain not in (int, float, str, bool, Path):
         return value
     try:

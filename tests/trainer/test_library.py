@@ -22,6 +22,8 @@ from blendset.config import list_command_line_options
 from blendset.dataset import Dataset, open_dataset
 from blendset.errors import BlendsetError, SettingsError
 from blendset.options import Settings, option, resolve_settings
+from blendset_trainer.cli.commands.synthesize import replace_job_option
+from blendset_trainer.cli.console import report_progress
 from blendset_trainer.cli.main import build_parser
 from blendset_trainer.cli.settings_options import add_settings, get_flag, read_settings
 from blendset_trainer.stages.executors.settings import ExecutorSettings
@@ -154,7 +156,7 @@ def test_a_call_takes_settings_and_options_on_top_of_them() -> None:
 
 
 def test_what_means_the_same_is_the_same() -> None:
-    loose: Any = {"out": "folder", "share": 1, "words": ["one"], "names": "a, b", "layout": [3, 2]}
+    loose: Any = {"out": "folder", "share": 1, "words": [Path("one")], "names": "a, b", "layout": [3, 2]}
     exact = TrialSettings(out=Path("folder"), share=1.0, words=("one",), names=("a", "b"), layout=(3, 2))
     assert TrialSettings(**loose) == resolve_settings(TrialSettings, None, loose) == exact
     assert resolve_settings(TrialSettings, None, {"words": "one word"}).words == ("one word",)
@@ -187,6 +189,13 @@ def test_settings_of_another_call_and_a_missing_option_are_one_sentence(tmp_path
         blendset_trainer.score(tmp_path)
     with pytest.raises(SettingsError, match=r"give ScoreSettings\(...\)"):
         blendset_trainer.score(tmp_path, ExecutorSettings())  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match=r"give those of a job, such as RestyleSettings"):
+        blendset_trainer.synthesize(tmp_path, ExecutorSettings())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("words", ["restyle d --prompt --job=x", "restyle d --job restyle", "novel-views d"])
+def test_a_command_line_in_the_new_spelling_is_taken_as_it_is(words: str) -> None:
+    assert replace_job_option(["synthesize", *words.split()]) == ["synthesize", *words.split()]
 
 
 def test_a_dataset_may_be_given_in_three_ways(tmp_path: Path) -> None:
@@ -289,3 +298,15 @@ for name in dir(blendset_trainer):
         assert not {HEAVY} & set(sys.modules), name
 """
     run_python(program, *WITH_TORCH)
+
+
+def test_a_process_that_reports_nothing_draws_nothing_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # a terminal, to rich
+    with report_progress(quiet=False):
+        pass
+    assert capsys.readouterr().err == ""
+    with report_progress(quiet=False) as on_progress:
+        on_progress("features encoded", 0, 0)
+    assert "features encoded" in capsys.readouterr().err

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -63,6 +63,7 @@ def _make_captioner(settings: CaptionSettings) -> Stage:
     stage = cast(Any, find_stage(settings.captioner, CAPTIONERS))
     flags = {"seed": "--seed", "view_sets": "--view-sets", "facts": "--no-facts"}
     options = {name: getattr(settings, name) for name in flags if getattr(settings, name) is not None}
-    if unknown := [name for name in options if name not in {field.name for field in fields(stage)}]:
+    known = {field.name for field in fields(stage)} if is_dataclass(stage) else set()
+    if unknown := [name for name in options if name not in known]:
         raise SettingsError(f"{flags[unknown[0]]} is not for '{settings.captioner}'; see 'blendset caption --help'.")
-    return cast(Stage, replace(stage, **options))
+    return cast(Stage, replace(stage, **options) if options else stage)

@@ -11,8 +11,8 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -87,21 +87,29 @@ def report_progress(*, quiet: bool) -> Iterator[OnProgress]:
         yield _make_printer()
     else:
         columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console, transient=True) as progress:
-            yield _make_bars(progress)
+        with ExitStack() as stack:
+            yield _make_bars(lambda: stack.enter_context(Progress(*columns, console=console, transient=True)))
 
 
-def _make_bars(progress: Progress) -> OnProgress:
-    """Return a function that moves the bar of what is being done, which replaces the bar of what was done before."""
+def _make_bars(start: Callable[[], Progress]) -> OnProgress:
+    """Return a function that moves the bar of what is being done, which replaces the bar of what was done before.
+
+    `start` opens the display at the first call: of several processes on one terminal only those that report have one. A
+    total of 0 is one that nobody knows yet.
+    """
+    displays: list[Progress] = []
     tasks: dict[str, TaskID] = {}
 
     def move_bar(what: str, done: int, total: int) -> None:
+        if not displays:
+            displays.append(start())
+        [progress] = displays
         if what not in tasks:
             for task in tasks.values():
                 progress.remove_task(task)
             tasks.clear()
             tasks[what] = progress.add_task(escape(what), total=None)
-        progress.update(tasks[what], completed=done, total=total)
+        progress.update(tasks[what], completed=done, total=total or None)
 
     return move_bar
 

@@ -59,6 +59,7 @@ def write_samples(
 
     `model` and `lora` are paths or hub ids. Raises BlendsetError where they cannot be loaded or a size cannot be made.
     """
+    on_progress("pictures", 0, len(prompts))
     family = load_for_sampling(model, lora)
     if guidance.references:
         sampled = sample_with_references(family, prompts, settings, guidance)

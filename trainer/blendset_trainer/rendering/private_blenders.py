@@ -35,7 +35,7 @@ _PUMP_S = 0.05
 
 
 def find_blenders(environ: Mapping[str, str]) -> Iterator[tuple[str, Path, Blender | BlendsetError]]:
-    """Yield, best first, where each Blender was found, its path, and and the Blender or why it cannot be used."""
+    """Yield, best first, where each Blender was found, its path, and the Blender or why it cannot be used."""
     for source, path in list_known_blenders(environ):
         try:
             yield source, path, probe_blender(path)

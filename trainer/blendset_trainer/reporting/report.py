@@ -52,6 +52,7 @@ def report(
     """
     settings, dataset = resolve_settings(ReportSettings, settings, options), open_dataset(dataset)
     records = read_sorted_views(dataset)
+    on_progress("pictures", 0, len(records))
     run = read_training_section(settings.training) if settings.training else None
     selection = _read_selection_or_only(dataset, settings.selection)
     content = build_report(dataset, records, read_index_with_stages(dataset), selection, run)

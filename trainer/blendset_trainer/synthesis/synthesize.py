@@ -43,6 +43,8 @@ def synthesize(
     """
     if settings is None and not job:
         raise SettingsError("There is no job; give settings such as RestyleSettings, or job='restyle'.")
+    if settings is not None and not hasattr(settings, "job"):
+        raise SettingsError(f"The settings are {settings!r}; give those of a job, such as RestyleSettings(...).")
     if settings is not None and job not in ("", settings.job):
         raise SettingsError(f"The settings are for the job '{settings.job}', not '{job}'; leave job out.")
     if not find_spec("diffusers"):

@@ -72,8 +72,8 @@ def train(
 ) -> TrainReport:
     """Fine-tune a diffusion model; the same call again goes on where it was interrupted.
 
-    `config` is a run's configuration or its TOML file, over which goes `set`, such as `set=["train.batch=8"]`. In a
-    process of several, `on_progress` and `report` are called in the first one only. `report` gets sentences for a
+    `config` is a run's configuration or its TOML file, over which goes `set`, such as `set=["train.batch=8"]`. Of
+    several processes, the first calls `on_progress`, and the first of each machine calls `report`, with sentences for a
     person: captions that are truncated, pictures that are left out. A stop signal ends the run after a step: its
     checkpoint is written, then KeyboardInterrupt is raised. Raises BlendsetError where options do not fit, something is
     missing, or a loss is not finite.
@@ -85,9 +85,11 @@ def train(
 
     accelerator = make_accelerator(config.model.precision)
     on_progress, report = _choose_callbacks(accelerator, on_progress, report)
+    on_progress(ENCODING, 0, 0)
     model, data, state = prepare(
         config, accelerator, report, lambda what, done, total: on_progress(ENCODING, done, total)
     )
+    on_progress(TRAINING, state.samples_seen, state.config.steps * state.config.train.batch)
     run_training_loop(model, data, state, lambda samples, total: on_progress(TRAINING, samples, total))
     failures = tuple(state.loader.failures.values())
     for reason in failures:

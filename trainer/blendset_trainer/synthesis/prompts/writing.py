@@ -69,6 +69,7 @@ def prompts(
     settings = resolve_settings(PromptSettings, settings, options)
     dataset, removed = open_dataset(dataset), list[RemovedPrompt]()
     kept: list[Prompt] = []
+    on_progress("prompts", 0, settings.total)
     for prompt in compose_prompts(dataset, settings, *_load_rules(settings), removed):
         kept.append(prompt)
         on_progress("prompts", len(kept), settings.total)

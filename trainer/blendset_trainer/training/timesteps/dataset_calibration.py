@@ -77,11 +77,13 @@ def calibrate(
     """
     settings, dataset = resolve_settings(CalibrateSettings, settings, options), open_dataset(dataset)
     clean, source = (list_pictures(dataset, name, settings.pictures) for name in (settings.clean, settings.source))
+    total = len(clean) + len(source)
+    on_progress("calibrate", 0, total)
     encode = load_vae_encoder(settings.vae) if settings.vae else encode_luminance
     spectra = []
     for number, path in enumerate((*clean, *source)):
         spectra.append(compute_spectrum(encode(load_square(path, settings.resolution))))
-        on_progress("calibrate", number + 1, len(clean) + len(source))
+        on_progress("calibrate", number + 1, total)
     measured = np.stack(spectra)
     found = find_boundary(measured[: len(clean)], measured[len(clean) :], settings.tolerance)
     return _summarize(settings, len(clean), len(source), found)

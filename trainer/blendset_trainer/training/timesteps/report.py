@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,7 @@ def make_plan_record(plan: TimestepPlan, samples: Mapping[str, int], draws: int)
             for source, share in plan.compute_shares().items()
         },
         "draws": draws,
-        "rows": list(make_plan_rows(plan)),
+        "rows": [asdict(row) for row in make_plan_rows(plan)],
         "warnings": list(plan.list_warnings()),
     }
 
