@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from blendset.config import Config
-from blendset.errors import BlendsetError
+from blendset.errors import BlendsetError, SettingsError
 from blendset.exr import Passes, read_passes
 from blendset.files import TEMPORARY_FILES, atomic_write, lock_folder, sha256_bytes, sha256_file, translate_disk_errors
 from blendset.options import flatten_settings
@@ -223,6 +223,8 @@ class Dataset:
 
 def open_dataset(dataset: Dataset | Path | str) -> Dataset:
     """Return the dataset of a folder, or the dataset that is open already; BlendsetError for any other folder."""
+    if not isinstance(dataset, Dataset | Path | str):
+        raise SettingsError(f"The dataset is {dataset!r}; give the path of its folder.")
     return dataset if isinstance(dataset, Dataset) else Dataset(Path(dataset))
 
 

@@ -171,7 +171,7 @@ def test_the_function_returns_what_the_command_prints(dataset: Path, capsys: pyt
     settings = CalibrateSettings(clean="render", source="synthetic", resolution=64)
     report = calibrate(dataset, settings, resolution=SIDE, on_progress=lambda *step: steps.append(step))
     assert capsys.readouterr() == ("", "")
-    assert (steps[0], steps[-1]) == (("calibrate", 1, 32), ("calibrate", 32, 32))
+    assert (steps[0], steps[-1]) == (("calibrate", 0, 32), ("calibrate", 32, 32))
     assert (report.clean.pictures, report.source.pictures, report.resolution) == (16, 16, SIDE)
     words = ["--clean", "render", "--source", "synthetic", "--resolution", str(SIDE), "--json"]
     assert main(["calibrate", str(dataset), *words]) == 0

@@ -204,6 +204,10 @@ def test_a_dataset_may_be_given_in_three_ways(tmp_path: Path) -> None:
     assert open_dataset(dataset.root).root == open_dataset(str(dataset.root)).root == dataset.root
     with pytest.raises(BlendsetError, match="does not exist"):
         open_dataset(tmp_path / "nowhere")
+    with pytest.raises(SettingsError, match="The dataset is 3; give the path of its folder"):
+        open_dataset(3)  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match="The configuration is None; give the path of a TOML file"):
+        blendset_trainer.train(None)  # type: ignore[arg-type]
 
 
 def test_every_scorer_tells_how_far_it_is_and_nothing_is_printed(

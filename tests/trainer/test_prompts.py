@@ -184,7 +184,7 @@ def test_a_call_does_what_the_command_does(dataset: Dataset, tmp_path: Path) -> 
     report = writing.prompts(str(dataset.root), settings, seed=3, on_progress=lambda *step: steps.append(step))
     assert report.out.read_bytes() == (tmp_path / "command.jsonl").read_bytes()
     assert (list(report.kept), report.removed) == (read_prompts(report.out), ())
-    assert (steps[0], steps[-1]) == (("prompts", 1, 12), ("prompts", 12, 12))
+    assert (steps[0], steps[-1]) == (("prompts", 0, 12), ("prompts", 12, 12))
 
 
 @pytest.mark.parametrize(

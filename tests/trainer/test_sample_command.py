@@ -57,7 +57,7 @@ def test_the_function_makes_the_files_of_the_command(model: Path, tmp_path: Path
         model, prompt="a lamp", out=tmp_path / "called", steps=2, seed=4, on_progress=lambda *step: steps.append(step)
     )
     assert capsys.readouterr() == ("", "")
-    assert steps == [("pictures", 1, 1)]
+    assert steps == [("pictures", 0, 1), ("pictures", 1, 1)]
     assert report.pictures == (SampledPicture("0000.png", "a lamp", 4),)
     assert sample(model, tmp_path / "typed", "--prompt", "a lamp") == 0
     assert files(tmp_path / "called") == files(tmp_path / "typed")

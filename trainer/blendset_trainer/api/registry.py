@@ -7,7 +7,7 @@ What a name stands for is imported only when it is used. Entry points are read o
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pkgutil import resolve_name
@@ -94,14 +94,11 @@ class Registry(Mapping[str, Extension]):
             return make(*arguments)
 
     def load_all(self) -> dict[str, Any]:
-        """Import everything by name, but for what other packages bring and cannot be used."""
+        """Import everything by name, but for what other packages bring and cannot be used, and names that two bring."""
         loaded = {}
         for name in self:
-            try:
+            with suppress(BlendsetError):
                 loaded[name] = self.load(name)
-            except BlendsetError:
-                if name in dict(self._list_own()):
-                    raise
         return loaded
 
     @contextmanager

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from blendset.errors import BlendsetError
+from blendset.errors import BlendsetError, SettingsError
 from blendset.options import Settings, option, read_toml, refuse_settings, resolve_settings
 from blendset_trainer.api.progress import OnProgress, OnReport, ignore_progress, ignore_report
 from blendset_trainer.training_runs import PLAN_PNG
@@ -146,8 +146,10 @@ def load_config(config: TrainConfig | Path | str, settings: TrainSettings | None
     """
     settings = resolve_settings(TrainSettings, settings, options)
     require_diffusers()
-    from blendset_trainer.training.settings import change_train_config, load_train_config
+    from blendset_trainer.training.settings import TrainConfig, change_train_config, load_train_config
 
+    if not isinstance(config, TrainConfig | Path | str):
+        raise SettingsError(f"The configuration is {config!r}; give the path of a TOML file.")
     with refuse_settings():
         if isinstance(config, str | Path):
             return load_train_config(Path(config), settings.set)
