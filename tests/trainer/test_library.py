@@ -198,6 +198,11 @@ def test_a_command_line_in_the_new_spelling_is_taken_as_it_is(words: str) -> Non
     assert replace_job_option(["synthesize", *words.split()]) == ["synthesize", *words.split()]
 
 
+def test_a_dataset_may_be_called_as_a_job_is() -> None:
+    words = "synthesize restyle --job novel-views --model M".split()
+    assert replace_job_option(words) == "synthesize novel-views restyle --model M".split()
+
+
 def test_a_dataset_may_be_given_in_three_ways(tmp_path: Path) -> None:
     dataset = thirty_views(tmp_path / "dataset")
     assert open_dataset(dataset) is dataset

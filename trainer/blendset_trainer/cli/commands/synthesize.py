@@ -60,7 +60,8 @@ def replace_job_option(words: Sequence[str]) -> list[str]:
 
     The old one is taken for one more release, with a sentence on stderr.
     """
-    if words[:1] != ["synthesize"] or (words[1:2] and words[1] in JOBS):
+    names_job = len(words) > 2 and words[1] in JOBS and not words[2].startswith("-")  # else a dataset of that name
+    if words[:1] != ["synthesize"] or names_job:
         return list(words)
     words = [part for word in words for part in (word.split("=", 1) if word.startswith(f"{OLD_OPTION}=") else [word])]
     if OLD_OPTION not in words[:-1]:
