@@ -55,7 +55,7 @@ class Previewer:
 
     def __init__(self, session: RenderSession, opened: OpenScene, scene: str, config: Config) -> None:
         self._session, self._geometry, self._scene, self._config = session, opened.geometry, scene, config
-        self._magenta = [thing.id for thing in opened.snapshot.objects if thing.lacks_texture]
+        self._magenta = [thing.id for thing in opened.snapshot.objects if thing.missing_files]
         self._exposures = list_exposures(config.render.exposure_ev)
         self._known: dict[str, Preview] = {}
         self._pixel_bytes: list[float] = []
@@ -87,7 +87,7 @@ class Previewer:
         )
 
     def _render_preview(self, name: str, camera: Camera, subject: Subject | None) -> Preview:
-        if subject is not None and subject.lacks_texture:
+        if subject is not None and subject.missing_files:
             return Preview(0.0, (Reason.TEXTURE_MISSING,), {})
         samples, seed = self._config.preview.samples, derive_render_seed(name, self._config.seed)
         first = self._session.render(camera, samples, seed, denoise=True)

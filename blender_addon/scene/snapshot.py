@@ -71,7 +71,7 @@ class _Item:
     matrix: NDArray[np.float64]
     mesh: _Mesh | None
     surfaces: list[Surface]
-    photographable: bool
+    objection: str
     box: NDArray[np.float64]
 
 
@@ -183,16 +183,16 @@ def _build_item(gathering: _Gathering, instance: bpy.types.DepsgraphObjectInstan
         matrix=matrix,
         mesh=mesh,
         surfaces=surfaces,
-        photographable=_is_photographable(gathering, evaluated, surfaces),
+        objection=_find_objection(gathering, evaluated, surfaces),
         box=np.stack([corners.min(axis=0), corners.max(axis=0)]),
     )
 
 
-def _is_photographable(gathering: _Gathering, evaluated: bpy.types.Object, surfaces: list[Surface]) -> bool:
-    """Whether an object may be a subject; a thing that only shines is a lamp's light, not a lamp."""
+def _find_objection(gathering: _Gathering, evaluated: bpy.types.Object, surfaces: list[Surface]) -> str:
+    """Why an object can be no subject, or ""; a thing that only shines is a lamp's light, not a lamp."""
     if evaluated.is_holdout or evaluated.is_shadow_catcher or evaluated.original.name_full in gathering.excluded:
-        return False
-    return not all(surface.emissive for surface in surfaces)
+        return "holdout, shadow catcher or boolean cutter"
+    return "only shines" if all(surface.emissive for surface in surfaces) else ""
 
 
 def _find_label(holders: list[bpy.types.ID]) -> str:
@@ -344,8 +344,8 @@ def _build_object(number: int, item: _Item, triangles: tuple[int, int]) -> Scene
         unit=item.unit,
         triangles=triangles,
         instance_of=item.instance_of,
-        photographable=item.photographable,
+        objection=item.objection,
         textured=any(surface.textured for surface in item.surfaces),
-        lacks_texture=any(surface.missing_images for surface in item.surfaces),
+        missing_files=tuple(sorted({path for surface in item.surfaces for path in surface.missing_images})),
         bounds=None if triangles[1] > triangles[0] else (low, high),  # type: ignore[arg-type]
     )

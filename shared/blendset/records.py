@@ -96,7 +96,11 @@ class ViewRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class SceneObjectRecord:
-    """An object or instance; `id` is its value in passes.exr, bounds are in world space."""
+    """An object or instance; `id` is its value in passes.exr, bounds are in world space.
+
+    Objects with the same `thing` are parts of one thing, which is called `thing_label`; both are empty for an object
+    that is a thing by itself.
+    """
 
     id: int
     name: str
@@ -107,6 +111,8 @@ class SceneObjectRecord:
     bounds_max: Vector
     structural: bool
     instance_of: str
+    thing: str = ""
+    thing_label: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -229,7 +229,7 @@ def test_including_what_is_not_there_gives_nothing() -> None:
 
 
 def test_unphotographable_things_are_no_subjects() -> None:
-    scene = furnished_room(more=[ball("Light bulb", (0, 0, 2), 0.3, photographable=False)])
+    scene = furnished_room(more=[ball("Light bulb", (0, 0, 2), 0.3, objection="only shines")])
     assert firsts(scene) == FURNITURE
 
 
@@ -392,11 +392,11 @@ def test_surface_points_do_not_follow_the_order_of_triangles() -> None:
 
 
 def test_a_subject_knows_its_box_and_whether_a_texture_is_missing() -> None:
-    scene = snapshot([GROUND, box("Slab", (3, 3, 3), (2, 1, 0.2), lacks_texture=True)])
+    scene = snapshot([GROUND, box("Slab", (3, 3, 3), (2, 1, 0.2), missing_files=("skin.png",))])
     [subject] = found(scene).subjects
     assert subject.bounds.ravel().tolist() == pytest.approx([2, 2.5, 2.9, 4, 3.5, 3.1])
     assert subject.centre.tolist() == pytest.approx([3, 3, 3]) and subject.size == pytest.approx(5.04**0.5)
-    assert subject.lacks_texture
+    assert subject.missing_files == ("skin.png",)
 
 
 def test_few_points_span_a_large_mesh_nearly_whole() -> None:

@@ -6,8 +6,8 @@ Blender's side fills a Snapshot once; everything after that is numpy.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -29,7 +29,8 @@ class SceneObject:
     """One object, or one instance of it, as it stands in the scene.
 
     `unit` names the asset it belongs to: its instance root, parent root or own name. `label` is what a person called
-    it, or empty.
+    it, or empty. `parents` are the names of what it is parented to, the nearest first. `objection` says why it can be
+    no subject, in words for a person; empty where it can. `missing_files` are the files that its materials lack.
     """
 
     id: int
@@ -40,8 +41,9 @@ class SceneObject:
     unit: str
     triangles: tuple[int, int]
     instance_of: str = ""
-    photographable: bool = True
-    lacks_texture: bool = False
+    parents: tuple[str, ...] = ()
+    objection: str = ""
+    missing_files: tuple[str, ...] = ()
     textured: bool = False
     bounds: tuple[tuple[float, float, float], tuple[float, float, float]] | None = None
 
@@ -51,7 +53,7 @@ class Snapshot:
     """Everything that renders, in world space. Object ids count from 1 in the order of `objects`.
 
     `vertices` (V, 3), `triangles` (T, 3) vertex indices sorted by owner, `albedo` (T,) expected grey of the surface
-    in 0..1.
+    in 0..1. `fringe` holds points (N, 3) of what renders without triangles, such as hair, by the id of its object.
     """
 
     objects: tuple[SceneObject, ...]
@@ -59,6 +61,7 @@ class Snapshot:
     triangles: Index
     albedo: NDArray[np.float32]
     metres_per_unit: float = 1.0
+    fringe: Mapping[int, Array] = field(default_factory=dict)
 
     @cached_property
     def owner(self) -> Index:

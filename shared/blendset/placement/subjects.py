@@ -90,7 +90,7 @@ class Subject:
     hull: Array
     points: Array
     area: float
-    lacks_texture: bool
+    missing_files: tuple[str, ...]
 
     @property
     def bounds(self) -> Array:
@@ -233,7 +233,7 @@ def _group_into_units(scene: Snapshot, structural: frozenset[int]) -> list[_Unit
     """Objects by the asset that they belong to. A group wider than half the scene is a folder, not an asset."""
     groups: dict[str, list[SceneObject]] = defaultdict(list)
     for thing in scene.objects:
-        if thing.id not in structural and thing.photographable and thing.triangles[1] > thing.triangles[0]:
+        if thing.id not in structural and not thing.objection and thing.triangles[1] > thing.triangles[0]:
             groups[thing.unit].append(thing)
     units: list[_Unit] = []
     for members in groups.values():
@@ -385,7 +385,7 @@ def _make_subject(scene: Snapshot, unit: _Unit, seed: int, taken: set[str], copy
         hull=find_spanning_points(scene.vertices[np.unique(scene.triangles[triangles])]),
         points=sample_surface_points(scene, triangles, SURFACE_POINTS, make_rng(seed, identity)),
         area=float(scene.areas[triangles].sum()),
-        lacks_texture=any(thing.lacks_texture for thing in unit.objects),
+        missing_files=tuple(sorted({path for thing in unit.objects for path in thing.missing_files})),
     )
 
 
