@@ -31,10 +31,18 @@ class SceneRun:
     """A .blend that is open in this process, and the dataset that its views go to.
 
     `emit` is called with every event; `digest` is the source's SHA-256 where a copy of it
-    is what is open. Close it to give the scene back as it was.
+    is what is open; `slot` is as RenderSession has it. Close it to give the scene back as it was.
     """
 
-    def __init__(self, source: Path, dataset: Dataset, config: Config, emit: Emit, digest: str = "") -> None:
+    def __init__(
+        self,
+        source: Path,
+        dataset: Dataset,
+        config: Config,
+        emit: Emit,
+        digest: str = "",
+        slot: tuple[int, int] = (0, 1),
+    ) -> None:
         self.dataset, self.config, self._emit = dataset, config, emit
         self._exit = ExitStack()
         scene = _find_scene(config.scene)
@@ -45,7 +53,7 @@ class SceneRun:
         started = time.perf_counter()
         self.reading = read_scene(scene, layer, config)
         timings = {"opening_s": time.perf_counter() - started}
-        self.session = RenderSession(scene, layer, self.reading.opened, config.render)
+        self.session = RenderSession(scene, layer, self.reading.opened, config.render, slot)
         self._exit.callback(self.session.close)
         self.planner = ScenePlanner(self.reading, self.scene_id, dataset, config, self.session, emit, timings)
         structural = self.reading.search.structural

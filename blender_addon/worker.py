@@ -67,7 +67,7 @@ def _open_scene_run(job: Job, events: EventWriter) -> SceneRun:
     path = Path(job.scene_path)
     events.emit(Progress(what="opening", done=0, total=1, text=path.name))
     open_file(Path(job.opened_path))
-    return SceneRun(path, Dataset(Path(job.dataset)), config, events.emit, job.sha256)
+    return SceneRun(path, Dataset(Path(job.dataset)), config, events.emit, job.sha256, (job.slot, job.slots))
 
 
 @contextmanager

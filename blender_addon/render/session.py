@@ -56,11 +56,19 @@ class RenderSession:
     """A scene that is rendered from many cameras: `start` takes it over, `close` takes every change back.
 
     `device`, `can_denoise` and `transform` are known once it has started; `lighting` is "scene" until light is added.
+    `slot` is this process's number among those that share the machine's devices, and how many those are.
     """
 
-    def __init__(self, scene: bpy.types.Scene, layer: str, opened: OpenScene, settings: RenderSettings) -> None:
+    def __init__(
+        self,
+        scene: bpy.types.Scene,
+        layer: str,
+        opened: OpenScene,
+        settings: RenderSettings,
+        slot: tuple[int, int] = (0, 1),
+    ) -> None:
         self.scene, self.layer = scene, scene.view_layers[layer]
-        self._opened, self._settings = opened, settings
+        self._opened, self._settings, self._slot = opened, settings, slot
         self._overrides = Overrides()
         self._started = False
         self.can_denoise = False
@@ -131,7 +139,7 @@ class RenderSession:
 
     def _override_cycles(self) -> None:
         cycles, override = self.scene.cycles, self._overrides.set
-        chosen = devices.choose_devices(self._settings.device, devices.list_devices())
+        chosen = devices.choose_devices(self._settings.device, devices.list_devices(), *self._slot)
         override(cycles, "device", devices.enable_devices(chosen))
         self.device = f"{chosen[0].kind}: {', '.join(device.name for device in chosen)}"
         self._overrides.restore_on_exit(cycles, "samples", "seed", "use_denoising")

@@ -23,9 +23,12 @@ class Device:
     id: str = ""
 
 
-def choose_devices(setting: str, devices: Sequence[Device]) -> tuple[Device, ...]:
-    """The devices to render on: all of one kind. "auto" takes the best kind there is; a kind that is not there is an
-    error, never the CPU."""
+def choose_devices(setting: str, devices: Sequence[Device], slot: int = 0, slots: int = 1) -> tuple[Device, ...]:
+    """The devices that one of `slots` processes renders on, all of one kind; `slot` is its number from 0.
+
+    Processes share out the devices in turn: of more processes several share one, of fewer each has several. "auto"
+    takes the best kind there is; a kind that is not there is an error, never the CPU.
+    """
     kinds = {device.kind for device in devices}
     best = next((kind for kind in PREFERENCE if kind in kinds), "CPU")
     kind = best if setting == "auto" else setting.upper()
@@ -38,7 +41,7 @@ def choose_devices(setting: str, devices: Sequence[Device]) -> tuple[Device, ...
             f"No {kind} device was found by this Blender (it sees {present}); choose --device auto or cpu, "
             "or install the driver."
         )
-    return chosen
+    return chosen[slot::slots] or (chosen[slot % len(chosen)],)
 
 
 def list_devices() -> list[Device]:

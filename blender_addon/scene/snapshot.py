@@ -99,7 +99,7 @@ def open_scene(scene: bpy.types.Scene, layer: str) -> OpenScene:
     notes = _thin_meshes(items)
     originals = sorted({item.original for item in items})
     pass_index_by_name = {name: 1 + number % MAX_PASS_INDEX for number, name in enumerate(originals)}
-    snapshot = _join_items(items, scene.unit_settings.scale_length)
+    snapshot = _join_items(items, get_metres_per_unit(scene))
     if missing := sorted({image for item in items for surface in item.surfaces for image in surface.missing_images}):
         notes.append(f"textures missing: {', '.join(missing)}")
     return OpenScene(
@@ -111,6 +111,12 @@ def open_scene(scene: bpy.types.Scene, layer: str) -> OpenScene:
         notes=tuple(notes),
         emissive=any(surface.emissive for item in items for surface in item.surfaces),
     )
+
+
+def get_metres_per_unit(scene: bpy.types.Scene) -> float:
+    """Metres in one Blender unit. Without a unit system Blender itself ignores the scale, which may hold anything."""
+    units = scene.unit_settings
+    return float(units.scale_length) if units.system != "NONE" else 1.0
 
 
 def list_missing_files() -> list[str]:

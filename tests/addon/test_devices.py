@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import bpy
 import pytest
 
@@ -57,6 +59,30 @@ def test_a_kind_that_is_there_is_taken_whatever_else_is(setting: str) -> None:
 
 def test_the_processor_is_taken_when_asked_for() -> None:
     assert devices.choose_devices("cpu", [*RTX, CPU]) == (CPU,)
+
+
+@pytest.mark.parametrize(
+    ("cards", "workers", "expected"),
+    [
+        (4, 1, ["0123"]),
+        (4, 2, ["02", "13"]),
+        (4, 3, ["03", "1", "2"]),
+        (4, 4, ["0", "1", "2", "3"]),
+        (2, 5, ["0", "1", "0", "1", "0"]),
+        (1, 3, ["0", "0", "0"]),
+    ],
+)
+def test_workers_share_out_the_cards_of_a_machine(cards: int, workers: int, expected: list[str]) -> None:
+    """Every card has work as soon as there are enough workers, and none has two while another has none."""
+    there = [*(devices.Device("OPTIX", "NVIDIA L40S", str(number)) for number in range(cards)), GTX, CPU]
+    chosen = [devices.choose_devices("auto", there, slot, workers) for slot in range(workers)]
+    assert ["".join(card.id for card in cards) for cards in chosen] == expected
+
+
+@pytest.mark.parametrize("there", [[CPU], [], [*RTX, CPU]])
+def test_every_worker_has_the_processor(there: list[Any]) -> None:
+    chosen = [devices.choose_devices("cpu", there, slot, 3) for slot in range(3)]
+    assert [each[0].kind for each in chosen] == ["CPU"] * 3
 
 
 def test_this_machine_lists_each_device_once_and_its_processor_last() -> None:

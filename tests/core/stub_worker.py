@@ -61,6 +61,7 @@ class Stub:
         self.scene = f"{self.path.stem}-{sha256_file(self.path)[:6]}"
         self.run = job.run or f"{self.scene}-{self.config.compute_digest()}"
         self.events = events
+        self.slot = job.slot
 
     def plan(self) -> None:
         views = [f"{self.scene}-{index:03d}" for index in range(self.wanted["views"])]
@@ -140,7 +141,7 @@ class Stub:
             statistics={},
             failed_checks=("flat",) if value % 10 == 9 else (),
             files={},
-            timings={"render": seconds, "pid": os.getpid()},
+            timings={"render": seconds, "pid": os.getpid(), "slot": self.slot},
         )
 
     def _die_if_told(self, moment: str) -> None:

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,9 @@ def test_a_job_of_another_version_is_refused(tmp_path: Path) -> None:
     job = Job(scene_path="a.blend", opened_path="b.blend", sha256="", dataset="", config={}, plan=None, run=None)
     write_job(path, job)
     assert read_job(path) == job
+    older = {name: value for name, value in json.loads(path.read_bytes()).items() if not name.startswith("slot")}
+    path.write_text(json.dumps(older), encoding="utf-8")
+    assert (read_job(path).slot, read_job(path).slots) == (0, 1)
     path.write_text('{"protocol": 99}', encoding="utf-8")
     with pytest.raises(BlendsetError, match="another version of Blendset; install"):
         read_job(path)
@@ -222,6 +226,25 @@ def test_a_child_is_replaced_after_its_share_of_views(tmp_path: Path) -> None:
     )
     finish(supervisor, lambda update: pids.extend(pids_of(supervisor, update)))
     assert sorted(pids.count(pid) for pid in set(pids)) == [5, 10, 10]
+
+
+def test_workers_have_numbers_and_a_new_one_takes_the_number_of_the_one_before(tmp_path: Path) -> None:
+    """So that each has a device of its own: two that live at the same time never share a number."""
+    path = scene(tmp_path, "hall", views=6 * BATCH, seconds=0.01, fatal={"9": 1, "30": 1})
+    lives: dict[tuple[int, int], list[float]] = {}
+    supervisor = Supervisor([path], tmp_path / "out", config(workers=3, views_per_child=BATCH), stub_command)
+
+    def note(update: Update) -> None:
+        if isinstance(update.event, ViewRendered):
+            record = read_record(supervisor.dataset.root / update.event.path / "view.json", ViewRecord)
+            lives.setdefault((int(record.timings["slot"]), int(record.timings["pid"])), []).append(update.event.time)
+
+    finish(supervisor, note)
+    assert {slot for slot, _ in lives} == {0, 1, 2}
+    assert len(lives) > 5
+    for slot in range(3):
+        spans = sorted((min(times), max(times)) for (number, _), times in lives.items() if number == slot)
+        assert all(before[1] < after[0] for before, after in pairwise(spans))
 
 
 def test_planning_alone_renders_nothing(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image
@@ -36,8 +37,8 @@ SHIFT = 0.03, -0.02
 """Off the middle, so that no format gets away with assuming it."""
 
 
-def add_scene(dataset: Dataset, scene: str, metres_per_unit: float = 1.0) -> None:
-    """Write the record of the room, and that of the run `<scene>-run`."""
+def add_scene(dataset: Dataset, scene: str, metres_per_unit: float = 1.0, scale: float = 1.0) -> None:
+    """Write the record of the room, `scale` times as large, and that of the run `<scene>-run`."""
     objects = tuple(
         SceneObjectRecord(
             id=number,
@@ -45,8 +46,8 @@ def add_scene(dataset: Dataset, scene: str, metres_per_unit: float = 1.0) -> Non
             label="" if "." in name else name,
             collection="",
             materials=(),
-            bounds_min=low,
-            bounds_max=high,
+            bounds_min=tuple(scale * np.array(low)),
+            bounds_max=tuple(scale * np.array(high)),
             structural=name == "floor",
             instance_of="",
         )
@@ -91,15 +92,15 @@ def surface(camera: Camera) -> tuple[Array, Passes]:
     return positions.reshape(*shape, 3), passes
 
 
-def add_view(dataset: Dataset, scene: str, number: int, **changes: object) -> ViewRecord:
-    """Add a view of the chair from around it, and return its record."""
+def add_view(dataset: Dataset, scene: str, number: int, scale: float = 1.0, **changes: object) -> ViewRecord:
+    """Add a view of the chair from around it, in a room `scale` times as large, and return its record."""
     camera = camera_at(40.0 * number)
     _, passes = surface(camera)
+    passes = replace(passes, depth=passes.depth * np.float32(scale))
+    pose = make_pose(camera.world_from_camera[:3, :3], scale * camera.position)
     x, y = camera.principal_point
     focal = camera.focal_length_px
-    record = CameraRecord(
-        *SIZE, focal, focal, x, y, tuple(camera.world_from_camera.ravel().tolist()), FOCAL_MM, SENSOR_MM
-    )
+    record = CameraRecord(*SIZE, focal, focal, x, y, tuple(pose.ravel().tolist()), FOCAL_MM, SENSOR_MM)
     fields: dict[str, object] = {
         "view_id": f"{scene}-chair-{number:04d}", "run": f"{scene}-run", "scene": scene, "subject": "chair",
         "subject_label": "chair", "subject_objects": CHAIR, "view_set": "", "view_index": 0, "source": "render",

@@ -16,6 +16,7 @@ class Job:
 
     `opened_path` is the file to open in place of the scene; `sha256` is the scene's own hash where that is a copy.
     `plan` is the path of a plan that a user named, `run` the name of one that another worker made.
+    `slot` is the worker's number from 0 among `slots` that share this machine's devices.
     """
 
     scene_path: str
@@ -25,6 +26,8 @@ class Job:
     config: dict[str, Any]
     plan: str | None
     run: str | None
+    slot: int = 0
+    slots: int = 1
 
 
 # ---- commands, from the supervisor -----------------------------------------------------------------------------------

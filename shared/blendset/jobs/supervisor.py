@@ -78,6 +78,7 @@ class Update:
 class _Worker:
     child: Child
     scene: SceneJob
+    slot: int
     batch: list[str] = field(default_factory=list)
     rendered: int = 0
     free: bool = False
@@ -337,6 +338,7 @@ class Supervisor:
         scene.started = scene.started or time.monotonic()
         self._children += 1
         opened, digest = self._copies.get(scene.path, (str(scene.path), ""))
+        slot = min(set(range(self.config.jobs.workers)) - {worker.slot for worker in self._workers})
         job = Job(
             scene_path=str(scene.path),
             opened_path=opened,
@@ -345,9 +347,11 @@ class Supervisor:
             config=config_to_dict(self.config),
             plan=str(self._plan.absolute()) if self._plan else None,
             run=scene.run or None,
+            slot=slot,
+            slots=self.config.jobs.workers,
         )
         child = Child(self._command, self._folder / f"child-{self._children}", job)
-        self._workers.append(_Worker(child, scene))
+        self._workers.append(_Worker(child, scene, slot))
 
     def _close_scenes(self) -> list[Update]:
         """Close the scenes that have just come to their end."""

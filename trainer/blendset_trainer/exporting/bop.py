@@ -12,10 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from blendset.records import CameraRecord, ViewRecord
-from blendset_trainer.exporting.geometry import compute_opencv_from_world, encode_depth_png, encode_png
+from blendset_trainer.exporting.geometry import (
+    compute_depth_step,
+    compute_opencv_from_world,
+    encode_depth_png,
+    encode_png,
+    find_farthest_depth,
+)
 from blendset_trainer.exporting.instances import Instance, SceneInstances, compute_bbox, find_instances
 from blendset_trainer.exporting.source import ExportSource, encode_json, group_by_scene, select_with_passes, write_file
 
@@ -83,7 +88,7 @@ def _write_scene(source: ExportSource, scene: _NumberedScene, views: Sequence[Vi
     for number, view in enumerate(views):
         passes = source.dataset.passes(view)
         depth = passes.depth * scene.millimetres
-        step = _compute_depth_step(depth)
+        step = compute_depth_step(find_farthest_depth(depth))
         visible = list(scene.instances.find_masks(passes.id))
         write_file(folder / "rgb" / f"{number:06d}.png", source.read_file(view))
         write_file(folder / "depth" / f"{number:06d}.png", encode_depth_png(depth, step))
@@ -95,12 +100,6 @@ def _write_scene(source: ExportSource, scene: _NumberedScene, views: Sequence[Vi
     write_file(folder / "scene_camera.json", encode_json(cameras))
     write_file(folder / "scene_gt.json", encode_json(poses))
     write_file(folder / "scene_gt_info.json", encode_json(info))
-
-
-def _compute_depth_step(depth: NDArray[Any]) -> float:
-    """Millimetres per grey level of a depth map (H, W): as fine as 16 bits allow for the farthest surface."""
-    finite = depth[np.isfinite(depth)]
-    return float(finite.max() / np.iinfo(np.uint16).max) if finite.size else 1.0
 
 
 def _format_camera(camera: CameraRecord, scene: _NumberedScene, step: float) -> dict[str, Any]:

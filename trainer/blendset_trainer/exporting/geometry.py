@@ -17,6 +17,8 @@ from blendset.cameras import Array, Camera
 from blendset.records import CameraRecord
 
 OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
+MAX_LEVEL = np.iinfo(np.uint16).max
+"""The highest grey level of a depth map."""
 
 
 def compute_opencv_from_world(record: CameraRecord) -> Array:
@@ -43,10 +45,27 @@ def compute_quaternion(rotation: Array) -> Array:
     return np.asarray(largest if largest[0] >= 0 else -largest)
 
 
+def find_farthest_depth(depth: NDArray[Any]) -> float:
+    """The depth (H, W) of the farthest surface in a picture; 0 where there is none."""
+    return float(np.max(depth, where=np.isfinite(depth), initial=0.0))
+
+
+def compute_depth_step(farthest: float) -> float:
+    """The length of one grey level of a 16-bit depth map, in the unit of `farthest`: as fine as the farthest surface
+    allows. The error is half a step."""
+    return farthest / MAX_LEVEL if farthest > 0 else 1.0
+
+
 def encode_depth_png(depth: NDArray[Any], step: float) -> bytes:
-    """Encode planar depth (H, W) as a 16-bit PNG in multiples of `step`; 0 where nothing is or it is too far."""
-    steps = np.rint(np.where(np.isfinite(depth), depth, 0) / step)
-    return encode_png(np.where(steps <= np.iinfo(np.uint16).max, steps, 0).astype(np.uint16))
+    """Encode planar depth (H, W) as a 16-bit PNG in multiples of `step`; 0 where there is nothing.
+
+    Raises ValueError where the step is too small for the farthest surface.
+    """
+    if round(find_farthest_depth(depth) / step) > MAX_LEVEL:
+        raise ValueError(f"a step of {step} is too small for a depth of {find_farthest_depth(depth)}")
+    is_surface = np.isfinite(depth)
+    levels = np.rint(np.where(is_surface, depth, 0) / step)
+    return encode_png(np.where(is_surface, np.maximum(levels, 1), 0).astype(np.uint16))
 
 
 def encode_png(plane: NDArray[Any]) -> bytes:

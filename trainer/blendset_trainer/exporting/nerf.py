@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from blendset.records import CameraRecord, SceneRecord, ViewRecord
-from blendset_trainer.exporting.geometry import encode_depth_png
+from blendset_trainer.exporting.geometry import compute_depth_step, encode_depth_png, find_farthest_depth
 from blendset_trainer.exporting.source import ExportSource, encode_json, group_by_scene, select_with_passes, write_file
 
-DEPTH_STEP = 1e-3
-"""Blender units per grey level of a depth map: nerfstudio's default, which transforms.json states for instant-ngp.
-It reaches 65.5 units."""
+NERFSTUDIO_STEP = 1e-3
+"""Blender units per grey level of a depth map that nerfstudio expects unless it is told another."""
+MAX_ERROR = 1e-3
+"""The largest error of a depth map, as a share of the farthest depth, that is worth nerfstudio's step."""
 
 
 def export(source: ExportSource, out: Path) -> int:
@@ -30,15 +31,24 @@ def export(source: ExportSource, out: Path) -> int:
     source = source.select_with_cameras()
     for scene, views in group_by_scene(source.views).items():
         has_depth = len(select_with_passes(views)) == len(views)
+        step = _choose_depth_step(source, views) if has_depth else None
         for view in views:
             write_file(out / scene / _get_image_path(view), source.read_file(view))
-            if has_depth:
+            if step is not None:
                 depth = source.dataset.passes(view).depth
-                write_file(out / scene / _get_depth_path(view), encode_depth_png(depth, DEPTH_STEP))
+                write_file(out / scene / _get_depth_path(view), encode_depth_png(depth, step))
         header = {"camera_model": "PINHOLE", "aabb_scale": _compute_aabb_scale(source.dataset.scene(scene))}
-        transforms = _build_transforms(views, has_depth, source.held_out)
+        transforms = _build_transforms(views, step, source.held_out)
         write_file(out / scene / "transforms.json", encode_json(header | transforms))
     return len(source.views)
+
+
+def _choose_depth_step(source: ExportSource, views: Sequence[ViewRecord]) -> float:
+    """Blender units per grey level of a scene's depth maps: nerfstudio's own step where it reaches the farthest surface
+    and is fine enough, else the finest that reaches it. transforms.json states it."""
+    farthest = max(find_farthest_depth(source.dataset.passes(view).depth) for view in views)
+    is_fitting = compute_depth_step(farthest) <= NERFSTUDIO_STEP and MAX_ERROR * farthest >= NERFSTUDIO_STEP / 2
+    return NERFSTUDIO_STEP if is_fitting else compute_depth_step(farthest)
 
 
 def _compute_aabb_scale(scene: SceneRecord) -> int:
@@ -56,16 +66,16 @@ def _get_depth_path(view: ViewRecord) -> str:
     return f"depth/{view.view_id}.png"
 
 
-def _build_transforms(views: Sequence[ViewRecord], has_depth: bool, held_out: frozenset[str]) -> dict[str, Any]:
-    """Frames, depth scale and splits for transforms.json."""
+def _build_transforms(views: Sequence[ViewRecord], step: float | None, held_out: frozenset[str]) -> dict[str, Any]:
+    """Frames, depth scale and splits for transforms.json; a `step` of None is no depth."""
     header: dict[str, Any] = {}
-    if has_depth:
-        header |= {"enable_depth_loading": True, "integer_depth_scale": DEPTH_STEP}
+    if step is not None:
+        header |= {"enable_depth_loading": True, "integer_depth_scale": step}
     if any(view.view_id in held_out for view in views):
         held_out_images = [_get_image_path(view) for view in views if view.view_id in held_out]
         train = [_get_image_path(view) for view in views if view.view_id not in held_out]
         header |= {"train_filenames": train, "val_filenames": held_out_images, "test_filenames": held_out_images}
-    return header | {"frames": [_format_frame(view, has_depth) for view in views]}
+    return header | {"frames": [_format_frame(view, step is not None) for view in views]}
 
 
 def _format_frame(view: ViewRecord, has_depth: bool) -> dict[str, Any]:
