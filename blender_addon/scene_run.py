@@ -56,8 +56,7 @@ class SceneRun:
         self.session = RenderSession(scene, layer, self.reading.opened, config.render, slot)
         self._exit.callback(self.session.close)
         self.planner = ScenePlanner(self.reading, self.scene_id, dataset, config, self.session, emit, timings)
-        structural = self.reading.search.structural
-        record = build_scene_record(source, digest, self.scene_id, scene, self.reading.opened, structural)
+        record = build_scene_record(source, digest, self.scene_id, scene, self.reading.opened, self.reading.search)
         write_json(dataset.scene_path(self.scene_id), record)
         snapshot = self.reading.opened.snapshot
         emit(

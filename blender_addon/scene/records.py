@@ -10,6 +10,7 @@ import numpy as np
 
 from blendset.naming import slugify
 from blendset.placement.labels import get_label
+from blendset.placement.subjects import SubjectSearch
 from blendset.records import SceneObjectRecord, SceneRecord
 
 from .snapshot import OpenScene
@@ -22,10 +23,11 @@ def name_scene(stem: str, scene: bpy.types.Scene, digest: str) -> str:
 
 
 def build_scene_record(
-    source: Path, digest: str, name: str, scene: bpy.types.Scene, opened: OpenScene, structural: frozenset[int]
+    source: Path, digest: str, name: str, scene: bpy.types.Scene, opened: OpenScene, search: SubjectSearch
 ) -> SceneRecord:
     """scenes/<scene>.json: every object and instance by the id that it has in the passes."""
     snapshot = opened.snapshot
+    things = _name_things(search)
     objects = tuple(
         SceneObjectRecord(
             id=thing.id,
@@ -35,8 +37,10 @@ def build_scene_record(
             materials=thing.materials,
             bounds_min=tuple(box[0].tolist()),
             bounds_max=tuple(box[1].tolist()),
-            structural=thing.id in structural,
+            structural=thing.id in search.structural,
             instance_of=thing.instance_of,
+            thing=things.get(thing.id, ("", ""))[0],
+            thing_label=things.get(thing.id, ("", ""))[1],
         )
         for thing, box in zip(snapshot.objects, np.nan_to_num(snapshot.bounds), strict=True)
     )
@@ -51,3 +55,15 @@ def build_scene_record(
         missing_files=opened.missing_files,
         notes=opened.notes,
     )
+
+
+def _name_things(search: SubjectSearch) -> dict[int, tuple[str, str]]:
+    """Name and label of the thing that each object is part of, by the object's id; an object that is a thing alone has
+    none. The name is a subject's id where the thing is one."""
+    subjects = {subject.objects: subject.id for subject in search.subjects}
+    named: dict[int, tuple[str, str]] = {}
+    for thing in search.things:  # the widest first: a part of a part is part of the whole
+        name = subjects.get(thing.ids) or f"{slugify(thing.label or thing.key)}-{min(thing.ids)}"
+        for id_ in thing.ids:
+            named.setdefault(id_, (name, thing.label))
+    return named

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from blendset.cameras import Array, direction_from_angles
 from blendset.config import Config, config_from_dict
+from blendset.placement.sampling import sample_surface_points
 from blendset.placement.scene import SceneObject, Snapshot
-from blendset.placement.subjects import SURFACE_POINTS, Subject, sample_surface_points
+from blendset.placement.subjects import SURFACE_POINTS, Subject
 from blendset.randomness import make_rng
 
 Point = tuple[float, float, float]

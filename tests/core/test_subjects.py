@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from hypothesis import strategies as st
 
 from blendset.config import SubjectSettings
 from blendset.placement.planner import plan
+from blendset.placement.sampling import find_spanning_points
 from blendset.placement.scene import Snapshot
-from blendset.placement.subjects import SubjectSearch, find_spanning_points, find_subjects
+from blendset.placement.subjects import SubjectSearch, find_subjects
 from tests.core.analytic import (
     FURNITURE,
     BruteForce,
@@ -130,6 +132,116 @@ def test_a_kit_of_parts_under_one_root_that_is_the_whole_file_still_gives_subjec
     assert len(names(snapshot(parts))) >= 8
 
 
+def car(**about: Any) -> list[Solid]:
+    """A car of ten parts, as an artist models it: four wheels beside the body, doors on its sides, a bumper ahead."""
+    parts = {
+        "Body": ((0, 0, 0.8), (4.4, 1.8, 0.8)),
+        "Cabin": ((-0.2, 0, 1.45), (2.2, 1.6, 0.7)),
+        "Hood": ((1.75, 0, 1.25), (1.0, 1.7, 0.12)),
+        "Bumper": ((2.35, 0, 0.6), (0.24, 1.8, 0.3)),
+        **{f"Wheel_{k}": ((x, y, 0.42), (1, 0.36, 1)) for k, (x, y) in enumerate(product((1.4, -1.4), (0.95, -0.95)))},
+        **{f"Door_{k}": ((-0.2, y, 0.95), (1.4, 0.08, 0.7)) for k, y in enumerate((0.95, -0.95))},
+    }
+    return [box(name, centre, size, **({"parents": ("Car",)} | about)) for name, (centre, size) in parts.items()]
+
+
+@pytest.mark.parametrize("ground", [[], [panel("Ground", (0, 0, 0), (30, 0, 0), (0, 30, 0))]], ids=["alone", "ground"])
+def test_a_car_of_many_parts_is_one_car(ground: list[Solid]) -> None:
+    result = found(snapshot([*car(), *ground]))
+    assert [(each.label, len(each.objects)) for each in result.subjects] == [("car", 10)]
+    assert [(thing.label, len(thing.objects)) for thing in result.things] == [("car", 10)]
+
+
+def test_a_car_among_other_things_is_one_car_too() -> None:
+    """It fills half of the scene, and is no folder for that."""
+    scene = snapshot([GROUND, *car(), ball("Stone", (-3, 4, 0.4), 0.4), box("Crate", (4, -4, 0.5), (0.9, 1, 1.1))])
+    assert [each.label for each in found(scene).subjects] == ["car", "stone", "crate"]
+
+
+def test_two_cars_under_one_parent_are_two() -> None:
+    first, second = (car(parents=(f"Car.{k}", "Vehicles")) for k in range(2))
+    moved = [replace(each, vertices=each.vertices + np.array([0, 6, 0])) for each in second]
+    subjects = found(snapshot([GROUND, *first, *moved])).subjects
+    assert [(each.label, len(each.objects)) for each in subjects] == [("car", 10), ("car", 10)]
+
+
+def test_a_parent_that_only_keeps_things_together_is_no_name() -> None:
+    scene = snapshot([GROUND, *(replace(each, about={"parents": ("Exhibition Hall",)}) for each in things(6))])
+    assert [each.label for each in found(scene).subjects] == ["thing"] * 6
+    assert found(scene).things == ()
+
+
+def test_scattered_instances_of_two_objects_are_one_thing_each_and_no_part_of_what_scatters_them() -> None:
+    lawn = panel("Lawn", (0, 0, 0.01), (6, 0, 0), (0, 6, 0))
+    pairs = [
+        part
+        for k, (x, y) in enumerate(product((-2, 0, 2), (-1, 1)))
+        for part in (
+            box("Pot", (x, y, 0.25), (0.6, 0.6, 0.5), unit=f"Lawn#{k}", instance_of="Lawn", parents=("Lawn",)),
+            ball("Bush", (x, y, 0.9), 0.5, unit=f"Lawn#{k}", instance_of="Lawn", parents=("Lawn",)),
+        )
+    ]
+    subjects = found(snapshot([lawn, *pairs])).subjects
+    assert [(each.label, len(each.objects)) for each in subjects] == [("bush", 2)] * 6
+
+
+def test_an_unparented_product_is_framed_whole_and_its_parts_too() -> None:
+    """Bottle, collar and cap stand on each other, and nothing else holds them together."""
+    bottle = [
+        ball("Bottle", (0, 0, 1), 1.0, halvings=2),
+        ball("Collar", (0, 0, 2.1), 0.2),
+        ball("Cap", (0, 0, 2.5), 0.25, halvings=2),
+    ]
+    whole, *parts = found(snapshot([GROUND, *bottle])).subjects
+    assert whole.label == "bottle" and whole.objects == {2, 3, 4}
+    assert {each.label for each in parts} == {"bottle", "cap", "collar"}
+
+
+def test_a_phone_of_flat_parts_is_one_phone() -> None:
+    """Its body lies under everything as a floor does."""
+    phone = [box("Body", (0, 0, 0), (0.07, 0.15, 0.005)), box("Screen", (0, 0, 0.003), (0.065, 0.14, 0.001))]
+    phone += [box(f"Button.{k}", (0.036, 0.02 * k, 0), (0.002, 0.01, 0.002)) for k in range(3)]
+    whole = found(snapshot([GROUND, *phone])).subjects[0]
+    assert len(whole.objects) == 5 and whole.label == "body"
+
+
+def test_a_furnished_room_under_one_root_stays_a_room() -> None:
+    scene = furnished_room()
+    objects = tuple(replace(each, parents=("RootNode",)) for each in scene.objects)
+    assert names(replace(scene, objects=objects)) == names(scene)
+
+
+def test_a_figure_in_its_clothes_is_no_room_with_furniture() -> None:
+    """Most of what the file holds stands inside the box of the body."""
+    body = [
+        box("Body", (0, 0, 0.95), (0.35, 0.25, 1.9)),
+        box("Arms", (0, 0, 1.45), (1.8, 0.12, 0.12)),
+    ]
+    joined = Solid(
+        "Body",
+        np.concatenate([each.vertices for each in body]),
+        np.concatenate([body[0].triangles, body[1].triangles + 8]),
+        0.5,
+        {"parents": ("Armature",)},
+    )
+    clothes = [
+        box(name, (0, 0, z), size, parents=("Armature",))
+        for name, z, size in (("Shirt", 1.3, (0.4, 0.3, 0.6)), ("Trousers", 0.6, (0.38, 0.28, 0.8)),
+                              ("Hair", 1.85, (0.3, 0.28, 0.2)), ("Belt", 0.98, (0.39, 0.29, 0.06)))
+    ]  # fmt: skip
+    result = found(snapshot([GROUND, joined, *clothes]))
+    assert result.structural == {1} and [len(each.objects) for each in result.subjects] == [5]
+
+
+def test_hair_belongs_to_its_thing_and_to_its_frame() -> None:
+    doll = ball("Troll_Doll", (0, 0, 1), 0.8)
+    hair = Solid("Fur", np.zeros((0, 3)), np.zeros((0, 3), dtype=np.int32), 0.5, {"parents": ("Troll_Doll",)})
+    scene = replace(snapshot([GROUND, doll, hair]), fringe={3: np.array([[0, 0, 3.0], [1.5, 0, 1]])})
+    [subject] = found(scene).subjects
+    assert subject.objects == {2, 3}
+    assert subject.bounds[1].tolist() == pytest.approx([1.5, 0.8, 3.0], abs=0.05)
+
+
 # ---- structure -------------------------------------------------------------------------------------------------------
 
 
@@ -139,6 +251,36 @@ def structural(scene: Snapshot) -> set[str]:
 
 def test_walls_floors_and_ceilings_are_structure() -> None:
     assert structural(furnished_room()) == {"Plane", *(f"Plane.00{k}" for k in range(1, 6))}
+
+
+@pytest.mark.parametrize(
+    "solid", [panel("Plane", (0, 0, 0), (3, 0, 0), (0, 3, 0)), box("Ground", (0, 0, 0), (1, 1, 1))]
+)
+def test_a_lone_object_is_no_structure(solid: Solid) -> None:
+    assert structural(snapshot([solid])) == set()
+
+
+def test_hills_are_structure_and_what_stands_on_them_is_not() -> None:
+    x, y = np.meshgrid(np.linspace(-10, 10, 21), np.linspace(-10, 10, 21), indexing="ij")
+    z = np.sin(x / 3) + np.cos(y / 4)
+    vertices = np.stack([x, y, z], axis=-1).reshape(-1, 3)
+    corner = (np.arange(20)[:, None] * 21 + np.arange(20)).ravel()
+    faces = np.concatenate(
+        [np.stack([corner, corner + 21, corner + 22], 1), np.stack([corner, corner + 22, corner + 1], 1)]
+    )
+    hills = Solid("Plane.003", vertices, faces.astype(np.int32), 0.4, {})
+    trees = [
+        box(f"Tree.{k}", (*vertices[50 * k + 5, :2], vertices[50 * k + 5, 2] + 1), (0.8, 0.8, 2.2)) for k in range(8)
+    ]
+    assert structural(snapshot([hills, *trees])) == {"Plane.003"}
+
+
+def test_walls_around_the_middle_enclose_a_scene_and_a_backdrop_does_not() -> None:
+    assert found(furnished_room()).enclosed
+    backdrop = panel("Backdrop", (0, 2, 1.5), (4, 0, 0), (0, 0, 3))
+    assert not found(snapshot([GROUND, backdrop, *car()])).enclosed
+    cut_open = [solid for solid in room_shell(6, 5, 2.8) if solid.name in ("Plane", "Plane.002", "Plane.004")]
+    assert found(snapshot([*cut_open, *things(9)])).enclosed
 
 
 @pytest.mark.parametrize("thickness", [0.001, 0.1, 0.2])
@@ -241,7 +383,9 @@ def test_plain_boxes_give_way_to_what_tells_more() -> None:
         for count in (6, 7)
     )
     assert {"Board", "Bar"} <= firsts(few)
-    assert "Board" not in firsts(many) and "Bar" in firsts(many) and found(many).left_out == {"plain": 1}
+    assert (
+        "Board" not in firsts(many) and "Bar" in firsts(many) and found(many).left_out == {"plain": 1, "structure": 1}
+    )
     assert firsts(many, include=("Board",)) == {"Board"}
 
 
@@ -251,7 +395,7 @@ def test_copies_are_capped_and_counted() -> None:
         box(f"Bolt.{k:03}", (0.9 * (k % 6), 0.9 * (k // 6), 0.4), (0.3, 0.4, 0.6), turn_deg=37 * k) for k in range(30)
     ]
     scene = snapshot([GROUND, *bolts, ball("Ball", (-2, 0, 0.5), 0.5)])
-    assert len(found(scene).subjects) == 21 and found(scene).left_out == {"copy": 10}
+    assert len(found(scene).subjects) == 21 and found(scene).left_out == {"copy": 10, "structure": 1}
     few = found(scene, copies=2).subjects
     assert Counter(each.id.split("-")[0] for each in few) == {"bolt": 2, "ball": 1}
     assert sorted(each.copy for each in few) == [0, 0, 1]
@@ -274,7 +418,7 @@ def test_different_shapes_are_no_copies() -> None:
 )
 def test_what_is_no_subject_is_left_out_for_its_reason(solid: Solid, reason: str) -> None:
     result = found(furnished_room(more=[solid]))
-    assert result.left_out == {reason: 1}
+    assert result.left_out == {reason: 1, "structure": 6}
     assert len(result.subjects) == len(FURNITURE)
 
 
@@ -363,7 +507,7 @@ def test_reasons_count_each_thing_once() -> None:
     """What was too small at first and a subject after all is not left out."""
     scene = snapshot([GROUND, box("Chip", (0, 0, 0.02), (0.05, 0.04, 0.04))])
     result = found(scene)
-    assert len(result.subjects) == 1 and sum(result.left_out.values()) == 0
+    assert len(result.subjects) == 1 and result.left_out == {"structure": 1}
 
 
 # ---- samples ---------------------------------------------------------------------------------------------------------
@@ -391,12 +535,16 @@ def test_surface_points_do_not_follow_the_order_of_triangles() -> None:
     assert one == pytest.approx(other, abs=1e-6)
 
 
-def test_a_subject_knows_its_box_and_whether_a_texture_is_missing() -> None:
-    scene = snapshot([GROUND, box("Slab", (3, 3, 3), (2, 1, 0.2), missing_files=("skin.png",))])
-    [subject] = found(scene).subjects
+def test_a_subject_knows_its_box() -> None:
+    [subject] = found(snapshot([GROUND, box("Slab", (3, 3, 3), (2, 1, 0.2))])).subjects
     assert subject.bounds.ravel().tolist() == pytest.approx([2, 2.5, 2.9, 4, 3.5, 3.1])
     assert subject.centre.tolist() == pytest.approx([3, 3, 3]) and subject.size == pytest.approx(5.04**0.5)
-    assert subject.missing_files == ("skin.png",)
+
+
+def test_what_lacks_a_texture_is_no_subject() -> None:
+    scene = snapshot([GROUND, box("Slab", (3, 3, 3), (2, 1, 0.2), missing_files=("//skin.png",)), *things(3)])
+    result = found(scene)
+    assert len(result.subjects) == 3 and result.left_out == {"texture missing": 1, "structure": 1}
 
 
 def test_few_points_span_a_large_mesh_nearly_whole() -> None:

@@ -96,6 +96,9 @@ class Snapshot:
             elif thing.triangles[1] > thing.triangles[0]:
                 corners = self.vertices[np.unique(self.triangles[slice(*thing.triangles)])]
                 row[0], row[1] = corners.min(axis=0), corners.max(axis=0)
+        for id_, points in self.fringe.items():
+            row = boxes[id_ - 1]
+            row[0], row[1] = np.fmin(row[0], points.min(axis=0)), np.fmax(row[1], points.max(axis=0))
         return boxes
 
     @cached_property

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The structure of a scene: walls, floors, ceilings, terrain and the shells of rooms.
+
+Names are useless in most files and metres are wrong in many, so the rules are about shape and size relative to the
+scene.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import numpy as np
+
+from blendset.cameras import Array
+from blendset.placement.sampling import sample_surface_points
+from blendset.placement.scene import SceneObject, Snapshot, fibonacci_sphere
+from blendset.randomness import make_rng
+
+STRUCTURAL_NAME = re.compile(r"(?:^|[^a-z])(wall|floor|ceil|roof|terrain|ground|room|shell|backdrop)", re.IGNORECASE)
+"""Names of walls, floors and the like; they count for large objects only."""
+STRUCTURAL_THINNESS = 0.05
+"""An object is flat like a wall when its least side is so much of its longest."""
+STRUCTURAL_SPREAD = 0.2
+"""A flat object is structural when it covers so much of the scene's footprint."""
+STRUCTURAL_SIZE = 0.35
+"""An object is large when its diagonal is so much of the scene's."""
+ROOM_SHARE = 0.5
+"""A large object that holds, or carries, more of the scene's other objects than this is a shell, or terrain."""
+CONTENT_SIZE = 0.01
+"""Objects of less than this share of a large object's diagonal say nothing about what it is."""
+ROOM_CLEARANCE, ROOM_COVER = 0.1, 0.6
+"""A shell has places inside that are so far from it, in its diagonals, and that it hides from so many directions."""
+SHELL_POINTS, SHELL_PLACES = 2048, 64
+"""Points on a shell and places in its box that tell whether there is room inside."""
+TERRAIN_FLATNESS, TERRAIN_TOP = 0.35, 0.95
+"""Terrain is at most so high as a share of its longest side; what stands on it stands below so much of its height."""
+TABLE_TOP_SHARE = 0.5
+"""A level surface with more of the other objects below it than this is a table top, if there is no floor beneath."""
+WALL_SECTORS, ENCLOSED_SHARE = 16, 0.45
+"""A scene is enclosed when walls stand in so many of these sectors around its middle."""
+UPRIGHT = 0.5
+"""Greatest height of the unit normal of a wall."""
+
+
+def find_structural_objects(scene: Snapshot) -> frozenset[int]:
+    """Return the ids of walls, floors, ceilings, terrain and room shells; a lone object is none."""
+    boxes, diagonal = scene.bounds, scene.diagonal
+    sizes = boxes[:, 1] - boxes[:, 0]
+    footprint = float(np.prod((scene.extent[1] - scene.extent[0])[:2])) or 1.0
+    if np.isfinite(sizes[:, 0]).sum() < 2:
+        return frozenset()
+    found = set()
+    for entry, size in zip(scene.objects, sizes, strict=True):
+        if np.isnan(size[0]) or entry.label or entry.triangles[0] == entry.triangles[1]:
+            continue
+        thin = size.min() < STRUCTURAL_THINNESS * max(size.max(), 1e-12)
+        spread = float(np.partition(size, 1)[1] * size.max())
+        large = np.linalg.norm(size) > STRUCTURAL_SIZE * diagonal
+        wide = thin and spread > STRUCTURAL_SPREAD * footprint
+        if wide or (large and (STRUCTURAL_NAME.search(entry.name) or _is_shell_or_terrain(scene, entry))):
+            found.add(entry.id)
+    return frozenset(found - _find_table_tops(scene, found))
+
+
+def _is_shell_or_terrain(scene: Snapshot, entry: SceneObject) -> bool:
+    """Whether a large object holds most of the others in a room inside it, or carries them on its hills."""
+    box = scene.bounds[entry.id - 1]
+    others = np.delete(scene.bounds, entry.id - 1, axis=0)
+    diagonals = np.linalg.norm(others[:, 1] - others[:, 0], axis=1)
+    contents = others[diagonals >= CONTENT_SIZE * np.linalg.norm(box[1] - box[0])]  # not those without a box, either
+    if not len(contents):
+        return False
+    if compute_share_inside(box, contents.mean(axis=1)) > ROOM_SHARE and _has_room_inside(scene, entry, box):
+        return True
+    size = box[1] - box[0]
+    if size[2] > TERRAIN_FLATNESS * size.max():
+        return False
+    feet = np.concatenate([contents.mean(axis=1)[:, :2], contents[:, 0, 2:]], axis=1)
+    below_top = np.stack([box[0], [box[1, 0], box[1, 1], box[0, 2] + TERRAIN_TOP * size[2]]])
+    return compute_share_inside(below_top, feet) > ROOM_SHARE
+
+
+def _has_room_inside(scene: Snapshot, entry: SceneObject, box: Array) -> bool:
+    """Whether there is a place in an object's box that is far from its surface and hidden by it all around."""
+    rng = make_rng(0, "room inside", entry.name)
+    surface = sample_surface_points(scene, scene.find_triangles([entry.id]), SHELL_POINTS, rng)
+    spots = box[0] + rng.random((SHELL_PLACES, 3)) * (box[1] - box[0])
+    towards = surface - spots[:, None]
+    distances = np.linalg.norm(towards, axis=2)
+    roomy = distances.min(axis=1) > ROOM_CLEARANCE * np.linalg.norm(box[1] - box[0])
+    around = fibonacci_sphere(32)
+    sectors = np.argmax((towards[roomy] / distances[roomy, :, None]) @ around.T, axis=2)
+    cover = [len(np.unique(row)) / len(around) for row in sectors]
+    return max(cover, default=0.0) >= ROOM_COVER
+
+
+def is_enclosed(scene: Snapshot, structural: Iterable[int]) -> bool:
+    """Return whether walls stand around at least half of a scene's middle: it is a room, or one that is cut open."""
+    standing = [id_ for id_ in structural if not _is_lying(scene.bounds[id_ - 1])]
+    triangles = scene.find_triangles(standing)
+    triangles = triangles[np.abs(scene.normals[triangles, 2]) < UPRIGHT] if len(triangles) else triangles
+    if not len(triangles):
+        return False
+    walls = sample_surface_points(scene, triangles, SHELL_POINTS, make_rng(0, "walls"))
+    middle = scene.extent.mean(axis=0)
+    near = np.linalg.norm(walls - middle, axis=1) < scene.diagonal
+    azimuths = np.arctan2(*(walls[near] - middle)[:, 1::-1].T)
+    sectors = np.unique(np.floor(azimuths / (2 * np.pi) * WALL_SECTORS))
+    return len(sectors) >= ENCLOSED_SHARE * WALL_SECTORS
+
+
+def _is_lying(box: Array) -> bool:
+    """Whether an object is a level surface: its rim is no wall."""
+    size = box[1] - box[0]
+    return bool(size[2] < STRUCTURAL_THINNESS * size.max())
+
+
+def _find_table_tops(scene: Snapshot, structural: set[int]) -> set[int]:
+    """Level surfaces with most other things below and no floor beneath: the top of a table that is the whole file."""
+    boxes = scene.bounds
+    middles = boxes.mean(axis=1)[:, 2]
+    tops = set()
+    for id_ in structural:
+        below = np.delete(middles, id_ - 1) < middles[id_ - 1]
+        floors = [other for other in structural if other != id_ and middles[other - 1] < middles[id_ - 1]]
+        if _is_lying(boxes[id_ - 1]) and below.any() and below.mean() > TABLE_TOP_SHARE and not floors:
+            tops.add(id_)
+    return tops
+
+
+def compute_share_inside(box: Array, points: Array) -> float:
+    """Return the share of points (N, 3) inside a box (2, 3)."""
+    return float(np.mean(((points > box[0]) & (points < box[1])).all(axis=1)))

@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Things: objects that belong together, as a person would group them.
+
+A car is one thing, of however many parts; a parent that only keeps things together is none. What parents, instances
+and contact say is checked against how the objects hang together.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from blendset.cameras import Array
+from blendset.placement.labels import get_label, label_from_name
+from blendset.placement.scene import SceneObject, Snapshot
+
+FOLDER_SIZE = 0.7
+"""A group whose diagonal is more than this share of the scene's keeps things together, unless it is all there is."""
+LONE_SHARE = 0.9
+"""A group with more than this share of the summed sizes of all things is all there is."""
+APART, APART_ABOVE = 0.05, 0.5
+"""Gaps beside and above each other, in diagonals of the smaller one, from which two objects stand apart."""
+CONNECTED_SHARE = 0.9
+"""The objects of a thing hang together, but for parts of less than the rest of their summed sizes."""
+GROUND_RATIO, FLAT = 1.5, 0.15
+"""Structure whose footprint is so many times as wide as that of all else is the ground, or a backdrop; in what is flat,
+with a least side of less than this share of its longest, other structure is a part."""
+HOST_SIZE = 0.45
+"""A thing whose diagonal is more than this share of the scene's takes no parts."""
+HOST_RATIO = 1.15
+"""A thing is part of another only where that one's diagonal is at least so many times its own."""
+TOUCHING = 0.02
+"""Gap between two boxes, in diagonals of the smaller one, up to which they touch."""
+MERGE_ROUNDS = 4
+"""Parts of parts are merged so often."""
+PART_INSIDE, PART_INSIDE_SIZE = 0.7, 0.8
+"""A thing with more of its box inside another's than this is part of it, if its diagonal is less than this share."""
+SUPPORT_FOOTPRINT, SUPPORT_SLENDERNESS = 0.6, 0.35
+"""A support has this share of its footprint under the other thing, and a second side of at most this share of its
+longest."""
+SUNK, SUNK_REPEATED, SUNK_SIZE = 0.1, 0.03, 0.5
+"""Least depth, in sizes of a thing, by which it must sink into another to be its part, and the same for a thing that is
+there REPEATED times; its diagonal is less than the last share of the other's."""
+REPEATED = 3
+SCATTERED = "#"
+"""Stands between instancer and instance in the `unit` of what is scattered."""
+
+
+@dataclass(frozen=True, eq=False)
+class Thing:
+    """Objects that belong together: the name and label they go by, the box around them (2, 3), and the shape that
+    copies of it share. `is_whole` marks one that is all there is: no size is too large for it."""
+
+    key: str
+    label: str
+    objects: tuple[SceneObject, ...]
+    box: Array
+    shape: tuple[int, ...]
+    is_whole: bool = False
+
+    @property
+    def size(self) -> Array:
+        """Sides of the box, (3,)."""
+        return np.asarray(self.box[1] - self.box[0])
+
+    @property
+    def diagonal(self) -> float:
+        """Diagonal of the box."""
+        return float(np.linalg.norm(self.size))
+
+    @property
+    def ids(self) -> frozenset[int]:
+        """Ids of the objects."""
+        return frozenset(entry.id for entry in self.objects)
+
+
+def make_thing(
+    scene: Snapshot, objects: Iterable[SceneObject], key: str = "", label: str = "", is_whole: bool = False
+) -> Thing:
+    """Make a thing of these objects; without a key it goes by its largest object."""
+    members = tuple(sorted(objects, key=lambda entry: entry.id))
+    boxes = _get_boxes(scene, members)
+    box = np.stack([boxes[:, 0].min(axis=0), boxes[:, 1].max(axis=0)])
+    largest = members[int(np.argmax(np.linalg.norm(boxes[:, 1] - boxes[:, 0], axis=1)))]
+    labels = Counter(entry.label for entry in members if entry.label)
+    label = max(labels, key=labels.__getitem__) if labels else label or get_label(largest)
+    return Thing(key or largest.name, label, members, box, _compute_shape_key(scene, members), is_whole)
+
+
+def _compute_shape_key(scene: Snapshot, members: tuple[SceneObject, ...]) -> tuple[int, ...]:
+    """What copies have in common wherever they stand and however they are turned: triangle counts and area, to about
+    5 %."""
+    triangles = scene.find_triangles(entry.id for entry in members)
+    area = float(scene.areas[triangles].sum())
+    return (*sorted(entry.triangles[1] - entry.triangles[0] for entry in members), round(20 * np.log(max(area, 1e-12))))
+
+
+# ---- parents and instances -------------------------------------------------------------------------------------------
+
+
+def group_objects(scene: Snapshot, structural: frozenset[int], enclosed: bool) -> list[Thing]:
+    """Group the objects that can be seen and are no structure: by instance and parent where they hang together, then
+    by contact.
+
+    In a scene that is not `enclosed`, what is all there is takes its structure back: the door of a car is no wall.
+    """
+    candidates = [entry for entry in scene.objects if entry.id not in structural and _can_be_part(scene, entry)]
+    things = _merge_parts(scene, _split_groups(scene, candidates, _sum_sizes(scene, candidates), 0))
+    return [_take_structure_back(scene, thing, structural, enclosed) for thing in things]
+
+
+def _can_be_part(scene: Snapshot, entry: SceneObject) -> bool:
+    return not entry.objection and (entry.triangles[1] > entry.triangles[0] or entry.id in scene.fringe)
+
+
+def _list_groups(entry: SceneObject) -> list[str]:
+    """What an object may be part of, the widest first: the roots of its parents, its instance, and itself.
+
+    What is scattered over a thing is no part of that thing.
+    """
+    instance = [entry.unit] if entry.unit != entry.name else []
+    outer = dict.fromkeys([*([] if SCATTERED in entry.unit else reversed(entry.parents)), *instance])
+    return [*outer, *([entry.name] if entry.name not in outer else []), f"#{entry.id}"]
+
+
+def _split_groups(scene: Snapshot, objects: Sequence[SceneObject], total: float, depth: int) -> list[Thing]:
+    """Things among objects that have the first `depth` groups in common; `total` is the summed size of all objects."""
+    groups: dict[str, list[SceneObject]] = defaultdict(list)
+    for entry in objects:
+        groups[_list_groups(entry)[depth]].append(entry)
+    things: list[Thing] = []
+    for key, members in groups.items():
+        is_whole = len(members) > 1 and _sum_sizes(scene, members) > LONE_SHARE * total
+        if len(members) == 1:
+            things.append(make_thing(scene, members))
+        elif _is_one_thing(scene, members, is_whole):
+            things.append(make_thing(scene, members, key, _name_group(key, members), is_whole))
+        else:
+            things += _split_groups(scene, members, total, depth + 1)
+    return sorted(things, key=lambda thing: thing.objects[0].id)
+
+
+def _name_group(key: str, members: Sequence[SceneObject]) -> str:
+    """The label of a group; scattered instances are named by what they are, not by what scatters them."""
+    return "" if SCATTERED in key else label_from_name(key)
+
+
+def _is_one_thing(scene: Snapshot, members: Sequence[SceneObject], is_whole: bool) -> bool:
+    """Whether objects with a parent in common are one thing, rather than things that it keeps together."""
+    boxes = _get_boxes(scene, members)
+    solid = sum(entry.triangles[1] > entry.triangles[0] for entry in members)
+    wide = np.linalg.norm(boxes[:, 1].max(axis=0) - boxes[:, 0].min(axis=0)) > FOLDER_SIZE * scene.diagonal
+    return solid < 2 or ((is_whole or not wide) and hang_together(boxes))
+
+
+def _sum_sizes(scene: Snapshot, objects: Iterable[SceneObject]) -> float:
+    boxes = _get_boxes(scene, objects)
+    return float(np.linalg.norm(boxes[:, 1] - boxes[:, 0], axis=1).sum())
+
+
+def hang_together(boxes: Array) -> bool:
+    """Return whether boxes (N, 2, 3) touch, or nearly so, or stand close above one another, all in one cluster."""
+    sizes = np.linalg.norm(boxes[:, 1] - boxes[:, 0], axis=1)
+    pending, reached = [int(sizes.argmax())], np.zeros(len(boxes), dtype=bool)
+    reached[pending] = True
+    while pending:
+        low, high = boxes[pending.pop()]
+        gaps = np.maximum(np.maximum(boxes[:, 0] - high, low - boxes[:, 1]), 0)
+        smaller = np.minimum(sizes, np.linalg.norm(high - low))
+        beside, above = np.linalg.norm(gaps[:, :2], axis=1), gaps[:, 2]
+        near = ~reached & (beside <= APART * smaller) & (above <= APART_ABOVE * smaller)
+        reached |= near
+        pending += np.flatnonzero(near).tolist()
+    return float(sizes[reached].sum()) >= CONNECTED_SHARE * float(sizes.sum())
+
+
+def _take_structure_back(scene: Snapshot, thing: Thing, structural: frozenset[int], enclosed: bool) -> Thing:
+    if not thing.is_whole or enclosed:
+        return thing
+    own = [entry for entry in scene.objects if entry.id in structural and thing.key in _list_groups(entry)]
+    return make_thing(scene, [*thing.objects, *own], thing.key, thing.label, True) if own else thing
+
+
+def find_whole(scene: Snapshot, things: Sequence[Thing], structural: frozenset[int]) -> Thing | None:
+    """Return all things as one, if they hang together: an asset of parts that no parent holds.
+
+    It goes by the largest of them. Of a flat asset, such as a phone, what passes for a floor is part of it too. None
+    where one of the things is all of it already, or they stand apart.
+    """
+    if not things or any(thing.is_whole for thing in things):
+        return None
+    members = [entry for thing in things for entry in thing.objects]
+    floors = [entry for entry in scene.objects if entry.id in structural]
+    floors.sort(key=lambda entry: _compute_footprint(scene, [entry]))
+    while floors and _compute_footprint(scene, floors[-1:]) > GROUND_RATIO * _compute_footprint(
+        scene, [*members, *floors[:-1]]
+    ):
+        floors.pop()
+    for parts in (members, [*members, *floors]):
+        whole = make_thing(scene, parts, is_whole=True)
+        flat = whole.size.min() < FLAT * whole.size.max()
+        if len(parts) > 1 and (flat or parts is members) and hang_together(_get_boxes(scene, parts)):
+            return whole
+    return None
+
+
+def _get_boxes(scene: Snapshot, objects: Iterable[SceneObject]) -> Array:
+    return scene.bounds[[entry.id - 1 for entry in objects]]
+
+
+def _compute_footprint(scene: Snapshot, objects: Iterable[SceneObject]) -> float:
+    """Diagonal of the area that objects stand on."""
+    boxes = _get_boxes(scene, objects)
+    return float(np.linalg.norm((boxes[:, 1].max(axis=0) - boxes[:, 0].min(axis=0))[:2]))
+
+
+# ---- contact ---------------------------------------------------------------------------------------------------------
+
+
+def _merge_parts(scene: Snapshot, things: list[Thing]) -> list[Thing]:
+    """Give legs, posts, handles and boards back to the furniture they are part of; repeated until nothing moves."""
+    for _ in range(MERGE_ROUNDS):
+        host = _find_hosts(scene, things)
+        if not host:
+            return things
+        groups: dict[int, list[SceneObject]] = defaultdict(list)
+        for index, thing in enumerate(things):
+            while index in host:  # ends: a host is always bigger
+                index = host[index]
+            groups[index] += thing.objects
+        things = [
+            make_thing(scene, groups[index], things[index].key, things[index].label, things[index].is_whole)
+            for index in sorted(groups)
+        ]
+    return things
+
+
+def _find_hosts(scene: Snapshot, things: list[Thing]) -> dict[int, int]:
+    """For every thing that is a part, the index of what it is a part of."""
+    if len(things) < 2:
+        return {}
+    low, high = np.array([thing.box[0] for thing in things]), np.array([thing.box[1] for thing in things])
+    diagonals = np.linalg.norm(high - low, axis=1)
+    by_size = np.argsort(diagonals, kind="stable")
+    sizes = diagonals[by_size]
+    largest = np.searchsorted(sizes, HOST_SIZE * scene.diagonal)
+    copies = Counter(thing.shape for thing in things)
+    found: dict[int, int] = {}
+    for part, thing in enumerate(things):
+        if any(entry.label for entry in thing.objects):
+            continue
+        slack = TOUCHING * diagonals[part] + 1e-9
+        bigger = by_size[np.searchsorted(sizes, HOST_RATIO * diagonals[part], side="right") : largest]
+        touching = ((low[bigger] <= high[part] + slack) & (high[bigger] >= low[part] - slack)).all(axis=1)
+        hosts = (index for index in bigger[touching] if _is_part(thing, things[index], copies[thing.shape]))
+        if (smallest := next(hosts, None)) is not None:
+            found[part] = int(smallest)
+    return found
+
+
+def _is_part(part: Thing, host: Thing, copies: int) -> bool:
+    """Whether a thing that touches a bigger one belongs to it: inside its box, a support under it, or sunk into it.
+
+    Things that merely stand on others do not sink into them; knobs, posts and handles do.
+    """
+    overlap = np.minimum(part.box[1], host.box[1]) - np.maximum(part.box[0], host.box[0])
+    inside = np.clip(overlap / np.maximum(part.size, 1e-9), 0, 1)
+    if inside.prod() > PART_INSIDE and part.diagonal < PART_INSIDE_SIZE * host.diagonal:
+        return True
+    within_footprint = inside[0] > SUPPORT_FOOTPRINT and inside[1] > SUPPORT_FOOTPRINT
+    slender = np.partition(part.size, 1)[1] < SUPPORT_SLENDERNESS * part.size.max()
+    under = part.box[0][2] < host.box[0][2] and part.box[1][2] <= host.box[1][2]
+    supports = within_footprint and slender and under
+    sunk = inside.min() > (SUNK_REPEATED if copies >= REPEATED else SUNK) and part.diagonal < SUNK_SIZE * host.diagonal
+    return bool(supports or sunk)
