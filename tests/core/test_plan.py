@@ -36,7 +36,18 @@ from blendset.placement.planner import PlanningResult, Step, plan, plan_steps
 from blendset.placement.reasons import Reason
 from blendset.placement.scene import Snapshot
 from blendset.placement.subjects import find_subjects
-from tests.core.analytic import FURNITURE, BruteForce, ball, box, config, furnished_room, snapshot, subject_of
+from tests.core.analytic import (
+    FURNITURE,
+    BruteForce,
+    Solid,
+    ball,
+    box,
+    config,
+    furnished_room,
+    panel,
+    snapshot,
+    subject_of,
+)
 
 ROOM = furnished_room()
 SMALL = snapshot(
@@ -103,6 +114,33 @@ def test_subjects_are_ranked_by_what_their_pictures_promise() -> None:
     units = planned(snapshot([*solids, box("Base", (1.5, 0, -0.05), (9, 9, 0.1))]), config()).subject_units
     first = units[0][0][0].candidate.subject
     assert first is not None and first.id == "crate"
+
+
+@pytest.mark.parametrize(
+    "things",
+    [
+        [box("Cube", (0, 0, 0), (2, 2, 2))],
+        [ball("Figure", (0, 0, 1), 1.0, halvings=2), panel("Plane", (0, 0, 0), (20, 0, 0), (0, 20, 0))],
+    ],
+    ids=["cube", "figure"],
+)
+def test_where_there_is_no_room_every_view_is_of_the_thing(things: list[Solid]) -> None:
+    """No camera inside a lone cube, and no close-up of an ear called "whole scene"."""
+    views = planned(snapshot(things), config()).rank_views(config())
+    assert len(views) == 6 and {view.candidate.subject.objects for view in views if view.candidate.subject} == {
+        frozenset({1})
+    }
+    assert all(view.candidate.subject for view in views)
+
+
+def test_a_room_and_a_yard_of_things_have_views_of_their_own(furnished: PlanningResult) -> None:
+    yard = snapshot(
+        [
+            panel("Plane", (0, 0, 0), (12, 0, 0), (0, 12, 0)),
+            *(ball(f"Stone.{k}", (3 * k - 4, 2 * (k % 2), 0.5 + 0.1 * k), 0.5 + 0.1 * k) for k in range(4)),
+        ]
+    )
+    assert furnished.scenery and any(verdict.candidate.subject is None for verdict in planned(yard, config()).verdicts)
 
 
 def test_planning_tells_how_far_it_is() -> None:

@@ -187,6 +187,20 @@ def test_every_subject_gets_a_view_where_there_are_views_enough() -> None:
     assert len(outcome.by_subject()) == 12
 
 
+def test_no_subject_gets_a_second_view_before_every_other_had_a_chance() -> None:
+    """Of ten subjects three have views that fail now and then; none is passed over for another's second view."""
+    hard = {SUBJECTS[k].id for k in range(3)}
+    tried: Counter[str] = Counter()
+
+    def is_good(unit: Unit) -> bool:
+        tried[name_of(unit)] += 1
+        return name_of(unit) not in hard or tried[name_of(unit)] > 4
+
+    outcome = run([ring(subject, 12) for subject in SUBJECTS[:10]], good=is_good, views=12, separation_deg=0)
+    assert set(outcome.by_subject()) == {subject.id for subject in SUBJECTS[:10]}
+    assert len({name_of(unit) for unit in outcome.accepted[:10]}) == 10
+
+
 def test_the_best_view_comes_first_and_the_next_from_another_side() -> None:
     units = ring(SUBJECTS[0], 12)
     best = (seen_from(SUBJECTS[0], 47, score=0.9),)

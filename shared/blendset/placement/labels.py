@@ -1,23 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an object's name says about it, which in most files is nothing: `Cube.004` is never a label."""
+"""What an object's name says about it, which in most files is nothing: `Cube.004` is no label, nor is `Würfel.004`."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 
+from blendset.placement.default_names import DEFAULT_WORDS
 from blendset.placement.scene import SceneObject
 
-_DEFAULT_WORDS = frozenset(
-    """
-    armature bezier bézier box cloud gpencil patch surf camera circle collection cone cube curve curves cylinder default
-    empty face grid group hair ico icosphere
-    instance instances joined lattice light line mball mesh metaball model new nurbs obj object part path plane point
-    pointcloud poly
-    polygon polysurface prop props roundcube scene shape sphere spline suzanne surface surfcircle surfcurve surfcylinder
-    surfpatch surfsphere surftorus text torus tri triangle uv uvsphere vert volume
-    """.split()
-)
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
@@ -26,7 +17,7 @@ def label_from_name(name: str) -> str:
     and codes."""
     letters = (letter if unicodedata.category(letter)[0] in "LM" else " " for letter in _CAMEL.sub(" ", name))
     words = "".join(letters).lower().split()
-    telling = any(word not in _DEFAULT_WORDS and (len(word) > 2 or not word.isascii()) for word in words)
+    telling = any(word not in DEFAULT_WORDS and (len(word) > 2 or not word.isascii()) for word in words)
     return " ".join(word for word in words if len(word) > 1 or not word.isascii()) if telling else ""
 
 

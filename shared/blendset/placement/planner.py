@@ -25,6 +25,8 @@ from blendset.randomness import make_rng
 
 CANDIDATES_PER_STEP = 64
 """Candidates per step: a window stays alive between them."""
+SURROUNDING_SUBJECTS = 3
+"""Without walls around, views of the scene itself are proposed where there are at least so many subjects."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +95,11 @@ def propose(context: PlacementContext) -> Iterator[Group]:
     return groups
 
 
+def has_surroundings(search: SubjectSearch) -> bool:
+    """Return whether there is more to see than a thing or two: walls around, or enough things to stand among."""
+    return search.enclosed or len(search.subjects) >= SURROUNDING_SUBJECTS
+
+
 def plan_steps(
     scene: Snapshot,
     geometry: Geometry,
@@ -104,7 +111,8 @@ def plan_steps(
     gates = GateContext.from_scene(scene, geometry, search.structural, config.gates)
     placement = PlacementContext(scene, geometry, search.subjects, config, scene_cameras)
     preset = placement.preset
-    scenery = propose_scene_views(placement) if preset.scene_views and config.cameras.scene_views > 0 else iter(())
+    around = preset.scene_views and config.cameras.scene_views > 0 and has_surroundings(search)
+    scenery = propose_scene_views(placement) if around else iter(())
     total = max(len(search.subjects), 1)
     verdicts: list[Verdict] = []
     for done, group in enumerate(chain(propose(placement), scenery)):

@@ -58,6 +58,7 @@ def score_view(verdict: Verdict) -> float:
             (1.5, _ramp(metrics["subject_contrast"], FULL_SUBJECT_CONTRAST)),
             (1.0, _bell(verdict.candidate.angles[1], ELEVATION_DEG, ELEVATION_WIDTH_DEG)),
             (0.8, 1 - metrics["near_occluder"]),
+            (0.8, _ramp(metrics["depth_spread"], FULL_DEPTH_SPREAD)),
         ]
     return float(sum(weight * value for weight, value in terms) / sum(weight for weight, _ in terms))
 

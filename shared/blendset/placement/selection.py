@@ -20,11 +20,9 @@ from blendset.placement.gates import Verdict
 Unit = tuple[Verdict, ...]
 """What is accepted or rejected as a whole: one view, or the views of a set in order."""
 
-BREADTH = 0.8
-"""Share of the subjects in sight that get a view before any subject gets a second one."""
 PATIENCE = 3
-"""Failed previews of one subject in a row before others get their turn; after three times as many it comes last of
-all."""
+"""Failed previews of one subject in a row before others of as many views get their turn; after three times as many it
+comes last of all."""
 
 NEW_SURFACE_WEIGHT, APART_WEIGHT, FAILED_WEIGHT = 0.3, 0.2, 0.3
 """What a candidate gains over its score: for surface that no accepted view shows, for its angle to the accepted views,
@@ -88,7 +86,7 @@ class _Pool:
     @property
     def exhausted(self) -> bool:
         """Whether so many previews failed in all that it comes last."""
-        return len(self.failed) >= 3 * PATIENCE * (1 + len(self.accepted))
+        return len(self.failed) >= 2 * PATIENCE * (1 + len(self.accepted))
 
 
 class ViewSelector:
@@ -139,14 +137,13 @@ class ViewSelector:
             pool.failures_in_a_row += 1
 
     def _order_pools(self) -> list[_Pool]:
-        """Pools in the order in which they deserve the next look: breadth first, then depth, then those that failed."""
-        served = sorted((pool for pool in self._pools if pool.accepted), key=lambda pool: len(pool.accepted))
-        fresh = [pool for pool in self._pools if not pool.accepted]
-        enough = len(served) >= max(BREADTH * len(self._pools), min(len(self._pools), self._views / 2))
-        turns = [*served, *fresh] if enough else [*fresh, *served]
+        """Pools in the order in which they deserve the next look: every subject gets a view before another gets its
+        second, and those whose previews keep failing come last."""
+        turns = sorted(self._pools, key=lambda pool: (bool(pool.accepted), pool.deferred, len(pool.accepted)))
         if self._scenery:
-            turns.insert(0 if self._is_scenery_due() else len(turns), self._scenery)
-        return sorted(turns, key=lambda pool: (pool.exhausted, pool.deferred))
+            due = self._is_scenery_due() and not self._scenery.deferred
+            turns.insert(0 if due else len(turns), self._scenery)
+        return sorted(turns, key=lambda pool: pool.exhausted)
 
     def _is_scenery_due(self) -> bool:
         """Scene views come in their share of the way, not all at once."""
