@@ -205,6 +205,13 @@ def test_a_phone_of_flat_parts_is_one_phone() -> None:
     assert len(whole.objects) == 5 and whole.label == "body"
 
 
+@pytest.mark.parametrize("side", [6, 8, 20])
+def test_stones_on_a_lawn_are_no_lawn(side: float) -> None:
+    stones = [ball(f"Stone.{k}", (2 * k - 2, k % 2, 0.3 + 0.05 * k), 0.3 + 0.05 * k) for k in range(3)]
+    lawn = box("Lawn", (0, 0, -0.1), (side, side, 0.2))
+    assert [each.objects for each in found(snapshot([lawn, *stones])).subjects] == [{2}, {3}, {4}]
+
+
 def test_a_furnished_room_under_one_root_stays_a_room() -> None:
     scene = furnished_room()
     objects = tuple(replace(each, parents=("RootNode",)) for each in scene.objects)

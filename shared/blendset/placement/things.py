@@ -25,9 +25,12 @@ APART, APART_ABOVE = 0.05, 0.5
 """Gaps beside and above each other, in diagonals of the smaller one, from which two objects stand apart."""
 CONNECTED_SHARE = 0.9
 """The objects of a thing hang together, but for parts of less than the rest of their summed sizes."""
-GROUND_RATIO, FLAT = 1.5, 0.15
-"""Structure whose footprint is so many times as wide as that of all else is the ground, or a backdrop; in what is flat,
-with a least side of less than this share of its longest, other structure is a part."""
+GROUND_RATIO = 1.5
+"""Structure whose footprint is so many times as wide as that of all else is the ground, or a backdrop."""
+SUNK_SHARE = 0.5
+"""Structure is part of a thing when so many of its objects have their middle at the height of that structure."""
+WHOLE_PARTS = 100
+"""More things than this are never parts of one that no parent holds."""
 HOST_SIZE = 0.45
 """A thing whose diagonal is more than this share of the scene's takes no parts."""
 HOST_RATIO = 1.15
@@ -187,24 +190,32 @@ def _take_structure_back(scene: Snapshot, thing: Thing, structural: frozenset[in
 def find_whole(scene: Snapshot, things: Sequence[Thing], structural: frozenset[int]) -> Thing | None:
     """Return all things as one, if they hang together: an asset of parts that no parent holds.
 
-    It goes by the largest of them. Of a flat asset, such as a phone, what passes for a floor is part of it too. None
-    where one of the things is all of it already, or they stand apart.
+    It goes by the largest of them. What passes for structure is part of it too where most things are sunk into it, as
+    the buttons into a phone. None where one of the things is all of it already, or they stand apart.
     """
-    if not things or any(thing.is_whole for thing in things):
-        return None
     members = [entry for thing in things for entry in thing.objects]
+    if not 0 < len(things) <= WHOLE_PARTS or any(thing.is_whole for thing in things):
+        return None
+    floors = _list_floors(scene, members, structural)
+    middles = _get_boxes(scene, members).mean(axis=1)[:, 2]
+    low, high = (_get_boxes(scene, floors)[:, side, 2] for side in (0, 1))
+    if floors and np.mean((middles >= low.min()) & (middles <= high.max())) > SUNK_SHARE:
+        members += floors
+    if len(members) < 2 or not hang_together(_get_boxes(scene, members)):
+        return None
+    return make_thing(scene, members, is_whole=True)
+
+
+def _list_floors(scene: Snapshot, members: Sequence[SceneObject], structural: frozenset[int]) -> list[SceneObject]:
+    """Structure that is not much wider than all else: no ground, and no backdrop."""
     floors = [entry for entry in scene.objects if entry.id in structural]
     floors.sort(key=lambda entry: _compute_footprint(scene, [entry]))
-    while floors and _compute_footprint(scene, floors[-1:]) > GROUND_RATIO * _compute_footprint(
-        scene, [*members, *floors[:-1]]
-    ):
+    while floors:
+        rest = _compute_footprint(scene, [*members, *floors[:-1]])
+        if _compute_footprint(scene, floors[-1:]) <= GROUND_RATIO * rest:
+            break
         floors.pop()
-    for parts in (members, [*members, *floors]):
-        whole = make_thing(scene, parts, is_whole=True)
-        flat = whole.size.min() < FLAT * whole.size.max()
-        if len(parts) > 1 and (flat or parts is members) and hang_together(_get_boxes(scene, parts)):
-            return whole
-    return None
+    return floors
 
 
 def _get_boxes(scene: Snapshot, objects: Iterable[SceneObject]) -> Array:
@@ -231,11 +242,14 @@ def _merge_parts(scene: Snapshot, things: list[Thing]) -> list[Thing]:
             while index in host:  # ends: a host is always bigger
                 index = host[index]
             groups[index] += thing.objects
-        things = [
-            make_thing(scene, groups[index], things[index].key, things[index].label, things[index].is_whole)
-            for index in sorted(groups)
-        ]
+        things = [_replace_objects(scene, things[index], groups[index]) for index in sorted(groups)]
     return things
+
+
+def _replace_objects(scene: Snapshot, thing: Thing, objects: Sequence[SceneObject]) -> Thing:
+    if len(objects) == len(thing.objects):
+        return thing
+    return make_thing(scene, objects, thing.key, thing.label, thing.is_whole)
 
 
 def _find_hosts(scene: Snapshot, things: list[Thing]) -> dict[int, int]:
