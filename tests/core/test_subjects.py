@@ -185,16 +185,36 @@ def test_scattered_instances_of_two_objects_are_one_thing_each_and_no_part_of_wh
     assert [(each.label, len(each.objects)) for each in subjects] == [("bush", 2)] * 6
 
 
-def test_an_unparented_product_is_framed_whole_and_its_parts_too() -> None:
-    """Bottle, collar and cap stand on each other, and nothing else holds them together."""
+def test_a_bottle_with_its_collar_and_cap_is_one_bottle() -> None:
+    """Nothing but contact holds them together, and it is larger than anything else."""
     bottle = [
         ball("Bottle", (0, 0, 1), 1.0, halvings=2),
+        box("Wine", (0, 0, 0.9), (0.9, 0.9, 0.9)),
         ball("Collar", (0, 0, 2.1), 0.2),
         ball("Cap", (0, 0, 2.5), 0.25, halvings=2),
     ]
-    whole, *parts = found(snapshot([GROUND, *bottle])).subjects
-    assert whole.label == "bottle" and whole.objects == {2, 3, 4}
-    assert {each.label for each in parts} == {"bottle", "cap", "collar"}
+    backdrop = panel("Plane", (0, 4, 2), (12, 0, 0), (0, 0, 8))
+    for others in ([], [ball("Cork", (2, -1, 0.2), 0.2)]):
+        first = found(snapshot([GROUND, backdrop, *bottle, *others])).subjects[0]
+        assert first.label == "bottle" and first.objects == {3, 4, 5, 6}
+
+
+def test_a_car_of_loose_parts_is_one_car_and_its_parts() -> None:
+    whole, *parts = found(snapshot([GROUND, *car(parents=())])).subjects
+    assert len(whole.objects) == 10 and whole.label == "body"
+    assert {each.label for each in parts} <= {"body", "cabin", "hood", "bumper", "wheel", "door"}
+
+
+def test_dishes_on_a_table_are_no_table() -> None:
+    """The table is nearly all there is, but what stands on it is not attached to it."""
+    dishes = [ball(f"Dish.{k}", (0.3 * k - 0.6, 0.1 * (k % 2), 0.84), 0.09) for k in range(5)]
+    subjects = found(snapshot([GROUND, *table(0, 0), *dishes])).subjects
+    assert [len(each.objects) for each in subjects] == [5, 1, 1, 1, 1, 1]
+
+
+def test_a_row_of_houses_is_no_house() -> None:
+    houses = [box(f"House.{k}", (3 * k, 0, 2 + 0.2 * k), (3.01, 4, 4 + 0.4 * k)) for k in range(9)]
+    assert {len(each.objects) for each in found(snapshot([*houses])).subjects} == {1}
 
 
 def test_a_phone_of_flat_parts_is_one_phone() -> None:

@@ -31,12 +31,16 @@ CONTENT_SIZE = 0.01
 """Objects of less than this share of a large object's diagonal say nothing about what it is."""
 ROOM_CLEARANCE, ROOM_COVER = 0.1, 0.6
 """A shell has places inside that are so far from it, in its diagonals, and that it hides from so many directions."""
+ROOM_FILL, ROOM_SPREAD = 0.35, 0.05
+"""What is in a room fills no more of it than this, and stands about in at least so much of its width."""
 SHELL_POINTS, SHELL_PLACES = 2048, 64
 """Points on a shell and places in its box that tell whether there is room inside."""
 TERRAIN_FLATNESS, TERRAIN_TOP = 0.35, 0.95
 """Terrain is at most so high as a share of its longest side; what stands on it stands below so much of its height."""
 TABLE_TOP_SHARE = 0.5
 """A level surface with more of the other objects below it than this is a table top, if there is no floor beneath."""
+LEGS, LEG_SLENDERNESS, LEG_GAP = 3, 0.35, 0.05
+"""A table top has so many legs; their sides are less than this share of their height, and so is the gap to the top."""
 WALL_SECTORS, ENCLOSED_SHARE = 16, 0.45
 """A scene is enclosed when walls stand in so many of these sectors around its middle."""
 UPRIGHT = 0.5
@@ -71,14 +75,25 @@ def _is_shell_or_terrain(scene: Snapshot, entry: SceneObject) -> bool:
     contents = others[diagonals >= CONTENT_SIZE * np.linalg.norm(box[1] - box[0])]  # not those without a box, either
     if not len(contents):
         return False
-    if compute_share_inside(box, contents.mean(axis=1)) > ROOM_SHARE and _has_room_inside(scene, entry, box):
+    middles = contents.mean(axis=1)
+    holds_most = compute_share_inside(box, middles) > ROOM_SHARE
+    if holds_most and not _is_filled(box, contents) and _has_room_inside(scene, entry, box):
         return True
     size = box[1] - box[0]
     if size[2] > TERRAIN_FLATNESS * size.max():
         return False
-    feet = np.concatenate([contents.mean(axis=1)[:, :2], contents[:, 0, 2:]], axis=1)
+    feet = np.concatenate([middles[:, :2], contents[:, 0, 2:]], axis=1)
     below_top = np.stack([box[0], [box[1, 0], box[1, 1], box[0, 2] + TERRAIN_TOP * size[2]]])
     return compute_share_inside(below_top, feet) > ROOM_SHARE
+
+
+def _is_filled(box: Array, contents: Array) -> bool:
+    """Whether boxes (N, 2, 3) fill the one that they lie in, or share its axis, as what a bottle holds and wears."""
+    sizes = np.clip(np.minimum(contents[:, 1], box[1]) - np.maximum(contents[:, 0], box[0]), 0, None)
+    fill = sizes.prod(axis=1).sum() / max(float((box[1] - box[0]).prod()), 1e-12)
+    inside = contents[sizes.min(axis=1) > 0].mean(axis=1)[:, :2]
+    spread = np.ptp(inside, axis=0).max() / max(float((box[1] - box[0])[:2].max()), 1e-12)
+    return bool(fill > ROOM_FILL or (len(inside) > 1 and spread < ROOM_SPREAD))
 
 
 def _has_room_inside(scene: Snapshot, entry: SceneObject, box: Array) -> bool:
@@ -97,7 +112,7 @@ def _has_room_inside(scene: Snapshot, entry: SceneObject, box: Array) -> bool:
 
 def is_enclosed(scene: Snapshot, structural: Iterable[int]) -> bool:
     """Return whether walls stand around at least half of a scene's middle: it is a room, or one that is cut open."""
-    standing = [id_ for id_ in structural if not _is_lying(scene.bounds[id_ - 1])]
+    standing = [id_ for id_ in structural if not is_lying(scene.bounds[id_ - 1])]
     triangles = scene.find_triangles(standing)
     triangles = triangles[np.abs(scene.normals[triangles, 2]) < UPRIGHT] if len(triangles) else triangles
     if not len(triangles):
@@ -110,23 +125,35 @@ def is_enclosed(scene: Snapshot, structural: Iterable[int]) -> bool:
     return len(sectors) >= ENCLOSED_SHARE * WALL_SECTORS
 
 
-def _is_lying(box: Array) -> bool:
-    """Whether an object is a level surface: its rim is no wall."""
+def is_lying(box: Array) -> bool:
+    """Return whether a box (2, 3) is that of a level surface, whose rim is no wall."""
     size = box[1] - box[0]
     return bool(size[2] < STRUCTURAL_THINNESS * size.max())
 
 
 def _find_table_tops(scene: Snapshot, structural: set[int]) -> set[int]:
-    """Level surfaces with most other things below and no floor beneath: the top of a table that is the whole file."""
+    """Level surfaces that stand on legs, or with most other things below and no floor beneath: the top of a table that
+    is nearly all there is."""
     boxes = scene.bounds
     middles = boxes.mean(axis=1)[:, 2]
     tops = set()
     for id_ in structural:
         below = np.delete(middles, id_ - 1) < middles[id_ - 1]
         floors = [other for other in structural if other != id_ and middles[other - 1] < middles[id_ - 1]]
-        if _is_lying(boxes[id_ - 1]) and below.any() and below.mean() > TABLE_TOP_SHARE and not floors:
+        most_below = below.any() and below.mean() > TABLE_TOP_SHARE and not floors
+        if is_lying(boxes[id_ - 1]) and (most_below or _count_legs(boxes, boxes[id_ - 1]) >= LEGS):
             tops.add(id_)
     return tops
+
+
+def _count_legs(boxes: Array, top: Array) -> int:
+    """Count the boxes (N, 2, 3) that are slender, stand within the footprint of a level one (2, 3), and end at it."""
+    sizes = boxes[:, 1] - boxes[:, 0]
+    slack = LEG_GAP * sizes[:, 2]
+    slender = np.maximum(sizes[:, 0], sizes[:, 1]) < LEG_SLENDERNESS * sizes[:, 2]
+    ends = (boxes[:, 1, 2] >= top[0, 2] - slack) & (boxes[:, 1, 2] <= top[1, 2] + slack)
+    within = ((boxes[:, 0] >= top[0] - slack[:, None]) & (boxes[:, 1] <= top[1] + slack[:, None]))[:, :2].all(axis=1)
+    return int((slender & ends & within).sum())
 
 
 def compute_share_inside(box: Array, points: Array) -> float:

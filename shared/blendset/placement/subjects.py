@@ -100,10 +100,10 @@ def find_subjects(scene: Snapshot, settings: SubjectSettings, seed: int) -> Subj
     structural = find_structural_objects(scene)
     enclosed = is_enclosed(scene, structural)
     things = group_objects(scene, structural, enclosed)
+    if not enclosed and (whole := find_whole(scene, things, structural)):
+        things = [whole, *things]
     chosen, left_out = _choose_things(scene, things, settings)
     if len(chosen) < FEW and not enclosed:
-        whole = find_whole(scene, things, structural)
-        things = [whole, *things] if whole else things
         chosen, left_out = _choose_things(scene, things, replace(settings, largest=np.inf))
     any_size = replace(settings, smallest=0.0, largest=np.inf)
     if not chosen:
@@ -166,6 +166,8 @@ def _find_objection(scene: Snapshot, thing: Thing, settings: SubjectSettings) ->
         return "excluded"
     if not any(entry.triangles[1] > entry.triangles[0] for entry in thing.objects):
         return "no surface"
+    if all(entry.objection for entry in thing.objects):
+        return thing.objects[0].objection
     if any(entry.missing_files for entry in thing.objects):
         return TEXTURE_MISSING
     return _find_shape_objection(scene, thing, settings)

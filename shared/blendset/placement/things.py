@@ -12,10 +12,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from blendset.cameras import Array
 from blendset.placement.labels import get_label, label_from_name
+from blendset.placement.sampling import sample_surface_points
 from blendset.placement.scene import SceneObject, Snapshot
+from blendset.placement.structure import is_lying
+from blendset.randomness import make_rng
 
 FOLDER_SIZE = 0.7
 """A group whose diagonal is more than this share of the scene's keeps things together, unless it is all there is."""
@@ -26,13 +30,18 @@ APART, APART_ABOVE = 0.05, 0.5
 CONNECTED_SHARE = 0.9
 """The objects of a thing hang together, but for parts of less than the rest of their summed sizes."""
 GROUND_RATIO = 1.5
-"""Structure whose footprint is so many times as wide as that of all else is the ground, or a backdrop."""
+"""A level surface whose footprint is so many times as wide as that of all else is the ground."""
 SUNK_SHARE = 0.5
 """Structure is part of a thing when so many of its objects have their middle at the height of that structure."""
-WHOLE_PARTS = 100
-"""More things than this are never parts of one that no parent holds."""
+WHOLE_PARTS, FEW_PARTS, BODY_SIZE = 500, 8, 0.6
+"""More things than the first are never parts of one that no parent holds; no fewer than the second are only where the
+largest of them is so large a share of the whole, as the body of a car."""
+RESTING = 0.05
+"""A thing rests on another when it sinks into it by no more than this share of its height."""
 HOST_SIZE = 0.45
-"""A thing whose diagonal is more than this share of the scene's takes no parts."""
+"""A thing whose diagonal is more than this share of the scene's takes no parts but those that touch its surface."""
+CLOSE, CLOSE_POINTS = 0.05, 32
+"""They touch where one of so many points lies nearer than so many of its diagonals."""
 HOST_RATIO = 1.15
 """A thing is part of another only where that one's diagonal is at least so many times its own."""
 TOUCHING = 0.02
@@ -48,6 +57,8 @@ SUNK, SUNK_REPEATED, SUNK_SIZE = 0.1, 0.03, 0.5
 """Least depth, in sizes of a thing, by which it must sink into another to be its part, and the same for a thing that is
 there REPEATED times; its diagonal is less than the last share of the other's."""
 REPEATED = 3
+ONLY_SHINES = "only shines"
+"""The objection to an object that is light and no lamp."""
 SCATTERED = "#"
 """Stands between instancer and instance in the `unit` of what is scattered."""
 
@@ -111,12 +122,15 @@ def group_objects(scene: Snapshot, structural: frozenset[int], enclosed: bool) -
     In a scene that is not `enclosed`, what is all there is takes its structure back: the door of a car is no wall.
     """
     candidates = [entry for entry in scene.objects if entry.id not in structural and _can_be_part(scene, entry)]
-    things = _merge_parts(scene, _split_groups(scene, candidates, _sum_sizes(scene, candidates), 0))
+    things = _merge_parts(scene, _split_groups(scene, candidates, _sum_sizes(scene, candidates), 0), enclosed)
     return [_take_structure_back(scene, thing, structural, enclosed) for thing in things]
 
 
 def _can_be_part(scene: Snapshot, entry: SceneObject) -> bool:
-    return not entry.objection and (entry.triangles[1] > entry.triangles[0] or entry.id in scene.fringe)
+    """Whether an object can be part of a thing, as the bulb of a lamp can that is no subject by itself."""
+    return entry.objection in ("", ONLY_SHINES) and (
+        entry.triangles[1] > entry.triangles[0] or entry.id in scene.fringe
+    )
 
 
 def _list_groups(entry: SceneObject) -> list[str]:
@@ -167,17 +181,44 @@ def _sum_sizes(scene: Snapshot, objects: Iterable[SceneObject]) -> float:
 def hang_together(boxes: Array) -> bool:
     """Return whether boxes (N, 2, 3) touch, or nearly so, or stand close above one another, all in one cluster."""
     sizes = np.linalg.norm(boxes[:, 1] - boxes[:, 0], axis=1)
+    return float(sizes[_find_cluster(boxes, resting=True)].sum()) >= CONNECTED_SHARE * float(sizes.sum())
+
+
+def _find_cluster(boxes: Array, resting: bool) -> NDArray[np.bool_]:
+    """Which boxes (N, 2, 3) hang together with the largest, (N,).
+
+    Without `resting`, what stands on another does not hang together with it.
+    """
+    sizes = np.linalg.norm(boxes[:, 1] - boxes[:, 0], axis=1)
     pending, reached = [int(sizes.argmax())], np.zeros(len(boxes), dtype=bool)
     reached[pending] = True
     while pending:
-        low, high = boxes[pending.pop()]
-        gaps = np.maximum(np.maximum(boxes[:, 0] - high, low - boxes[:, 1]), 0)
-        smaller = np.minimum(sizes, np.linalg.norm(high - low))
-        beside, above = np.linalg.norm(gaps[:, :2], axis=1), gaps[:, 2]
-        near = ~reached & (beside <= APART * smaller) & (above <= APART_ABOVE * smaller)
+        box = boxes[pending.pop()]
+        near = ~reached & _are_near(boxes, sizes, box)
+        if not resting:
+            near &= ~_rest_on_each_other(boxes, sizes, box)
         reached |= near
         pending += np.flatnonzero(near).tolist()
-    return float(sizes[reached].sum()) >= CONNECTED_SHARE * float(sizes.sum())
+    return reached
+
+
+def _are_near(boxes: Array, sizes: Array, box: Array) -> NDArray[np.bool_]:
+    """Whether each of some boxes (N, 2, 3) of these diagonals (N,) touches another one (2, 3), or nearly so, (N,)."""
+    gaps = np.maximum(np.maximum(boxes[:, 0] - box[1], box[0] - boxes[:, 1]), 0)
+    smaller = np.minimum(sizes, np.linalg.norm(box[1] - box[0]))
+    beside, above = np.linalg.norm(gaps[:, :2], axis=1), gaps[:, 2]
+    return np.asarray((beside <= APART * smaller) & (above <= APART_ABOVE * smaller))
+
+
+def _rest_on_each_other(boxes: Array, sizes: Array, box: Array) -> NDArray[np.bool_]:
+    """Whether the smaller of two things stands on the other without being sunk into it, (N,).
+
+    Boxes (N, 2, 3) have these diagonals (N,); the other box is (2, 3).
+    """
+    low, high, larger = boxes[:, 0, 2], boxes[:, 1, 2], np.linalg.norm(box[1] - box[0]) > sizes
+    above = larger & (low > box[0, 2]) & (box[1, 2] - low <= RESTING * (high - low))
+    below = ~larger & (box[0, 2] > low) & (high - box[0, 2] <= RESTING * (box[1, 2] - box[0, 2]))
+    return np.asarray(above | below)
 
 
 def _take_structure_back(scene: Snapshot, thing: Thing, structural: frozenset[int], enclosed: bool) -> Thing:
@@ -188,10 +229,11 @@ def _take_structure_back(scene: Snapshot, thing: Thing, structural: frozenset[in
 
 
 def find_whole(scene: Snapshot, things: Sequence[Thing], structural: frozenset[int]) -> Thing | None:
-    """Return all things as one, if they hang together: an asset of parts that no parent holds.
+    """Return all things as one, if they are attached to each other: an asset of parts that no parent holds.
 
     It goes by the largest of them. What passes for structure is part of it too where most things are sunk into it, as
-    the buttons into a phone. None where one of the things is all of it already, or they stand apart.
+    the buttons into a phone. None where one of the things is all of it already, where they stand apart or on each
+    other, and where many are parts of nothing that is nearly as large as the whole.
     """
     members = [entry for thing in things for entry in thing.objects]
     if not 0 < len(things) <= WHOLE_PARTS or any(thing.is_whole for thing in things):
@@ -199,16 +241,20 @@ def find_whole(scene: Snapshot, things: Sequence[Thing], structural: frozenset[i
     floors = _list_floors(scene, members, structural)
     middles = _get_boxes(scene, members).mean(axis=1)[:, 2]
     low, high = (_get_boxes(scene, floors)[:, side, 2] for side in (0, 1))
-    if floors and np.mean((middles >= low.min()) & (middles <= high.max())) > SUNK_SHARE:
-        members += floors
-    if len(members) < 2 or not hang_together(_get_boxes(scene, members)):
+    has_floor = bool(floors) and np.mean((middles >= low.min()) & (middles <= high.max())) > SUNK_SHARE
+    members += floors if has_floor else []
+    cluster = _find_cluster(_get_boxes(scene, members), resting=has_floor)
+    parts = [entry for entry, is_part in zip(members, cluster, strict=True) if is_part]
+    if len(parts) < 2 or _sum_sizes(scene, parts) < CONNECTED_SHARE * _sum_sizes(scene, members):
         return None
-    return make_thing(scene, members, is_whole=True)
+    whole = make_thing(scene, parts, is_whole=True)
+    largest = max(thing.diagonal for thing in things)
+    return whole if len(things) < FEW_PARTS or largest > BODY_SIZE * whole.diagonal else None
 
 
 def _list_floors(scene: Snapshot, members: Sequence[SceneObject], structural: frozenset[int]) -> list[SceneObject]:
-    """Structure that is not much wider than all else: no ground, and no backdrop."""
-    floors = [entry for entry in scene.objects if entry.id in structural]
+    """Level structure that is not much wider than all else, and so no ground."""
+    floors = [entry for entry in scene.objects if entry.id in structural and is_lying(scene.bounds[entry.id - 1])]
     floors.sort(key=lambda entry: _compute_footprint(scene, [entry]))
     while floors:
         rest = _compute_footprint(scene, [*members, *floors[:-1]])
@@ -231,10 +277,10 @@ def _compute_footprint(scene: Snapshot, objects: Iterable[SceneObject]) -> float
 # ---- contact ---------------------------------------------------------------------------------------------------------
 
 
-def _merge_parts(scene: Snapshot, things: list[Thing]) -> list[Thing]:
+def _merge_parts(scene: Snapshot, things: list[Thing], enclosed: bool) -> list[Thing]:
     """Give legs, posts, handles and boards back to the furniture they are part of; repeated until nothing moves."""
     for _ in range(MERGE_ROUNDS):
-        host = _find_hosts(scene, things)
+        host = _find_hosts(scene, things, enclosed)
         if not host:
             return things
         groups: dict[int, list[SceneObject]] = defaultdict(list)
@@ -252,24 +298,33 @@ def _replace_objects(scene: Snapshot, thing: Thing, objects: Sequence[SceneObjec
     return make_thing(scene, objects, thing.key, thing.label, thing.is_whole)
 
 
-def _find_hosts(scene: Snapshot, things: list[Thing]) -> dict[int, int]:
-    """For every thing that is a part, the index of what it is a part of."""
+def _find_hosts(scene: Snapshot, things: list[Thing], enclosed: bool) -> dict[int, int]:
+    """For every thing that is a part, the index of what it is a part of.
+
+    Where no walls stand around, a large thing takes parts too, if they lie close to its surface.
+    """
     if len(things) < 2:
         return {}
     low, high = np.array([thing.box[0] for thing in things]), np.array([thing.box[1] for thing in things])
     diagonals = np.linalg.norm(high - low, axis=1)
     by_size = np.argsort(diagonals, kind="stable")
     sizes = diagonals[by_size]
-    largest = np.searchsorted(sizes, HOST_SIZE * scene.diagonal)
+    if enclosed:
+        by_size = by_size[: np.searchsorted(sizes, HOST_SIZE * scene.diagonal)]
     copies = Counter(thing.shape for thing in things)
     found: dict[int, int] = {}
     for part, thing in enumerate(things):
         if any(entry.label for entry in thing.objects):
             continue
         slack = TOUCHING * diagonals[part] + 1e-9
-        bigger = by_size[np.searchsorted(sizes, HOST_RATIO * diagonals[part], side="right") : largest]
+        bigger = by_size[np.searchsorted(sizes, HOST_RATIO * diagonals[part], side="right") :]
         touching = ((low[bigger] <= high[part] + slack) & (high[bigger] >= low[part] - slack)).all(axis=1)
-        hosts = (index for index in bigger[touching] if _is_part(thing, things[index], copies[thing.shape]))
+        hosts = (
+            index
+            for index in bigger[touching]
+            if _is_part(thing, things[index], copies[thing.shape])
+            and (diagonals[index] < HOST_SIZE * scene.diagonal or _is_close(scene, thing, things[index]))
+        )
         if (smallest := next(hosts, None)) is not None:
             found[part] = int(smallest)
     return found
@@ -290,3 +345,13 @@ def _is_part(part: Thing, host: Thing, copies: int) -> bool:
     supports = within_footprint and slender and under
     sunk = inside.min() > (SUNK_REPEATED if copies >= REPEATED else SUNK) and part.diagonal < SUNK_SIZE * host.diagonal
     return bool(supports or sunk)
+
+
+def _is_close(scene: Snapshot, part: Thing, host: Thing) -> bool:
+    """Whether a part touches, or nearly so, the surface of a large thing whose box it touches."""
+    rng = make_rng(0, "close", part.key, host.key)
+    points, surface = (
+        sample_surface_points(scene, scene.find_triangles(thing.ids), count, rng)
+        for thing, count in ((part, CLOSE_POINTS), (host, CLOSE_POINTS**2))
+    )
+    return float(np.linalg.norm(points[:, None] - surface, axis=2).min()) < CLOSE * host.diagonal
