@@ -62,8 +62,7 @@ def _name_things(search: SubjectSearch) -> dict[int, tuple[str, str]]:
     none. The name is a subject's id where the thing is one."""
     subjects = {subject.objects: subject.id for subject in search.subjects}
     named: dict[int, tuple[str, str]] = {}
-    for thing in search.things:  # the widest first: a part of a part is part of the whole
+    for thing in search.things:
         name = subjects.get(thing.ids) or f"{slugify(thing.label or thing.key)}-{min(thing.ids)}"
-        for id_ in thing.ids:
-            named.setdefault(id_, (name, thing.label))
+        named |= dict.fromkeys(thing.ids, (name, thing.label))
     return named

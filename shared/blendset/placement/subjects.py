@@ -101,7 +101,7 @@ def find_subjects(scene: Snapshot, settings: SubjectSettings, seed: int) -> Subj
     enclosed = is_enclosed(scene, structural)
     things = group_objects(scene, structural, enclosed)
     if not enclosed and (whole := find_whole(scene, things, structural)):
-        things = [whole, *things]
+        things = [whole, *(thing for thing in things if not thing.ids <= whole.ids)]
     chosen, left_out = _choose_things(scene, things, settings)
     if len(chosen) < FEW and not enclosed:
         chosen, left_out = _choose_things(scene, things, replace(settings, largest=np.inf))
