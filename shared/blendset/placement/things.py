@@ -239,17 +239,33 @@ def find_whole(scene: Snapshot, things: Sequence[Thing], structural: frozenset[i
     if not 0 < len(things) <= WHOLE_PARTS or any(thing.is_whole for thing in things):
         return None
     floors = _list_floors(scene, members, structural)
-    middles = _get_boxes(scene, members).mean(axis=1)[:, 2]
-    low, high = (_get_boxes(scene, floors)[:, side, 2] for side in (0, 1))
-    has_floor = bool(floors) and np.mean((middles >= low.min()) & (middles <= high.max())) > SUNK_SHARE
-    members += floors if has_floor else []
-    cluster = _find_cluster(_get_boxes(scene, members), resting=has_floor)
-    parts = [entry for entry, is_part in zip(members, cluster, strict=True) if is_part]
-    if len(parts) < 2 or _sum_sizes(scene, parts) < CONNECTED_SHARE * _sum_sizes(scene, members):
+    is_sunk = _are_sunk(_get_boxes(scene, members), _get_boxes(scene, floors))
+    parts = _find_attached(scene, [*members, *floors] if is_sunk else members, resting=is_sunk)
+    if len(parts) < 2:
         return None
     whole = make_thing(scene, parts, is_whole=True)
     largest = max(thing.diagonal for thing in things)
     return whole if len(things) < FEW_PARTS or largest > BODY_SIZE * whole.diagonal else None
+
+
+def _find_attached(scene: Snapshot, members: list[SceneObject], resting: bool) -> list[SceneObject]:
+    """The objects that hang together with the largest, and those within their box; none if those are not nearly all."""
+    boxes = _get_boxes(scene, members)
+    cluster = _find_cluster(boxes, resting)
+    parts = [entry for entry, is_part in zip(members, cluster, strict=True) if is_part]
+    if _sum_sizes(scene, parts) < CONNECTED_SHARE * _sum_sizes(scene, members):
+        return []
+    low, high = boxes[cluster, 0].min(axis=0), boxes[cluster, 1].max(axis=0)
+    within = ((boxes[:, 0] <= high) & (boxes[:, 1] >= low)).all(axis=1)
+    return [entry for entry, is_part in zip(members, within, strict=True) if is_part]
+
+
+def _are_sunk(boxes: Array, floors: Array) -> bool:
+    """Whether most of these boxes (N, 2, 3) have their middle at the height of these floors (M, 2, 3)."""
+    if not len(floors):
+        return False
+    middles = boxes.mean(axis=1)[:, 2]
+    return float(np.mean((middles >= floors[:, 0, 2].min()) & (middles <= floors[:, 1, 2].max()))) > SUNK_SHARE
 
 
 def _list_floors(scene: Snapshot, members: Sequence[SceneObject], structural: frozenset[int]) -> list[SceneObject]:
