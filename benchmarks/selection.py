@@ -100,7 +100,7 @@ def make_row(number: int) -> dict[str, Any]:
         "subject_objects": [1, 2, 3],
         "view_set": "",
         "source": "render",
-        "world_from_camera": [0.1 * index for index in range(16)],
+        "world_from_camera": [float(index % 5 == 0) for index in range(16)],
         "visible_objects": [{"id": each, "label": "thing", "pixels": 900, "share": 0.1} for each in range(8)],
     }
 

@@ -11,7 +11,7 @@ from blendset.cameras import SENSOR_MM, Camera, make_pose
 from blendset.errors import BlendsetError
 
 from .. import rows, state
-from ..scene.cameras import read_cameras
+from ..scene.cameras import find_camera_objection, get_picture_size, read_camera
 from .button import PlanButton
 
 VIEWPORT_SENSOR_MM = 72.0
@@ -106,11 +106,7 @@ class BLENDSET_OT_view_add(PlanButton, bpy.types.Operator):
     def act(self, context: bpy.types.Context) -> None:
         plan = self.get_plan(context)
         if self.source == "CAMERA":
-            holder = context.scene.camera
-            camera = dict(read_cameras(context.scene)).get(holder.name) if holder else None
-            if holder is None or camera is None:
-                raise BlendsetError("The scene has no perspective camera; add one, or add the viewport's view.")
-            plan.add_view(camera, holder.name)
+            plan.add_view(_read_scene_camera(context), context.scene.camera.name)
         else:
             if context.space_data is None or context.space_data.type != "VIEW_3D":
                 raise BlendsetError("There is no 3D viewport here; press the button in one.")
@@ -120,18 +116,32 @@ class BLENDSET_OT_view_add(PlanButton, bpy.types.Operator):
         rows.write_lists(context, plan)
 
 
+def _read_scene_camera(context: bpy.types.Context) -> Camera:
+    """The scene's camera as Blender renders from it."""
+    holder = context.scene.camera
+    if holder is None:
+        raise BlendsetError("The scene has no camera; add one, or add the viewport's view.")
+    evaluated = holder.evaluated_get(context.evaluated_depsgraph_get())
+    if reason := find_camera_objection(evaluated):
+        raise BlendsetError(
+            f"{holder.name} gives no view ({reason}); choose another camera, or add the viewport's view."
+        )
+    return read_camera(evaluated, get_picture_size(context.scene))
+
+
 def _compute_elongation(region: bpy.types.Region) -> float:
     """Longer over shorter side of a viewport: its lens is about the one, a square picture in it about the other."""
     return max(region.width, region.height) / max(min(region.width, region.height), 1)
 
 
 def _read_viewport_camera(context: bpy.types.Context) -> Camera:
-    """The viewport as a square camera that sees at most what the viewport shows."""
+    """The viewport as a square camera that sees at most what the viewport shows, which it clips too."""
     region = next(region for region in context.area.regions if region.type == "WINDOW")
     space = context.space_data
     matrix = np.array(space.region_3d.view_matrix.inverted(), dtype=np.float64)
     lens = space.lens * SENSOR_MM / VIEWPORT_SENSOR_MM * _compute_elongation(region)
-    return Camera(make_pose(matrix[:3, :3], matrix[:3, 3]), 1024, 1024, float(lens))
+    clip = (float(space.clip_start), float(space.clip_end))
+    return Camera(make_pose(matrix[:3, :3], matrix[:3, 3]), 1024, 1024, float(lens), clip=clip)
 
 
 CLASSES = (

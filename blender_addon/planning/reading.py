@@ -5,26 +5,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import bpy
 
-from blendset.cameras import Camera
 from blendset.config import Config
+from blendset.errors import BlendsetError
 from blendset.placement.planner import PlanningResult, Step, plan_steps
 from blendset.placement.subjects import Subject, SubjectSearch, find_subjects
 
-from ..scene.cameras import read_cameras
 from ..scene.snapshot import OpenScene, open_scene
 
 
 @dataclass(frozen=True, eq=False)
 class SceneReading:
-    """A scene as planning reads it, at the frame that it stood at: its snapshot, its subjects and the artist's own
-    cameras by name."""
+    """A scene as planning reads it, at the frame that it stood at: its snapshot with the artist's own cameras, and its
+    subjects. `takes_cameras` is whether the preset takes those cameras."""
 
     opened: OpenScene
     search: SubjectSearch
-    cameras: tuple[tuple[str, Camera], ...]
+    takes_cameras: bool
 
     @property
     def subjects(self) -> dict[str, Subject]:
@@ -35,17 +35,27 @@ class SceneReading:
     def notes(self) -> list[str]:
         """What a person should know of this scene."""
         missing = [f"file missing: {path}" for path in self.opened.missing_files]
-        return [*self.opened.notes, *missing]
+        cameras = self.opened.cameras.notes if self.takes_cameras else []
+        return [*self.opened.notes, *missing, *cameras]
 
 
 def read_scene(scene: bpy.types.Scene, layer: str, config: Config) -> SceneReading:
     """Read one view layer of a scene as it renders at the current frame."""
     opened = open_scene(scene, layer)
     search = find_subjects(opened.snapshot, config.subjects, config.seed)
-    return SceneReading(opened, search, read_cameras(scene))
+    return SceneReading(opened, search, config.cameras.preset == "scene-cameras")
 
 
 def plan_in_steps(reading: SceneReading, config: Config) -> Iterator[Step | PlanningResult]:
-    """Yield progress often enough for a window to stay alive, and what planning found out last."""
-    snapshot, geometry = reading.opened.snapshot, reading.opened.geometry
-    yield from plan_steps(snapshot, geometry, reading.search, config, reading.cameras)
+    """Yield progress often enough for a window to stay alive, and what planning found out last.
+
+    Raises BlendsetError where the preset takes the scene's own cameras and none of them can be recorded.
+    """
+    opened = reading.opened
+    if reading.takes_cameras and not opened.cameras.cameras:
+        reasons = opened.cameras.list_left_out()
+        raise BlendsetError(
+            f"{Path(bpy.data.filepath).name or 'This file'} has no camera for --preset scene-cameras"
+            f"{f' that can be recorded: {reasons}' if reasons else ''}; add one, or choose another preset."
+        )
+    yield from plan_steps(opened.snapshot, opened.geometry, reading.search, config, opened.cameras.cameras)

@@ -84,14 +84,7 @@ class ScenePlanner:
         return plan
 
     def plan_cameras(self) -> PlanningResult:
-        """Propose candidates and pass them through the gates; nothing is rendered.
-
-        Raises BlendsetError where the preset takes the scene's own cameras and there is none.
-        """
-        if self.config.cameras.preset == "scene-cameras" and not self.reading.cameras:
-            raise BlendsetError(
-                f"{self.scene_id} has no camera for --preset scene-cameras; add one, or choose another preset."
-            )
+        """Propose candidates and pass them through the gates; nothing is rendered."""
         for step in plan_in_steps(self.reading, self.config):
             if isinstance(step, Step):
                 self._emit(Progress(what=step.what, done=step.done, total=step.total))

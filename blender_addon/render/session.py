@@ -34,7 +34,7 @@ from .lighting import add_light
 from .view_transform import read_image, tabulate_view_transform
 
 CLIP_NEAR, CLIP_FAR = 1e-4, 50.0
-"""Clipping distances as shares of the scene's diagonal."""
+"""Clip range of a camera that has none of its own, as shares of the scene's diagonal."""
 SAMPLING_PATTERN = "TABULATED_SOBOL"
 """Blue noise, Blender's default, keeps the sample count of the render before it: a view's noise would depend on the
 view before."""
@@ -194,7 +194,7 @@ class RenderSession:
         data.lens = camera.focal_length_mm
         data.shift_x, data.shift_y = camera.shift
         size = self._opened.snapshot.diagonal or 1.0
-        data.clip_start, data.clip_end = CLIP_NEAR * size, CLIP_FAR * size
+        data.clip_start, data.clip_end = camera.clip or (CLIP_NEAR * size, CLIP_FAR * size)
         self._camera.matrix_world = Matrix(camera.world_from_camera.tolist())
 
     def _sort_passes(self, camera: Camera, planes: dict[str, np.ndarray]) -> Pixels:

@@ -84,6 +84,7 @@ def build_camera_record(camera: Camera) -> CameraRecord:
         world_from_camera=tuple(float(value) for value in camera.world_from_camera.ravel()),
         focal_length_mm=camera.focal_length_mm,
         sensor_width_mm=SENSOR_MM,
+        clip=camera.clip,
     )
 
 

@@ -58,7 +58,7 @@ def call_with_render_depsgraph(
             overrides.set(render, "resolution_y", 8)
             overrides.set(render, "resolution_percentage", 100)
             overrides.set(render, "use_motion_blur", False)
-            overrides.add_camera(scene)
+            _evaluate_all_cameras(overrides.add_camera(scene), scene)
             bpy.ops.render.render(scene=scene.name, layer=layer)
     finally:
         kind.function = None
@@ -68,6 +68,19 @@ def call_with_render_depsgraph(
         raise RuntimeError("Blender evaluated no view layer for rendering")
     result: Any = kind.results[0]
     return result  # type: ignore[no-any-return]
+
+
+def _evaluate_all_cameras(watcher: bpy.types.Object, scene: bpy.types.Scene) -> None:
+    """Have Blender evaluate hidden and excluded cameras too, which it leaves out: a driver of the watcher, a camera of
+    ours, reads the pose and the lens of each."""
+    driver = watcher.driver_add("pass_index").driver
+    driver.type = "SUM"
+    for holder in scene.objects:
+        if holder.type == "CAMERA" and holder is not watcher:
+            driver.variables.new().targets[0].id = holder
+            driver.variables[-1].type = "TRANSFORMS"
+            lens = driver.variables.new().targets[0]
+            lens.id_type, lens.id, lens.data_path = "CAMERA", holder.data, "lens"
 
 
 CLASSES = (BlendsetSnapshotEngine,)

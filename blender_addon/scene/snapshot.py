@@ -19,6 +19,7 @@ from blendset.placement.labels import label_from_name
 from blendset.placement.scene import SceneObject, Snapshot
 
 from ..compat import GREASE_PENCIL_TYPES
+from .cameras import SceneCameras, get_picture_size, list_camera_objects, read_cameras
 from .geometry import JoinedGeometry
 from .materials import Surface, is_missing, read_surface
 from .render_depsgraph import call_with_render_depsgraph
@@ -36,7 +37,7 @@ class OpenScene:
 
     `pass_indices` (N + 1,) are the values that objects render with in the index pass, by id; `pass_index_by_name` holds
     them by the full names of Blender's objects. `missing_files` and `notes` are for a person; `emissive` is true where
-    any surface emits light.
+    any surface emits light; `cameras` are the artist's own.
     """
 
     snapshot: Snapshot
@@ -46,6 +47,7 @@ class OpenScene:
     missing_files: tuple[str, ...]
     notes: tuple[str, ...]
     emissive: bool
+    cameras: SceneCameras
 
 
 @dataclass(eq=False)
@@ -94,7 +96,12 @@ def find_rendered_layer(scene: bpy.types.Scene) -> str:
 def open_scene(scene: bpy.types.Scene, layer: str) -> OpenScene:
     """Take the snapshot of one view layer as it renders now."""
     excluded = _find_excluded_names(scene, scene.view_layers[layer])
-    items = call_with_render_depsgraph(scene, layer, lambda depsgraph: _gather_items(depsgraph, scene, excluded))
+    holders, size = list_camera_objects(scene), get_picture_size(scene)
+    items, cameras = call_with_render_depsgraph(
+        scene,
+        layer,
+        lambda depsgraph: (_gather_items(depsgraph, scene, excluded), read_cameras(depsgraph, holders, size)),
+    )
     items.sort(key=lambda item: item.key)
     notes = _thin_meshes(items)
     originals = sorted({item.original for item in items})
@@ -110,6 +117,7 @@ def open_scene(scene: bpy.types.Scene, layer: str) -> OpenScene:
         missing_files=tuple(list_missing_files()),
         notes=tuple(notes),
         emissive=any(surface.emissive for item in items for surface in item.surfaces),
+        cameras=cameras,
     )
 
 

@@ -7,7 +7,7 @@ Convention: Blender/OpenGL (looks along -Z, +Y up), pixel (0, 0) is the top-left
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -27,7 +27,8 @@ class Camera:
     """A pose, a lens and an image size.
 
     `world_from_camera` is 4x4 and rigid; `shift` moves the image in units of its longer side, as Blender's lens
-    shift does.
+    shift does. `clip` is the nearest and the farthest planar depth that is shown, in world units; None shows
+    everything.
     """
 
     world_from_camera: Array
@@ -35,6 +36,7 @@ class Camera:
     height: int
     focal_length_mm: float
     shift: tuple[float, float] = (0.0, 0.0)
+    clip: tuple[float, float] | None = None
 
     @classmethod
     def from_record(cls, record: CameraRecord) -> Camera:
@@ -43,7 +45,7 @@ class Camera:
         longer = max(width, height)
         shift = ((width / 2 - record.cx) / longer, (record.cy - height / 2) / longer)
         matrix = np.array(record.world_from_camera).reshape(4, 4)
-        return cls(matrix, width, height, record.fx * SENSOR_MM / longer, shift)
+        return cls(matrix, width, height, record.fx * SENSOR_MM / longer, shift, record.clip)
 
     @property
     def position(self) -> Array:
@@ -98,7 +100,7 @@ class Camera:
         """Return the same view on another pixel grid, whose longer side has so many pixels."""
         scale = longer_side / max(self.width, self.height)
         width, height = max(1, round(self.width * scale)), max(1, round(self.height * scale))
-        return Camera(self.world_from_camera, width, height, self.focal_length_mm, self.shift)
+        return replace(self, width=width, height=height)
 
 
 def project_all(cameras: Sequence[Camera], points: Array) -> tuple[Array, Array]:

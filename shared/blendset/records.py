@@ -4,17 +4,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import cattrs
+import numpy as np
 
 from blendset.converter import strict_converter
 from blendset.errors import BlendsetError
 from blendset.files import atomic_write
 
 FORMAT_VERSION = 1
+
+POSE_TOLERANCE = 1e-4
+"""How far the axes of a camera may be from unit length and from right angles, as dot products."""
 
 Record = TypeVar("Record")
 Vector = tuple[float, float, float]
@@ -38,9 +43,23 @@ class VisibleObject:
     share: float
 
 
+def check_pose(world_from_camera: Sequence[float]) -> None:
+    """Raise ValueError unless 16 numbers in rows are a position and a right-handed rotation."""
+    if len(world_from_camera) != 16:
+        raise ValueError("a pose has 16 numbers")
+    matrix = np.reshape(world_from_camera, (4, 4))
+    axes = matrix[:3, :3]
+    errors = np.abs([*(axes.T @ axes - np.eye(3)), matrix[3, :3], [matrix[3, 3] - 1, 0, 0]])
+    if not np.isfinite(matrix).all() or errors.max() > POSE_TOLERANCE or np.linalg.det(axes) < 0:
+        raise ValueError("its pose is no rotation")
+
+
 @dataclass(frozen=True)
 class CameraRecord:
-    """A pinhole camera: sizes and intrinsics in pixels, the pose as 16 numbers in rows (looks along -Z, +Y up)."""
+    """A pinhole camera: sizes and intrinsics in pixels, the pose as 16 numbers in rows (looks along -Z, +Y up).
+
+    `clip` is the nearest and the farthest planar depth that it shows, in world units; None where it shows everything.
+    """
 
     width: int
     height: int
@@ -51,10 +70,10 @@ class CameraRecord:
     world_from_camera: tuple[float, ...]
     focal_length_mm: float
     sensor_width_mm: float
+    clip: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        if len(self.world_from_camera) != 16:
-            raise ValueError("world_from_camera has 16 numbers")
+        check_pose(self.world_from_camera)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +187,11 @@ def _make_damaged_error(path: Path, reason: object) -> BlendsetError:
     )
 
 
+def _describe_fault(error: BaseException, kind: type | None) -> str:
+    """What a value lacks: a record's own check says it itself."""
+    return str(error) if type(error) is ValueError else cattrs.v.format_exception(error, kind)
+
+
 def read_json(path: Path) -> Any:
     """Return what a JSON file holds; BlendsetError where it is missing or no JSON."""
     try:
@@ -191,4 +215,4 @@ def read_record(path: Path, kind: type[Record]) -> Record:
     try:
         return strict_converter.structure(value, kind)
     except cattrs.BaseValidationError as error:
-        raise _make_damaged_error(path, cattrs.transform_error(error)[0]) from error
+        raise _make_damaged_error(path, cattrs.transform_error(error, format_exception=_describe_fault)[0]) from error

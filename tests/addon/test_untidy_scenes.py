@@ -131,7 +131,7 @@ def test_a_scene_without_camera_has_none_of_its_own_to_render(tmp_path: Path) ->
     path, _ = build_scene("no_camera", tmp_path)
     with pytest.raises(BlendsetError) as refusal:
         render_dataset(path, tmp_path / "dataset", with_options(SMALL, "cameras", preset="scene-cameras"))
-    assert_one_sentence(refusal.value, "no-camera", "add one")
+    assert_one_sentence(refusal.value, "no_camera.blend", "add one")
 
 
 def test_a_scene_without_a_mesh_ends_in_one_sentence(tmp_path: Path) -> None:

@@ -206,9 +206,17 @@ def test_a_view_has_one_name_in_every_run() -> None:
 
 def test_whatever_changes_the_picture_changes_the_name() -> None:
     changed = [candidate(), candidate(azimuth=31), candidate(side=65), candidate(lens=35), candidate(nudge=0.01)]
-    shifted = replace(candidate(), camera=replace(candidate().camera, shift=(0.1, 0.0)))
-    ids = {make_view_id("scene", each, 0) for each in (*changed, shifted)}
-    assert len(ids | {make_view_id("scene", candidate(), 1), make_view_id("other", candidate(), 0)}) == 8
+    optics: list[dict[str, Any]] = [{"shift": (0.1, 0.0)}, {"clip": (5.2, 100.0)}, {"clip": (5.2, 90.0)}]
+    changed += [replace(candidate(), camera=replace(candidate().camera, **each)) for each in optics]
+    ids = {make_view_id("scene", each, 0) for each in changed}
+    assert len(ids | {make_view_id("scene", candidate(), 1), make_view_id("other", candidate(), 0)}) == 10
+
+
+def test_two_cameras_of_the_artist_that_stand_alike_have_two_names() -> None:
+    """Also where the names give one slug."""
+    names = ("Kamera 1", "kamera_1", "KAMERA.1", "カメラ", "カメラ2")
+    ids = {make_view_id("scene", replace(candidate(), subject=None, name=name), 0) for name in names}
+    assert len(ids) == len(names)
 
 
 def test_views_of_the_scene_and_the_artists_cameras_have_names_too() -> None:
@@ -237,7 +245,8 @@ def test_two_cameras_of_a_dollhouse_have_two_names() -> None:
 def example() -> CameraPlan:
     rotation = make_facing_rotation(np.array([1.0, 2, 0.3]))
     cameras = [
-        Camera(make_pose(rotation, np.array([k / 3, 1e-7, 1e5])), 512, 288, 35.1 + k, (0.1, -0.05)) for k in range(3)
+        Camera(make_pose(rotation, np.array([k / 3, 1e-7, 1e5])), 512, 288, 35.1 + k, (0.1, -0.05), clip)
+        for k, clip in enumerate((None, (0.1, 1000.0), (5.2, 100.0)))
     ]
     views = tuple(
         PlannedView(f"stuhl-{k}", "stuhl", "Stühl 椅子", "set", k, camera, 0.123456, (None, 0.0, -1.5)[k])
@@ -343,6 +352,9 @@ def broken(values: Any, path: str, value: Any) -> Any:
         ("views.0.camera.world_from_camera", "identity"),
         ("views.0.camera.world_from_camera.3", float("nan")),
         ("views.0.camera.world_from_camera.3", None),
+        ("views.0.camera.world_from_camera.0", 1.5),
+        ("views.1.camera.clip", [0.1]),
+        ("views.1.camera.clip", "near"),
         ("run", ...),
         ("run", 7),
         ("lighting", ...),

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,7 +38,8 @@ from blendset.records import (
 )
 from tests.disks import mounted
 
-CAMERA = CameraRecord(8, 6, 9.5, 9.5, 4.0, 3.0, tuple(map(float, range(16))), 50.0, 36.0)
+POSE = (0.0, -1.0, 0.0, 3.0, 1.0, 0.0, 0.0, 7.0, 0.0, 0.0, 1.0, 11.0, 0.0, 0.0, 0.0, 1.0)
+CAMERA = CameraRecord(8, 6, 9.5, 9.5, 4.0, 3.0, POSE, 50.0, 36.0)
 VIEW = ViewRecord(
     view_id="chair-1a2b3c",
     run="run",
@@ -134,6 +136,49 @@ def test_another_record_is_refused_with_the_field(change: dict[str, Any], reason
     with pytest.raises(BlendsetError, match=rf"view\.json .*{reason}.*; ") as caught:
         read_record(path, ViewRecord)
     assert "\n" not in str(caught.value)
+
+
+NO_ROTATIONS = {
+    "mirrored": POSE[:1] + (1.0,) + POSE[2:],
+    "scaled": tuple(2 * value for value in POSE[:12]) + POSE[12:],
+    "skewed": POSE[:2] + (0.115,) + POSE[3:],
+    "flat": POSE[:8] + (0.0,) * 4 + POSE[12:],
+    "projective": POSE[:12] + (0.1, 0.0, 0.0, 1.0),
+    "infinite": POSE[:3] + (float("inf"),) + POSE[4:],
+    "not a number": (float("nan"), *POSE[1:]),
+    "too short": POSE[:12],
+}
+
+
+@pytest.mark.parametrize("name", NO_ROTATIONS)
+def test_a_camera_stands_somewhere_and_looks_somewhere(name: str) -> None:
+    with pytest.raises(ValueError, match="pose"):
+        replace(CAMERA, world_from_camera=NO_ROTATIONS[name])
+
+
+def test_single_precision_is_precise_enough_for_a_pose() -> None:
+    axes = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
+    matrix = np.eye(4)
+    matrix[:3, :3] = (axes * np.sign(np.linalg.det(axes))).astype(np.float32)
+    assert replace(CAMERA, world_from_camera=tuple(matrix.ravel().tolist()))
+
+
+@pytest.mark.parametrize("name", ["mirrored", "scaled", "skewed", "too short"])
+def test_a_record_with_another_pose_is_refused_with_the_reason(name: str, tmp_path: Path) -> None:
+    values = json.loads(encode_json(VIEW))
+    values["camera"]["world_from_camera"] = NO_ROTATIONS[name]
+    (tmp_path / "view.json").write_text(json.dumps(values))
+    with pytest.raises(BlendsetError, match=r"view\.json is damaged \(.*pose.* @ \$\.camera\)"):
+        read_record(tmp_path / "view.json", ViewRecord)
+
+
+def test_a_record_from_before_clip_ranges_shows_everything(tmp_path: Path) -> None:
+    values = json.loads(encode_json(CAMERA))
+    del values["clip"]
+    write_json(tmp_path / "old.json", values)
+    assert read_record(tmp_path / "old.json", CameraRecord) == CAMERA
+    write_json(tmp_path / "new.json", replace(CAMERA, clip=(5.2, 100.0)))
+    assert read_record(tmp_path / "new.json", CameraRecord).clip == (5.2, 100.0)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "3", '{"view_id": "a"}', "\0\0\0\0"])

@@ -20,7 +20,7 @@ from blendset.files import sha256_bytes
 from blendset.naming import slugify
 from blendset.placement.candidates import Candidate
 from blendset.placement.gates import Verdict
-from blendset.records import read_json, read_record, write_json
+from blendset.records import check_pose, read_json, read_record, write_json
 
 PLAN_FORMAT = 1
 
@@ -58,10 +58,14 @@ def name_previewed_run(plan: CameraPlan) -> str:
 
 
 def make_view_id(scene: str, candidate: Candidate, seed: int) -> str:
-    """Subject and a hash of scene, camera, resolution and seed: the same camera gets the same name in every run."""
+    """Subject and a hash of scene, camera, resolution and seed: the same camera gets the same name in every run.
+
+    What only some cameras have, a name of their own or a clip range, is in the hash where they have it.
+    """
     camera = candidate.camera
     numbers = [round(float(value), 4) + 0.0 for value in camera.world_from_camera[:3].ravel()]
-    text = json.dumps([scene, numbers, camera.width, camera.height, camera.focal_length_mm, camera.shift, seed])
+    own = [value for value in (candidate.name, camera.clip) if value]
+    text = json.dumps([scene, numbers, camera.width, camera.height, camera.focal_length_mm, camera.shift, seed, *own])
     subject = candidate.subject.id if candidate.subject else slugify(candidate.name or "scene")
     return f"{subject}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
@@ -89,14 +93,21 @@ def camera_to_dict(camera: Camera) -> dict[str, Any]:
         "height": camera.height,
         "focal_length_mm": camera.focal_length_mm,
         "shift": list(camera.shift),
+        **({"clip": list(camera.clip)} if camera.clip else {}),
     }
 
 
 def camera_from_dict(values: Mapping[str, Any]) -> Camera:
     """The inverse of `camera_to_dict`."""
     matrix = np.array(values["world_from_camera"], dtype=np.float64).reshape(4, 4)
+    clip = values.get("clip")
     return Camera(
-        matrix, values["width"], values["height"], values["focal_length_mm"], (values["shift"][0], values["shift"][1])
+        matrix,
+        values["width"],
+        values["height"],
+        values["focal_length_mm"],
+        (values["shift"][0], values["shift"][1]),
+        (clip[0], clip[1]) if clip else None,
     )
 
 
@@ -125,10 +136,12 @@ class _CameraRow:
     height: int
     focal_length_mm: float
     shift: tuple[float, float]
+    clip: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        if len(self.world_from_camera) != 16 or min(self.width, self.height) < 1 or self.focal_length_mm <= 0:
-            raise ValueError("a camera has 16 numbers, a size and a focal length")
+        if min(self.width, self.height) < 1 or self.focal_length_mm <= 0:
+            raise ValueError("a camera has a size and a focal length")
+        check_pose(self.world_from_camera)
 
 
 @dataclass(frozen=True)
@@ -167,7 +180,7 @@ class _PlanRecord:
 def _check_name(name: str) -> None:
     """Names become folders and files."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
-        raise ValueError(f"'{name}' is no name of Blendset's")
+        raise ValueError(f'a name has only a-z, 0-9 and "-", unlike "{name}"')
 
 
 def read_plan(path: Path) -> CameraPlan:
