@@ -139,12 +139,12 @@ def test_another_record_is_refused_with_the_field(change: dict[str, Any], reason
 
 
 NO_ROTATIONS = {
-    "mirrored": POSE[:1] + (1.0,) + POSE[2:],
+    "mirrored": (*POSE[:1], 1.0, *POSE[2:]),
     "scaled": tuple(2 * value for value in POSE[:12]) + POSE[12:],
-    "skewed": POSE[:2] + (0.115,) + POSE[3:],
+    "skewed": (*POSE[:2], 0.115, *POSE[3:]),
     "flat": POSE[:8] + (0.0,) * 4 + POSE[12:],
-    "projective": POSE[:12] + (0.1, 0.0, 0.0, 1.0),
-    "infinite": POSE[:3] + (float("inf"),) + POSE[4:],
+    "projective": (*POSE[:12], 0.1, 0.0, 0.0, 1.0),
+    "infinite": (*POSE[:3], float("inf"), *POSE[4:]),
     "not a number": (float("nan"), *POSE[1:]),
     "too short": POSE[:12],
 }
