@@ -78,7 +78,8 @@ def missing_textures(path: Path) -> Facts:
     lost.source, lost.filepath = "FILE", str(path.parent / "textures" / "not there.png")
     for name, image in (("Red Box", lost), ("Green Ball", packed), ("Blue Cone", bpy.data.images.new("Made", 8, 8))):
         _add_texture(bpy.data.objects[name], image)
-    return _save(path, facts | {"missing_files": ["not there.png"], "subjects_without_their_image": ["Red Box"]})
+    del facts["subjects"]["Red Box"]
+    return _save(path, facts | {"missing_files": ["not there.png"], "not_subjects": ["Red Box"]})
 
 
 # What is in the file but not, or not fully, in the picture.

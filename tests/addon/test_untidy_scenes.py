@@ -153,7 +153,7 @@ def test_missing_textures_are_named_and_never_photographed(show: Show) -> None:
     assert any("not there.png" in each for each in outcome.scene.missing_files)
     assert any("not there.png" in note for note in outcome.notes)
     of_whom = set().union(*(outcome.list_names(view.subject) for view in outcome.views if view.subject))
-    assert of_whom == STAGE - set(facts["subjects_without_their_image"])
+    assert of_whom == set(facts["subjects"])
     assert not any("Packed" in each or "Made" in each for each in outcome.scene.missing_files)
 
 

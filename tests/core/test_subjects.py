@@ -132,6 +132,14 @@ def test_a_kit_of_parts_under_one_root_that_is_the_whole_file_still_gives_subjec
     assert len(names(snapshot(parts))) >= 8
 
 
+def join(name: str, solids: list[Solid], **about: Any) -> Solid:
+    """One mesh of many, as a scan or an import gives it."""
+    corners = np.cumsum([0, *(len(each.vertices) for each in solids)])
+    triangles = [each.triangles + corner for each, corner in zip(solids, corners[:-1], strict=True)]
+    vertices = np.concatenate([each.vertices for each in solids])
+    return Solid(name, vertices, np.concatenate(triangles).astype(np.int32), 0.5, about)
+
+
 def car(**about: Any) -> list[Solid]:
     """A car of ten parts, as an artist models it: four wheels beside the body, doors on its sides, a bumper ahead."""
     parts = {
@@ -239,17 +247,8 @@ def test_a_furnished_room_under_one_root_stays_a_room() -> None:
 
 def test_a_figure_in_its_clothes_is_no_room_with_furniture() -> None:
     """Most of what the file holds stands inside the box of the body."""
-    body = [
-        box("Body", (0, 0, 0.95), (0.35, 0.25, 1.9)),
-        box("Arms", (0, 0, 1.45), (1.8, 0.12, 0.12)),
-    ]
-    joined = Solid(
-        "Body",
-        np.concatenate([each.vertices for each in body]),
-        np.concatenate([body[0].triangles, body[1].triangles + 8]),
-        0.5,
-        {"parents": ("Armature",)},
-    )
+    body = [box("Body", (0, 0, 0.95), (0.35, 0.25, 1.9)), box("Arms", (0, 0, 1.45), (1.8, 0.12, 0.12))]
+    joined = join("Body", body, parents=("Armature",))
     clothes = [
         box(name, (0, 0, z), size, parents=("Armature",))
         for name, z, size in (("Shirt", 1.3, (0.4, 0.3, 0.6)), ("Trousers", 0.6, (0.38, 0.28, 0.8)),
@@ -305,6 +304,12 @@ def test_walls_around_the_middle_enclose_a_scene_and_a_backdrop_does_not() -> No
     assert found(furnished_room()).enclosed
     backdrop = panel("Backdrop", (0, 2, 1.5), (4, 0, 0), (0, 0, 3))
     assert not found(snapshot([GROUND, backdrop, *car()])).enclosed
+    room = join("Scan", [*room_shell(6, 5, 2.8)[:4], *table(0, 0)])
+    assert found(snapshot([room])).enclosed
+    assert (
+        not found(snapshot([join("Car", car())])).enclosed
+        and not found(snapshot([ball("Ball", (0, 0, 0), 1)])).enclosed
+    )
     cut_open = [solid for solid in room_shell(6, 5, 2.8) if solid.name in ("Plane", "Plane.002", "Plane.004")]
     assert found(snapshot([*cut_open, *things(9)])).enclosed
 

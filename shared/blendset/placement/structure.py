@@ -8,7 +8,6 @@ scene.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 import numpy as np
 
@@ -41,8 +40,10 @@ TABLE_TOP_SHARE = 0.5
 """A level surface with more of the other objects below it than this is a table top, if there is no floor beneath."""
 LEGS, LEG_SLENDERNESS, LEG_GAP = 3, 0.35, 0.05
 """A table top has so many legs; their sides are less than this share of their height, and so is the gap to the top."""
-WALL_SECTORS, ENCLOSED_SHARE = 16, 0.45
-"""A scene is enclosed when walls stand in so many of these sectors around its middle."""
+WALL_SECTORS, ENCLOSED_SHARE, WALL_HEIGHT = 16, 0.45, 0.3
+"""A scene is enclosed when walls of so much of its height stand in so many of these sectors around its middle."""
+FAR_WALL = 0.2
+"""Least distance of a wall of a lone mesh from the scene's middle, in diagonals of the scene."""
 UPRIGHT = 0.5
 """Greatest height of the unit normal of a wall."""
 
@@ -110,19 +111,35 @@ def _has_room_inside(scene: Snapshot, entry: SceneObject, box: Array) -> bool:
     return max(cover, default=0.0) >= ROOM_COVER
 
 
-def is_enclosed(scene: Snapshot, structural: Iterable[int]) -> bool:
-    """Return whether walls stand around at least half of a scene's middle: it is a room, or one that is cut open."""
-    standing = [id_ for id_ in structural if not is_lying(scene.bounds[id_ - 1])]
+def is_enclosed(scene: Snapshot, structural: frozenset[int]) -> bool:
+    """Return whether walls stand around at least half of a scene's middle: it is a room, or one that is cut open.
+
+    Of a lone mesh those faces are walls that look at the middle from afar.
+    """
+    is_lone = len(scene.objects) == 1
+    standing = [1] if is_lone else [id_ for id_ in structural if not is_lying(scene.bounds[id_ - 1])]
     triangles = scene.find_triangles(standing)
-    triangles = triangles[np.abs(scene.normals[triangles, 2]) < UPRIGHT] if len(triangles) else triangles
+    if not len(triangles):
+        return False
+    triangles = triangles[np.abs(scene.normals[triangles, 2]) < UPRIGHT]
+    low, high = scene.extent
+    middle = (low + high) / 2
+    if is_lone:
+        towards = middle - scene.vertices[scene.triangles[triangles]].mean(axis=1)
+        is_far = np.linalg.norm(towards, axis=1) > FAR_WALL * scene.diagonal
+        triangles = triangles[is_far & ((towards * scene.normals[triangles]).sum(axis=1) > 0)]
     if not len(triangles):
         return False
     walls = sample_surface_points(scene, triangles, SHELL_POINTS, make_rng(0, "walls"))
-    middle = scene.extent.mean(axis=0)
-    near = np.linalg.norm(walls - middle, axis=1) < scene.diagonal
-    azimuths = np.arctan2(*(walls[near] - middle)[:, 1::-1].T)
-    sectors = np.unique(np.floor(azimuths / (2 * np.pi) * WALL_SECTORS))
-    return len(sectors) >= ENCLOSED_SHARE * WALL_SECTORS
+    walls = walls[np.linalg.norm(walls - middle, axis=1) < scene.diagonal]
+    return _count_walls(walls - middle, WALL_HEIGHT * float(high[2] - low[2])) >= ENCLOSED_SHARE * WALL_SECTORS
+
+
+def _count_walls(points: Array, height: float) -> int:
+    """Count the sectors around the vertical axis in which points (N, 3) reach over such a height at the origin's."""
+    sectors = np.floor(np.arctan2(points[:, 1], points[:, 0]) / (2 * np.pi) * WALL_SECTORS)
+    low, high = points[:, 2] < -height / 2, points[:, 2] > height / 2
+    return len(np.intersect1d(sectors[low], sectors[high]))
 
 
 def is_lying(box: Array) -> bool:
