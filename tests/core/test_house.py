@@ -123,23 +123,24 @@ def test_no_file_names_a_package_index() -> None:
 
 # --- the trainer's rooms ----------------------------------------------------------------------------------------------
 
-LOOSE = {"contact_sheet", "style", "synthetic_views", "training_runs"}
+LOOSE = {"contact_sheet", "style", "synthetic_views", "things", "training_runs"}
 """Modules of the trainer that lie in no room, because several rooms need them or a documented command names them."""
 ROOMS = {
     "api": set(),
     "style": set(),
     "synthetic_views": {"stages"},
+    "things": set(),
     "training_runs": set(),
     "language": set(),
     "models": set(),
     "rendering": set(),
     "stages": {"captioning", "models", "scoring"},  # the catalogue names every captioner and scorer, in strings
-    "captioning": {"language", "models", "stages", "synthetic_views"},
+    "captioning": {"language", "models", "stages", "synthetic_views", "things"},
     "scoring": {"models", "stages"},
     "selection": {"stages"},
     "diffusion": {"models"},
-    "exporting": {"selection", "stages", "synthetic_views"},
-    "reporting": {"selection", "stages", "style", "synthetic_views", "training_runs"},
+    "exporting": {"selection", "stages", "synthetic_views", "things"},
+    "reporting": {"selection", "stages", "style", "synthetic_views", "things", "training_runs"},
     "contact_sheet": {"reporting"},
     "synthesis": {"diffusion", "language", "models", "selection", "stages", "synthetic_views"},
     "training": {"diffusion", "models", "selection", "stages", "style", "training_runs"},

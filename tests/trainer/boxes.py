@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -37,8 +38,17 @@ SHIFT = 0.03, -0.02
 """Off the middle, so that no format gets away with assuming it."""
 
 
-def add_scene(dataset: Dataset, scene: str, metres_per_unit: float = 1.0, scale: float = 1.0) -> None:
-    """Write the record of the room, `scale` times as large, and that of the run `<scene>-run`."""
+def add_scene(
+    dataset: Dataset,
+    scene: str,
+    metres_per_unit: float = 1.0,
+    scale: float = 1.0,
+    things: Mapping[int, tuple[str, str]] | None = None,
+) -> None:
+    """Write the record of the room, `scale` times as large, and that of the run `<scene>-run`.
+
+    `things` are names and labels, by the id of each part.
+    """
     objects = tuple(
         SceneObjectRecord(
             id=number,
@@ -50,6 +60,8 @@ def add_scene(dataset: Dataset, scene: str, metres_per_unit: float = 1.0, scale:
             bounds_max=tuple(scale * np.array(high)),
             structural=name == "floor",
             instance_of="",
+            thing=(things or {}).get(number, ("", ""))[0],
+            thing_label=(things or {}).get(number, ("", ""))[1],
         )
         for number, (name, (low, high)) in enumerate(BOXES.items(), start=1)
     )

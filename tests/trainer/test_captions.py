@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -80,13 +82,19 @@ def cast(objects: tuple[SceneObjectRecord, ...]) -> Passes:
     )
 
 
-def room_view(root: Path, subject: int = 4, objects: tuple[SceneObjectRecord, ...] = ROOM) -> Dataset:
+def room_view(
+    root: Path,
+    subject: int = 4,
+    objects: tuple[SceneObjectRecord, ...] = ROOM,
+    paint: Mapping[int, tuple[int, int, int]] | None = None,
+    **changes: Any,
+) -> Dataset:
     dataset, passes = make_dataset(root), cast(objects)
     add_scene(dataset, "room")
     scene = dataset.scene("room")
     write_json(dataset.scene_path("room"), SceneRecord(**(vars(scene) | {"objects": objects})))
     rgb = np.zeros((SIZE, SIZE, 3), np.uint8)
-    for number, colour in PAINT.items():
+    for number, colour in (PAINT | dict(paint or {})).items():
         rgb[passes.id == number] = colour
     eye = camera()
     counts = {each.id: int((passes.id == each.id).sum()) for each in objects}
@@ -98,8 +106,8 @@ def room_view(root: Path, subject: int = 4, objects: tuple[SceneObjectRecord, ..
         SIZE, SIZE, focal, focal, *eye.principal_point, tuple(eye.world_from_camera.ravel()), 24.0, SENSOR_MM
     )
     view_id = add_picture(
-        dataset, "room", f"object-{subject}" if subject else "", 0, rgb, passes.id, subject_label=label, camera=record,
-        subject_objects=(subject,) if subject else (), visible_objects=seen,
+        dataset, "room", f"object-{subject}" if subject else "", 0, rgb, passes.id, camera=record, visible_objects=seen,
+        **{"subject_label": label, "subject_objects": (subject,) if subject else ()} | changes,
     )  # fmt: skip
     view = next(view for view in dataset.views() if view.view_id == view_id)
     dataset.write_view(view, {"rgb.png": dataset.rgb_path(view).read_bytes(), "passes.exr": write_passes(passes)})
@@ -107,8 +115,8 @@ def room_view(root: Path, subject: int = 4, objects: tuple[SceneObjectRecord, ..
     return dataset
 
 
-def facts(root: Path, subject: int = 4, objects: tuple[SceneObjectRecord, ...] = ROOM) -> Facts:
-    dataset = room_view(root, subject, objects)
+def facts(root: Path, subject: int = 4, objects: tuple[SceneObjectRecord, ...] = ROOM, **changes: Any) -> Facts:
+    dataset = room_view(root, subject, objects, **changes)
     view = next(dataset.views())
     with Image.open(dataset.rgb_path(view)) as picture:
         return extract_facts(view, dataset.scene("room"), np.asarray(picture), dataset.passes(view))
@@ -210,6 +218,94 @@ def test_things_of_a_name_on_every_side_are_told_together(tmp_path: Path) -> Non
     )
     found = facts(tmp_path, 3, (*ROOM[:3], *stools))
     assert "three stools around it" in compose_dense_caption(found, Random(0)) + compose_short_caption(found, Random(0))
+
+
+# ---- things of several objects ---------------------------------------------------------------------------------------
+
+
+def part(number: int, label: str, low: tuple[float, ...], high: tuple[float, ...], material: str) -> SceneObjectRecord:
+    return box(number, label, low, high, materials=(material,), thing="Car", thing_label="car")
+
+
+CAR = (
+    *ROOM[:2],
+    part(10, "body", (-1.3, -0.6, 0.2), (1.3, 0.6, 0.6), "red paint"),
+    part(11, "cabin", (-1.2, -0.6, 0.6), (1.2, 0.6, 1.9), "glass"),
+    part(12, "wheel", (-1.1, -0.7, 0), (-0.6, -0.6, 0.5), "rubber"),
+    part(13, "roof", (-1.2, -0.6, 1.9), (1.2, 0.6, 1.95), "red paint"),
+)
+CAR_PAINT = {10: RED, 11: GREEN, 12: (12, 12, 12), 13: RED}
+WHOLE = {"subject_label": "car", "subject_objects": (10, 11, 12, 13)}
+
+
+def describe_car(root: Path, subject: int = 10, **changes: Any) -> tuple[Facts, str]:
+    """Facts about a view of the car, and what twenty captions say of it."""
+    found = facts(root, subject, CAR, paint=CAR_PAINT, **changes)
+    composers = compose_short_caption, compose_dense_caption
+    text = " ".join(compose(found, Random(seed)) for seed in range(10) for compose in composers).lower()
+    assert ground_caption(text, found.nouns).unsupported == ()
+    return found, text
+
+
+def test_a_thing_has_no_parts_beside_it_and_not_the_material_of_one(tmp_path: Path) -> None:
+    """The panes cover most of the car's pixels, and are neither the material nor the colour of all of it."""
+    found, text = describe_car(tmp_path, **WHOLE)
+    assert found.subject is not None
+    assert (found.subject.noun, found.subject.material, found.subject.colour) == ("car", "", "red")
+    assert found.others == ()
+    assert [word for word in ("body", "cabin", "wheel", "roof", "glass", "green") if word in text] == []
+
+
+def test_a_thing_that_is_no_subject_is_one_thing_too(tmp_path: Path) -> None:
+    found, text = describe_car(tmp_path, 0)
+    assert [(each.noun, each.count, each.material, each.colour) for each in found.others] == [("car", 1, "", "red")]
+    assert "a red car" in text
+
+
+def test_a_part_that_is_a_subject_is_told_as_part_of_its_thing(tmp_path: Path) -> None:
+    found, text = describe_car(tmp_path, 12)
+    assert found.subject is not None
+    assert (found.subject.noun, found.subject.whole, found.others) == ("wheel", "car", ())
+    assert "a wheel of a car" in text
+    assert "body" not in text
+
+
+@pytest.mark.parametrize(
+    ("body", "others", "material"),
+    [("glass", "glass", "glass"), ("steel", "steel", "metal"), ("glass", "steel", ""), ("oak", "steel", "metal")],
+)
+def test_the_material_of_most_of_a_thing_is_that_of_the_whole_but_panes(
+    tmp_path: Path, body: str, others: str, material: str
+) -> None:
+    names = {10: body, 11: body if body == "glass" else others, 12: others, 13: others}
+    objects = tuple(replace(each, materials=(names[each.id],)) if each.thing else each for each in CAR)
+    found = facts(tmp_path, 10, objects, paint=CAR_PAINT, **WHOLE)
+    assert found.subject is not None
+    assert found.subject.material == material
+
+
+def test_a_thing_that_no_one_named_is_one_thing(tmp_path: Path) -> None:
+    objects = tuple(replace(each, thing_label="") if each.thing else each for each in CAR)
+    assert [(each.is_named, each.count) for each in facts(tmp_path, 0, objects).others] == [(False, 1)]
+
+
+def test_two_things_of_a_name_are_counted(tmp_path: Path) -> None:
+    stools = tuple(
+        replace(each, thing=thing, thing_label="stool")
+        for thing, x in (("A", -1.9), ("B", -3.0))
+        for each in (
+            box(0, "leg", (x, -0.3, 0), (x + 0.5, 0.2, 0.3)),
+            box(0, "top", (x, -0.3, 0.3), (x + 0.5, 0.2, 0.5)),
+        )
+    )
+    numbered = tuple(replace(each, id=20 + number) for number, each in enumerate(stools))
+    found = facts(tmp_path, 3, (*ROOM[:4], *numbered))
+    assert [(each.noun, each.count) for each in found.others if each.noun in ("stool", "leg", "top")] == [("stool", 2)]
+
+
+def test_a_structural_part_stays_a_wall(tmp_path: Path) -> None:
+    house = tuple(replace(each, thing="House", thing_label="house") if each.structural else each for each in ROOM)
+    assert {each.noun for each in facts(tmp_path, 3, house).surfaces} == {"floor", "wall"}
 
 
 # ---- captions --------------------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from pycocotools.coco import COCO
 
 from blendset.dataset import RGB, Dataset
 from blendset.errors import BlendsetError
+from blendset.records import VisibleObject
 from blendset.verification import verify_dataset
 from blendset_trainer.cli.commands import export
 from blendset_trainer.cli.parser import Parser
@@ -141,6 +142,95 @@ def test_coco_keeps_held_out_views_apart(exported: Any) -> None:
 @given(arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=40)))
 def test_run_lengths_are_those_of_the_reference_encoder(mask: Any) -> None:
     assert encode_rle(mask) == reference.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"].decode()
+
+
+def export_things(
+    root: Path, things: dict[int, tuple[str, str]], *views: dict[str, Any], to: str = "coco", name: str = "attic"
+) -> Path:
+    """Export views of a scene whose record says which objects are parts of which thing."""
+    made = make_dataset(root / "data")
+    add_scene(made, name, things=things)
+    for number, changes in enumerate(views):
+        add_view(made, name, number, **changes)
+    made.rebuild_index()
+    run("export", made.root, "--to", to, "--out", root / to)
+    return root / to
+
+
+def find_masks(folder: Path, image: int = 1) -> list[tuple[str, str, Any]]:
+    """Category, object and mask of each annotation of an image."""
+    coco = COCO(folder / "annotations" / "instances_train.json")
+    annotations = coco.loadAnns(coco.getAnnIds(image))
+    return [(coco.cats[each["category_id"]]["name"], each["object"], coco.annToMask(each)) for each in annotations]
+
+
+CAR = {2: ("Car", "car"), 3: ("Car", "car"), 4: ("Car", "car")}
+NOTHING = {"subject": "", "subject_label": "", "subject_objects": ()}
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        NOTHING,
+        {"subject": "car", "subject_label": "car", "subject_objects": (2, 3, 4)},
+        {"subject": "wheel", "subject_label": "wheel", "subject_objects": (3,)},
+        {"subject": "wheels", "subject_label": "wheels", "subject_objects": (3, 4)},
+    ],
+)
+def test_a_thing_is_one_instance_whatever_the_views_are_about(tmp_path: Path, subject: dict[str, Any]) -> None:
+    folder = export_things(tmp_path, CAR, subject)
+    ids = truth(0)[2]
+    assert {(label, name) for label, name, _ in find_masks(folder)} == {("floor", "floor"), ("car", "Car")}
+    [mask] = [mask for label, _, mask in find_masks(folder) if label == "car"]
+    np.testing.assert_array_equal(mask, np.isin(ids, (2, 3, 4)))
+
+
+def test_a_thing_and_a_subject_of_old_stand_side_by_side(tmp_path: Path) -> None:
+    """The view lists an object that is part of a thing: the thing keeps it, and the subject has what is left."""
+    folder = export_things(tmp_path, {4: ("Lamp", "lamp")}, {"subject_objects": (2, 3, 4)})
+    ids = truth(0)[2]
+    found = {label: mask for label, _, mask in find_masks(folder)}
+    np.testing.assert_array_equal(found["chair"], np.isin(ids, CHAIR))
+    np.testing.assert_array_equal(found["lamp"], ids == 4)
+
+
+def test_things_of_one_label_are_several_and_a_thing_without_one_is_an_object(tmp_path: Path) -> None:
+    folder = export_things(
+        tmp_path, {1: ("hall", ""), 2: ("A", "chair"), 3: ("B", "chair"), 4: ("B", "chair")}, NOTHING
+    )
+    assert sorted((label, name) for label, name, _ in find_masks(folder)) == [
+        ("chair", "A"), ("chair", "B"), ("object", "hall"),
+    ]  # fmt: skip
+
+
+def test_labels_that_differ_in_capitals_are_one_category(tmp_path: Path) -> None:
+    folder = export_things(tmp_path, {2: ("A", "Chair"), 3: ("B", "chair"), 4: ("C", "CHAIR")}, NOTHING)
+    assert {label for label, _, _ in find_masks(folder)} == {"floor", "Chair"}
+
+
+def test_bop_has_one_model_for_a_thing(tmp_path: Path) -> None:
+    folder = export_things(
+        tmp_path, CAR, {"subject": "wheel", "subject_label": "wheel", "subject_objects": (3,)}, to="bop"
+    )
+    models = json.loads((folder / "models" / "models_info.json").read_bytes())
+    assert [(model["name"], model["label"]) for model in models.values()] == [("floor", "floor"), ("Car", "car")]
+    corners = np.array([BOXES[name] for name in ("seat", "back", "Cube.004")])
+    sides = corners.max(axis=(0, 1)) - corners.min(axis=(0, 1))
+    assert [models["2"][f"size_{axis}"] for axis in "xyz"] == pytest.approx((1000 * sides).tolist())
+
+
+def test_huggingface_names_parts_by_their_thing(tmp_path: Path) -> None:
+    visible = tuple(VisibleObject(number, label, 9, 0.1) for number, label in ((1, "floor"), (3, "back")))
+    folder = export_things(tmp_path, CAR, {"visible_objects": visible}, to="huggingface")
+    [row] = pq.read_table(next(folder.glob("data/*.parquet"))).to_pylist()
+    assert [(each["id"], each["label"]) for each in row["visible_objects"]] == [(1, "floor"), (3, "car")]
+
+
+def test_a_view_of_an_object_that_the_scene_lacks_is_named(tmp_path: Path) -> None:
+    with pytest.raises(
+        BlendsetError, match=r"attic-chair-0000 is about object 9, which scenes/attic.json does not list"
+    ):
+        export_things(tmp_path, {}, {"subject_objects": (2, 9)})
 
 
 # --- COLMAP ---

@@ -7,7 +7,8 @@ Held-out views are the split `test`. Parquet is for looking and publishing; rand
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from blendset.dataset import RECORD_COLUMNS, RGB, Dataset
 from blendset.records import ViewRecord, to_plain
 from blendset_trainer.exporting.source import ExportSource, split_by_size
 from blendset_trainer.stages.tables import read_index
+from blendset_trainer.things import label_visible_objects, read_part_labels
 
 MAX_FILE_BYTES = 500_000_000
 """Bytes of pictures in one file; what the Hub advises."""
@@ -33,11 +35,13 @@ COLUMNS = ("caption", *RECORD_COLUMNS)
 def export(source: ExportSource, out: Path, max_file_bytes: int = MAX_FILE_BYTES) -> int:
     """Write the parquet files of each split, each under about `max_file_bytes`; return the number of views written."""
     schema = build_schema(source.dataset)
+    labels = read_part_labels(source.dataset, source.views)
     (out / "data").mkdir()
     for split, views in source.group_by_split("train", "test").items():
         files = list(split_by_size(views, lambda view: view.files[RGB].bytes, max_file_bytes))
         for number, members in enumerate(files):
-            _write_file(source, members, schema, out / "data" / f"{split}-{number:05d}-of-{len(files):05d}.parquet")
+            path = out / "data" / f"{split}-{number:05d}-of-{len(files):05d}.parquet"
+            _write_file(source, members, labels, schema, path)
     return len(source.views)
 
 
@@ -47,15 +51,21 @@ def build_schema(dataset: Dataset) -> pa.Schema:
     return pa.schema([pa.field("image", IMAGE), *(index.field(name) for name in COLUMNS)], SCHEMA_METADATA)
 
 
-def _write_file(source: ExportSource, views: Sequence[ViewRecord], schema: pa.Schema, path: Path) -> None:
+def _write_file(
+    source: ExportSource,
+    views: Sequence[ViewRecord],
+    labels: Mapping[str, Mapping[int, str]],
+    schema: pa.Schema,
+    path: Path,
+) -> None:
     with pq.ParquetWriter(path, schema) as writer:
         for start in range(0, len(views), ROW_GROUP_SIZE):
-            rows = [_build_row(source, view) for view in views[start : start + ROW_GROUP_SIZE]]
+            rows = [_build_row(source, view, labels) for view in views[start : start + ROW_GROUP_SIZE]]
             writer.write_table(pa.Table.from_pylist(rows, schema))
 
 
-def _build_row(source: ExportSource, view: ViewRecord) -> dict[str, Any]:
-    """All that is known of a view, by name; the schema selects its columns."""
-    values = to_plain(view)
+def _build_row(source: ExportSource, view: ViewRecord, labels: Mapping[str, Mapping[int, str]]) -> dict[str, Any]:
+    """All that is known of a view, by name; the schema selects its columns. `labels` are those of parts, by scene."""
+    values = to_plain(replace(view, visible_objects=label_visible_objects(view, labels.get(view.scene, {}))))
     picture = {"bytes": source.read_file(view), "path": f"{view.view_id}.png"}
     return {**values, **values["camera"], "image": picture, "caption": source.captions.get(view.view_id)}

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Instances of a scene: the objects of a subject together are one, every other object is one by itself.
+"""Instances of a scene: the parts of a thing together are one, every other object is one by itself.
 
-An armchair of ten meshes is one armchair where the dataset says so: in the records of the views of it.
+An armchair of ten meshes is one armchair, whether a view is about it or not: the record of the scene says so. Scenes
+that were rendered before it did say so in the records of the views that are about the armchair.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blendset.cameras import Array
+from blendset.errors import BlendsetError
 from blendset.masks import Mask, find_bounding_slices
 from blendset.records import SceneObjectRecord, SceneRecord, ViewRecord
 from blendset_trainer.exporting.source import ExportSource, group_by_scene
@@ -49,23 +52,55 @@ class SceneInstances:
 
 
 def find_instances(source: ExportSource) -> dict[str, SceneInstances]:
-    """Find the instances of each scene in the source, grouped by the subjects of all views of the dataset."""
+    """Find the instances of each scene in the source, grouped by things, and else by subjects of the dataset's views.
+
+    Labels that differ only in capitals are one, as the first one is spelled. Raises BlendsetError where a view lists an
+    object that the record of its scene lacks.
+    """
     scenes = group_by_scene(source.views)
     views = group_by_scene([view for view in source.dataset.views() if view.scene in scenes])
-    return {scene: _build_scene_instances(source.dataset.scene(scene), views[scene]) for scene in scenes}
+    spellings: dict[str, str] = {}
+    return {scene: _build_scene_instances(source.dataset.scene(scene), views[scene], spellings) for scene in scenes}
 
 
-def _build_scene_instances(scene: SceneRecord, views: Iterable[ViewRecord]) -> SceneInstances:
+def _build_scene_instances(
+    scene: SceneRecord, views: Iterable[ViewRecord], spellings: dict[str, str]
+) -> SceneInstances:
+    """The instances of a scene; `spellings` collects how labels are spelled, by the label in small letters."""
     objects = {entry.id: entry for entry in scene.objects}
-    names = {view.subject_objects: (view.subject, view.subject_label) for view in views if view.subject_objects}
-    grouped = {number for ids in names for number in ids}
-    names |= {(number,): (entry.name, entry.label) for number, entry in objects.items() if number not in grouped}
+    names = _name_groups(scene, views)
     number_of_id = np.zeros(max(objects, default=0) + 1, np.int64)
     instances = []
     for number, ids in enumerate(sorted(names), start=1):
         number_of_id[list(ids)] = number
-        instances.append(_build_instance(number, *names[ids], [objects[part] for part in ids]))
+        name, label = names[ids]
+        spelling = spellings.setdefault(label.casefold(), label)
+        instances.append(_build_instance(number, name, spelling, [objects[part] for part in ids]))
     return SceneInstances(tuple(instances), number_of_id)
+
+
+def _name_groups(scene: SceneRecord, views: Iterable[ViewRecord]) -> dict[tuple[int, ...], tuple[str, str]]:
+    """Name and label of each instance of a scene, by the ids of its objects.
+
+    A part that is a subject of its own is a part of its thing nevertheless: so each pixel counts once.
+    """
+    parts: dict[str, list[SceneObjectRecord]] = defaultdict(list)
+    for entry in scene.objects:
+        if entry.thing:
+            parts[entry.thing].append(entry)
+    names = {tuple(part.id for part in group): (thing, group[0].thing_label) for thing, group in parts.items()}
+    alone = {entry.id: entry for entry in scene.objects if not entry.thing}
+    known = {entry.id for entry in scene.objects}
+    for view in views:
+        if unknown := set(view.subject_objects) - known:
+            raise BlendsetError(
+                f"{view.view_id} is about object {min(unknown)}, which scenes/{scene.scene}.json does not list; "
+                "restore that file, or render the scene again."
+            )
+        if ids := tuple(number for number in view.subject_objects if number in alone):
+            names[ids] = view.subject, view.subject_label
+    grouped = {number for ids in names for number in ids}
+    return names | {(number,): (entry.name, entry.label) for number, entry in alone.items() if number not in grouped}
 
 
 def _build_instance(number: int, name: str, label: str, parts: list[SceneObjectRecord]) -> Instance:

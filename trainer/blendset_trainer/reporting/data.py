@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
-from blendset.records import ViewRecord, read_json
+from blendset.records import ViewRecord, VisibleObject, read_json
 from blendset_trainer.reporting.columns import Caption, ReportColumn, build_columns, collect_captions, round_number
 from blendset_trainer.reporting.contact_sheet import make_sort_key
 from blendset_trainer.reporting.funnel import FunnelSummary, ReasonCount, explain_reasons, summarize_funnel
@@ -24,6 +24,7 @@ from blendset_trainer.reporting.training import TrainingSection
 from blendset_trainer.selection.duplicates import group_duplicates
 from blendset_trainer.selection.files import list_selections, read_chosen, read_drops, read_recipe
 from blendset_trainer.synthetic_views import SYNTHETIC
+from blendset_trainer.things import label_visible_objects, read_part_labels
 
 MIN_SHARE, MAX_OBJECTS = 0.005, 10
 """Of a view's objects the page names those with at least this share of the picture, and at most so many."""
@@ -118,8 +119,9 @@ def build_report(
     )
     groups, compared = group_duplicates(rows)
     duplicates = _group_equal(groups)
+    labels = read_part_labels(dataset, records)
     views = [
-        _build_view(dataset, record, view_captions, selection)
+        _build_view(dataset, record, view_captions, selection, labels.get(record.scene, {}))
         for record, view_captions in zip(records, captions, strict=True)
     ]
     return Report(
@@ -197,9 +199,13 @@ def _join_values(values: Any, limit: int = 4) -> str:
 
 
 def _build_view(
-    dataset: Dataset, record: ViewRecord, captions: Sequence[Caption], selection: ReportSelection | None
+    dataset: Dataset,
+    record: ViewRecord,
+    captions: Sequence[Caption],
+    selection: ReportSelection | None,
+    labels: Mapping[int, str],
 ) -> ReportView:
-    """The data of one view, with what the selection says of it."""
+    """The data of one view, with what the selection says of it; `labels` are those of the scene's parts, by id."""
     row = selection.chosen.get(record.view_id) if selection else None
     return ReportView(
         id=record.view_id,
@@ -211,7 +217,7 @@ def _build_view(
         width=record.camera.width,
         height=record.camera.height,
         failed=record.failed_checks,
-        objects=_list_objects(record),
+        objects=_list_objects(label_visible_objects(record, labels)),
         captions=captions,
         selected=row is not None,
         split=str(row.get("split") or "") if row else "",
@@ -220,10 +226,10 @@ def _build_view(
     )
 
 
-def _list_objects(record: ViewRecord) -> list[tuple[str, float]]:
+def _list_objects(visible: Sequence[VisibleObject]) -> list[tuple[str, float]]:
     """Labels with the summed shares of their objects, the largest first."""
     shares = Counter[str]()
-    for entry in record.visible_objects:
+    for entry in visible:
         shares[entry.label or "unnamed"] += entry.share  # type: ignore[assignment]
     return [(label, round(share, 4)) for label, share in shares.most_common(MAX_OBJECTS) if share >= MIN_SHARE]
 

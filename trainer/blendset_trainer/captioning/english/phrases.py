@@ -90,7 +90,8 @@ def _format_noun_phrase(entity: Entity, facts: Facts) -> str:
     postmodifier = (
         entity.postmodifier if count == 1 else _PLURAL_POSTMODIFIERS.get(entity.postmodifier, entity.postmodifier)
     )
-    phrase = " ".join(part for part in (format_count(entity.noun, count, words), postmodifier) if part)
+    whole = f"of {add_article(entity.whole, entity.whole)}" if entity.whole else ""
+    phrase = " ".join(part for part in (format_count(entity.noun, count, words), whole, postmodifier) if part)
     return f"{phrase}, all alike" if entity.is_alike and not facts.subject else phrase
 
 

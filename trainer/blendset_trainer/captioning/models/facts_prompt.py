@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from blendset_trainer.models.chat.instructions import read_prompt
 from blendset_trainer.stages.stage import View
+from blendset_trainer.things import label_parts, label_visible_objects
 
 MIN_SHARE = 0.005
 """Labels with a smaller share of the picture are left out of a prompt."""
@@ -26,9 +27,9 @@ def build_facts_prompt(views: Sequence[View]) -> str:
 
 
 def _compute_label_shares(view: View) -> dict[str, float]:
-    """The share of the picture that each label has, 0 to 1."""
+    """The share of the picture that the things of each label have, 0 to 1."""
     shares: dict[str, float] = {}
-    for entry in view.record.visible_objects:
+    for entry in label_visible_objects(view.record, label_parts(view.scene)):
         if entry.label:
             shares[entry.label] = shares.get(entry.label, 0.0) + entry.share
     return {label: share for label, share in shares.items() if share >= MIN_SHARE}

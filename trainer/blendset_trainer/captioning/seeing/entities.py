@@ -38,7 +38,7 @@ class Entity:
     `relation` to the subject is "under" (it bears the subject), "over" (the subject hangs over it), "on", "in",
     "above", "below", "left", "right", "front", "behind", "beside", "background", "foreground", or "" where it is not
     clear. `support` is the noun of what bears it. What `is_on_wall` hangs there. What `is_upright_panel` (a door, a
-    painting) is never said to stand on the floor.
+    painting) is never said to stand on the floor. A subject that is a part has the noun of its thing as `whole`.
     `share` is of the picture, 0 to 1; `lightness` is CIELAB's; `centre` is from the left and from the top, 0 to 1;
     `bbox` is the left, top, right and bottom edge of the largest object, 0 to 1.
     """
@@ -60,6 +60,7 @@ class Entity:
     bbox: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
     relation: str = ""
     support: str = ""
+    whole: str = ""
 
     @property
     def is_cut(self) -> bool:
@@ -148,6 +149,7 @@ class EntityBuilder:
             bbox=first.bbox,
             relation=relation,
             support=_get_common({self.find_support_noun(segment) for segment in segments}),
+            whole=first.whole,
         )
 
 

@@ -29,6 +29,7 @@ from blendset_trainer.captioning.seeing.viewpoint import (
 )
 from blendset_trainer.language.grammar import singularize
 from blendset_trainer.language.lexicon import UNREMARKABLE_NOUNS, extract_noun
+from blendset_trainer.things import label_parts
 
 MIN_NAMED_SHARE, MIN_NAMELESS_SHARE, MIN_SCENE_SHARE = 0.004, 0.015, 0.007
 """The share of the picture that makes an object salient: one with a name, one without, and one without a name in a
@@ -99,13 +100,15 @@ def extract_facts(view: ViewRecord, scene: SceneRecord, rgb: NDArray[np.uint8], 
         palette="grey" if colourless else "",
         backdrop=_find_backdrop(segmentation),
         background=describe_background(rgb, covered),
-        nouns=find_visible_nouns(view, segmentation.surfaces),
+        nouns=find_visible_nouns(view, scene, segmentation.surfaces),
     )
 
 
-def find_visible_nouns(view: ViewRecord, surfaces: Iterable[Surface] = ()) -> frozenset[str]:
-    """The nouns (singular) of everything that the index pass shows, whatever its size, and of the surfaces."""
+def find_visible_nouns(view: ViewRecord, scene: SceneRecord, surfaces: Iterable[Surface] = ()) -> frozenset[str]:
+    """The nouns (singular) of all things and parts that the index pass shows, whatever their size, and of surfaces."""
+    things = label_parts(scene)
     labels = [view.subject_label, *(entry.label for entry in view.visible_objects)]
+    labels += [things.get(entry.id, "") for entry in view.visible_objects]
     return frozenset(
         {singularize(extract_noun(label)) for label in labels} | {surface.noun for surface in surfaces}
     ) - {""}

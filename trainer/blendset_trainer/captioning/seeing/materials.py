@@ -12,23 +12,31 @@ from blendset.masks import Mask
 from blendset.records import SceneObjectRecord
 from blendset_trainer.captioning.seeing.colours import name_colour
 from blendset_trainer.captioning.seeing.gbuffer import GBuffer
-from blendset_trainer.language.lexicon import MATERIAL_OF
+from blendset_trainer.language.lexicon import MATERIAL_OF, SEE_THROUGH_WORDS
 
 MAX_PAINT_DISTANCE = 18
 """Medians nearer than this in CIELAB's plane of a and b are one paint in different light."""
 
 
-def find_material(gbuffer: GBuffer, mask: Mask, parts: Iterable[SceneObjectRecord]) -> str:
-    """The adjective of the material that most pixels of a mask (H, W) have; "" where the names tell none."""
+def find_material(gbuffer: GBuffer, mask: Mask, parts: Sequence[SceneObjectRecord]) -> str:
+    """The adjective of the material that most pixels of a mask (H, W) have; "" where the names tell none.
+
+    A thing is of glass where all its parts in sight are: large panes make no glass car.
+    """
     pixels: dict[str, int] = defaultdict(int)
     for part in parts:
-        adjectives = {
-            MATERIAL_OF[word] for name in part.materials for word in _split_words(name) if word in MATERIAL_OF
-        }
-        if len(adjectives) == 1 and len(part.materials) == 1:
-            pixels[adjectives.pop()] += int(np.count_nonzero(gbuffer.ids[mask] == part.id))
+        if material := _name_material(part):
+            pixels[material] += int(np.count_nonzero(gbuffer.ids[mask] == part.id))
     best = max(pixels, key=lambda name: pixels[name], default="")
+    if best in SEE_THROUGH_WORDS and any(part.thing and _name_material(part) != best for part in parts):
+        return ""
     return best if best and pixels[best] > 0.6 * np.count_nonzero(mask) else ""
+
+
+def _name_material(part: SceneObjectRecord) -> str:
+    """The adjective of an object's only material; "" where it has several, or the name tells none."""
+    adjectives = {MATERIAL_OF[word] for name in part.materials for word in _split_words(name) if word in MATERIAL_OF}
+    return adjectives.pop() if len(adjectives) == 1 and len(part.materials) == 1 else ""
 
 
 def _split_words(name: str) -> list[str]:
@@ -41,9 +49,12 @@ def name_paint_colour(
 ) -> str:
     """Name the colour of an object from its mask (H, W).
 
-    Where it has one material, all visible pixels of that material count: paint is one colour, however it is lit.
+    Where it has one material, all visible pixels of that material count: paint is one colour, however it is lit. Panes
+    of a thing do not count where it has other parts in sight: they show the colours of what is behind them.
     """
-    object_pixels = gbuffer.lab[mask]
+    opaque = [part.id for part in parts if not part.thing or _name_material(part) not in SEE_THROUGH_WORDS]
+    opaque_mask = mask & np.isin(gbuffer.ids, opaque)
+    object_pixels = gbuffer.lab[opaque_mask if opaque_mask.any() else mask]
     if len({part.materials for part in parts}) == 1 and len(parts[0].materials) == 1:
         painted_ids = [record.id for record in visible if record.materials == parts[0].materials]
         pixels = gbuffer.lab[np.isin(gbuffer.ids, painted_ids)]

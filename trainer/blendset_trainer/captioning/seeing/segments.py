@@ -37,7 +37,8 @@ class ObjectSegment:
     """One visible object. `noun` comes from its label; where there is none, `shape` says what it looks like.
 
     `mask` is (H, W); `box` (2, 3) is its lowest and highest corner in world units; `depth` (world units) and
-    `lightness` (CIELAB) are medians over its pixels. It `has_many_materials` where its parts differ in material.
+    `lightness` (CIELAB) are medians over its pixels. It `has_many_materials` where its parts differ in material. Of a
+    subject that is a part of a thing in sight, `whole` is the noun of that thing.
     """
 
     noun: str
@@ -50,6 +51,7 @@ class ObjectSegment:
     depth: float
     lightness: float
     has_many_materials: bool
+    whole: str = ""
 
     @cached_property
     def share(self) -> float:
@@ -91,15 +93,21 @@ def segment_view(view: ViewRecord, scene: SceneRecord, rgb: NDArray[np.uint8], p
     records = {record.id: record for record in scene.objects}
     visible = [records[entry.id] for entry in view.visible_objects if entry.id in records]
     subject_ids = frozenset(view.subject_objects)
-    if subject_ids and not extract_noun(view.subject_label):
+    wholes = {records[number].thing for number in subject_ids if number in records} - {""}
+    if subject_ids and not wholes and not extract_noun(view.subject_label):
         subject_ids = _remove_load(gbuffer, subject_ids, records)
-    others = [record for record in visible if record.id not in subject_ids]
+    beside = [record for record in visible if record.id not in subject_ids]
+    rest = [record for record in beside if record.thing in wholes and not record.structural]
+    apart = [record for record in beside if record.thing not in wholes or record.structural]
+    others = [_name_by_thing(record) for record in apart]
     surface_records = [record for record in others if is_surface(record, scene)]
-    rest = [record for record in others if record not in surface_records]
+    standing = [record for record in others if record not in surface_records]
     subject_parts = [record for record in visible if record.id in subject_ids]
     subject = _build_segment(gbuffer, extract_noun(view.subject_label), subject_parts, visible) if subject_ids else None
+    if subject:
+        subject = replace(subject, whole=_find_whole(subject, rest))
     candidates = (
-        _build_segment(gbuffer, extract_noun(parts[0].label), parts, visible) for parts in _group_records(rest)
+        _build_segment(gbuffer, extract_noun(parts[0].label), parts, visible) for parts in _group_records(standing)
     )
     segments = sorted((segment for segment in candidates if segment), key=lambda segment: -segment.share)
     all_segments = [*segments, *([subject] if subject else [])]
@@ -165,17 +173,30 @@ def _remove_load(gbuffer: GBuffer, ids: frozenset[int], records: Mapping[int, Sc
     return frozenset((largest,)) if describe_shape(gbuffer, gbuffer.ids == largest, box).noun in SLAB_NOUNS else ids
 
 
+def _find_whole(subject: ObjectSegment, rest: Sequence[SceneObjectRecord]) -> str:
+    """The noun of the thing that a subject and the rest of its parts in sight make; "" where that says no more."""
+    noun = extract_noun(rest[0].thing_label) if rest else ""
+    return "" if set(noun.split()) <= set(subject.noun.split()) else noun
+
+
 # ---- joining objects -------------------------------------------------------------------------------------------------
 
 
+def _name_by_thing(record: SceneObjectRecord) -> SceneObjectRecord:
+    """A record with the label of the thing that it is part of; walls and the like keep their own."""
+    return replace(record, label=record.thing_label) if record.thing and not record.structural else record
+
+
 def _group_records(records: Iterable[SceneObjectRecord]) -> Iterator[list[SceneObjectRecord]]:
-    """Group parts into objects: of one label and collection, one instance, and touching."""
-    groups: dict[tuple[str, str, str], list[SceneObjectRecord]] = defaultdict(list)
+    """Group parts into objects: of one thing, else of one label and collection, one instance, and touching."""
+    groups: dict[tuple[str, ...], list[SceneObjectRecord]] = defaultdict(list)
     for record in records:
         instance = "" if _is_asset(record) else record.instance_of
-        groups[record.label or f"\0{record.id}", record.collection, instance].append(record)
+        alone = (record.label or f"\0{record.id}", record.collection, instance)
+        groups[(record.thing,) if record.thing else alone].append(record)
     for members in groups.values():
-        yield from [members] if len(members) > MAX_PARTS else _group_touching(members)
+        is_one = bool(members[0].thing) or len(members) > MAX_PARTS
+        yield from [members] if is_one else _group_touching(members)
 
 
 def _is_asset(record: SceneObjectRecord) -> bool:

@@ -35,10 +35,10 @@ class Surface:
 
 
 def is_surface(record: SceneObjectRecord, scene: SceneRecord) -> bool:
-    """Whether an object is a wall, a floor or the like: structural, so named, or nameless and of such a shape."""
+    """Whether an object is a wall, a floor or the like: structural, so named, or nameless, whole and so shaped."""
     if record.structural or extract_noun(record.label).split(" ")[-1] in SURFACE_NOUNS:
         return True
-    return not record.label and _is_nameless_surface(record, scene)
+    return not record.label and not record.thing and _is_nameless_surface(record, scene)
 
 
 def _is_nameless_surface(record: SceneObjectRecord, scene: SceneRecord) -> bool:
