@@ -235,7 +235,7 @@ CAR = (
     part(13, "roof", (-1.2, -0.6, 1.9), (1.2, 0.6, 1.95), "red paint"),
 )
 CAR_PAINT = {10: RED, 11: GREEN, 12: (12, 12, 12), 13: RED}
-WHOLE = {"subject_label": "car", "subject_objects": (10, 11, 12, 13)}
+WHOLE: dict[str, Any] = {"subject_label": "car", "subject_objects": (10, 11, 12, 13)}
 
 
 def describe_car(root: Path, subject: int = 10, **changes: Any) -> tuple[Facts, str]:
