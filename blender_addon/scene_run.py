@@ -87,7 +87,11 @@ class SceneRun:
         return read_plan(self.dataset.plan_path(run))
 
     def render(self, plan: CameraPlan, view_ids: Sequence[str]) -> None:
-        """Render these views of a plan in order, skipping those that are whole on disk."""
+        """Render these views of a plan in order, skipping those that are whole on disk.
+
+        Raises BlendsetError, before anything is rendered, where a view's subject is not there.
+        """
+        self.planner.check_subjects(plan)
         self.session.start()
         if plan.lighting != self.session.lighting:
             self.session.add_light(plan.lighting)
@@ -100,7 +104,7 @@ class SceneRun:
 
     def _render_view(self, view: PlannedView, plan: CameraPlan) -> None:
         started = time.perf_counter()
-        subject = self.reading.subjects.get(view.subject)
+        subject = self.reading.subjects[view.subject] if view.subject else None
         record, payload = render_view(self.session, self.reading.opened, plan, view, subject)
         self.dataset.write_view(record, payload)
         self._emit(

@@ -100,6 +100,8 @@ class BLENDSET_OT_plan(bpy.types.Operator):
             return False
         state.set_plan(step)
         rows.write_lists(context, step)
+        for note in step.notes:
+            self.report({"WARNING"}, note)
         views = len(step.views)
         self.report({"INFO"} if views else {"WARNING"}, f"{views} views planned of {len(step.count_views())} subjects")
         return True

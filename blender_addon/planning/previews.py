@@ -13,7 +13,7 @@ from blendset.cameras import Camera
 from blendset.config import Config
 from blendset.exposure import Exposure, choose_shared_exposure, list_exposures, try_exposures
 from blendset.exr import Passes, write_passes
-from blendset.placement.camera_plan import PlannedView, make_view_id
+from blendset.placement.camera_plan import make_view_id
 from blendset.placement.framing import measure_framing
 from blendset.placement.gates import Verdict
 from blendset.placement.planner import PlanningResult
@@ -116,19 +116,6 @@ def share_exposure(previews: Sequence[Preview]) -> list[Preview]:
     """Previews of the views of a set, none of which has a fault of its own, with one exposure for all."""
     exposures = choose_shared_exposure([preview.exposures for preview in previews])
     return [preview.with_exposure(exposure) for preview, exposure in zip(previews, exposures, strict=True)]
-
-
-def share_exposure_by_set(views: Sequence[PlannedView], previews: Sequence[Preview]) -> list[Preview]:
-    """Previews of planned views, those of a view set with one exposure; what has a fault of its own stays out of it."""
-    shared = list(previews)
-    sets: dict[str, list[int]] = {}
-    for index, (view, preview) in enumerate(zip(views, previews, strict=True)):
-        if view.view_set and not preview.faults:
-            sets.setdefault(view.view_set, []).append(index)
-    for members in sets.values():
-        for index, preview in zip(members, share_exposure([previews[member] for member in members]), strict=True):
-            shared[index] = preview
-    return shared
 
 
 def choose_best_shots(scene: str, result: PlanningResult, seed: int) -> list[Shot]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import bpy
@@ -26,7 +27,7 @@ class SceneReading:
     search: SubjectSearch
     takes_cameras: bool
 
-    @property
+    @cached_property
     def subjects(self) -> dict[str, Subject]:
         """The subjects by their ids."""
         return {subject.id: subject for subject in self.search.subjects}

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from blendset.config import Config
@@ -14,19 +15,23 @@ from blendset.jobs.messages import CamerasScreened, Event, Progress, ScenePlanne
 from blendset.placement.camera_plan import (
     CameraPlan,
     PlannedView,
+    find_lost_view,
+    group_by_set,
     make_planned_view,
     name_previewed_run,
     read_plan,
+    take_views,
     write_plan,
 )
 from blendset.placement.funnel import write_funnel
 from blendset.placement.gates import Verdict
 from blendset.placement.planner import PlanningResult, Step
+from blendset.placement.subjects import Subject
 from blendset.records import write_json
 
 from ..render.session import RenderSession
 from .lighting import choose_lighting
-from .previews import Previewer, Shot, choose_best_shots, select_by_preview, share_exposure_by_set
+from .previews import Previewer, Shot, choose_best_shots, select_by_preview, share_exposure
 from .reading import SceneReading, plan_in_steps
 from .records import build_run_record, name_run
 
@@ -53,6 +58,7 @@ class ScenePlanner:
         self.session, self._emit, self._timings = session, emit, timings
         self.run = name_run(scene_id, config)
         self._pixel_bytes = 0.0
+        self._notes: list[str] = []
 
     # ---- a new plan -----------------------------------------------------------------------------------------
 
@@ -119,57 +125,94 @@ class ScenePlanner:
     # ---- a plan that was made before -------------------------------------------------------------------------------
 
     def _read_earlier_plan(self, run: str) -> CameraPlan | None:
-        """The plan that an interrupted run left; a damaged one is made again."""
+        """The plan that an interrupted run left; one that is damaged, or about other subjects, is made again."""
         path = self.dataset.plan_path(run)
         try:
             plan = read_plan(path) if path.exists() else None
         except BlendsetError:
             return None
-        return plan if plan and plan.previewed and plan.views else None
+        usable = plan and plan.previewed and plan.views and not find_lost_view(plan, self.reading.subjects)
+        return plan if usable else None
 
     def adopt(self, plan: CameraPlan) -> CameraPlan:
-        """Take a plan from a file. One without previews gets them now, and loses the views that they reject.
+        """Take a plan from a file, or as much of it as there are to be views. One without previews gets them now, and
+        loses the views and view sets that they reject.
 
-        Raises BlendsetError where it is of another resolution, or no view is left.
+        Raises BlendsetError where it is of another resolution or of subjects that are not there, or no view is left.
         """
+        self.check_subjects(plan)
         resolution = self.config.render.resolution
         if any(max(view.camera.width, view.camera.height) != resolution for view in plan.views):
             raise BlendsetError(
                 f"The plan {plan.run} was not made for {resolution} pixels; plan again with that --resolution."
             )
-        rendered = 0
-        if not plan.previewed:
-            run = name_previewed_run(plan)
+        rendered, planned, count = 0, len(plan.views), self._count_requested(plan)
+        shorter = take_views(plan, count)
+        if plan.previewed:
+            plan = shorter
+        else:
+            run = name_previewed_run(shorter)
             earlier = self._read_earlier_plan(run)
-            plan, rendered = (earlier, 0) if earlier else self._preview_plan(dataclasses.replace(plan, run=run))
+            plan, rendered = (earlier, 0) if earlier else self._preview_plan(dataclasses.replace(plan, run=run), count)
+        if count < planned:
+            self._notes.append(
+                f"--views {count} takes {len(plan.views)} of the plan's {planned} views; sets stay whole"
+            )
         if not self.dataset.run_path(plan.run).exists():  # a window has written the plan, but not what a run finds out
             self._write_run(plan, rendered)
             write_plan(self.dataset.plan_path(plan.run), plan)
         self._emit_planned(plan, {}, {"found": len(self.reading.search.subjects)}, rendered)
         return plan
 
-    def _preview_plan(self, plan: CameraPlan) -> tuple[CameraPlan, int]:
-        """A plan with light and exposures decided, without the views that fail, and how many previews that took."""
-        previewer = self.start_previewer()
-        subjects = self.reading.subjects
-        shots = [(view.view_id, view.camera, subjects.get(view.subject)) for view in plan.views]
-        self._apply_lighting(
-            previewer, list({view.subject: shot for view, shot in zip(plan.views, shots, strict=True)}.values())
-        )
-        previews = share_exposure_by_set(plan.views, [previewer.preview(*shot) for shot in shots])
-        self._note_costs(previewer)
-        views = tuple(
-            dataclasses.replace(view, exposure_ev=preview.exposure_ev)
-            for view, preview in zip(plan.views, previews, strict=True)
-            if not preview.faults
-        )
-        if not views:
-            faults = ", ".join(sorted({preview.faults[0] for preview in previews}))
+    def _count_requested(self, plan: CameraPlan) -> int:
+        """How many views of a plan to take: all, unless fewer are asked for than when it was made."""
+        asked = self.config.cameras.views
+        return min(asked, len(plan.views)) if asked < plan.config.cameras.views else len(plan.views)
+
+    def check_subjects(self, plan: CameraPlan) -> None:
+        """Raise BlendsetError where a plan has a view of a subject that this scene does not have now."""
+        if view := find_lost_view(plan, self.reading.subjects):
             raise BlendsetError(
-                f"No view of the plan {plan.run} passes its preview ({faults}); try --lighting, or plan anew."
+                f"The view {view.view_id} of the plan {plan.run} shows '{view.subject}', which is no subject of this "
+                "scene under these settings; plan again."
             )
-        plan = dataclasses.replace(plan, lighting=self.session.lighting, previewed=True, views=views)
+
+    def _preview_plan(self, plan: CameraPlan, count: int) -> tuple[CameraPlan, int]:
+        """A plan with light and exposures decided, of the first `count` views that do not fail (sets as a whole), and
+        how many previews that took."""
+        previewer = self.start_previewer()
+        shots = {view.view_id: (view.view_id, view.camera, self._find_subject(view)) for view in plan.views}
+        self._apply_lighting(previewer, list({view.subject: shots[view.view_id] for view in plan.views}.values()))
+        exposures: dict[str, float] = {}
+        faults: Counter[str] = Counter()
+        for members in group_by_set(plan.views):
+            if len(exposures) >= count:
+                break
+            previews = [previewer.preview(*shots[view.view_id]) for view in members]
+            if faulty := [preview.faults[0] for preview in previews if preview.faults]:
+                faults[faulty[0]] += len(members)
+            else:
+                stops = [preview.exposure_ev for preview in share_exposure(previews)]
+                exposures |= {view.view_id: stop for view, stop in zip(members, stops, strict=True)}
+        self._note_costs(previewer)
+        reasons = ", ".join(f"{number} {fault}" for fault, number in faults.most_common())
+        if not exposures:
+            raise BlendsetError(
+                f"No view of the plan {plan.run} passes its preview ({reasons}); try --lighting, or plan anew."
+            )
+        if faults:
+            self._notes.append(f"left out of the plan after previews, view sets as a whole: {reasons}")
+        kept = [
+            dataclasses.replace(view, exposure_ev=exposures[view.view_id])
+            for view in plan.views
+            if view.view_id in exposures
+        ]
+        plan = dataclasses.replace(plan, lighting=self.session.lighting, previewed=True, views=tuple(kept))
         return plan, previewer.rendered
+
+    def _find_subject(self, view: PlannedView) -> Subject | None:
+        """What a view is about; None for the scene itself."""
+        return self.reading.subjects[view.subject] if view.subject else None
 
     # ---- previews and light ----------------------------------------------------------------------------------------
 
@@ -205,7 +248,7 @@ class ScenePlanner:
                 done=tuple(view.view_id for view in plan.views if self.dataset.has_view(plan.scene, view.view_id)),
                 funnel=funnel,
                 subjects={**subjects, "chosen": len(chosen)},
-                notes=(*self.reading.notes, *added),
+                notes=(*self.reading.notes, *self._notes, *added),
                 previews=previews,
                 previews_s=self._timings.get("previews_s", 0.0),
                 bytes=round(self._pixel_bytes * sum(view.camera.width * view.camera.height for view in plan.views)),

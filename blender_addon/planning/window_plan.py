@@ -28,13 +28,15 @@ from .records import name_run
 class WindowPlan:
     """The result of planning a scene, and what a person has changed in it.
 
-    Views are numbered by their candidates; `turned_down`, `kept_by_hand` and `added` hold what was changed by hand.
+    `notes` are what a person should know of the scene. Views are numbered by their candidates; `turned_down`,
+    `kept_by_hand` and `added` hold what was changed by hand.
     """
 
     scene: str
     config: Config
     opened: OpenScene
     result: PlanningResult
+    notes: tuple[str, ...] = ()
     turned_down: set[int] = field(default_factory=set)
     kept_by_hand: set[int] = field(default_factory=set)
     added: list[Verdict] = field(default_factory=list)
@@ -121,4 +123,4 @@ def plan_window(scene: bpy.types.Scene, config: Config) -> Iterator[Step | Windo
     with show_frame(scene, config.frame):
         reading = read_scene(scene, find_rendered_layer(scene), config)
     for step in plan_in_steps(reading, config):
-        yield step if isinstance(step, Step) else WindowPlan(name, config, reading.opened, step)
+        yield step if isinstance(step, Step) else WindowPlan(name, config, reading.opened, step, tuple(reading.notes))

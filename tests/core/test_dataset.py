@@ -239,6 +239,24 @@ def test_a_damaged_record_stops_a_reader_by_name(tmp_path: Path) -> None:
         list(dataset.views())
 
 
+def test_verify_names_records_whose_pose_is_no_rotation(tmp_path: Path) -> None:
+    dataset = make_dataset(tmp_path / "set")
+    record = dataset.view_folder("room-1a2b3c", "chair-1") / "view.json"
+    values = json.loads(record.read_bytes())
+    values["camera"]["world_from_camera"][1] = 0.115
+    record.write_text(json.dumps(values))
+    assert "its pose is no rotation" in next(each for each in problems(dataset) if "chair-1/view.json" in each)
+    assert verify_dataset(dataset).views == 2
+
+
+def test_verify_names_renders_that_show_nothing_of_their_subject(tmp_path: Path) -> None:
+    dataset = make_dataset(tmp_path / "set")
+    dataset.write_view(view("chair-1", subject_objects=()), payload(1))
+    dataset.write_view(view("chair-2", subject_objects=(), source="synthetic"), payload(2))
+    dataset.rebuild_index()
+    assert problems(dataset) == ["views/room-1a2b3c/chair-1/view.json is about 'chair' and lists no object of it"]
+
+
 @pytest.mark.parametrize(
     ("name", "data", "what"),
     [

@@ -24,9 +24,12 @@ from blendset.placement.camera_plan import (
     CameraPlan,
     PlannedView,
     camera_from_dict,
+    find_lost_view,
     make_planned_view,
     make_view_id,
+    name_previewed_run,
     read_plan,
+    take_views,
     write_plan,
 )
 from blendset.placement.candidates import Candidate
@@ -271,6 +274,34 @@ def test_a_plan_comes_back_exactly(tmp_path: Path) -> None:
     assert as_values(back) == as_values(example())
     write_plan(tmp_path / "again.json", back)
     assert (tmp_path / "again.json").read_bytes() == (tmp_path / "plan.json").read_bytes()
+
+
+def list_ids(taken: CameraPlan) -> str:
+    return " ".join(view.view_id for view in taken.views)
+
+
+@pytest.mark.parametrize(
+    ("count", "left"), [(1, "a0 a1 a2"), (3, "a0 a1 a2"), (4, "a0 a1 a2 b0"), (5, "a0 a1 a2 b0 c0 c1"), (7, "all")]
+)
+def test_fewer_views_of_a_plan_are_its_first_in_whole_sets(count: int, left: str) -> None:
+    """Also where a set's views do not stand together: c1 comes last."""
+    names = ("a0", "a1", "b0", "c0", "a2", "d0", "c1")
+    sets = {"a": "orbit-a", "c": "orbit-c"}
+    views = tuple(replace(example().views[0], view_id=name, view_set=sets.get(name[0], "")) for name in names)
+    whole = replace(example(), views=views)
+    for previewed in (True, False):
+        taken = take_views(replace(whole, previewed=previewed), count)
+        assert list_ids(taken) == (list_ids(whole) if left == "all" else left)
+        renamed = previewed and left != "all"
+        assert taken.run == (name_previewed_run(replace(taken, run=whole.run)) if renamed else whole.run)
+
+
+def test_a_view_of_a_subject_that_is_gone_is_found() -> None:
+    assert find_lost_view(example(), {"stuhl", "tisch"}) is None
+    lost = find_lost_view(example(), {"tisch"})
+    assert lost is not None and lost.view_id == "stuhl-0"
+    bare = tuple(replace(view, subject="") for view in example().views)
+    assert find_lost_view(replace(example(), views=bare), ()) is None
 
 
 def test_every_reason_has_a_meaning_and_stands_in_the_documents(furnished: PlanningResult) -> None:

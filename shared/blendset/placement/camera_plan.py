@@ -6,8 +6,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,34 @@ def name_previewed_run(plan: CameraPlan) -> str:
     """What a plan is called once previews have decided on it: not the run that chooses by previews itself."""
     views = " ".join(view.view_id for view in plan.views)
     return f"{plan.run}-{sha256_bytes(views.encode())[:6]}"
+
+
+def group_by_set(views: Iterable[PlannedView]) -> list[tuple[PlannedView, ...]]:
+    """Return the views of each set together, in the order of their first views; a view of no set is alone."""
+    sets: dict[str, list[PlannedView]] = {}
+    for view in views:
+        sets.setdefault(view.view_set or view.view_id, []).append(view)
+    return [tuple(members) for members in sets.values()]
+
+
+def take_views(plan: CameraPlan, count: int) -> CameraPlan:
+    """Return the plan with its first views only: as many sets as it takes to have `count` views, each set whole.
+
+    A plan that previews have decided on gets another name where it loses views.
+    """
+    taken: list[PlannedView] = []
+    for members in group_by_set(plan.views):
+        if len(taken) < count:
+            taken += members
+    if len(taken) == len(plan.views):
+        return plan
+    shorter = replace(plan, views=tuple(taken))
+    return replace(shorter, run=name_previewed_run(shorter)) if plan.previewed else shorter
+
+
+def find_lost_view(plan: CameraPlan, subjects: Collection[str]) -> PlannedView | None:
+    """Return the first view of a subject that is not among these ids; None where there is no such view."""
+    return next((view for view in plan.views if view.subject and view.subject not in subjects), None)
 
 
 def make_view_id(scene: str, candidate: Candidate, seed: int) -> str:
