@@ -23,6 +23,7 @@ from .planning.scene_planner import Emit, ScenePlanner
 from .render.session import RenderSession
 from .render.views import render_view
 from .scene.frame import show_frame
+from .scene.names import repair_names
 from .scene.records import build_scene_record, name_scene
 from .scene.snapshot import find_rendered_layer
 
@@ -31,7 +32,8 @@ class SceneRun:
     """A .blend that is open in this process, and the dataset that its views go to.
 
     `emit` is called with every event; `digest` is the source's SHA-256 where a copy of it
-    is what is open; `slot` is as RenderSession has it. Close it to give the scene back as it was.
+    is what is open; `slot` is as RenderSession has it. Close it to give the scene back as it was, but for
+    names that Python cannot read: those stay repaired in memory.
     """
 
     def __init__(
@@ -45,13 +47,14 @@ class SceneRun:
     ) -> None:
         self.dataset, self.config, self._emit = dataset, config, emit
         self._exit = ExitStack()
+        remarks = repair_names()
         scene = _find_scene(config.scene)
         self._exit.enter_context(show_frame(scene, config.frame))
         layer = find_rendered_layer(scene)
         digest = digest or sha256_file(source)
         self.scene_id = name_scene(source.stem, scene, digest)
         started = time.perf_counter()
-        self.reading = read_scene(scene, layer, config)
+        self.reading = read_scene(scene, layer, config, remarks)
         timings = {"opening_s": time.perf_counter() - started}
         self.session = RenderSession(scene, layer, self.reading.opened, config.render, slot)
         self._exit.callback(self.session.close)

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from blendset.errors import BlendsetError
 from blendset.placement.planner import PlanningResult, Step, plan_steps
 from blendset.placement.subjects import Subject, SubjectSearch, find_subjects
 
+from ..scene.names import decode_text
 from ..scene.snapshot import OpenScene, open_scene
 
 
@@ -37,12 +38,13 @@ class SceneReading:
         """What a person should know of this scene."""
         missing = [f"file missing: {path}" for path in self.opened.missing_files]
         cameras = self.opened.cameras.notes if self.takes_cameras else []
-        return [*self.opened.notes, *missing, *cameras]
+        return [decode_text(note) for note in (*self.opened.notes, *missing, *cameras)]
 
 
-def read_scene(scene: bpy.types.Scene, layer: str, config: Config) -> SceneReading:
-    """Read one view layer of a scene as it renders at the current frame."""
+def read_scene(scene: bpy.types.Scene, layer: str, config: Config, remarks: Sequence[str] = ()) -> SceneReading:
+    """Read one view layer of a scene as it renders at the current frame; `remarks` are the first of its notes."""
     opened = open_scene(scene, layer)
+    opened = replace(opened, notes=(*remarks, *opened.notes))
     search = find_subjects(opened.snapshot, config.subjects, config.seed)
     return SceneReading(opened, search, config.cameras.preset == "scene-cameras")
 

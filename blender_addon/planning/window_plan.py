@@ -19,6 +19,7 @@ from blendset.placement.planner import PlanningResult, Step
 from blendset.placement.subjects import Subject
 
 from ..scene.frame import show_frame
+from ..scene.names import check_names
 from ..scene.snapshot import OpenScene, find_rendered_layer
 from .reading import plan_in_steps, read_scene
 from .records import name_run
@@ -118,6 +119,7 @@ class WindowPlan:
 def plan_window(scene: bpy.types.Scene, config: Config) -> Iterator[Step | WindowPlan]:
     """Yield progress often enough for a window to stay alive, but for the first step, which is Blender's evaluation;
     the plan comes last."""
+    check_names()
     name = scene.name
     yield Step("reading the scene", 0, 1)
     with show_frame(scene, config.frame):

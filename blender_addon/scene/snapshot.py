@@ -22,6 +22,7 @@ from ..compat import GREASE_PENCIL_TYPES
 from .cameras import SceneCameras, get_picture_size, list_camera_objects, read_cameras
 from .geometry import JoinedGeometry
 from .materials import Surface, is_missing, read_surface
+from .names import decode_text
 from .render_depsgraph import call_with_render_depsgraph
 
 MESH_LIKE_TYPES = {"MESH", "CURVE", "SURFACE", "FONT", "META"}
@@ -213,7 +214,7 @@ def _find_label(holders: list[bpy.types.ID]) -> str:
     """The label that a person set: our custom property, else the name of something marked as an asset."""
     for holder in holders:
         if isinstance(label := holder.get("blendset_label"), str) and label.strip():
-            return label.strip()
+            return decode_text(label.strip())
     for holder in holders:
         if holder.asset_data is not None:
             return label_from_name(holder.name) or holder.name
