@@ -103,8 +103,6 @@ def _find_content_problems(folder: Path, view: ViewRecord) -> Iterator[Problem]:
     scene_folder = folder.parent.parent if is_block(folder.parent) else folder.parent
     if (scene_folder.name, folder.name) != (view.scene, view.view_id):
         yield Problem(folder / VIEW_RECORD, f"belongs into {view.scene}/{view.view_id}")
-    if view.source == "render" and view.subject and not view.subject_objects:
-        yield Problem(folder / VIEW_RECORD, f"is about '{view.subject}' and lists no object of it")
     if _read_png_size((folder / RGB).read_bytes()) != size:
         yield Problem(folder / RGB, f"is no whole PNG of {size[0]} x {size[1]} pixels")
     if PASSES in view.files:
