@@ -104,17 +104,7 @@ class Snapshot:
     @cached_property
     def extent(self) -> Array:
         """Box (2, 3) of the scene without its outliers: a stray ground plane must not decide what is large."""
-        boxes = self.bounds[~np.isnan(self.bounds[:, 0, 0])]
-        if not len(boxes):
-            return np.zeros((2, 3))
-        sizes = np.linalg.norm(boxes[:, 1] - boxes[:, 0], axis=1)
-        order = np.argsort(sizes, kind="stable")
-        boxes, sizes = boxes[order], sizes[order]
-        count = _count_without_backdrops(boxes, sizes)
-        quantiles = ((0, OUTLIER_SHARE), (1, 1 - OUTLIER_SHARE))
-        return np.stack(
-            [_compute_weighted_quantile(boxes[:count, corner], sizes[:count], share) for corner, share in quantiles]
-        )
+        return compute_extent(self.bounds[~np.isnan(self.bounds[:, 0, 0])])
 
     @cached_property
     def diagonal(self) -> float:
@@ -125,6 +115,20 @@ class Snapshot:
         """Return the indices (N,) of all triangles of these objects."""
         ranges = [np.arange(*self.objects[id_ - 1].triangles) for id_ in sorted(ids)]
         return np.concatenate(ranges) if ranges else np.zeros(0, dtype=np.intp)
+
+
+def compute_extent(boxes: Array) -> Array:
+    """Box (2, 3) around boxes (N, 2, 3) without their outliers."""
+    if not len(boxes):
+        return np.zeros((2, 3))
+    sizes = np.linalg.norm(boxes[:, 1] - boxes[:, 0], axis=1)
+    order = np.argsort(sizes, kind="stable")
+    boxes, sizes = boxes[order], sizes[order]
+    count = _count_without_backdrops(boxes, sizes)
+    quantiles = ((0, OUTLIER_SHARE), (1, 1 - OUTLIER_SHARE))
+    return np.stack(
+        [_compute_weighted_quantile(boxes[:count, corner], sizes[:count], share) for corner, share in quantiles]
+    )
 
 
 def _count_without_backdrops(boxes: Array, sizes: Array) -> int:
