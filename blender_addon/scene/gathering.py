@@ -304,13 +304,13 @@ def _find_rows(source: Source, known: Collection[Path]) -> dict[Path, list[int]]
 
 def _read_path(instance: bpy.types.DepsgraphObjectInstance) -> Path:
     """The numbers of an instance on each level, the outermost first."""
-    return tuple(number for number in reversed(instance.persistent_id) if number != NO_LEVEL)
+    return tuple(number for number in instance.persistent_id[::-1] if number != NO_LEVEL)
 
 
 def _drop_broken(source: Source) -> None:
     """Take out what has a matrix that is not finite, and turn the rest into an array (N, 4, 4)."""
     matrices = np.array(source.matrices, dtype=np.float64).reshape(-1, 4, 4)
-    _keep(source, np.isfinite(matrices).all(axis=(1, 2)), matrices)
+    _keep(source, np.asarray(np.isfinite(matrices).all(axis=(1, 2))), matrices)
 
 
 def _drop_doubles(sources: Sequence[Source]) -> None:

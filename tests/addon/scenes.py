@@ -193,14 +193,14 @@ def collection_instances(path: Path) -> Facts:
 
 
 def geometry_nodes_instances(path: Path) -> Facts:
-    """Three instances of an object and three of a mesh that exists only inside the node tree."""
+    """Three instances of an object, and an object that makes three instances of a mesh inside its node tree."""
     facts = _build_stage()
     original = _add_thing("Bollard", "cone", (0.0, 8.0, 0.6), (0.8, 0.7, 0.1))
     original.hide_render = True
     _add_scatter("Object Scatter", -2.0, original)
     _add_scatter("Mesh Scatter", -4.0, None)
-    where = [(x, y, 0.6) for y in (-2.0, -4.0) for x in (-2.0, 0.0, 2.0)]
-    return _save(path, facts | {"instances_at": where, "instanced_object": "Bollard"})
+    where, parts = ([(x, y, 0.6) for x in (-2.0, 0.0, 2.0)] for y in (-2.0, -4.0))
+    return _save(path, facts | {"instances_at": where, "parts_of": "Mesh Scatter", "parts_at": parts})
 
 
 # Numbers out of the ordinary.

@@ -213,13 +213,14 @@ def test_instances_have_their_ids_where_they_stand(tmp_path: Path) -> None:
         path = tmp_path / f"{name}.blend"
         facts = getattr(scenes, name)(path)
         positions = facts.get("instances_at") or [facts["subjects"][each] for each in facts["instances"]]
+        positions = [*positions, *facts.get("parts_at", ())]
         config = with_options(with_options(SMALL, "cameras", preset="scene-cameras", views=1), "render", resolution=160)
         outcome = render_dataset(path, tmp_path / name, config)
         (view,) = outcome.views
         passes = outcome.read_passes(view)
         points = compute_positions(outcome, view)
-        standing = [each for each in outcome.scene.objects if each.instance_of]
-        assert len({each.id for each in standing}) == len(standing) >= len(positions)
+        standing = [each for each in outcome.scene.objects if each.instance_of or each.name == facts.get("parts_of")]
+        assert len({each.id for each in standing}) == len(standing)
         for position in positions:
             near = (np.abs(points[..., :2] - position[:2]) < 0.2).all(axis=-1) & (points[..., 2] > 0.05)
             ids = set(np.unique(passes.id[near]).tolist())
