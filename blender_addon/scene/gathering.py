@@ -25,13 +25,11 @@ from .materials import Surface, read_surface
 from .names import decode_text
 
 MESH_LIKE_TYPES = {"MESH", "CURVE", "SURFACE", "FONT", "META"}
-WITHOUT_SURFACE = {
-    "VOLUME": "volume",
-    "CURVES": "hair",
-    "POINTCLOUD": "point cloud",
-    **dict.fromkeys(GREASE_PENCIL_TYPES, "drawing"),
-}
-"""What is called what renders without a surface."""
+STRAND_TYPES = {"CURVES", "POINTCLOUD"}
+VOLUME = "volume"
+NO_THINGS = {"VOLUME": VOLUME, **dict.fromkeys(GREASE_PENCIL_TYPES, "drawing")}
+"""Types of which no object is a subject, or a part of one, and why."""
+RENDERED_TYPES = MESH_LIKE_TYPES | STRAND_TYPES | NO_THINGS.keys()
 SMALLEST = SubjectSettings().smallest
 """Share of the scene's diagonal below which nothing is a subject; no option, for ids must not depend on options."""
 MASS = 100
@@ -126,11 +124,14 @@ class Item:
         """Why it can be no subject, or "". A thing that only shines is a lamp's light, not a lamp."""
         if self.origin.exclusion:
             return self.origin.exclusion
-        sources = [piece.source for piece in self.pieces if piece.source.mesh and len(piece.source.mesh.triangles)]
-        if not sources:
-            return next((word for piece in self.pieces if (word := WITHOUT_SURFACE.get(piece.source.kind))), "")
-        surfaces = [surface for source in sources for surface in source.surfaces]
-        return "only shines" if all(surface.emissive for surface in surfaces) else ""
+        sources = [piece.source for piece in self.pieces]
+        if all(source.kind in NO_THINGS for source in sources):
+            return NO_THINGS[sources[0].kind]
+        solid = [source for source in sources if source.mesh and len(source.mesh.triangles)]
+        surfaces = [surface for source in solid for surface in source.surfaces]
+        if surfaces and all(surface.only_volume for surface in surfaces):
+            return VOLUME
+        return "only shines" if surfaces and all(surface.only_shines for surface in surfaces) else ""
 
 
 class Gathering:
@@ -176,7 +177,7 @@ class Gathering:
     def _read_source(self, instance: bpy.types.DepsgraphObjectInstance) -> Source | None:
         """What is read once of a geometry; None where it does not render, or no camera sees it."""
         evaluated = instance.object
-        if evaluated.type not in MESH_LIKE_TYPES | WITHOUT_SURFACE.keys() or not evaluated.visible_camera:
+        if evaluated.type not in RENDERED_TYPES or not evaluated.visible_camera:
             return None
         fringe = read_fringe(evaluated, instance.show_particles)
         if not instance.show_self and not len(fringe):
@@ -304,7 +305,8 @@ def _find_rows(source: Source, known: Collection[Path]) -> dict[Path, list[int]]
 
 def _read_path(instance: bpy.types.DepsgraphObjectInstance) -> Path:
     """The numbers of an instance on each level, the outermost first."""
-    return tuple(number for number in instance.persistent_id[::-1] if number != NO_LEVEL)
+    numbers: Any = instance.persistent_id
+    return tuple(number for number in tuple(numbers)[::-1] if number != NO_LEVEL)
 
 
 def _drop_broken(source: Source) -> None:

@@ -16,22 +16,38 @@ INDEX_PASS_ALPHA = 0.5
 """Cycles' pass_alpha_threshold: what is less opaque than this is not in the index pass, so rays must not stop at it
 either."""
 
+PAINTED = {"ATTRIBUTE", "VERTEX_COLOR"}
+"""Nodes that give the colours painted on a mesh."""
+NO_PICTURE = {"TEX_COORD", "TEX_IES", "TEX_SKY"}
+"""Nodes that are called textures and show nothing of a thing."""
+
 
 @dataclass(frozen=True)
 class Surface:
-    """A material in short; the defaults describe an object without one."""
+    """A material in short; the defaults describe an object without one.
+
+    `pictured` is whether a texture colours what it emits: the scan of a thing, or a screen, and no lamp. `only_volume`
+    is whether what looks like a surface is the bounds of smoke or fog.
+    """
 
     name: str = ""
     albedo: float = 0.8
     alpha: float = 1.0
     emissive: bool = False
+    pictured: bool = False
     textured: bool = False
+    only_volume: bool = False
     missing_images: tuple[str, ...] = ()
 
     @property
     def visible(self) -> bool:
         """Whether the index pass shows it, and so a camera."""
         return self.alpha >= INDEX_PASS_ALPHA
+
+    @property
+    def only_shines(self) -> bool:
+        """Whether it is light, and shows nothing of a thing."""
+        return self.emissive and not self.pictured
 
 
 def read_surface(material: bpy.types.Material | None) -> Surface:
@@ -40,12 +56,15 @@ def read_surface(material: bpy.types.Material | None) -> Surface:
         return Surface()
     shader = _find_surface_shader(material)
     if shader is None:
+        if _has_only_volume(material):
+            return Surface(material.name, alpha=0.0, only_volume=True)
         return Surface(material.name, albedo=_compute_grey(material.diffuse_color))
     return Surface(
         name=material.name,
         albedo=_estimate_albedo(shader),
         alpha=_estimate_alpha(shader),
         emissive=_is_emissive(shader),
+        pictured=_emits_texture(shader),
         textured=_is_textured(shader),
         missing_images=tuple(sorted({image.name for image in _iterate_images(shader) if is_missing(image)})),
     )
@@ -70,6 +89,12 @@ def _find_surface_shader(material: bpy.types.Material) -> bpy.types.Node | None:
         return None
     output = material.node_tree.get_output_node("CYCLES") or material.node_tree.get_output_node("ALL")
     return _find_source(output.inputs["Surface"]) if output else None
+
+
+def _has_only_volume(material: bpy.types.Material) -> bool:
+    """Whether a material has a volume shader and no other."""
+    output = material.node_tree.get_output_node("CYCLES") if material.node_tree else None
+    return output is not None and bool(output.inputs["Volume"].links) and not output.inputs["Surface"].links
 
 
 def _find_source(socket: bpy.types.NodeSocket) -> bpy.types.Node | None:
@@ -131,6 +156,32 @@ def _is_emissive(node: bpy.types.Node | None) -> bool:
     if node.type == "ADD_SHADER":
         return any(_is_emissive(_find_source(socket)) for socket in node.inputs)
     return _is_emissive(_find_group_shader(node)) if node.type == "GROUP" else False
+
+
+def _emits_texture(node: bpy.types.Node | None) -> bool:
+    """Whether a texture, or colours painted on the mesh, decide the colour of what a shader emits."""
+    if node is None:
+        return False
+    if node.type in {"MIX_SHADER", "ADD_SHADER"}:
+        return any(_emits_texture(_find_source(socket)) for socket in node.inputs if socket.type == "SHADER")
+    if node.type == "GROUP":
+        return _emits_texture(_find_group_shader(node))
+    name = {"EMISSION": "Color", "BSDF_PRINCIPLED": "Emission Color"}.get(node.type)
+    return name is not None and _reads_texture(_get_input(node, name), set())
+
+
+def _reads_texture(socket: bpy.types.NodeSocket | None, visited: set[bpy.types.Node]) -> bool:
+    """Whether a texture or painted colours lie behind a socket."""
+    node = _find_source(socket) if socket is not None else None
+    if node is None or node in visited:
+        return False
+    visited.add(node)
+    if node.type in PAINTED or (node.type.startswith("TEX_") and node.type not in NO_PICTURE):
+        return True
+    inner = node.node_tree.nodes if node.type == "GROUP" and node.node_tree else ()
+    return any(each.type.startswith("TEX_") or each.type in PAINTED for each in inner) or any(
+        _reads_texture(behind, visited) for behind in node.inputs
+    )
 
 
 def _estimate_albedo(node: bpy.types.Node | None) -> float:
