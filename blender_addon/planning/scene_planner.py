@@ -103,8 +103,10 @@ class ScenePlanner:
         if self.config.renders_all or not previews:
             if self.config.starting_lighting != "scene":
                 self.session.add_light(self.config.starting_lighting)
-            exposure = self.config.starting_exposure_ev
-            return [self._to_planned_view(view, exposure) for view in result.choose_views(self.config)], 0
+            exposure, verdicts = self.config.starting_exposure_ev, result.choose_views(self.config)
+            if self.reading.takes_cameras:
+                self._note_cameras_left_out(result, verdicts)
+            return [self._to_planned_view(view, exposure) for view in verdicts], 0
         previewer = self.start_previewer()
         self._apply_lighting(previewer, choose_best_shots(self.scene_id, result, self.config.seed))
         chosen = select_by_preview(
@@ -118,6 +120,11 @@ class ScenePlanner:
             self._to_planned_view(view, ev) for unit, stops in chosen for view, ev in zip(unit, stops, strict=True)
         ]
         return views, previewer.rendered
+
+    def _note_cameras_left_out(self, result: PlanningResult, chosen: Sequence[Verdict]) -> None:
+        """Name the artist's cameras that are not rendered because fewer views are asked for."""
+        if names := [verdict.candidate.name for verdict in result.verdicts if verdict not in chosen]:
+            self._notes.append(f"cameras left out by --views {self.config.cameras.views}: {', '.join(names)}")
 
     def _to_planned_view(self, verdict: Verdict, exposure_ev: float | None) -> PlannedView:
         return make_planned_view(self.scene_id, verdict, self.config.seed, exposure_ev)

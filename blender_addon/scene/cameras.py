@@ -58,11 +58,11 @@ def read_cameras(
     for holder in holders:
         evaluated = holder.evaluated_get(depsgraph)
         if reason := find_camera_objection(evaluated):
-            left_out.append((holder.name, reason))
+            left_out.append((holder.name_full, reason))
             continue
-        cameras.append((holder.name, read_camera(evaluated, size)))
+        cameras.append((holder.name_full, read_camera(evaluated, size)))
         if evaluated.data.dof.use_dof:
-            blurred.append(holder.name)
+            blurred.append(holder.name_full)
     return SceneCameras(tuple(cameras), tuple(left_out), tuple(blurred))
 
 

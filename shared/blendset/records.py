@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import cattrs
-import numpy as np
 
 from blendset.converter import strict_converter
 from blendset.errors import BlendsetError
@@ -44,13 +44,19 @@ class VisibleObject:
 
 
 def check_pose(world_from_camera: Sequence[float]) -> None:
-    """Raise ValueError unless 16 numbers in rows are a position and a right-handed rotation."""
+    """Raise ValueError unless 16 numbers in rows are a position and a right-handed rotation.
+
+    That is where the axes right and up are unit vectors at right angles, and their cross product points backwards.
+    """
     if len(world_from_camera) != 16:
         raise ValueError("a pose has 16 numbers")
-    matrix = np.reshape(world_from_camera, (4, 4))
-    axes = matrix[:3, :3]
-    errors = np.abs([*(axes.T @ axes - np.eye(3)), matrix[3, :3], [matrix[3, 3] - 1, 0, 0]])
-    if not np.isfinite(matrix).all() or errors.max() > POSE_TOLERANCE or np.linalg.det(axes) < 0:
+    (a, b, c), (d, e, f), back = (world_from_camera[axis:12:4] for axis in range(3))
+    across = b * f - c * e, c * d - a * f, a * e - b * d
+    errors = [one - other for one, other in zip(across, back, strict=True)]
+    errors += [a * a + b * b + c * c - 1, d * d + e * e + f * f - 1, a * d + b * e + c * f]
+    errors += [*world_from_camera[12:15], world_from_camera[15] - 1]
+    rigid = all(abs(error) <= POSE_TOLERANCE for error in errors)
+    if not (rigid and all(map(math.isfinite, world_from_camera))):
         raise ValueError("its pose is no rotation")
 
 

@@ -188,6 +188,16 @@ def test_cameras_that_no_record_holds_are_named_with_the_reason(own: Outcome) ->
     assert f"cameras left out: {left_out}" in own.notes
 
 
+def test_cameras_beyond_the_views_asked_for_are_named(tmp_path: Path) -> None:
+    build_cameras(tmp_path / "own.blend", ("Cut", "Scaled", "Driven"))
+    with open_run(tmp_path / "own.blend", tmp_path / "dataset", with_options(OWN, "cameras", views=2)) as (run, events):
+        views = run.plan(previews=False).views
+    [planned] = (event for event in events if isinstance(event, ScenePlanned))
+    [note] = planned.notes
+    [left] = {"Cut", "Scaled", "Driven"} - {view.view_id.split("-")[0].capitalize() for view in views}
+    assert note == f"cameras left out by --views 2: {left}"
+
+
 def test_depth_of_field_is_told(tmp_path: Path) -> None:
     build_cameras(tmp_path / "own.blend", ("Scaled", "Cut"))
     bpy.data.objects["Cut"].data.dof.use_dof = True

@@ -146,6 +146,7 @@ NO_ROTATIONS = {
     "projective": (*POSE[:12], 0.1, 0.0, 0.0, 1.0),
     "infinite": (*POSE[:3], float("inf"), *POSE[4:]),
     "not a number": (float("nan"), *POSE[1:]),
+    "huge": tuple(1e300 * value for value in POSE),
     "too short": POSE[:12],
 }
 
