@@ -239,6 +239,27 @@ def test_stones_on_a_lawn_are_no_lawn(side: float) -> None:
     assert [each.objects for each in found(snapshot([lawn, *stones])).subjects] == [{2}, {3}, {4}]
 
 
+def test_a_bench_under_a_tree_is_no_part_of_it() -> None:
+    """Its box lies within that of the crown, and its surface nowhere near."""
+    crown = [ball("Leaf", (1.5 * x, 1.5 * y, 3.5), 0.8) for x in (-1, 0, 1) for y in (-1, 0, 1)]
+    tree = join("Tree", [box("Trunk", (0, 0, 1.5), (0.3, 0.3, 3)), *crown])
+    bench = join("Bench", [box("Seat", (0, -1.4, 0.4), (1.2, 0.4, 0.05)), box("Leg", (0, -1.4, 0.2), (0.1, 0.3, 0.4))])
+    assert [each.label for each in found(snapshot([GROUND, tree, bench, *things(3)])).subjects][:2] == ["tree", "bench"]
+
+
+def test_doors_and_windows_belong_to_their_house() -> None:
+    houses = [
+        part
+        for k in range(4)
+        for part in (
+            box(f"House.{k}", (9 * k, 0, 3), (5, 6, 6 + 0.1 * k)),
+            box(f"Door.{k}", (9 * k, -3.02, 1), (1, 0.1, 2)),
+            box(f"Window.{k}", (9 * k + 1.5, -3.03, 3.5), (1.1, 0.08, 1.2)),
+        )
+    ]
+    assert [len(each.objects) for each in found(snapshot(houses)).subjects] == [3, 3, 3, 3]
+
+
 def test_a_furnished_room_under_one_root_stays_a_room() -> None:
     scene = furnished_room()
     objects = tuple(replace(each, parents=("RootNode",)) for each in scene.objects)
@@ -430,6 +451,17 @@ def test_copies_are_capped_and_counted() -> None:
     few = found(scene, copies=2).subjects
     assert Counter(each.id.split("-")[0] for each in few) == {"bolt": 2, "ball": 1}
     assert sorted(each.copy for each in few) == [0, 0, 1]
+
+
+def test_trees_of_one_sort_are_copies_of_whatever_size() -> None:
+    trees = [
+        ball(
+            f"Tree.{k:03}", (2.2 * (k % 8), 2.2 * (k // 8), 0), 0.7 + 0.01 * k, unit=f"Forest#{k}", instance_of="Forest"
+        )
+        for k in range(40)
+    ]
+    named = [replace(each, name="Tree") for each in trees]
+    assert found(snapshot([GROUND, *named])).left_out["copy"] == 20
 
 
 def test_different_shapes_are_no_copies() -> None:

@@ -20,7 +20,7 @@ from blendset.naming import slugify
 from blendset.placement.sampling import find_spanning_points, sample_surface_points
 from blendset.placement.scene import Snapshot
 from blendset.placement.structure import find_structural_objects, is_enclosed
-from blendset.placement.things import Thing, find_whole, group_objects
+from blendset.placement.things import Thing, compute_kind, find_whole, group_objects
 from blendset.randomness import make_rng
 
 LINE = 0.02
@@ -147,12 +147,13 @@ def _choose_things(
     copies: Counter[tuple[int, ...]] = Counter()
     for thing in things:
         reason = _find_objection(scene, thing, settings)
-        if not reason and copies[thing.shape] >= settings.copies:
+        kind = () if reason else compute_kind(scene, thing)
+        if not reason and copies[kind] >= settings.copies:
             reason = "copy"
         if reason:
             left_out[reason] += 1
             continue
-        copies[thing.shape] += 1
+        copies[kind] += 1
         chosen.append(thing)
     return chosen, left_out
 

@@ -16,10 +16,8 @@ from numpy.typing import NDArray
 
 from blendset.cameras import Array
 from blendset.placement.labels import get_label, label_from_name
-from blendset.placement.sampling import sample_surface_points
 from blendset.placement.scene import SceneObject, Snapshot
 from blendset.placement.structure import is_lying
-from blendset.randomness import make_rng
 
 FOLDER_SIZE = 0.7
 """A group whose diagonal is more than this share of the scene's keeps things together, unless it is all there is."""
@@ -36,16 +34,20 @@ SUNK_SHARE = 0.5
 WHOLE_PARTS, FEW_PARTS, BODY_SIZE = 500, 8, 0.6
 """More things than the first are never parts of one that no parent holds; no fewer than the second are only where the
 largest of them is so large a share of the whole, as the body of a car."""
-RESTING = 0.05
+RESTING = 0.03
 """A thing rests on another when it sinks into it by no more than this share of its height."""
 HOST_SIZE = 0.45
-"""A thing whose diagonal is more than this share of the scene's takes no parts but those that touch its surface."""
-CLOSE, CLOSE_POINTS = 0.05, 32
-"""They touch where one of so many points lies nearer than so many of its diagonals."""
+"""A thing whose diagonal is more than this share of the scene's takes no parts where walls stand around."""
 HOST_RATIO = 1.15
 """A thing is part of another only where that one's diagonal is at least so many times its own."""
-TOUCHING = 0.02
-"""Gap between two boxes, in diagonals of the smaller one, up to which they touch."""
+TOUCHING, CLOSE, TOUCH_TRIANGLES = 0.02, 0.1, 512
+"""Gaps, in diagonals of the smaller thing, up to which two things touch, and up to which they are close; of so many
+triangles of each at most that is asked."""
+FOOTPRINT_MARGIN, FOOTPRINT_SHARE = 0.05, 0.7
+"""A thing is attached to another that it touches when so large a share of its footprint lies within that of the other,
+widened by the first share of the other's diagonal."""
+ATTACHED_SIZE, ATTACHED_THINNESS = 0.5, 0.1
+"""It is smaller than this share of the other's diagonal, or flat: its least side is so much of its longest."""
 MERGE_ROUNDS = 4
 """Parts of parts are merged so often."""
 PART_INSIDE, PART_INSIDE_SIZE = 0.7, 0.8
@@ -110,6 +112,14 @@ def _compute_shape_key(scene: Snapshot, members: tuple[SceneObject, ...]) -> tup
     triangles = scene.find_triangles(entry.id for entry in members)
     area = float(scene.areas[triangles].sum())
     return (*sorted(entry.triangles[1] - entry.triangles[0] for entry in members), round(20 * np.log(max(area, 1e-12))))
+
+
+def compute_kind(scene: Snapshot, thing: Thing) -> tuple[int, ...]:
+    """Return what trees of one sort have in common, of whatever size: triangle counts and proportions, to about 1 %."""
+    corners = scene.vertices[scene.triangles[scene.find_triangles(thing.ids)]].reshape(-1, 3)
+    spread = np.linalg.eigvalsh(np.cov(corners.T))
+    ratios = np.log(np.maximum(spread[:2], 1e-12 * spread[2]) / max(spread[2], 1e-12)) / 2
+    return (*thing.shape[:-1], *np.rint(100 * ratios).astype(int).tolist())
 
 
 # ---- parents and instances -------------------------------------------------------------------------------------------
@@ -181,25 +191,13 @@ def _sum_sizes(scene: Snapshot, objects: Iterable[SceneObject]) -> float:
 def hang_together(boxes: Array) -> bool:
     """Return whether boxes (N, 2, 3) touch, or nearly so, or stand close above one another, all in one cluster."""
     sizes = np.linalg.norm(boxes[:, 1] - boxes[:, 0], axis=1)
-    return float(sizes[_find_cluster(boxes, resting=True)].sum()) >= CONNECTED_SHARE * float(sizes.sum())
-
-
-def _find_cluster(boxes: Array, resting: bool) -> NDArray[np.bool_]:
-    """Which boxes (N, 2, 3) hang together with the largest, (N,).
-
-    Without `resting`, what stands on another does not hang together with it.
-    """
-    sizes = np.linalg.norm(boxes[:, 1] - boxes[:, 0], axis=1)
     pending, reached = [int(sizes.argmax())], np.zeros(len(boxes), dtype=bool)
     reached[pending] = True
     while pending:
-        box = boxes[pending.pop()]
-        near = ~reached & _are_near(boxes, sizes, box)
-        if not resting:
-            near &= ~_rest_on_each_other(boxes, sizes, box)
+        near = ~reached & _are_near(boxes, sizes, boxes[pending.pop()])
         reached |= near
         pending += np.flatnonzero(near).tolist()
-    return reached
+    return float(sizes[reached].sum()) >= CONNECTED_SHARE * float(sizes.sum())
 
 
 def _are_near(boxes: Array, sizes: Array, box: Array) -> NDArray[np.bool_]:
@@ -240,24 +238,37 @@ def find_whole(scene: Snapshot, things: Sequence[Thing], structural: frozenset[i
         return None
     floors = _list_floors(scene, members, structural)
     is_sunk = _are_sunk(_get_boxes(scene, members), _get_boxes(scene, floors))
-    parts = _find_attached(scene, [*members, *floors] if is_sunk else members, resting=is_sunk)
+    added = [make_thing(scene, [entry]) for entry in floors] if is_sunk else []
+    parts = _find_attached(scene, [*things, *added], resting=is_sunk)
     if len(parts) < 2:
         return None
-    whole = make_thing(scene, parts, is_whole=True)
+    whole = make_thing(scene, [entry for part in parts for entry in part.objects], is_whole=True)
     largest = max(thing.diagonal for thing in things)
     return whole if len(things) < FEW_PARTS or largest > BODY_SIZE * whole.diagonal else None
 
 
-def _find_attached(scene: Snapshot, members: list[SceneObject], resting: bool) -> list[SceneObject]:
-    """The objects that hang together with the largest, and those within their box; none if those are not nearly all."""
-    boxes = _get_boxes(scene, members)
-    cluster = _find_cluster(boxes, resting)
-    parts = [entry for entry, is_part in zip(members, cluster, strict=True) if is_part]
-    if _sum_sizes(scene, parts) < CONNECTED_SHARE * _sum_sizes(scene, members):
+def _find_attached(scene: Snapshot, things: Sequence[Thing], resting: bool) -> list[Thing]:
+    """The things that are attached to the largest, directly or not, and those within their box; none if those are not
+    nearly all. Without `resting`, what stands on another is not attached to it."""
+    boxes, surfaces = np.array([thing.box for thing in things]), _Surfaces(scene)
+    sizes = np.array([thing.diagonal for thing in things])
+    pending, reached = [int(sizes.argmax())], np.zeros(len(things), dtype=bool)
+    reached[pending] = True
+    while pending:
+        index = pending.pop()
+        near = ~reached & _are_near(boxes, sizes, boxes[index])
+        if not resting:
+            near &= ~_rest_on_each_other(boxes, sizes, boxes[index])
+        found = [
+            other for other in np.flatnonzero(near).tolist() if surfaces.are_near(things[index], things[other], APART)
+        ]
+        reached[found] = True
+        pending += found
+    if float(sizes[reached].sum()) < CONNECTED_SHARE * float(sizes.sum()):
         return []
-    low, high = boxes[cluster, 0].min(axis=0), boxes[cluster, 1].max(axis=0)
+    low, high = boxes[reached, 0].min(axis=0), boxes[reached, 1].max(axis=0)
     within = ((boxes[:, 0] <= high) & (boxes[:, 1] >= low)).all(axis=1)
-    return [entry for entry, is_part in zip(members, within, strict=True) if is_part]
+    return [thing for thing, is_part in zip(things, within, strict=True) if is_part]
 
 
 def _are_sunk(boxes: Array, floors: Array) -> bool:
@@ -294,18 +305,24 @@ def _compute_footprint(scene: Snapshot, objects: Iterable[SceneObject]) -> float
 
 
 def _merge_parts(scene: Snapshot, things: list[Thing], enclosed: bool) -> list[Thing]:
-    """Give legs, posts, handles and boards back to the furniture they are part of; repeated until nothing moves."""
+    """Give legs, posts, handles and boards back to what they are part of; repeated until nothing moves.
+
+    What is scattered is no part of anything, and has none.
+    """
+    scattered = [thing for thing in things if SCATTERED in thing.objects[0].unit]
+    things = [thing for thing in things if SCATTERED not in thing.objects[0].unit]
+    surfaces = _Surfaces(scene)
     for _ in range(MERGE_ROUNDS):
-        host = _find_hosts(scene, things, enclosed)
+        host = _find_hosts(scene, things, surfaces, enclosed)
         if not host:
-            return things
+            break
         groups: dict[int, list[SceneObject]] = defaultdict(list)
         for index, thing in enumerate(things):
             while index in host:  # ends: a host is always bigger
                 index = host[index]
             groups[index] += thing.objects
         things = [_replace_objects(scene, things[index], groups[index]) for index in sorted(groups)]
-    return things
+    return [*things, *scattered]
 
 
 def _replace_objects(scene: Snapshot, thing: Thing, objects: Sequence[SceneObject]) -> Thing:
@@ -314,10 +331,10 @@ def _replace_objects(scene: Snapshot, thing: Thing, objects: Sequence[SceneObjec
     return make_thing(scene, objects, thing.key, thing.label, thing.is_whole)
 
 
-def _find_hosts(scene: Snapshot, things: list[Thing], enclosed: bool) -> dict[int, int]:
+def _find_hosts(scene: Snapshot, things: list[Thing], surfaces: _Surfaces, enclosed: bool) -> dict[int, int]:
     """For every thing that is a part, the index of what it is a part of.
 
-    Where no walls stand around, a large thing takes parts too, if they lie close to its surface.
+    Where no walls stand around, large things take parts too, and surfaces decide.
     """
     if len(things) < 2:
         return {}
@@ -328,6 +345,7 @@ def _find_hosts(scene: Snapshot, things: list[Thing], enclosed: bool) -> dict[in
     if enclosed:
         by_size = by_size[: np.searchsorted(sizes, HOST_SIZE * scene.diagonal)]
     copies = Counter(thing.shape for thing in things)
+    belongs = _is_part if enclosed else surfaces.is_part
     found: dict[int, int] = {}
     for part, thing in enumerate(things):
         if any(entry.label for entry in thing.objects):
@@ -335,12 +353,7 @@ def _find_hosts(scene: Snapshot, things: list[Thing], enclosed: bool) -> dict[in
         slack = TOUCHING * diagonals[part] + 1e-9
         bigger = by_size[np.searchsorted(sizes, HOST_RATIO * diagonals[part], side="right") :]
         touching = ((low[bigger] <= high[part] + slack) & (high[bigger] >= low[part] - slack)).all(axis=1)
-        hosts = (
-            index
-            for index in bigger[touching]
-            if _is_part(thing, things[index], copies[thing.shape])
-            and (diagonals[index] < HOST_SIZE * scene.diagonal or _is_close(scene, thing, things[index]))
-        )
+        hosts = (index for index in bigger[touching] if belongs(thing, things[index], copies[thing.shape]))
         if (smallest := next(hosts, None)) is not None:
             found[part] = int(smallest)
     return found
@@ -351,8 +364,7 @@ def _is_part(part: Thing, host: Thing, copies: int) -> bool:
 
     Things that merely stand on others do not sink into them; knobs, posts and handles do.
     """
-    overlap = np.minimum(part.box[1], host.box[1]) - np.maximum(part.box[0], host.box[0])
-    inside = np.clip(overlap / np.maximum(part.size, 1e-9), 0, 1)
+    inside = _compute_overlap(part, host)
     if inside.prod() > PART_INSIDE and part.diagonal < PART_INSIDE_SIZE * host.diagonal:
         return True
     within_footprint = inside[0] > SUPPORT_FOOTPRINT and inside[1] > SUPPORT_FOOTPRINT
@@ -363,11 +375,55 @@ def _is_part(part: Thing, host: Thing, copies: int) -> bool:
     return bool(supports or sunk)
 
 
-def _is_close(scene: Snapshot, part: Thing, host: Thing) -> bool:
-    """Whether a part touches, or nearly so, the surface of a large thing whose box it touches."""
-    rng = make_rng(0, "close", part.key, host.key)
-    points, surface = (
-        sample_surface_points(scene, scene.find_triangles(thing.ids), count, rng)
-        for thing, count in ((part, CLOSE_POINTS), (host, CLOSE_POINTS**2))
-    )
-    return float(np.linalg.norm(points[:, None] - surface, axis=2).min()) < CLOSE * host.diagonal
+def _is_on(part: Thing, host: Thing) -> bool:
+    """Whether a thing lies, or nearly so, within the footprint of a bigger one that is no floor, and does not merely
+    stand on it."""
+    margin = FOOTPRINT_MARGIN * host.diagonal
+    overlap = np.minimum(part.box[1], host.box[1] + margin) - np.maximum(part.box[0], host.box[0] - margin)
+    within = np.clip(overlap / np.maximum(part.size, 1e-9), 0, 1)[:2]
+    rests = _rest_on_each_other(part.box[None], np.array([part.diagonal]), host.box)[0]
+    is_minor = part.diagonal < ATTACHED_SIZE * host.diagonal or part.size.min() < ATTACHED_THINNESS * part.size.max()
+    return bool(within.prod() > FOOTPRINT_SHARE and is_minor and not rests and not is_lying(host.box))
+
+
+def _compute_overlap(part: Thing, host: Thing) -> Array:
+    """Share of a part's sides (3,) that lies within the box of its host."""
+    overlap = np.minimum(part.box[1], host.box[1]) - np.maximum(part.box[0], host.box[0])
+    return np.asarray(np.clip(overlap / np.maximum(part.size, 1e-9), 0, 1))
+
+
+class _Surfaces:
+    """Whether things are parts of others by their surfaces too, for boxes say little of trees and of houses.
+
+    Surfaces are the boxes around triangles, which are computed once per thing.
+    """
+
+    def __init__(self, scene: Snapshot) -> None:
+        self._scene = scene
+        self._known: dict[frozenset[int], Array] = {}
+
+    def is_part(self, part: Thing, host: Thing, copies: int) -> bool:
+        """Whether a thing is part of a bigger one that its surface is close to, or attached to it."""
+        if _is_part(part, host, copies):
+            return self.are_near(part, host, CLOSE)
+        return _is_on(part, host) and self.are_near(part, host, TOUCHING)
+
+    def are_near(self, one: Thing, other: Thing, gap: float) -> bool:
+        """Whether triangles of two things are as near as a gap in diagonals of the smaller thing."""
+        slack = gap * min(one.diagonal, other.diagonal) + 1e-9
+        first = self._select_near(one, other.box, slack)
+        second = self._select_near(other, one.box, slack)
+        low, high = first[:, None, 0] - slack, first[:, None, 1] + slack
+        return bool(((low <= second[:, 1]) & (high >= second[:, 0])).all(axis=2).any())
+
+    def _select_near(self, thing: Thing, box: Array, slack: float) -> Array:
+        """Boxes (N, 2, 3) of at most TOUCH_TRIANGLES of a thing's triangles that reach into another box (2, 3)."""
+        boxes = self._compute_boxes(thing)
+        near = ((boxes[:, 0] <= box[1] + slack) & (boxes[:, 1] >= box[0] - slack)).all(axis=1)
+        return np.asarray(boxes[near][:: -(-int(near.sum()) // TOUCH_TRIANGLES) or 1])
+
+    def _compute_boxes(self, thing: Thing) -> Array:
+        if thing.ids not in self._known:
+            corners = self._scene.vertices[self._scene.triangles[self._scene.find_triangles(thing.ids)]]
+            self._known[thing.ids] = np.stack([corners.min(axis=1), corners.max(axis=1)], axis=1)
+        return self._known[thing.ids]
