@@ -121,7 +121,9 @@ def test_a_loss_that_is_no_number_ends_it_before_the_weights_and_names_the_pictu
     with torch.no_grad():
         run.state.parameters[0].fill_(torch.nan)
     before = weights_of(run)
-    with pytest.raises(BlendsetError, match=r"The loss is not finite for .*; look at those pictures"):
+    with pytest.raises(
+        BlendsetError, match=r"Step 1: the losses are not finite \(look at .*\.png.*lower opt.*learning_rate"
+    ):
         run_training_loop(*run)
     assert all(torch.equal(before[name].nan_to_num(), now.nan_to_num()) for name, now in weights_of(run).items())
     assert find_newest_checkpoint(run.state.folder / "checkpoints") is None

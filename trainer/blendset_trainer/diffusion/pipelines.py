@@ -60,9 +60,14 @@ def find_commit(revision: str) -> str | None:
     return revision if revision and len(revision) < SHA256_LETTERS else None
 
 
+def is_from_hub(folder: Path) -> bool:
+    """Whether a model's folder is a commit in the hub's cache, whose name is the commit's."""
+    return folder.parent.name == "snapshots"
+
+
 def compute_pipeline_revision(folder: Path, *components: str) -> str:
     """The commit of a model from the hub, else a hash over the files in its folder, or in these components of it."""
-    if folder.parent.name == "snapshots":
+    if is_from_hub(folder):
         return folder.name
     if components:
         return sha256_bytes("".join(compute_revision(folder / name) for name in components).encode())

@@ -6,14 +6,14 @@ Torch and its friends are imported when it runs, so that the settings can be rea
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from blendset.errors import BlendsetError, SettingsError
 from blendset.options import REQUIRED, Settings, option, resolve_settings
-from blendset_trainer.api.progress import OnProgress, ignore_progress
+from blendset_trainer.api.progress import OnProgress, OnReport, ignore_progress, ignore_report
 
 if TYPE_CHECKING:
     from blendset_trainer.diffusion.sample_files import SampleReport
@@ -30,10 +30,13 @@ class SampleSettings(Settings):
     prompts: Path | None = option(None, "a text file, a prompt to a line", metavar="FILE")
     out: Path = option(REQUIRED, "where the pictures go", metavar="DIR")
     seed: int = option(0, "of the first picture; each next has the next one")
-    steps: int | None = option(None, "of the sampler (default: the pipeline's own)", at_least=1)
+    steps: int | None = option(None, "of the sampler (default: the family's)", at_least=1)
     width: int | None = option(None, _MODEL_SIZE, metavar="PX", at_least=1)
     height: int | None = option(None, _MODEL_SIZE, metavar="PX", at_least=1)
-    cfg_scale: float | None = option(None, "classifier-free guidance (default: the pipeline's own)")
+    cfg_scale: float | None = option(None, "classifier-free guidance (default: the family's)")
+    embedded_guidance: float | None = option(
+        None, "guidance that is an input of the model, as of FLUX.1-dev (default: the family's)"
+    )
     reference: tuple[str, ...] = option(
         (),
         "of what the pictures are to show, for a LoRA that was trained with references; give it again for more",
@@ -44,8 +47,10 @@ class SampleSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.reference and self.cfg_scale is not None:
-            raise SettingsError("--cfg-scale is for pictures without references; give --text-scale.")
+        if self.reference and (self.cfg_scale, self.embedded_guidance) != (None, None):
+            raise SettingsError(
+                "--cfg-scale and --embedded-guidance are for pictures without references; give --text-scale."
+            )
         if not self.reference and (self.image_scale, self.text_scale) != (None, None):
             raise SettingsError(
                 "--image-scale and --text-scale are for pictures with references; give --reference PICTURE."
@@ -57,12 +62,14 @@ def sample(
     settings: SampleSettings | None = None,
     *,
     on_progress: OnProgress = ignore_progress,
+    report: OnReport = ignore_report,
     **options: Any,
 ) -> SampleReport:
     """Make a picture of each prompt and write them into the folder `out`; the same seed makes the same pictures.
 
     `model` is a folder or a hub id of a diffusers pipeline. `options` are fields of the settings, and go over them.
-    Raises BlendsetError where options do not fit, the model or the LoRA cannot be loaded, or a size cannot be made.
+    `report` is called with a sentence about prompts that are truncated. Raises BlendsetError where options do not fit,
+    the model or the LoRA cannot be loaded, a size cannot be made, or `out` holds other samples.
     """
     settings = resolve_settings(SampleSettings, settings, options)
     prompts = list_prompts(settings)
@@ -72,9 +79,10 @@ def sample(
     from blendset_trainer.diffusion.sample_files import write_samples
     from blendset_trainer.diffusion.sampling import SamplingSettings
 
-    sampling = SamplingSettings(settings.seed, settings.steps, settings.width, settings.height, settings.cfg_scale)
+    names = [field.name for field in fields(SamplingSettings)]
+    sampling = SamplingSettings(**{name: getattr(settings, name) for name in names})
     guidance = ReferenceGuidance(settings.reference, settings.image_scale, settings.text_scale)
-    return write_samples(str(model), settings.lora, prompts, sampling, guidance, settings.out, on_progress)
+    return write_samples(str(model), settings.lora, prompts, sampling, guidance, settings.out, on_progress, report)
 
 
 def list_prompts(settings: SampleSettings) -> list[str]:

@@ -7,17 +7,20 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from blendset.errors import BlendsetError
 from blendset.files import atomic_write
-from blendset.records import write_json
-from blendset_trainer.api.progress import OnProgress, ignore_progress
+from blendset.records import encode_json, write_json
+from blendset_trainer.api.progress import OnProgress, OnReport, ignore_progress, ignore_report
 from blendset_trainer.diffusion.families import Family, load_family
 from blendset_trainer.diffusion.images import encode_png, make_grid
 from blendset_trainer.diffusion.lora import load_lora
 from blendset_trainer.diffusion.references import ReferenceGuidance, sample_with_references
-from blendset_trainer.diffusion.sampling import SamplingSettings, sample_images
+from blendset_trainer.diffusion.sampling import SamplingSettings, resolve_sampling, sample_images
 from blendset_trainer.models.loading import choose_device, choose_language_dtype
 
 GRID, RECORD = "grid.png", "samples.json"
+SAMPLE_FILES = RECORD, GRID, "[0-9]*.png"
+"""Globs of what a folder of samples holds."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class SampledPicture:
 
 @dataclass(frozen=True, kw_only=True)
 class SampleReport:
-    """How pictures were made, as `samples.json` beside them says it; None was left to the pipeline or the family."""
+    """How pictures were made, as `samples.json` beside them says it; None does not apply."""
 
     model: str
     lora: str | None
@@ -40,6 +43,7 @@ class SampleReport:
     width: int | None
     height: int | None
     cfg_scale: float | None
+    embedded_guidance: float | None
     references: tuple[str, ...]
     image_scale: float | None
     text_scale: float | None
@@ -54,29 +58,45 @@ def write_samples(
     guidance: ReferenceGuidance,
     out: Path,
     on_progress: OnProgress = ignore_progress,
+    report: OnReport = ignore_report,
 ) -> SampleReport:
-    """Sample an image of each prompt and write them, then their grid, last the report, which is returned.
+    """Write the record of what is to be made, then sample an image of each prompt and write it, last their grid.
 
-    `model` and `lora` are paths or hub ids. Raises BlendsetError where they cannot be loaded or a size cannot be made.
+    `model` and `lora` are paths or hub ids. `report` gets a sentence about prompts that are truncated. Raises
+    BlendsetError where they cannot be loaded, a size cannot be made, or the folder holds other samples.
     """
     on_progress("pictures", 0, len(prompts))
     family = load_for_sampling(model, lora)
+    if warning := family.report_truncated_prompts(prompts, "prompts"):
+        report(warning)
     if guidance.references:
         sampled = sample_with_references(family, prompts, settings, guidance)
     else:
+        settings = resolve_sampling(family, settings)
         sampled = sample_images(family, prompts, settings)
+    pictures = [
+        SampledPicture(_name_file(number), prompt, settings.seed + number) for number, prompt in enumerate(prompts)
+    ]
+    record = SampleReport(model=model, lora=lora, **asdict(settings), **asdict(guidance), pictures=tuple(pictures))
+    _refuse_other_samples(out, record)
     images = []
     for number, image in enumerate(sampled):
+        if number == 0:  # before any picture, so that what an interruption leaves is known as this record's
+            write_json(out / RECORD, record)
         atomic_write(out / _name_file(number), encode_png(image))
         images.append(image)
         on_progress("pictures", number + 1, len(prompts))
     atomic_write(out / GRID, encode_png(make_grid(images)))
-    pictures = [
-        SampledPicture(_name_file(number), prompt, settings.seed + number) for number, prompt in enumerate(prompts)
-    ]
-    report = SampleReport(model=model, lora=lora, **asdict(settings), **asdict(guidance), pictures=tuple(pictures))
-    write_json(out / RECORD, report)
-    return report
+    return record
+
+
+def _refuse_other_samples(out: Path, record: SampleReport) -> None:
+    """Raise BlendsetError where a folder holds samples of another record, which would stay among ours."""
+    file = out / RECORD
+    if file.is_file() and file.read_bytes() == encode_json(record):
+        return
+    if other := next((path for pattern in SAMPLE_FILES for path in sorted(out.glob(pattern))), None):
+        raise BlendsetError(f"{out} holds other samples ({other.name}); give another --out, or remove them.")
 
 
 def load_for_sampling(model: str, lora: str | None = None) -> Family:

@@ -6,7 +6,8 @@ Only what the user names is fetched. What cannot be found or loaded is one Blend
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,9 @@ logging.set_verbosity_error()  # errors are reported once, as BlendsetError
 
 MODEL_FILES = "*.bin", "*.json", "*.jinja", "*.model", "*.pt", "*.pth", "*.safetensors", "*.txt"
 """The files that a model's answers depend on; a README is none."""
+
+FINGERPRINT_BLOCKS, BLOCK_BYTES = 256, 1 << 16
+"""How much of a large file a fingerprint reads."""
 
 LIBRARY_ERRORS = AttributeError, ImportError, LookupError, OSError, RuntimeError, TypeError, ValueError
 """What transformers, diffusers and open_clip raise for weights that they cannot load."""
@@ -137,6 +141,22 @@ def compute_revision(path: Path) -> str:
     files = sorted({file for pattern in MODEL_FILES for file in path.rglob(pattern) if file.is_file()})
     lines = [f"{sha256_file(file)} {file.relative_to(path).as_posix()}\n" for file in files]
     return sha256_bytes("".join(lines).encode())
+
+
+def fingerprint_files(files: Iterable[Path], root: Path) -> str:
+    """Return a hash over names, sizes and parts of the content of files below `root`, in a moment for any size.
+
+    Of a large file only blocks that are spread over it are read: another training changes every one of them.
+    """
+    hasher = hashlib.sha256()
+    for path in sorted(files):
+        size = path.stat().st_size
+        hasher.update(f"{path.relative_to(root).as_posix()} {size}\n".encode())
+        with path.open("rb") as file:
+            for start in range(0, size, max(size // FINGERPRINT_BLOCKS, BLOCK_BYTES)):
+                file.seek(start)
+                hasher.update(file.read(BLOCK_BYTES))
+    return hasher.hexdigest()
 
 
 @contextmanager

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoints that are complete or not there: written into another folder, the manifest last, then renamed.
 
-Tensors are safetensors. A checkpoint has no random state: all that is random in a run follows from its seed.
+Tensors are safetensors. A checkpoint has no random state: all that is random in a run follows from its seed. The
+manifest has the hash of every file and of its own facts, so that what a disk has changed since is not taken. Those that
+version 0.1 wrote have sizes only.
 """
 
 from __future__ import annotations
@@ -11,17 +13,17 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from blendset.files import sync_directory, translate_disk_errors
+from blendset.files import sha256_bytes, sha256_file, sync_directory, translate_disk_errors
+from blendset_trainer.api.progress import OnReport, ignore_report
 
 MANIFEST = "manifest.json"
 _UNFINISHED = ".unfinished"
@@ -43,7 +45,7 @@ class Checkpoint:
 def save_checkpoint(
     folder: Path, step: int, parts: Mapping[str, Mapping[str, Tensor]], facts: Mapping[str, Any], keep: int
 ) -> Path:
-    """Write a checkpoint and remove all but the newest `keep`; returns its folder.
+    """Write a checkpoint and remove the older ones but for the newest `keep`; returns its folder.
 
     Raises BlendsetError where the disk refuses; earlier checkpoints are then still there.
     """
@@ -61,16 +63,29 @@ def save_checkpoint(
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
         sync_directory(folder)
-    for old in _list_checkpoints(folder)[:-keep]:
+    until_now = [other for other in _list_checkpoints(folder) if other.name <= path.name]  # later ones are not sound
+    for old in until_now[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
     return path
 
 
-def find_newest_checkpoint(folder: Path) -> Checkpoint | None:
-    """The newest complete checkpoint; None where there is none. What an interrupted writer left is removed."""
+def find_newest_checkpoint(folder: Path, report: OnReport = ignore_report) -> Checkpoint | None:
+    """The newest sound checkpoint; None where there is none. What an interrupted writer left is removed.
+
+    `report` gets a sentence for each newer one, which is whole no more or holds numbers that are not finite.
+    """
     for debris in folder.glob(f"*{_UNFINISHED}"):
         shutil.rmtree(debris, ignore_errors=True)
-    return next((found for path in reversed(_list_checkpoints(folder)) if (found := _read_checkpoint(path))), None)
+    for path in reversed(_list_checkpoints(folder)):
+        try:
+            return _read_checkpoint(path)
+        except _DamageError as damage:
+            report(f"{path} is passed over, because {damage}.")
+    return None
+
+
+class _DamageError(Exception):
+    """Why a checkpoint is not sound, as the end of a sentence."""
 
 
 def _list_checkpoints(folder: Path) -> list[Path]:
@@ -87,10 +102,22 @@ def _write_files(folder: Path, step: int, parts: Mapping[str, Mapping[str, Tenso
             number = int(code[1]) if code else 0
             raise OSError(number, os.strerror(number) if code else str(error)) from error
         _fsync(_tensor_path(folder, name))
-    sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
+    files = sorted(folder.iterdir())
+    values = {
+        "step": step,
+        "bytes": {path.name: path.stat().st_size for path in files},
+        "sha256": {path.name: sha256_file(path) for path in files},
+        "facts": facts,
+        "facts_sha256": _hash_facts(facts),
+    }
     manifest = folder / MANIFEST
-    manifest.write_text(json.dumps({"step": step, "bytes": sizes, "facts": facts}, indent=1), encoding="utf-8")
+    manifest.write_text(json.dumps(values, indent=1), encoding="utf-8")
     _fsync(manifest)
+
+
+def _hash_facts(facts: Mapping[str, Any]) -> str:
+    """The hash of facts, the same before they are written and after they are read."""
+    return sha256_bytes(json.dumps(facts, sort_keys=True).encode())
 
 
 def _tensor_path(folder: Path, name: str) -> Path:
@@ -103,13 +130,39 @@ def _fsync(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _read_checkpoint(path: Path) -> Checkpoint | None:
-    """The checkpoint in a folder; None where the manifest is missing or a file is not as long as it says."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
+def _read_checkpoint(path: Path) -> Checkpoint:
+    """The checkpoint in a folder; _DamageError where it is not sound."""
+    try:
         manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-        if all((path / name).stat().st_size == size for name, size in manifest["bytes"].items()):
-            return Checkpoint(path, int(manifest["step"]), dict(manifest["facts"]))
-    return None
+        found = Checkpoint(path, int(manifest["step"]), dict(manifest["facts"]))
+        sizes, hashes = dict(manifest["bytes"]), dict(manifest.get("sha256", {}))
+        if manifest.get("facts_sha256") not in (None, _hash_facts(found.facts)):
+            raise ValueError("its facts have changed")
+    except (OSError, ValueError, LookupError, TypeError, ArithmeticError) as error:
+        raise _DamageError(f"its {MANIFEST} cannot be read") from error
+    for name, size in sizes.items():
+        try:
+            _check_file(path / name, size, hashes.get(name))
+        except (OSError, SafetensorError) as error:
+            raise _DamageError(f"its {name} cannot be read") from error
+    return found
+
+
+def _check_file(file: Path, size: int, sha256: str | None) -> None:
+    """Raise _DamageError where a file of tensors is not as it was written, or holds a number that is not finite."""
+    if file.stat().st_size != size:
+        raise _DamageError(f"its {file.name} has {file.stat().st_size} bytes and had {size}")
+    if sha256 not in (None, sha256_file(file)):
+        raise _DamageError(f"its {file.name} has changed since it was written")
+    with safe_open(file, "pt") as tensors:
+        for name in tensors.keys():  # noqa: SIM118 - it is no mapping
+            if not is_finite(tensors.get_tensor(name)):
+                raise _DamageError(f"{name} in its {file.name} holds numbers that are not finite")
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Whether all numbers of a tensor of any shape are finite."""
+    return bool(tensor.isfinite().all())
 
 
 # --- optimizers -------------------------------------------------------------------------------------------------------

@@ -25,7 +25,6 @@ import torch
 from accelerate.utils import gather_object
 from torch import Tensor
 
-from blendset.errors import BlendsetError
 from blendset_trainer.diffusion.families import Family
 from blendset_trainer.diffusion.reference_attention import reference_attention
 from blendset_trainer.training.data.loader import Batch
@@ -33,9 +32,12 @@ from blendset_trainer.training.data.train_data import TrainData
 from blendset_trainer.training.log import StepReport
 from blendset_trainer.training.losses import compute_loss_weights, compute_losses, sample_levels
 from blendset_trainer.training.settings import OptimizerSettings
-from blendset_trainer.training.state import TrainState
+from blendset_trainer.training.state import TrainState, make_divergence_error
 from blendset_trainer.training.stopping import catch_stop_signals
 from blendset_trainer.training.validation import validate
+
+MAX_SKIPPED_STEPS = 40
+"""Steps in a row that GradScaler may skip: from its first scale, 2^16, it would have come to 2^-24."""
 
 
 def run_training_loop(
@@ -47,8 +49,8 @@ def run_training_loop(
     """Take the optimizer steps that are left of a run; save, log and validate on the way.
 
     `on_step` is called with the samples seen, and of how many. A stop signal ends the run after a step: its checkpoint
-    is written, then KeyboardInterrupt is raised. Raises BlendsetError where a loss is not finite, before it reaches the
-    weights.
+    is written, then KeyboardInterrupt is raised. Raises BlendsetError where a loss or a gradient is not finite, before
+    it reaches the weights, and where weights are not finite, before they reach a checkpoint.
     """
     config = state.config
     with state.loader as loader, catch_stop_signals() as stop_requested:
@@ -59,8 +61,9 @@ def run_training_loop(
             set_learning_rate(state.optimizer, config.optimizer, state.step, config.steps)
             passes = [_forward_and_backward(model, data, state, batch, batch is batches[-1]) for batch in batches]
             losses, levels = (torch.cat(values) for values in zip(*passes, strict=True))
-            _refuse_infinite_losses(losses, batches)
+            _refuse_infinite_losses(losses, batches, data, state)
             norm = state.accelerator.clip_grad_norm_(state.parameters, config.optimizer.clip or math.inf)
+            _refuse_infinite_gradients(float(norm), state)
             state.optimizer.step()
             state.optimizer.zero_grad(set_to_none=True)
             state.update_ema()
@@ -93,15 +96,23 @@ def _forward_and_backward(
     return losses.detach(), levels
 
 
-def _refuse_infinite_losses(losses: Tensor, batches: Sequence[Batch]) -> None:
+def _refuse_infinite_losses(losses: Tensor, batches: Sequence[Batch], data: TrainData, state: TrainState) -> None:
     """Raise BlendsetError in every process where any has a loss that is not finite."""
-    ids = [name for batch in batches for name in batch.ids]
-    bad = gather_object([name for name, finite in zip(ids, losses.isfinite().tolist(), strict=True) if not finite])
-    if bad:
-        raise BlendsetError(
-            f"The loss is not finite for {', '.join(bad[:4])}; look at those pictures, lower the learning rate, or use "
-            "train.precision bf16 or fp32. The checkpoints so far are sound."
-        )
+    refs = [ref for batch in batches for ref in batch.refs]
+    bad = [ref for ref, finite in zip(refs, losses.isfinite().tolist(), strict=True) if not finite]
+    files = gather_object([str(data.sources[ref.source][ref.sample].pictures[0]) for ref in bad])
+    if files:
+        raise make_divergence_error(state, state.step + 1, "the losses", f" (look at {', '.join(files[:3])})")
+
+
+def _refuse_infinite_gradients(norm: float, state: TrainState) -> None:
+    """Raise BlendsetError for a gradient norm that is not finite, before the step.
+
+    GradScaler skips such steps and tries smaller scales; only many in a row mean that no scale will do.
+    """
+    state.skipped_steps = 0 if math.isfinite(norm) else state.skipped_steps + 1
+    if state.skipped_steps > (MAX_SKIPPED_STEPS if state.accelerator.scaler else 0):
+        raise make_divergence_error(state, state.step + 1, "the gradients")
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, settings: OptimizerSettings, step: int, steps: int) -> None:

@@ -25,8 +25,7 @@ EXTRAS = {
 
 def make_optimizer(parameters: Sequence[nn.Parameter], settings: OptimizerSettings) -> torch.optim.Optimizer:
     """The optimizer of the settings for these parameters; BlendsetError where its package is missing."""
-    kind: Any = FUSED_ADAMW if settings.name == "adamw" else _import_extra(settings.name)
-    return kind(  # type: ignore[no-any-return]
+    return find_optimizer(settings.name)(  # type: ignore[no-any-return]
         list(parameters),
         lr=settings.learning_rate,
         betas=tuple(settings.betas),
@@ -35,7 +34,10 @@ def make_optimizer(parameters: Sequence[nn.Parameter], settings: OptimizerSettin
     )
 
 
-def _import_extra(name: str) -> Any:
+def find_optimizer(name: str) -> Any:
+    """The optimizer's class by its name; BlendsetError where its package is missing."""
+    if name not in EXTRAS:
+        return FUSED_ADAMW
     package, module, kind = EXTRAS[name]
     try:
         return getattr(import_module(module), kind)

@@ -25,7 +25,7 @@ class ModelSettings:
     revision: str = option("", "of a model on the hub: the commit")
     method: str = option("lora", "train a low-rank adapter, or all of the denoiser", choices=("lora", "full"))
     rank: int = option(16, "of the adapter", at_least=1)
-    alpha: float = option(16.0, "of the adapter: its weight is alpha / rank", at_least=0)
+    alpha: float = option(16.0, "of the adapter: its weight is alpha / rank; above 0", at_least=0)
     precision: str = option("bf16", "of the arithmetic on an accelerator", choices=("fp32", "bf16", "fp16"))
     gradient_checkpointing: bool = option(False, "compute activations twice to save memory")
 
@@ -52,8 +52,11 @@ class RunSettings:
     batch: int = option(4, "pictures of an optimizer step, over all processes", at_least=1)
     micro_batch: int = option(1, "pictures of a forward pass; `batch` is a multiple of it", at_least=1)
     resolution: int = option(512, "side of a square picture in pixels; other shapes have its area", at_least=8)
-    ema: float = option(0.0, "decay of the averaged weights per optimizer step; 0 keeps none", at_least=0, at_most=1)
+    ema: float = option(
+        0.0, "decay of the averaged weights per optimizer step, below 1; 0 keeps none", at_least=0, at_most=1
+    )
     cache: bool = option(True, "encode pictures and captions once, before the first step")
+    cache_folder: str = option("", "where what is encoded is kept; empty is beside the pictures")
     checkpoint_every: int = option(2000, "pictures between checkpoints", at_least=1)
     keep: int = option(2, "checkpoints that stay", at_least=1)
     log_every: int = option(10, "optimizer steps between lines of the log", at_least=1)
@@ -65,8 +68,11 @@ class ValidationSettings:
 
     every: int = option(2000, "pictures between validations", at_least=1)
     prompts: tuple[str, ...] = option((), "sampled with fixed seeds each time")
-    steps: int = option(30, "of the sampler", at_least=1)
-    cfg_scale: float = option(5.0, "classifier-free guidance", at_least=0)
+    steps: int | None = option(None, "of the sampler; left out, the model family's", at_least=1)
+    cfg_scale: float | None = option(None, "classifier-free guidance; left out, the model family's", at_least=0)
+    embedded_guidance: float | None = option(
+        None, "guidance that is an input of the model (FLUX.1-dev); left out, the model family's", at_least=0
+    )
 
 
 @dataclass(frozen=True)
@@ -109,10 +115,34 @@ def make_train_config(values: Mapping[str, Any], where: str) -> TrainConfig:
         )
     if not config.source:
         raise BlendsetError(f"{where} names no source; give each dataset a [[source]] table.")
+    refuse_untrainable(config, where)
     names = [source.name for source in config.source]
     if repeated := {name for name in names if names.count(name) > 1}:
         raise BlendsetError(f"{where}: two sources are called '{min(repeated)}'; give each a name of its own.")
     return config
+
+
+def refuse_untrainable(config: TrainConfig, where: str) -> None:
+    """Raise BlendsetError for settings with which nothing is trained, or with which the run cannot begin."""
+    optimizer, references = config.optimizer, config.references
+    cached_random = [source.name for source in config.source if source.crop == "random" and config.train.cache]
+    dropped = references.drop_text + references.drop_images + references.drop_both
+    for wrong, what, cure in (
+        (config.model.method == "lora" and config.model.alpha == 0, "model.alpha is 0, so the LoRA changes nothing",
+         "give the alpha of the rank, such as 16"),
+        (config.train.ema == 1, "train.ema is 1, so the averaged weights stay those of the base model",
+         "give less, such as 0.9999, or 0 for no average"),
+        (optimizer.learning_rate == 0, "optimizer.learning_rate is 0, so nothing is learned", "give more than 0"),
+        (max(optimizer.betas) == 1, "optimizer.betas holds a 1, so gradients are never looked at", "give less than 1"),
+        (references.count > 0 and references.drop_images + references.drop_both >= 1,
+         "references.drop_images and drop_both leave out every reference", "let them add up to less than 1"),
+        (dropped > 1, f"the three drops of references add up to {dropped:g}", "let them add up to 1 at most"),
+        (cached_random,
+         f"source '{''.join(cached_random[:1])}' is cropped anew each time, which train.cache cannot keep",
+         'set train.cache = false, or crop = "centre"'),
+    ):  # fmt: skip
+        if wrong:
+            raise BlendsetError(f"{where}: {what}; {cure}.")
 
 
 def apply_changes(values: Mapping[str, Any], changes: Sequence[str]) -> dict[str, Any]:

@@ -22,18 +22,22 @@ from blendset_trainer.diffusion.families import Family, load_family, load_schedu
 from blendset_trainer.diffusion.lora import add_lora
 from blendset_trainer.diffusion.noise import axis_from_scheduler, prediction_from_scheduler
 from blendset_trainer.diffusion.pipelines import PRECISIONS
+from blendset_trainer.diffusion.sampling import make_call_options
 from blendset_trainer.models.loading import choose_device
 from blendset_trainer.training.data.cache_filling import fill_caches, make_features_reader, make_latents_reader
 from blendset_trainer.training.data.loader import Batch, Loader
 from blendset_trainer.training.data.references import ReferenceSettings
-from blendset_trainer.training.data.sources import Source, load_source
+from blendset_trainer.training.data.sources import Source, hash_sources, load_source
 from blendset_trainer.training.data.train_data import EncodePrompts, TrainData
 from blendset_trainer.training.data.transforms import make_aspect_buckets
+from blendset_trainer.training.optimizers import find_optimizer
+from blendset_trainer.training.resuming import RunIdentity, find_checkpoint_of
 from blendset_trainer.training.settings import ModelSettings, RunSettings, TrainConfig
 from blendset_trainer.training.state import TrainState
 from blendset_trainer.training.timesteps.plan import TimestepPlan
 from blendset_trainer.training.timesteps.report import write_timestep_plan
 from blendset_trainer.training.timesteps.settings import timestep_plan_from_settings
+from blendset_trainer.training.validation import make_sampling_settings
 
 HELD_OUT_SAMPLES = 64
 """Most held-out samples of a source that a validation looks at."""
@@ -54,15 +58,22 @@ class Sources:
 def prepare(
     config: TrainConfig, accelerator: Accelerator, report: OnReport, on_progress: OnProgress
 ) -> tuple[Family, TrainData, TrainState]:
-    """The model, the data and the state of a run, which goes on from its newest checkpoint.
+    """The model, the data and the state of a run, which goes on from its newest sound checkpoint.
+
+    Whatever can be refused is refused before anything is encoded.
 
     Raises BlendsetError where something is missing, or where the checkpoint is of another run.
     """
     _check_batch(config.train, accelerator.num_processes)
+    find_optimizer(config.optimizer.name)
     sources = load_sources(config)
     model = load_model(config.model, accelerator.device)
+    check_resolution(config.train.resolution, model)
+    check_validation(config, model)
+    identity = RunIdentity(config, model.identity, hash_sources(sources.training))
+    checkpoint = find_checkpoint_of(identity, report)
     data = load_data(config, model, sources, accelerator, report, on_progress)
-    state = TrainState(config, accelerator, model, data)
+    state = TrainState(identity, accelerator, model, data, checkpoint, report)
     if accelerator.is_main_process:
         sizes = {source.name: len(source) for source in data.sources}
         write_timestep_plan(state.folder, data.plan, sizes, config.train.samples)
@@ -127,6 +138,8 @@ def load_data(
     buckets = make_aspect_buckets(settings.resolution, model.size_divisor)
     if warning := model.report_truncated_prompts(list_captions(sources.training)):
         report(warning)
+    if warning := model.report_truncated_prompts(config.validation.prompts, "validation prompts"):
+        report(warning)
     references = resolve_references(model, config.references) if config.references.count > 0 else None
     loader = partial(Loader, buckets=buckets, micro_batch=settings.micro_batch, seed=config.seed, references=references)
     encode_prompts: EncodePrompts = model.encode_prompts
@@ -179,6 +192,25 @@ def load_held_out_batches(sources: Sequence[Source], loader: Callable[..., Loade
             with loader([source], {source.name: 1.0}) as held_out:
                 batches += islice(held_out, -(-min(len(source), HELD_OUT_SAMPLES) // micro_batch))
     return batches
+
+
+def check_resolution(resolution: int, model: Family) -> None:
+    """Raise BlendsetError for a side, in pixels, that the model does not take."""
+    divisor = model.size_divisor
+    if resolution % divisor:
+        near = [side for side in (resolution // divisor * divisor, -(-resolution // divisor) * divisor) if side]
+        raise BlendsetError(
+            f"train.resolution is {resolution}, and {model.name} takes multiples of {divisor} pixels; "
+            f"set it to {' or '.join(map(str, near))}."
+        )
+
+
+def check_validation(config: TrainConfig, model: Family) -> None:
+    """Raise BlendsetError for guidance of validation pictures that the model does not take."""
+    try:
+        make_call_options(model, make_sampling_settings(config))
+    except BlendsetError as error:
+        raise BlendsetError(f"The settings in [validation] do not fit: {error}") from error
 
 
 def _check_batch(settings: RunSettings, processes: int) -> None:

@@ -13,53 +13,56 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from blendset.errors import BlendsetError
-from blendset.options import flatten_settings, unstructure
+from blendset_trainer.api.progress import OnReport
 from blendset_trainer.diffusion.families import Family
 from blendset_trainer.training.checkpoints import (
     Checkpoint,
-    find_newest_checkpoint,
+    is_finite,
     load_optimizer_state,
     save_checkpoint,
     split_optimizer_state,
 )
-from blendset_trainer.training.data.sources import hash_sources
 from blendset_trainer.training.data.train_data import TrainData
 from blendset_trainer.training.log import TrainLog
 from blendset_trainer.training.optimizers import make_optimizer
-from blendset_trainer.training.settings import TrainConfig
+from blendset_trainer.training.resuming import CHECKPOINTS, RunIdentity
 
-CHECKPOINTS = "checkpoints"
-MAY_CHANGE = (
-    "out",
-    "train.samples",
-    "train.checkpoint_every",
-    "train.keep",
-    "train.log_every",
-    "train.cache",
-    "validation",
-)
-"""Settings that may change when a run is resumed: the weights at a given step do not depend on them."""
+EMA_HEADSTART = 10
+"""Of n updates the average forgets as if its horizon were (n + 10) / 9 steps, until that is longer than the set one."""
 
 
 class TrainState:
     """Where a run stands. `step` counts the optimizer steps taken; `named_parameters` are the trained ones.
 
-    Begins where the newest checkpoint in the run's folder ends. `loader` gives the batches from there on; `log` writes
-    the run's log. Raises BlendsetError where that checkpoint is of a run with other settings or other data.
+    Begins where the checkpoint ends, if there is one. `loader` gives the batches from there on; `log` writes the run's
+    log; `report` takes sentences for a person. Raises BlendsetError where the checkpoint does not fit the model.
     """
 
-    def __init__(self, config: TrainConfig, accelerator: Accelerator, model: Family, data: TrainData) -> None:
+    def __init__(
+        self,
+        identity: RunIdentity,
+        accelerator: Accelerator,
+        model: Family,
+        data: TrainData,
+        checkpoint: Checkpoint | None,
+        report: OnReport,
+    ) -> None:
+        config = identity.config
         train = config.train
         self.config, self.accelerator, self.folder = config, accelerator, Path(config.out)
-        self._data_hash = hash_sources(data.sources)
+        self.report = report
+        self._identity = identity
         self.micro_batches = train.batch // train.micro_batch // accelerator.num_processes
         self.named_parameters = {name: value for name, value in model.module.named_parameters() if value.requires_grad}
         self.parameters = list(self.named_parameters.values())
         optimizer = make_optimizer(self.parameters, config.optimizer)
         model.denoiser, self.optimizer = accelerator.prepare(model.module, optimizer)
         self._ema = [parameter.detach().clone() for parameter in self.parameters] if train.ema else []
+        self._ema_updates = 0
         self.step = 0
-        if checkpoint := find_newest_checkpoint(self.folder / CHECKPOINTS):
+        self.skipped_steps = 0
+        """How many steps in a row GradScaler has skipped."""
+        if checkpoint:
             self._restore(checkpoint)
         self.loader = data.make_loader(self.samples_seen // train.micro_batch)
         self.log = TrainLog(self.folder, accelerator, data.plan, self.step, train.batch, train.log_every)
@@ -90,7 +93,9 @@ class TrainState:
     def update_ema(self) -> None:
         """Move the averaged weights towards the trained ones, where the run averages."""
         if self._ema:
-            torch._foreach_lerp_(self._ema, [value.detach() for value in self.parameters], 1 - self.config.train.ema)
+            decay = compute_ema_decay(self.config.train.ema, self._ema_updates)
+            torch._foreach_lerp_(self._ema, [value.detach() for value in self.parameters], 1 - decay)
+            self._ema_updates += 1
 
     @contextmanager
     def swap_weights(self, model: Family) -> Iterator[None]:
@@ -113,13 +118,21 @@ class TrainState:
     # ---- checkpoints -----------------------------------------------------------------------------------------------
 
     def save(self) -> None:
-        """Write a checkpoint of the last step. The main process does; the others wait."""
+        """Write a checkpoint of the last step. The main process does; the others wait.
+
+        Raises BlendsetError, in every process, where a number in it is not finite; then none is written.
+        """
+        tensors, rest = split_optimizer_state(self.optimizer.optimizer)
+        parts = {"weights": self.named_parameters, "optimizer": tensors}
+        if self._ema:
+            parts["averaged"] = dict(zip(self.named_parameters, self._ema, strict=True))
+        bad = [f"{part}: {name}" for part, group in parts.items() for name in group if not is_finite(group[name])]
+        if self.any_rank(bool(bad)):
+            raise make_divergence_error(
+                self, self.step, f"numbers of the checkpoint ({', '.join(bad[:2]) or 'of another process'})"
+            )
         if self.accelerator.is_main_process:
-            tensors, rest = split_optimizer_state(self.optimizer.optimizer)
-            parts = {"weights": self.named_parameters, "optimizer": tensors}
-            if self._ema:
-                parts["averaged"] = dict(zip(self.named_parameters, self._ema, strict=True))
-            facts = {"config": unstructure(self.config), "samples": self._data_hash, "optimizer": rest}
+            facts = self._identity.facts | {"ema_updates": self._ema_updates, "optimizer": rest}
             if self.accelerator.scaler is not None:
                 facts["scaler"] = self.accelerator.scaler.state_dict()
             save_checkpoint(self.folder / CHECKPOINTS, self.step, parts, facts, self.config.train.keep)
@@ -127,32 +140,45 @@ class TrainState:
 
     @torch.no_grad()
     def _restore(self, checkpoint: Checkpoint) -> None:
-        self._refuse_another_run(checkpoint)
-        weights = checkpoint.load_tensors("weights")
-        self._set_weights([weights[name] for name in self.named_parameters])
-        if self._ema:
-            averaged = checkpoint.load_tensors("averaged")
-            self._ema = [averaged[name].to(value.device) for name, value in self.named_parameters.items()]
-        load_optimizer_state(
-            self.optimizer.optimizer, checkpoint.load_tensors("optimizer"), checkpoint.facts["optimizer"]
-        )
+        """Take what a checkpoint holds; BlendsetError where it does not fit the model."""
+        try:
+            weights = checkpoint.load_tensors("weights")
+            self._set_weights([weights[name] for name in self.named_parameters])
+            if self._ema:
+                averaged = checkpoint.load_tensors("averaged")
+                self._ema = [averaged[name].to(value.device) for name, value in self.named_parameters.items()]
+            load_optimizer_state(
+                self.optimizer.optimizer, checkpoint.load_tensors("optimizer"), checkpoint.facts["optimizer"]
+            )
+        except (LookupError, RuntimeError, ValueError, OSError) as error:
+            raise BlendsetError(
+                f"{checkpoint.path} does not fit the model, as if another version of its libraries had written it; go "
+                "on with that version, or give another out."
+            ) from error
         if self.accelerator.scaler is not None and "scaler" in checkpoint.facts:
             self.accelerator.scaler.load_state_dict(checkpoint.facts["scaler"])
+        self._ema_updates = int(checkpoint.facts.get("ema_updates", 0))
         self.step = checkpoint.step
 
-    def _refuse_another_run(self, checkpoint: Checkpoint) -> None:
-        """BlendsetError where the checkpoint's run had other settings or other data."""
-        before = flatten_settings(checkpoint.facts["config"], lists=True)
-        now = flatten_settings(unstructure(self.config), lists=True)
-        changed = [
-            f"{name} was {before.get(name)} and is {now.get(name)}"
-            for name in sorted(before.keys() | now.keys())
-            if before.get(name) != now.get(name) and not name.startswith(MAY_CHANGE)
-        ]
-        if checkpoint.facts["samples"] != self._data_hash:
-            changed.append("the sources hold other pictures or captions")
-        if changed:
-            raise BlendsetError(
-                f"{self.folder} holds a run that began differently ({'; '.join(changed[:3])}); "
-                "change it back, or give another out."
-            )
+
+def compute_ema_decay(highest: float, updates: int) -> float:
+    """The decay of the average after so many updates: it rises to the `highest`.
+
+    So the weights that training began with are forgotten within a short run too. The average of any run keeps nine
+    tenths at least of what training learned evenly.
+    """
+    return min(highest, (1 + updates) / (EMA_HEADSTART + updates))
+
+
+def make_divergence_error(state: TrainState, step: int, what: str, where: str = "") -> BlendsetError:
+    """The error that something of a step is not finite; `where` says more of what to look at."""
+    config = state.config
+    cures = [f"lower optimizer.learning_rate (it is {config.optimizer.learning_rate:g})"]
+    if config.optimizer.clip == 0:
+        cures.append("set optimizer.clip to 1")
+    if state.accelerator.mixed_precision == "fp16":
+        cures.append("set model.precision to bf16 or fp32")
+    return BlendsetError(
+        f"Step {step}: {what} are not finite{where}; {', or '.join(cures)}, and give another out. The "
+        f"checkpoints in {state.folder / CHECKPOINTS} are sound."
+    )

@@ -6,12 +6,14 @@ Torch and its friends are imported when a function runs, so that the settings ca
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from blendset.errors import BlendsetError, SettingsError
+from blendset.files import lock_folder
 from blendset.options import Settings, option, read_toml, refuse_settings, resolve_settings
 from blendset_trainer.api.progress import OnProgress, OnReport, ignore_progress, ignore_report
 from blendset_trainer.training_runs import PLAN_PNG
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 ENCODING, TRAINING = "features encoded", "pictures seen"
 """What is done, in progress."""
+RUN_LOCK = ".train.lock"
+"""The file in a run's folder that is locked while it trains."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,16 +89,18 @@ def train(
 
     accelerator = make_accelerator(config.model.precision)
     on_progress, report = _choose_callbacks(accelerator, on_progress, report)
-    on_progress(ENCODING, 0, 0)
-    model, data, state = prepare(
-        config, accelerator, report, lambda what, done, total: on_progress(ENCODING, done, total)
-    )
-    on_progress(TRAINING, state.samples_seen, state.config.steps * state.config.train.batch)
-    run_training_loop(model, data, state, lambda samples, total: on_progress(TRAINING, samples, total))
-    failures = tuple(state.loader.failures.values())
-    for reason in failures:
-        report(f"left out: {reason}")
-    return TrainReport(finish(model, data, state), state.samples_seen, state.step, failures, accelerator.process_index)
+    with _lock_run(accelerator, Path(config.out)):
+        on_progress(ENCODING, 0, 0)
+        model, data, state = prepare(
+            config, accelerator, report, lambda what, done, total: on_progress(ENCODING, done, total)
+        )
+        on_progress(TRAINING, state.samples_seen, state.config.steps * state.config.train.batch)
+        run_training_loop(model, data, state, lambda samples, total: on_progress(TRAINING, samples, total))
+        failures = tuple(state.loader.failures.values())
+        for reason in failures:
+            report(f"left out: {reason}")
+        folder = finish(model, data, state)
+    return TrainReport(folder, state.samples_seen, state.step, failures, accelerator.process_index)
 
 
 def plan_training(
@@ -160,6 +166,13 @@ def require_diffusers() -> None:
     """Raise BlendsetError where training is not installed."""
     if not find_spec("diffusers"):
         raise BlendsetError("Training needs diffusers; install 'blendset-trainer[train]'.")
+
+
+def _lock_run(accelerator: Accelerator, folder: Path) -> AbstractContextManager[None]:
+    """A context in which no other `train` runs in a folder; the first of several processes holds the lock."""
+    if not accelerator.is_main_process:
+        return nullcontext()
+    return lock_folder(folder / RUN_LOCK, blocking=False, name="Training")
 
 
 def _choose_callbacks(

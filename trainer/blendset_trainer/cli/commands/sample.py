@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import argparse
 
-from blendset_trainer.cli.console import print_json, report_progress
+from blendset_trainer.cli.console import print_json, print_note, report_progress
 from blendset_trainer.cli.parser import DONE, Parser, add_command
 from blendset_trainer.cli.settings_options import add_settings, read_settings
 from blendset_trainer.diffusion.sample import SampleSettings, sample
@@ -27,7 +27,7 @@ def add_sample(commands: argparse._SubParsersAction[Parser]) -> None:
 def _sample(arguments: argparse.Namespace) -> int:
     settings = read_settings(SampleSettings, arguments)
     with report_progress(quiet=arguments.json) as on_progress:
-        report = sample(arguments.model, settings, on_progress=on_progress)
+        report = sample(arguments.model, settings, on_progress=on_progress, report=print_note)
     if arguments.json:
         print_json(report)
     else:

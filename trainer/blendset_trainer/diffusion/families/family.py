@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from blendset_trainer.diffusion.latents import scale_latents, unscale_latents
 from blendset_trainer.diffusion.noise import NoiseAxis, Prediction, axis_from_scheduler, prediction_from_scheduler
-from blendset_trainer.diffusion.pipelines import GenericPipeline, compute_pipeline_revision
+from blendset_trainer.diffusion.pipelines import GenericPipeline, compute_pipeline_revision, is_from_hub
+from blendset_trainer.models.weights import MODEL_FILES, fingerprint_files
 
 ATTENTION = "to_q", "to_k", "to_v", "to_out.0"
 """The projections of every attention in diffusers' models."""
@@ -53,6 +54,17 @@ class ReferenceDefaults:
     image_scale: float
     text_scale: float
     guidance: float = 1.0
+
+
+@dataclass(frozen=True)
+class SamplingDefaults:
+    """How a family draws where nobody says otherwise: the sampler's steps, the scale of classifier-free guidance, and
+    the guidance that is an input of the denoiser, None where it is none.
+    """
+
+    steps: int
+    cfg_scale: float
+    embedded_guidance: float | None = None
 
 
 class Family(GenericPipeline, ABC):
@@ -121,6 +133,21 @@ class Family(GenericPipeline, ABC):
         components = sorted(name for name in self.pipeline.components if name.startswith(TEXT_PARTS))
         return compute_pipeline_revision(self.folder, *components)
 
+    @property
+    def sampling_defaults(self) -> SamplingDefaults:
+        """How the family draws: as the call of its pipeline in diffusers, unless the family knows better."""
+        call = self.call_parameters
+        return SamplingDefaults(call["num_inference_steps"].default, call[self.cfg_argument].default)
+
+    @cached_property
+    def identity(self) -> str:
+        """What the base model is, wherever it lies: its commit on the hub, else a fingerprint of the loaded files."""
+        if is_from_hub(self.folder):
+            return self.folder.name
+        parts = [self.folder / name for name, part in self.pipeline.components.items() if part is not None]
+        files = {file for part in parts for pattern in MODEL_FILES for file in part.rglob(pattern) if file.is_file()}
+        return fingerprint_files({self.folder / "model_index.json", *files}, self.folder)
+
     @torch.no_grad()
     def encode_images(self, pixels: Tensor) -> Tensor:
         """The VAE's posterior of images (B, 3, H, W) in -1..1: its mean, then its standard deviation, (B, 2C, h, w)."""
@@ -160,21 +187,31 @@ class Family(GenericPipeline, ABC):
     def max_tokens(self) -> int:
         """How many tokens of a prompt are read; the rest is cut off."""
 
-    def report_truncated_prompts(self, prompts: Sequence[str]) -> str:
-        """One sentence about prompts that are truncated; empty where every prompt is read to its end."""
+    def report_truncated_prompts(self, prompts: Sequence[str], what: str = "captions") -> str:
+        """What to tell of prompts that are truncated, which are the first, where; "" if all are read to their ends."""
         limit = self.max_tokens
-        counts = self.count_tokens(prompts)
-        truncated = sum(count > limit for count in counts)
+        counts = self.count_tokens(prompts) if prompts else []
+        truncated = [prompt for prompt, count in zip(prompts, counts, strict=True) if count > limit]
         if not truncated:
             return ""
+        first = "; ".join(f"'{prompt[:40]}' ends at '{self._find_end(prompt)}'" for prompt in truncated[:3])
         return (
-            f"{truncated} of {len(prompts)} captions are longer than the {limit} tokens that {self.name} reads (the "
-            f"longest has {max(counts)}), and their ends are ignored; use short captions, or a family that reads more."
+            f"{len(truncated)} of {len(prompts)} {what} are longer than the {limit} tokens that {self.name} reads (the "
+            f"longest has {max(counts)}), and their ends are ignored: {first}; shorten them, or use a family that "
+            "reads more."
         )
 
-    def build_sampling_options(self, cfg_scale: float | None) -> dict[str, Any]:
-        """Arguments of the pipeline's call; a `cfg_scale` of None leaves classifier-free guidance to the pipeline."""
-        return {} if cfg_scale is None else {self.cfg_argument: cfg_scale}
+    def _find_end(self, prompt: str) -> str:
+        """The last words of a prompt that are read."""
+        ids = self.tokenizer(prompt, truncation=True, max_length=self.max_tokens).input_ids
+        return str(self.tokenizer.decode(ids, skip_special_tokens=True))[-30:].strip()
+
+    def build_sampling_options(self, cfg_scale: float | None, embedded_guidance: float | None = None) -> dict[str, Any]:
+        """Arguments of the pipeline's call; None leaves guidance to the pipeline.
+
+        Raises BlendsetError for guidance that the pipeline does not take.
+        """
+        return self.make_guidance_options(cfg_scale, embedded_guidance, "")
 
     @staticmethod
     def list_joint_tokenizers(pipeline: Any) -> list[tuple[Any, int]]:

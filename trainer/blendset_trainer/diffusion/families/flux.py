@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from blendset_trainer.diffusion.densities import LOGIT_NORMAL
-from blendset_trainer.diffusion.families.family import Conditions, Family, ReferenceDefaults
+from blendset_trainer.diffusion.families.family import Conditions, Family, ReferenceDefaults, SamplingDefaults
 from blendset_trainer.diffusion.families.stable_diffusion_3 import JOINT_ATTENTION
 from blendset_trainer.diffusion.latents import pack_latents, unpack_latents
 from blendset_trainer.diffusion.shared_attention import rotary_positions
@@ -71,10 +71,18 @@ class Flux(Family):
         """The tokenizer of T5."""
         return self.pipeline.tokenizer_2
 
-    def build_sampling_options(self, cfg_scale: float | None) -> dict[str, Any]:
-        """The pipeline's `guidance_scale` is the embedded guidance; classifier-free guidance is `true_cfg_scale`."""
-        guided = {} if cfg_scale is None else {self.cfg_argument: cfg_scale, "negative_prompt": ""}
-        return guided | {"max_sequence_length": self.max_tokens}
+    @property
+    def sampling_defaults(self) -> SamplingDefaults:
+        """Black Forest Labs' own: embedded guidance alone for dev, four steps without any guidance for schnell."""
+        return SamplingDefaults(28, 1.0, 3.5) if self.embeds_guidance else SamplingDefaults(4, 1.0)
+
+    def build_sampling_options(self, cfg_scale: float | None, embedded_guidance: float | None = None) -> dict[str, Any]:
+        """The pipeline's `guidance_scale` is the embedded guidance; classifier-free guidance is `true_cfg_scale`, for
+        which the pipeline wants a negative prompt.
+        """
+        guided = {} if cfg_scale is None else {"negative_prompt": ""}
+        options = super().build_sampling_options(cfg_scale, embedded_guidance)
+        return guided | options | {"max_sequence_length": self.max_tokens}
 
     @staticmethod
     def list_joint_tokenizers(pipeline: Any) -> list[tuple[Any, int]]:

@@ -49,9 +49,9 @@ class PixArtSigma(Family):
         """The tokenizer of T5."""
         return self.pipeline.tokenizer
 
-    def build_sampling_options(self, cfg_scale: float | None) -> dict[str, Any]:
+    def build_sampling_options(self, cfg_scale: float | None, embedded_guidance: float | None = None) -> dict[str, Any]:
         """As in training: no resolution binning, no cleaning of prompts."""
-        return super().build_sampling_options(cfg_scale) | {
+        return super().build_sampling_options(cfg_scale, embedded_guidance) | {
             "use_resolution_binning": False,
             "clean_caption": False,
             "max_sequence_length": self.max_tokens,
