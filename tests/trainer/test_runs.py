@@ -148,7 +148,7 @@ def test_steps_that_half_precision_skips_are_no_error_until_there_are_too_many(
     configured: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = prepared(configured(train={"samples": 4 * (MAX_SKIPPED_STEPS + 9), "batch": 2, "micro_batch": 2}))
-    monkeypatch.setattr(run.state.accelerator, "scaler", torch.amp.GradScaler(device="cpu"))  # type: ignore[attr-defined]
+    monkeypatch.setattr(run.state.accelerator, "scaler", torch.amp.GradScaler(device="cpu"))
     monkeypatch.setattr(run.state.optimizer, "step", lambda: None)
     set_gradients(run, math.inf, monkeypatch)
     with pytest.raises(BlendsetError, match="the gradients are not finite"):
