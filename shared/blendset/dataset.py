@@ -18,7 +18,16 @@ from blendset.errors import BlendsetError, SettingsError
 from blendset.exr import Passes, read_passes
 from blendset.files import TEMPORARY_FILES, atomic_write, lock_folder, sha256_bytes, sha256_file, translate_disk_errors
 from blendset.options import flatten_settings
-from blendset.records import DatasetRecord, FileEntry, SceneRecord, ViewRecord, read_record, to_plain, write_json
+from blendset.records import (
+    DatasetRecord,
+    FileEntry,
+    SceneRecord,
+    ViewRecord,
+    read_json,
+    read_record,
+    to_plain,
+    write_json,
+)
 
 RGB, PASSES, VIEW_RECORD = "rgb.png", "passes.exr", "view.json"
 BLOCK = 1000
@@ -164,7 +173,11 @@ class Dataset:
 
     def scene(self, scene: str) -> SceneRecord:
         """Read the record of a scene; BlendsetError where it is missing or damaged."""
-        return read_record(self.scene_path(scene), SceneRecord)
+        return read_scene_record(self.scene_path(scene))
+
+    def run(self, run: str) -> dict[str, Any]:
+        """Read the record of a rendering run; BlendsetError where it is missing or damaged."""
+        return dict(read_json(_check_record(self.run_path(run))))
 
     def rebuild_index(self, captions: Mapping[str, str] | None = None) -> int:
         """Write metadata.jsonl from the records and return its number of rows; safe beside other writers.
@@ -226,6 +239,21 @@ def open_dataset(dataset: Dataset | Path | str) -> Dataset:
     if not isinstance(dataset, Dataset | Path | str):
         raise SettingsError(f"The dataset is {dataset!r}; give the path of its folder.")
     return dataset if isinstance(dataset, Dataset) else Dataset(Path(dataset))
+
+
+def read_scene_record(path: Path) -> SceneRecord:
+    """Read the record of a scene from its file; BlendsetError where it is missing or damaged."""
+    return read_record(_check_record(path), SceneRecord)
+
+
+def _check_record(path: Path) -> Path:
+    """Return the path of a record that rendering writes; BlendsetError where it is missing."""
+    if not path.exists():
+        raise BlendsetError(
+            f"{path} is missing; restore it, or run the command that rendered its views again: that writes it, and "
+            "renders no view twice."
+        )
+    return path
 
 
 def is_block(folder: Path) -> bool:

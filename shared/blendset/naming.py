@@ -6,6 +6,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from blendset.files import sha256_bytes
+
 SPLIT_WORDS = "train|training|valid|validation|val|dev|test|testing|eval|evaluation"
 """A path part with one of these between separators is a split to `datasets.load_dataset`, which then drops the rest."""
 
@@ -17,15 +19,25 @@ _WINDOWS_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])")
 
 
 def slugify(text: str, max_length: int = 40) -> str:
-    """Return a name of [a-z0-9-] that is legal on every system and no split to `datasets`; never empty."""
-    letters = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
-    plain = re.sub(r"[^a-z0-9]+", "-", letters)
-    for length in range(max_length, 0, -1):  # a mark lengthens, and a cut can uncover a word
-        name = _SPLIT.sub(r"\1x", plain[:length].strip("-")) or "unnamed"
-        name += "x" if _WINDOWS_DEVICE.fullmatch(name) else ""
+    """Return a name of [a-z0-9-] that is legal on every system and no split to `datasets`; never empty.
+
+    Letters other than Latin ones become a hash of the whole text, so that names in any script are kept apart.
+    """
+    letters = unicodedata.normalize("NFKD", text)
+    plain = re.sub(r"[^a-z0-9]+", "-", letters.encode("ascii", "ignore").decode().lower())
+    mark = f"-{sha256_bytes(letters.encode(errors='replace'))[:6]}" if any(map(_is_foreign, letters)) else ""
+    for length in range(max_length - len(mark), 0, -1):  # a mark lengthens, and a cut can uncover a word
+        name = _SPLIT.sub(r"\1x", plain[:length].strip("-")) or ("x" if mark else "unnamed")
+        name += mark or ("x" if _WINDOWS_DEVICE.fullmatch(name) else "")
         if len(name) <= max_length:
             return name
     raise ValueError(f"no name fits into {max_length} characters")
+
+
+def _is_foreign(letter: str) -> bool:
+    """Tell a letter or digit of another script than the Latin one."""
+    is_letter = not letter.isascii() and unicodedata.category(letter)[0] in "LN"
+    return is_letter and not unicodedata.name(letter, "").startswith(("LATIN ", "MODIFIER LETTER "))
 
 
 def name_view_set(scene: str, view_set: str, view_id: str) -> str:

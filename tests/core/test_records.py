@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import time
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -282,7 +283,11 @@ def test_a_path_that_cannot_be_is_one_sentence(tmp_path: Path) -> None:
         ("val1", "valx1"),
         ("train-test", "trainx-testx"),
         ("trainer validates attest", "trainer-validates-attest"),
-        ("椅子", "unnamed"),
+        ("Fuß, Ørsted, Łódź, café", "fu-rsted-odz-cafe"),
+        ("椅子", "x-e57f49"),
+        ("立方体.002", "002-3afa11"),
+        ("Куб", "x-4df7e6"),
+        ("train Куб", "trainx-02d0ea"),
         ("", "unnamed"),
         ("../..", "unnamed"),
         ("CON", "conx"),
@@ -292,6 +297,13 @@ def test_a_path_that_cannot_be_is_one_sentence(tmp_path: Path) -> None:
 )
 def test_a_slug_says_what_the_name_said(text: str, name: str) -> None:
     assert slugify(text) == name
+
+
+def test_slugs_keep_letters_of_every_script_apart() -> None:
+    names = "куб Куб Сфера 立方体 立方体.001 椅子 κύβος מכוניה سيارة 의자 कुर्सी table-куб table".split()
+    assert len({slugify(name) for name in names}) == len(names)
+    assert slugify(unicodedata.normalize("NFD", "й의자")) == slugify(unicodedata.normalize("NFC", "й의자"))
+    assert slugify("長い名前" * 30, 12) != slugify("長い名前" * 31, 12)
 
 
 NAMES = st.lists(st.sampled_from([*SPLIT_WORDS.split("|"), "s", "x", "1", "-", " ", "_", ".", "con", "É", "椅"])).map(

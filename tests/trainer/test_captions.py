@@ -22,11 +22,13 @@ from blendset.verification import verify_dataset
 from blendset_trainer.captioning.english.sentences import compose_dense_caption, compose_short_caption
 from blendset_trainer.captioning.grounding import find_nouns, ground_caption
 from blendset_trainer.captioning.metadata import MetadataCaptioner
+from blendset_trainer.captioning.models.facts_prompt import build_facts_prompt
 from blendset_trainer.captioning.seeing.colours import name_colour, to_balanced_lab
 from blendset_trainer.captioning.seeing.facts import Facts, extract_facts
 from blendset_trainer.cli.main import main
 from blendset_trainer.language.grammar import format_count
 from blendset_trainer.language.lexicon import extract_noun
+from blendset_trainer.stages.stage import View
 from tests.trainer.tiny_datasets import add_picture, add_scene, make_dataset
 
 SIZE = 96
@@ -301,6 +303,14 @@ def test_two_things_of_a_name_are_counted(tmp_path: Path) -> None:
     numbered = tuple(replace(each, id=20 + number) for number, each in enumerate(stools))
     found = facts(tmp_path, 3, (*ROOM[:4], *numbered))
     assert [(each.noun, each.count) for each in found.others if each.noun in ("stool", "leg", "top")] == [("stool", 2)]
+
+
+def test_a_model_is_asked_about_things(tmp_path: Path) -> None:
+    dataset = room_view(tmp_path, 0, CAR)
+    record = next(dataset.views())
+    prompt = build_facts_prompt([View(record, dataset.view_folder("room", record.view_id), dataset.scene("room"))])
+    assert "car (" in prompt
+    assert [label for label in ("body", "cabin", "wheel", "roof") if label in prompt] == []
 
 
 def test_a_structural_part_stays_a_wall(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageColor
 
-from blendset_trainer.reporting.contact_sheet import GAP, MARGIN, TILE, build_contact_sheet, main
+from blendset_trainer.reporting import contact_sheet
+from blendset_trainer.reporting.contact_sheet import GAP, MARGIN, TILE, build_contact_sheet, find_drawable, main
 from blendset_trainer.style import INK, PAPER, RED, SERIES_COLOURS
 from tests.trainer.tiny_datasets import Colour, add_view, make_dataset
 
@@ -71,6 +72,36 @@ def test_captions_are_there_and_stay_below_their_picture(tmp_path: Path, label: 
     assert has_colour(captions, INK)
     assert has_colour(captions, RED)
     assert beside.getcolors() == [(beside.width * beside.height, ImageColor.getrgb(PAPER))]
+
+
+@pytest.mark.parametrize(
+    ("text", "drawable"),
+    [
+        ("floor lamp", "floor lamp"), ("Würfel", "Würfel"), ("Stu\u0308hle", "Stühle"), ("куб", "куб"),
+        ("κύβος", "κύβος"), ("部屋", ""), ("table 部", ""), ("כיסא", ""), ("two\nlines", "two lines"), ("", ""),
+    ],
+)  # fmt: skip
+def test_a_label_is_drawn_in_its_own_letters_or_not_at_all(text: str, drawable: str) -> None:
+    assert find_drawable(text) == drawable
+
+
+def test_a_label_that_no_font_has_leaves_its_place_to_the_id(tmp_path: Path) -> None:
+    def draw(name: str, label: str) -> bytes:
+        dataset = make_dataset(tmp_path / name)
+        add_view(dataset, "attic", "x-4df7e6", 1, subject_label=label)
+        return build_contact_sheet(dataset).tobytes()
+
+    assert draw("chinese", "立方体") == draw("id", "x-4df7e6")
+    assert draw("russian", "куб") not in (draw("nothing", ""), draw("id-2", "x-4df7e6"))
+
+
+def test_without_the_wide_font_accents_go_and_other_letters_leave_their_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contact_sheet, "_find_wide_font", lambda: None)
+    contact_sheet._load_letters.cache_clear()
+    try:
+        assert [find_drawable(text) for text in ("Würfel", "куб", "lamp")] == ["Wurfel", "", "lamp"]
+    finally:
+        contact_sheet._load_letters.cache_clear()
 
 
 @pytest.mark.parametrize("size", [(1024, 512), (16, 64), (512, 1024)])

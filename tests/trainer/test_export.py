@@ -226,6 +226,21 @@ def test_huggingface_names_parts_by_their_thing(tmp_path: Path) -> None:
     assert [(each["id"], each["label"]) for each in row["visible_objects"]] == [(1, "floor"), (3, "car")]
 
 
+def test_a_missing_record_says_what_writes_it(tmp_path: Path) -> None:
+    made = make_dataset(tmp_path / "data")
+    add_scene(made, "attic")
+    add_view(made, "attic", 0)
+    made.rebuild_index()
+    made.run_path("attic-run").unlink()
+    with pytest.raises(BlendsetError, match=r"attic-run.json is missing; restore it, or run the command that rendered"):
+        run("export", made.root, "--to", "croissant", "--out", tmp_path / "out")
+    made.scene_path("attic").unlink()
+    for to in ("coco", "bop", "nerf", "croissant"):
+        with pytest.raises(BlendsetError, match=r"attic.json is missing; restore it, or run the command"):
+            run("export", made.root, "--to", to, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_view_of_an_object_that_the_scene_lacks_is_named(tmp_path: Path) -> None:
     with pytest.raises(
         BlendsetError, match=r"attic-chair-0000 is about object 9, which scenes/attic.json does not list"

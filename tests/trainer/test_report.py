@@ -17,6 +17,7 @@ from PIL import Image
 
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
+from blendset.records import VisibleObject
 from blendset_trainer.cli.main import main
 from blendset_trainer.reporting.data import Report, build_report, read_selection, read_sorted_views
 from blendset_trainer.reporting.report import report
@@ -25,6 +26,8 @@ from blendset_trainer.reporting.thumbnails import MISSING, build_thumbnails, cho
 from blendset_trainer.selection.files import get_drops_path, get_selection_path
 from blendset_trainer.stages.tables import read_index_with_stages
 from blendset_trainer.synthetic_views import SYNTHESIS
+from tests.trainer.boxes import add_scene
+from tests.trainer.boxes import add_view as add_box_view
 from tests.trainer.tiny_datasets import add_picture, add_restyled, add_view, make_dataset
 
 
@@ -74,6 +77,17 @@ def test_the_funnel_counts_candidates_renders_and_checks(dataset: Dataset) -> No
     assert (empty.candidates, empty.rendered) == (0, 0)
     assert [(each.name, each.count) for each in funnel.turned_down] == [("hidden", 2), ("clearance", 1)]
     assert [(each.name, each.count) for each in funnel.failed] == [("dark", 1)]
+
+
+def test_parts_of_a_thing_are_counted_as_the_thing(tmp_path: Path) -> None:
+    dataset = make_dataset(tmp_path / "boxes")
+    add_scene(dataset, "attic", things={2: ("Car", "car"), 3: ("Car", "car")})
+    shares = ((1, "floor", 0.4), (2, "seat", 0.3), (3, "back", 0.2), (4, "", 0.1))
+    seen = tuple(VisibleObject(number, label, 1, share) for number, label, share in shares)
+    add_box_view(dataset, "attic", 0, visible_objects=seen)
+    dataset.rebuild_index()
+    [view] = content(dataset).views
+    assert view.objects == [("car", 0.5), ("floor", 0.4), ("unnamed", 0.1)]
 
 
 def test_a_damaged_funnel_is_named(dataset: Dataset) -> None:

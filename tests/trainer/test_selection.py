@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset_trainer.cli.commands.select import add_select
+from blendset_trainer.cli.main import main
 from blendset_trainer.cli.parser import Parser
 from blendset_trainer.selection.apply_rules import ViewSelection, apply_rules
 from blendset_trainer.selection.budgets import Allowance
@@ -34,7 +35,7 @@ from blendset_trainer.selection.rules import (
     rules_from_dict,
     rules_to_toml,
 )
-from tests.trainer.tiny_datasets import add_view, make_dataset
+from tests.trainer.tiny_datasets import add_scene, add_view, make_dataset
 
 AESTHETIC = "aesthetic-sa-0-4-vit-l-14-linear.score"
 DINO = "dino-dinov2-with-registers-large"
@@ -438,6 +439,26 @@ def test_a_selection_is_a_list_beside_the_views_and_can_be_made_again(
     assert first.with_name("again.parquet").read_bytes() == first.read_bytes()
     assert run(dataset.root, "--rules", rules, "--name", "large") == 0
     assert "selected" in capsys.readouterr().out
+
+
+def test_a_preset_takes_a_dataset_of_one_subject_and_says_that_nothing_is_held_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = make_dataset(tmp_path / "data")
+    add_scene(dataset, "attic")
+    for number in range(4):
+        add_view(dataset, "attic", "lamp", number)
+    dataset.rebuild_index()
+    assert main(["score", str(dataset.root), "--with", "image-stats,phash"]) == 0
+    assert run(dataset.root, "--preset", "blendset", "--name", "one") == 0
+    assert "No view is held out: all views hang together" in capsys.readouterr().out
+    chosen = pq.read_table(dataset.root / "selections" / "one.parquet")
+    assert set(chosen["split"].to_pylist()) == {TRAIN}
+    assert run(dataset.root, "--rules", dataset.root / "selections" / "one.parquet", "--name", "again") == 0
+    rules = tmp_path / "rules.toml"
+    rules.write_text("[splits]\n", encoding="utf-8")
+    with pytest.raises(BlendsetError, match="Nothing can be held out"):
+        run(dataset.root, "--rules", rules, "--name", "own")
 
 
 def test_another_selection_of_that_name_is_not_overwritten(dataset: Dataset, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from blendset import __version__
 from blendset.dataset import Dataset
 from blendset.files import sha256_file
-from blendset.records import read_json, write_json
+from blendset.records import write_json
 from blendset_trainer.exporting import huggingface
 from blendset_trainer.exporting.source import ExportSource, group_by_scene
 
@@ -104,7 +104,7 @@ def _describe_scene(dataset: Dataset, scene: str, views: int) -> dict[str, Any]:
 
 def _describe_run(dataset: Dataset, run: str) -> dict[str, Any]:
     """A rendering run as an activity, with the renderer as its agent."""
-    facts = read_json(dataset.run_path(run))
+    facts = dataset.run(run)
     renderer = f"Blender {facts['blender']} ({facts['build_hash']}), Cycles on {facts['device']}"
     return {
         "@type": "prov:Activity",

@@ -12,6 +12,8 @@ import math
 import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
+from functools import cache
+from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
 
@@ -115,8 +117,9 @@ def _draw_heading(text: str, note: str, width: int, size: int) -> Image.Image:
     """Draw a heading of `size` pixels with a smaller grey note behind it."""
     band = Image.new("RGB", (width, round(size * 2.4)), PAPER)
     draw, baseline = ImageDraw.Draw(band), round(size * 1.8)
-    name_font, note_font = _load_font(size), _load_font(round(size * 0.6))
-    name = _shorten_text(_to_ascii(text), size, width - 2 * MARGIN - GAP - note_font.getlength(note))
+    text = find_drawable(text)
+    name_font, note_font = _load_font(size, text), _load_font(round(size * 0.6))
+    name = _shorten_text(text, size, width - 2 * MARGIN - GAP - note_font.getlength(note))
     draw.text((MARGIN, baseline), name, INK, name_font, "ls")
     draw.text((MARGIN + name_font.getlength(name) + GAP, baseline), note, GREY, note_font, "ls")
     return band
@@ -155,8 +158,8 @@ def _load_thumbnail(dataset: Dataset, view: ViewRecord) -> Image.Image:
 
 def _draw_caption(draw: ImageDraw.ImageDraw, view: ViewRecord, left: int, top: int) -> None:
     """Draw a view's label, its shares and its failed checks below its picture."""
-    label = _to_ascii(view.subject_label) or view.subject or "whole scene"
-    draw.text((left, top + 25), _shorten_text(label, 20, TILE), INK, _load_font(20), "ls")
+    label = find_drawable(view.subject_label) or view.subject or "whole scene"
+    draw.text((left, top + 25), _shorten_text(label, 20, TILE), INK, _load_font(20, label), "ls")
     shares = {"share": view.subject_share, "visible": view.visible_fraction}
     text = "   ".join(f"{name} {value:.0%}" for name, value in shares.items() if value is not None)
     draw.text((left, top + 47), text, GREY, _load_font(17), "ls")
@@ -164,24 +167,50 @@ def _draw_caption(draw: ImageDraw.ImageDraw, view: ViewRecord, left: int, top: i
     draw.text((left, top + 68), _shorten_text(failed, 17, TILE), RED, _load_font(17), "ls")
 
 
-def _to_ascii(text: str) -> str:
-    """A text in the letters that the font has: accents and letters of other scripts are dropped."""
-    return unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().strip()
+def find_drawable(text: str) -> str:
+    """A text in one line as the fonts can draw it: itself, or without accents; "" where no font has all letters."""
+    text = " ".join(unicodedata.normalize("NFC", text).split())
+    is_leftward = any(unicodedata.bidirectional(letter) in ("R", "AL") for letter in text)
+    if set(text) <= _load_letters() and not is_leftward:
+        return text
+    plain = "".join(letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
+    return plain if plain.isascii() else ""
 
 
 def _shorten_text(text: str, size: int, width: float) -> str:
     """A text, or as much of its beginning as fits `width` pixels, with an ellipsis."""
-    font, beginning = _load_font(size), text
+    font, beginning = _load_font(size, text), text
     while beginning and font.getlength(text if beginning == text else f"{beginning}...") > width:
         beginning = beginning[:-1]
     return text if beginning == text else f"{beginning.rstrip()}..."
 
 
-def _load_font(size: int) -> ImageFont.FreeTypeFont:
-    """Load the font that comes with Pillow, so that a sheet looks the same on every machine; it has ASCII only."""
-    font = ImageFont.load_default(size)
+def _load_font(size: int, text: str = "") -> ImageFont.FreeTypeFont:
+    """Load the font that comes with Pillow, which has ASCII only; for another text the one that matplotlib brings.
+
+    So a sheet looks the same on every machine that has both.
+    """
+    wide = None if text.isascii() else _find_wide_font()
+    font = ImageFont.truetype(str(wide), size) if wide else ImageFont.load_default(size)
     assert isinstance(font, ImageFont.FreeTypeFont)
     return font
+
+
+def _find_wide_font() -> Path | None:
+    """Find DejaVu Sans (Latin, Cyrillic, Greek, ...) in matplotlib; None where that is not installed."""
+    package = find_spec("matplotlib")
+    return Path(package.origin).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf" if package and package.origin else None
+
+
+@cache
+def _load_letters() -> frozenset[str]:
+    """The letters that the fonts have."""
+    path = _find_wide_font()
+    if path is None:
+        return frozenset(map(chr, range(128)))
+    from matplotlib.ft2font import FT2Font  # not every installation has it
+
+    return frozenset(map(chr, range(128))) | frozenset(map(chr, FT2Font(str(path)).get_charmap()))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,13 @@ from blendset_trainer.api.progress import OnProgress, ignore_progress
 from blendset_trainer.selection.apply_rules import ViewSelection, apply_rules
 from blendset_trainer.selection.files import HELD_OUT, get_selection_path, write_selection
 from blendset_trainer.selection.rules import Rules, list_presets, load_preset, load_rules, replace_scorer
+from blendset_trainer.selection.splits import OneGroupError
 from blendset_trainer.stages.tables import read_index_with_stages
+
+NOTHING_HELD_OUT = (
+    "No view is held out: all views hang together, and what hangs together stays on one side. Render more subjects to "
+    "hold some out."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,11 +54,15 @@ class SelectSettings(Settings):
 
 @dataclass(frozen=True)
 class SelectionReport:
-    """A selection that was written: its file, how many views the dataset has, and what became of them."""
+    """A selection that was written: its file, how many views the dataset has, and what became of them.
+
+    `note` says which rule of a preset was not applied, and why; it is empty where all were.
+    """
 
     path: Path
     views: int
     selection: ViewSelection
+    note: str = ""
 
     @property
     def selected(self) -> int:
@@ -82,9 +92,15 @@ def select(
     dataset, rules = open_dataset(dataset), _load_rules(settings)
     path = get_selection_path(dataset, settings.name)
     table = read_index_with_stages(dataset)
-    selection = apply_rules(table, rules, settings.preset or "")
+    note = ""
+    try:
+        selection = apply_rules(table, rules, settings.preset or "")
+    except OneGroupError:
+        if not settings.preset:
+            raise
+        selection, note = apply_rules(table, replace(rules, splits=None), settings.preset), NOTHING_HELD_OUT
     write_selection(path, selection.chosen, selection.drops)
-    return SelectionReport(path, table.num_rows, selection)
+    return SelectionReport(path, table.num_rows, selection, note)
 
 
 def count_funnel(dataset: Dataset, report: SelectionReport) -> Iterator[tuple[str, int]]:

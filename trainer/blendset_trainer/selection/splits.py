@@ -19,6 +19,10 @@ from blendset_trainer.selection.groups import Groups, link_groups, number_groups
 from blendset_trainer.selection.rules import Splits
 
 
+class OneGroupError(BlendsetError):
+    """All views are one group, of which none can be held out."""
+
+
 def assign_splits(table: pa.Table, splits: Splits, seed: int) -> list[str]:
     """Return TRAIN or HELD_OUT for each view.
 
@@ -34,12 +38,12 @@ def hold_out(groups: Groups, names: NDArray[np.str_], share: float, seed: int) -
     """Return a mask (views,) of the views to hold out: whole groups, in random order, as near to the share as possible.
 
     A group's position in that order depends only on the seed and on its first name. So it nearly always stays on its
-    side while other views come and go. Raises BlendsetError where all views are one group.
+    side while other views come and go. Raises OneGroupError where all views are one group.
     """
     by_name = np.argsort(names)
     numbers, first, sizes = np.unique(groups[by_name], return_index=True, return_counts=True)
     if share and len(numbers) == 1:
-        raise BlendsetError(
+        raise OneGroupError(
             "Nothing can be held out, for all views hang together; give splits.by a smaller group, splits.apart a "
             "smaller distance, or splits.held_out 0."
         )

@@ -16,7 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from blendset.dataset import INDEX, RGB, VIEW_RECORD, Dataset
+from blendset.dataset import INDEX, RGB, VIEW_RECORD, Dataset, read_scene_record
 from blendset.errors import BlendsetError
 from blendset.files import sha256_bytes
 from blendset.naming import name_view_set
@@ -121,4 +121,4 @@ def read_view(dataset: Dataset, item: ViewItem) -> View:
 
 @lru_cache(maxsize=16)
 def _read_scene(path: Path) -> SceneRecord:
-    return read_record(path, SceneRecord)
+    return read_scene_record(path)

@@ -35,6 +35,8 @@ def _select(arguments: argparse.Namespace) -> int:
     else:
         print_table(("", "views"), [(what, str(count)) for what, count in count_funnel(dataset, report)])
         print(f"\n{report.path}")
+        if report.note:
+            print(report.note)
     return DONE
 
 
@@ -45,4 +47,5 @@ def _to_plain(report: SelectionReport) -> dict[str, Any]:
         "selected": report.selected,
         "held_out": report.held_out,
         "drops": [{"reason": reason, "views": count} for reason, count in report.selection.reasons.items()],
+        **({"note": report.note} if report.note else {}),
     }
