@@ -16,7 +16,7 @@ from blendset.errors import BlendsetError
 from blendset.files import sha256_file
 from blendset.jobs.messages import SceneOpened, ViewRendered
 from blendset.placement.camera_plan import CameraPlan, PlannedView, read_plan
-from blendset.records import write_json
+from blendset.records import SceneRecord, write_json
 
 from .planning.reading import read_scene
 from .planning.scene_planner import Emit, ScenePlanner
@@ -24,6 +24,7 @@ from .render.session import RenderSession
 from .render.views import render_view
 from .scene.frame import show_frame
 from .scene.names import repair_names
+from .scene.overrides import Overrides
 from .scene.records import build_scene_record, name_scene
 from .scene.snapshot import find_rendered_layer
 
@@ -54,12 +55,14 @@ class SceneRun:
         digest = digest or sha256_file(source)
         self.scene_id = name_scene(source.stem, scene, digest)
         started = time.perf_counter()
-        self.reading = read_scene(scene, layer, config, remarks)
+        overrides = self._exit.enter_context(Overrides())
+        self.reading = read_scene(scene, layer, config, overrides, remarks)
         timings = {"opening_s": time.perf_counter() - started}
         self.session = RenderSession(scene, layer, self.reading.opened, config.render, slot)
         self._exit.callback(self.session.close)
         self.planner = ScenePlanner(self.reading, self.scene_id, dataset, config, self.session, emit, timings)
         record = build_scene_record(source, digest, self.scene_id, scene, self.reading.opened, self.reading.search)
+        _check_coordinates(dataset, record)
         write_json(dataset.scene_path(self.scene_id), record)
         snapshot = self.reading.opened.snapshot
         emit(
@@ -94,7 +97,7 @@ class SceneRun:
 
         Raises BlendsetError, before anything is rendered, where a view's subject is not there.
         """
-        self.planner.check_subjects(plan)
+        self.planner.check_plan(plan)
         self.session.start()
         if plan.lighting != self.session.lighting:
             self.session.add_light(plan.lighting)
@@ -120,6 +123,16 @@ class SceneRun:
                 passed=not record.failed_checks,
                 failed_checks=record.failed_checks,
             )
+        )
+
+
+def _check_coordinates(dataset: Dataset, record: SceneRecord) -> None:
+    """Raise BlendsetError where a dataset has views of this scene in other coordinates, as older versions made them."""
+    path = dataset.scene_path(record.scene)
+    has_views = path.exists() and (dataset.root / "views" / record.scene).exists()
+    if has_views and dataset.scene(record.scene).world_offset != record.world_offset:
+        raise BlendsetError(
+            f"{dataset.root} has views of {record.scene} whose origin is elsewhere; choose another --out."
         )
 
 

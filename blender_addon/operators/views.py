@@ -40,7 +40,8 @@ class BLENDSET_OT_view_look_through(_ViewButton, bpy.types.Operator):
     def act(self, context: bpy.types.Context) -> None:
         plan, lists = self.get_plan(context), state.get_lists(context)
         lists.view = (lists.view + self.step) % len(lists.views)
-        camera = plan.get_verdict(lists.views[lists.view].number).candidate.camera
+        local = plan.get_verdict(lists.views[lists.view].number).candidate.camera
+        camera = local.move(np.array(plan.opened.world_offset))
         space = context.space_data if context.space_data and context.space_data.type == "VIEW_3D" else None
         if space is None:
             raise BlendsetError("There is no 3D viewport here to look through.")

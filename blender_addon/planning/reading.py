@@ -16,7 +16,9 @@ from blendset.placement.planner import PlanningResult, Step, plan_steps
 from blendset.placement.subjects import Subject, SubjectSearch, find_subjects
 
 from ..scene.names import decode_text
-from ..scene.snapshot import OpenScene, open_scene
+from ..scene.origin import open_near_origin
+from ..scene.overrides import Overrides
+from ..scene.snapshot import OpenScene
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,9 +43,12 @@ class SceneReading:
         return [decode_text(note) for note in (*self.opened.notes, *missing, *cameras)]
 
 
-def read_scene(scene: bpy.types.Scene, layer: str, config: Config, remarks: Sequence[str] = ()) -> SceneReading:
-    """Read one view layer of a scene as it renders at the current frame; `remarks` are the first of its notes."""
-    opened = open_scene(scene, layer)
+def read_scene(
+    scene: bpy.types.Scene, layer: str, config: Config, overrides: Overrides, remarks: Sequence[str] = ()
+) -> SceneReading:
+    """Read one view layer of a scene as it renders at the current frame; `remarks` are the first of its notes. A scene
+    far from the origin may be moved near it until the overrides end."""
+    opened = open_near_origin(scene, layer, overrides)
     opened = replace(opened, notes=(*remarks, *opened.notes))
     search = find_subjects(opened.snapshot, config.subjects, config.seed)
     return SceneReading(opened, search, config.cameras.preset == "scene-cameras")

@@ -74,7 +74,15 @@ class ScenePlanner:
         self._timings["screening_s"] = time.perf_counter() - started
         self._emit(CamerasScreened(candidates=len(result.verdicts), seconds=self._timings["screening_s"]))
         views, rendered = self._choose_views(result, previews)
-        plan = CameraPlan(self.run, self.scene_id, self.config, self.session.lighting, previews, tuple(views))
+        plan = CameraPlan(
+            self.run,
+            self.scene_id,
+            self.config,
+            self.session.lighting,
+            previews,
+            tuple(views),
+            self.reading.opened.world_offset,
+        )
         write_funnel(self.dataset.funnel_path(self.run), self.scene_id, result.verdicts, self.config.seed)
         self._timings["planning_s"] = time.perf_counter() - started
         self._write_run(plan, rendered)
@@ -138,7 +146,9 @@ class ScenePlanner:
             plan = read_plan(path) if path.exists() else None
         except BlendsetError:
             return None
-        usable = plan and plan.previewed and plan.views and not find_lost_view(plan, self.reading.subjects)
+        if plan is None or plan.world_offset != self.reading.opened.world_offset:
+            return None
+        usable = plan.previewed and plan.views and not find_lost_view(plan, self.reading.subjects)
         return plan if usable else None
 
     def adopt(self, plan: CameraPlan) -> CameraPlan:
@@ -147,7 +157,7 @@ class ScenePlanner:
 
         Raises BlendsetError where it is of another resolution or of subjects that are not there, or no view is left.
         """
-        self.check_subjects(plan)
+        self.check_plan(plan)
         resolution = self.config.render.resolution
         if any(max(view.camera.width, view.camera.height) != resolution for view in plan.views):
             raise BlendsetError(
@@ -176,8 +186,14 @@ class ScenePlanner:
         asked = self.config.cameras.views
         return min(asked, len(plan.views)) if asked < plan.config.cameras.views else len(plan.views)
 
-    def check_subjects(self, plan: CameraPlan) -> None:
-        """Raise BlendsetError where a plan has a view of a subject that this scene does not have now."""
+    def check_plan(self, plan: CameraPlan) -> None:
+        """Raise BlendsetError where a plan has a view of a subject that this scene does not have now, or was made for
+        another origin."""
+        if plan.world_offset != self.reading.opened.world_offset:
+            raise BlendsetError(
+                f"The plan {plan.run} has its origin at {plan.world_offset}, and this scene is rendered from "
+                f"{self.reading.opened.world_offset}; plan again."
+            )
         if view := find_lost_view(plan, self.reading.subjects):
             raise BlendsetError(
                 f"The view {view.view_id} of the plan {plan.run} shows '{view.subject}', which is no subject of this "

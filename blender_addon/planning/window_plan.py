@@ -20,6 +20,7 @@ from blendset.placement.subjects import Subject
 
 from ..scene.frame import show_frame
 from ..scene.names import check_names
+from ..scene.overrides import Overrides
 from ..scene.snapshot import OpenScene, find_rendered_layer
 from .reading import plan_in_steps, read_scene
 from .records import name_run
@@ -78,8 +79,9 @@ class WindowPlan:
         return {subject: counts.most_common(1)[0][0] for subject, counts in reasons.items()}
 
     def add_view(self, camera: Camera, name: str) -> None:
-        """Add a view by hand; it is a view of the scene, without a subject."""
-        square = camera.resize(self.config.render.resolution)
+        """Add a view by hand, from a camera in the coordinates of the file; it is a view of the scene, without a
+        subject."""
+        square = camera.move(-np.array(self.opened.world_offset)).resize(self.config.render.resolution)
         self.added.append(Verdict(Candidate(square, name=name)))
 
     def to_camera_plan(self, scene_id: str) -> CameraPlan:
@@ -92,6 +94,7 @@ class WindowPlan:
             config=self.config,
             lighting=self.config.starting_lighting,
             previewed=self.config.renders_all,
+            world_offset=self.opened.world_offset,
             views=tuple({view.view_id: view for view in views}.values()),
         )
 
@@ -122,7 +125,7 @@ def plan_window(scene: bpy.types.Scene, config: Config) -> Iterator[Step | Windo
     check_names()
     name = scene.name
     yield Step("reading the scene", 0, 1)
-    with show_frame(scene, config.frame):
-        reading = read_scene(scene, find_rendered_layer(scene), config)
+    with show_frame(scene, config.frame), Overrides() as overrides:
+        reading = read_scene(scene, find_rendered_layer(scene), config, overrides)
     for step in plan_in_steps(reading, config):
         yield step if isinstance(step, Step) else WindowPlan(name, config, reading.opened, step, tuple(reading.notes))

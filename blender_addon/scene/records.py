@@ -54,6 +54,7 @@ def build_scene_record(
         objects=objects,
         missing_files=opened.missing_files,
         notes=opened.notes,
+        world_offset=opened.world_offset,
     )
 
 

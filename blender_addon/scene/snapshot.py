@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blendset.placement.scene import SceneObject, Snapshot
+from blendset.records import Vector
 
 from .cameras import SceneCameras, get_picture_size, list_camera_objects, read_cameras
 from .gathering import MASS, Gathering, Item, Mesh, Piece
@@ -35,7 +36,8 @@ class OpenScene:
 
     `pass_indices` (N + 1,) are the values that objects render with in the index pass, by id; `pass_index_by_name` holds
     them by the full names of Blender's objects. `missing_files` and `notes` are for a person; `emissive` is true where
-    any surface emits light; `cameras` are the artist's own.
+    any surface emits light; `cameras` are the artist's own. `world_offset` is as SceneRecord has
+    it.
     """
 
     snapshot: Snapshot
@@ -46,6 +48,7 @@ class OpenScene:
     notes: tuple[str, ...]
     emissive: bool
     cameras: SceneCameras
+    world_offset: Vector = (0.0, 0.0, 0.0)
 
 
 def find_rendered_layer(scene: bpy.types.Scene) -> str:

@@ -81,7 +81,7 @@ def build_lines(context: bpy.types.Context) -> tuple[Array, Array]:
         if candidate.subject is not None:
             frame = build_framing(candidate.camera, candidate.subject, size)
             points, shades = np.vstack([points, frame]), np.vstack([shades, np.tile(FRAMING, (len(frame), 1))])
-    return points, shades
+    return points + (plan.opened.world_offset if plan else 0.0), shades
 
 
 def build_framing(camera: Camera, subject: Subject, size: float) -> Array:

@@ -96,6 +96,12 @@ class Camera:
         rays = self.make_rays(compute_pixel_centres(self.width, self.height)).reshape(self.height, self.width, 3)
         return self.position + rays * np.asarray(depth, dtype=np.float64)[..., None]
 
+    def move(self, offset: Array) -> Camera:
+        """Return the same camera elsewhere: this far (3,) from where it is."""
+        matrix = self.world_from_camera.copy()
+        matrix[:3, 3] += offset
+        return replace(self, world_from_camera=matrix)
+
     def resize(self, longer_side: int) -> Camera:
         """Return the same view on another pixel grid, whose longer side has so many pixels."""
         scale = longer_side / max(self.width, self.height)

@@ -142,7 +142,8 @@ class SceneObjectRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class SceneRecord:
-    """scenes/<scene>.json."""
+    """scenes/<scene>.json. `world_offset` is what to add to any position in the dataset of this scene to have it in the
+    coordinates of the file: not zero where that lies too far from its origin for single precision."""
 
     format_version: int = FORMAT_VERSION
     scene: str
@@ -154,6 +155,7 @@ class SceneRecord:
     objects: tuple[SceneObjectRecord, ...]
     missing_files: tuple[str, ...]
     notes: tuple[str, ...]
+    world_offset: Vector = (0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)

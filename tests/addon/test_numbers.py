@@ -3,14 +3,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import bpy
+import numpy as np
 import pytest
+from mathutils import Vector
 
+from blendset.cameras import Camera
 from blendset.errors import BlendsetError
 from tests.addon import scenes
-from tests.addon.runs import SMALL, import_addon, open_run
+from tests.addon.runs import SMALL, import_addon, open_run, render_dataset, with_options
 
 
 @pytest.mark.parametrize(
@@ -82,3 +87,90 @@ def test_a_window_renames_nothing_and_says_what_to_do(unreadable: Path) -> None:
     assert "no UTF-8" in str(refusal.value) and "rename" in str(refusal.value) and ". " not in str(refusal.value)
     with pytest.raises(UnicodeDecodeError):
         _ = bpy.context.scene.name
+
+
+# ---- far from the origin ---------------------------------------------------------------------------------------------
+
+AWAY = np.array([433832.0, 477738.0, 0.0])
+FAR = with_options(SMALL, "cameras", views=2)
+
+
+def save_far(path: Path, change: Callable[[Any], object] = lambda thing: None) -> Path:
+    """The tidy scene at map coordinates; `change` gets its red box."""
+    scenes.tidy(path)
+    for thing in bpy.context.scene.objects:
+        if thing.parent is None:
+            thing.location += Vector(AWAY.tolist())
+    change(bpy.data.objects["Red Box"])
+    bpy.ops.wm.save_as_mainfile(filepath=str(path))
+    return path
+
+
+def test_a_scene_at_map_coordinates_is_rendered_near_an_origin_of_its_own(tmp_path: Path) -> None:
+    """Depth there would be 0.2 to 1.6 % off."""
+    path = save_far(tmp_path / "far.blend", lambda box: box.keyframe_insert("location"))
+    outcome = render_dataset(path, tmp_path / "dataset", FAR)
+    offset = np.array(outcome.scene.world_offset)
+    assert np.abs(offset - AWAY).max() < 10 and np.array_equal(offset, np.rint(offset))
+    box = outcome.scene.objects[outcome.find_ids("Red Box")[0] - 1]
+    assert np.allclose(np.mean([box.bounds_min, box.bounds_max], axis=0) + offset - AWAY, (-2, 0, 0.5), atol=0.05)
+    assert any("433,8" in note and "relative to" in note for note in outcome.notes)
+    for view in outcome.views:
+        passes = outcome.read_passes(view)
+        (floor,) = outcome.find_ids("Floor")
+        heights = Camera.from_record(view.camera).unproject(passes.depth)[passes.id == floor][:, 2]
+        assert heights.size and np.abs(heights).max() < 2e-4 * view.camera.world_from_camera[11]
+    assert all(not thing.delta_location.length for thing in bpy.data.objects)
+
+
+def read_world_position(box: Any) -> None:
+    tree = box.data.materials[0].node_tree
+    shader = next(node for node in tree.nodes if node.type == "BSDF_PRINCIPLED")
+    position = tree.nodes.new("ShaderNodeNewGeometry")
+    tree.links.new(position.outputs["Position"], shader.inputs["Base Color"])
+
+
+def constrain_lamp(box: Any) -> None:
+    lamp = next(thing for thing in bpy.context.scene.objects if thing.type == "LIGHT")
+    lamp.constraints.new("COPY_LOCATION").target = box
+
+
+def limit_location(box: Any) -> None:
+    limit = box.constraints.new("LIMIT_LOCATION")
+    limit.use_min_x, limit.min_x = True, AWAY[0] - 5
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (read_world_position, "reads positions"),
+        (constrain_lamp, "has a constraint"),
+        (limit_location, "not everything in it moves along"),
+        (lambda box: box.driver_add("scale", 0), "Red Box has a driver"),
+    ],
+)
+def test_a_scene_that_might_change_by_moving_stays_and_says_why(
+    change: Callable[[Any], object], reason: str, tmp_path: Path
+) -> None:
+    with open_run(save_far(tmp_path / "far.blend", change), tmp_path / "dataset", FAR) as (run, _):
+        record = run.dataset.scene(run.scene_id)
+    assert record.world_offset == (0, 0, 0)
+    (note,) = (note for note in record.notes if "far from the origin" in note)
+    assert reason in note and "move the scene" in note
+    assert all(not thing.delta_location.length for thing in bpy.data.objects)
+
+
+def test_the_window_plans_far_away_what_its_child_renders_and_draws_it_where_it_is(tmp_path: Path) -> None:
+    path = save_far(tmp_path / "far.blend")
+    with open_run(path, tmp_path / "dataset", FAR) as (run, _):
+        rendered = {view.view_id for view in run.plan(previews=False).views}
+        scene_id = run.scene_id
+    import_addon("worker").open_file(path)
+    plan = list(import_addon("planning.window_plan").plan_window(bpy.context.scene, FAR))[-1]
+    planned = plan.to_camera_plan(scene_id)
+    assert {view.view_id for view in planned.views} == rendered
+    assert any(planned.world_offset) and not plan.stale
+    camera = plan.views[0].candidate.camera
+    plan.add_view(camera.move(np.array(planned.world_offset)), "by hand")
+    assert np.allclose(plan.added[0].candidate.camera.position, camera.position, atol=1e-6)
+    assert all(not thing.delta_location.length for thing in bpy.data.objects)

@@ -20,7 +20,7 @@ from blendset.files import sha256_bytes
 from blendset.naming import slugify
 from blendset.placement.candidates import Candidate
 from blendset.placement.gates import Verdict
-from blendset.records import check_pose, read_json, read_record, write_json
+from blendset.records import Vector, check_pose, read_json, read_record, write_json
 
 PLAN_FORMAT = 1
 
@@ -41,7 +41,8 @@ class PlannedView:
 
 @dataclass(frozen=True, eq=False)
 class CameraPlan:
-    """plans/<run>.json: what to render of which scene, and the configuration that it came from."""
+    """plans/<run>.json: what to render of which scene, and the configuration that it came from. `world_offset` is the
+    scene's, as SceneRecord has it."""
 
     run: str
     scene: str
@@ -49,6 +50,7 @@ class CameraPlan:
     lighting: str
     previewed: bool
     views: tuple[PlannedView, ...]
+    world_offset: Vector = (0.0, 0.0, 0.0)
 
 
 def name_previewed_run(plan: CameraPlan) -> str:
@@ -153,6 +155,7 @@ def write_plan(path: Path, plan: CameraPlan) -> None:
             "previewed": plan.previewed,
             "config": config_to_dict(plan.config),
             "views": views,
+            **({"world_offset": plan.world_offset} if any(plan.world_offset) else {}),
         },
     )
 
@@ -197,6 +200,7 @@ class _PlanRecord:
     previewed: bool
     config: dict[str, Any]
     views: tuple[_ViewRow, ...]
+    world_offset: Vector = (0.0, 0.0, 0.0)
 
     def __post_init__(self) -> None:
         _check_name(self.run)
@@ -220,4 +224,4 @@ def read_plan(path: Path) -> CameraPlan:
     record = read_record(path, _PlanRecord)
     views = tuple(PlannedView(**{**vars(view), "camera": camera_from_dict(vars(view.camera))}) for view in record.views)
     config = config_from_dict(record.config, str(path))
-    return CameraPlan(record.run, record.scene, config, record.lighting, record.previewed, views)
+    return CameraPlan(record.run, record.scene, config, record.lighting, record.previewed, views, record.world_offset)
