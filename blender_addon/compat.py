@@ -30,6 +30,11 @@ def enable_nodes(world: bpy.types.World) -> None:
         world.use_nodes = True
 
 
+def has_nodes(world: bpy.types.World) -> bool:
+    """Whether nodes decide what a world gives. Since 5.0 they always do, and asking for `use_nodes` warns."""
+    return world.node_tree is not None and (is_at_least((5, 0, 0)) or world.use_nodes)
+
+
 def has_unsaved_changes() -> bool:
     """Whether the window holds what the file does not. Without a window this is False: only 5.2 could tell there."""
     return bpy.data.is_dirty and not bpy.app.background

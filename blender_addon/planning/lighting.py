@@ -8,57 +8,84 @@ from collections.abc import Sequence
 import bpy
 import numpy as np
 
+from blendset.errors import BlendsetError
 from blendset.placement.reasons import Reason
-from blendset.placement.scene import has_roof
+from blendset.placement.scene import OPEN_SKY_SHARE, fibonacci_sphere, has_roof
 
+from ..scene.lights import WorldLight, compute_lamp_light, read_world
 from ..scene.snapshot import OpenScene
 from .previews import Previewer, Shot
 
-LIT_SHARE = 0.75
-"""Light is added where a smaller share of the subjects that cameras can see can be exposed."""
+TOO_DARK, TOO_FLAT = {Reason.DARK, Reason.DARK_SUBJECT}, {Reason.FLAT, Reason.FLAT_SUBJECT}
+DARK_SHARE, UNLIT_SHARE = 0.25, 0.5
+"""Light is added where more than this share of the subjects that cameras can see is too dark at any exposure, or where
+more than the second share is too dark or too flat: some plain things are flat in any light."""
 PROBES = 24
-TOO_DARK = {Reason.DARK, Reason.DARK_SUBJECT}
+LAMP_SHARE = 0.1
+"""Lamps that give less than this share of what a plain world gives leave no shadow that can be seen."""
 
 
 def choose_lighting(
     scene: bpy.types.Scene, opened: OpenScene, setting: str, previewer: Previewer, shots: Sequence[Shot]
 ) -> str:
     """The light to add, or "scene" for none. "auto" adds some where the scene has none, or where too few of these
-    shots can be exposed by it."""
+    shots can be exposed by it.
+
+    Raises BlendsetError where the setting keeps the scene's own light and there is none.
+    """
+    if setting == "scene" and is_dark(scene, opened):
+        raise BlendsetError(
+            "The scene is dark: it has no light, and --lighting scene adds none; use --lighting auto, or add a lamp."
+        )
     if setting != "auto":
         return setting
-    if has_light(scene, opened) and compute_lit_share(previewer, shots) >= LIT_SHARE:
-        return "scene"
-    return choose_kind(opened)
-
-
-def compute_lit_share(previewer: Previewer, shots: Sequence[Shot]) -> float:
-    """Share of these views that can be exposed, of at most PROBES of them; 1 where there is none to ask."""
     probes = shots[:: max(1, -(-len(shots) // PROBES))]
-    lit = [not TOO_DARK & set(previewer.preview(*shot).faults) for shot in probes]
-    return float(np.mean(lit)) if lit else 1.0
+    roofed = is_roofed(opened, probes)
+    if has_light(scene, opened, roofed) and is_well_lit(previewer, probes):
+        return "scene"
+    return "interior" if roofed else "sky"
 
 
-def has_light(scene: bpy.types.Scene, opened: OpenScene) -> bool:
-    """Whether anything in the scene could light it at all."""
-    lamps = any(thing.type == "LIGHT" and not thing.hide_render for thing in scene.objects)
-    return lamps or opened.emissive or _is_world_emissive(scene.world)
+def is_well_lit(previewer: Previewer, shots: Sequence[Shot]) -> bool:
+    """Whether few enough of these views are too dark or too flat."""
+    faults = [set(previewer.preview(*shot).faults) for shot in shots]
+    dark = sum(bool(TOO_DARK & each) for each in faults)
+    unlit = sum(bool((TOO_DARK | TOO_FLAT) & each) for each in faults)
+    return dark <= DARK_SHARE * len(shots) and unlit <= UNLIT_SHARE * len(shots)
 
 
-def _is_world_emissive(world: bpy.types.World | None) -> bool:
-    if world is None:
+def is_roofed(opened: OpenScene, shots: Sequence[Shot]) -> bool:
+    """Whether most of what is above the cameras is no open sky; without cameras, above the middle of the scene."""
+    if not shots:
+        return has_roof(opened.snapshot, opened.geometry)
+    upwards = np.array([direction for direction in fibonacci_sphere(64) if direction[2] > 0.25])
+    origins = np.repeat([camera.position for _, camera, _ in shots], len(upwards), axis=0)
+    distances, _ = opened.geometry.cast(origins, np.tile(upwards, (len(shots), 1)))
+    return bool(np.isinf(distances).mean() <= OPEN_SKY_SHARE)
+
+
+def is_dark(scene: bpy.types.Scene, opened: OpenScene) -> bool:
+    """Whether nothing in the scene gives any light, so that every picture would be black."""
+    return not (opened.lamps or opened.emissive or read_world(scene.world).radiance)
+
+
+def has_light(scene: bpy.types.Scene, opened: OpenScene, roofed: bool) -> bool:
+    """Whether the scene has light that could show the form of things.
+
+    A world of one colour, however bright, has none: light from everywhere is light without shadows. Only under a roof
+    does it come from somewhere.
+    """
+    world = read_world(scene.world)
+    if opened.emissive or world.directional or _outshine(opened, world):
+        return True
+    return roofed and world.radiance > 0
+
+
+def _outshine(opened: OpenScene, world: WorldLight) -> bool:
+    """Whether lamps give a visible share of the light in at least half of the scene."""
+    if not opened.lamps:
         return False
-    if not world.node_tree:
-        return world.color.v > 0
-    for node in world.node_tree.nodes:
-        if node.type == "BACKGROUND":
-            colour, strength = node.inputs["Color"], node.inputs["Strength"]
-            lit = colour.is_linked or sum(colour.default_value[:3]) > 0
-            if lit and (strength.is_linked or strength.default_value > 0):
-                return True
-    return False
-
-
-def choose_kind(opened: OpenScene) -> str:
-    """ "sky" for a scene that is open above, "interior" for one that is closed."""
-    return "interior" if has_roof(opened.snapshot, opened.geometry) else "sky"
+    low, high = opened.snapshot.extent
+    steps = np.array([0.1, 0.5, 0.9])
+    points = low + np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 3) * (high - low)
+    return bool(np.median(compute_lamp_light(opened.lamps, points)) >= LAMP_SHARE * np.pi * world.radiance)

@@ -13,9 +13,15 @@ import bpy
 import numpy as np
 from mathutils import Vector
 
+from blendset.placement.sunlight import choose_sun_direction
+
 from ..compat import enable_nodes
 from ..scene.overrides import Overrides
 from ..scene.snapshot import OpenScene
+
+SKY = ((0.0, (0.10, 0.09, 0.08)), (0.48, (0.10, 0.09, 0.08)), (0.52, (0.50, 0.54, 0.58)), (1.0, (0.18, 0.29, 0.52)))
+"""Radiance of the sky from straight below (0) over the horizon to straight above (1). Beside a sun of 3 a surface in
+the shade has about a quarter of the light of one in the sun; and what stands alone has a darker ground behind it."""
 
 
 def add_light(scene: bpy.types.Scene, opened: OpenScene, kind: str, overrides: Overrides) -> None:
@@ -25,10 +31,12 @@ def add_light(scene: bpy.types.Scene, opened: OpenScene, kind: str, overrides: O
 
 
 def _add_sky(scene: bpy.types.Scene, opened: OpenScene, overrides: Overrides) -> None:
-    _replace_world(scene, (0.62, 0.75, 1.0), 0.8, overrides)
+    """A sky, and a sun from the side that shows the form of things best."""
+    _add_gradient(_replace_world(scene, (1.0, 1.0, 1.0), 1.0, overrides))
     sun = _add_lamp(scene, "SUN", overrides)
     sun.data.energy, sun.data.angle = 3.0, 0.1
-    sun.rotation_euler = (0.75, 0.15, 0.6)
+    direction = choose_sun_direction(opened.snapshot)
+    sun.rotation_euler = Vector(direction).to_track_quat("Z", "Y").to_euler()
 
 
 def _add_studio(scene: bpy.types.Scene, opened: OpenScene, overrides: Overrides) -> None:
@@ -60,7 +68,7 @@ def _add_interior(scene: bpy.types.Scene, opened: OpenScene, overrides: Override
 
 def _replace_world(
     scene: bpy.types.Scene, colour: tuple[float, float, float], strength: float, overrides: Overrides
-) -> None:
+) -> bpy.types.World:
     world = bpy.data.worlds.new("Blendset light")
     overrides.call_on_exit(bpy.data.worlds.remove, world)
     enable_nodes(world)
@@ -68,6 +76,24 @@ def _replace_world(
     background.inputs["Color"].default_value = (*colour, 1.0)
     background.inputs["Strength"].default_value = strength
     overrides.set(scene, "world", world)
+    return world
+
+
+def _add_gradient(world: bpy.types.World) -> None:
+    """Have the height of the direction decide the colour of a world, as SKY has it."""
+    nodes, links = world.node_tree.nodes, world.node_tree.links
+    background = next(node for node in nodes if node.type == "BACKGROUND")
+    direction, axes = nodes.new("ShaderNodeTexCoord"), nodes.new("ShaderNodeSeparateXYZ")
+    height, ramp = nodes.new("ShaderNodeMapRange"), nodes.new("ShaderNodeValToRGB")
+    height.inputs["From Min"].default_value = -1.0
+    while len(ramp.color_ramp.elements) < len(SKY):
+        ramp.color_ramp.elements.new(0.5)
+    for element, (position, colour) in zip(ramp.color_ramp.elements, SKY, strict=True):
+        element.position, element.color = position, (*colour, 1.0)
+    links.new(direction.outputs["Generated"], axes.inputs["Vector"])
+    links.new(axes.outputs["Z"], height.inputs["Value"])
+    links.new(height.outputs["Result"], ramp.inputs["Fac"])
+    links.new(ramp.outputs["Color"], background.inputs["Color"])
 
 
 def _add_lamp(scene: bpy.types.Scene, kind: Literal["SUN", "AREA"], overrides: Overrides) -> bpy.types.Object:

@@ -20,6 +20,7 @@ from blendset.records import Vector
 from .cameras import SceneCameras, get_picture_size, list_camera_objects, read_cameras
 from .gathering import MASS, Gathering, Item, Mesh, Piece
 from .geometry import JoinedGeometry
+from .lights import Lamp, list_lamps
 from .materials import Surface, is_missing
 from .render_depsgraph import call_with_render_depsgraph
 
@@ -36,8 +37,8 @@ class OpenScene:
 
     `pass_indices` (N + 1,) are the values that objects render with in the index pass, by id; `pass_index_by_name` holds
     them by the full names of Blender's objects. `missing_files` and `notes` are for a person; `emissive` is true where
-    any surface emits light; `cameras` are the artist's own. `world_offset` is as SceneRecord has
-    it.
+    any surface emits light; `cameras` are the artist's own, `lamps` all that give light. `world_offset` is as
+    SceneRecord has it.
     """
 
     snapshot: Snapshot
@@ -48,6 +49,7 @@ class OpenScene:
     notes: tuple[str, ...]
     emissive: bool
     cameras: SceneCameras
+    lamps: tuple[Lamp, ...]
     world_offset: Vector = (0.0, 0.0, 0.0)
 
 
@@ -60,10 +62,14 @@ def open_scene(scene: bpy.types.Scene, layer: str) -> OpenScene:
     """Take the snapshot of one view layer as it renders now."""
     excluded = _find_excluded(scene, scene.view_layers[layer])
     holders, size = list_camera_objects(scene), get_picture_size(scene)
-    items, cameras = call_with_render_depsgraph(
+    items, cameras, lamps = call_with_render_depsgraph(
         scene,
         layer,
-        lambda depsgraph: (Gathering(scene, depsgraph, excluded).gather(), read_cameras(depsgraph, holders, size)),
+        lambda depsgraph: (
+            Gathering(scene, depsgraph, excluded).gather(),
+            read_cameras(depsgraph, holders, size),
+            list_lamps(depsgraph),
+        ),
     )
     _thin_clutter(items)
     notes = _thin_meshes(items)
@@ -81,6 +87,7 @@ def open_scene(scene: bpy.types.Scene, layer: str) -> OpenScene:
         notes=tuple(notes),
         emissive=any(surface.emissive for item in items for surface in item.surfaces),
         cameras=cameras,
+        lamps=lamps,
     )
 
 

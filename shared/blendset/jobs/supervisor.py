@@ -229,7 +229,7 @@ class Supervisor:
             case WorkerIdle():
                 self._end_command(worker)
             case WorkerFailed():
-                worker.failure = event
+                worker.failure, worker.free = event, False
                 worker.child.end()
         return []
 
