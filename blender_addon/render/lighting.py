@@ -36,7 +36,7 @@ def _add_sky(scene: bpy.types.Scene, opened: OpenScene, overrides: Overrides) ->
     sun = _add_lamp(scene, "SUN", overrides)
     sun.data.energy, sun.data.angle = 3.0, 0.1
     direction = choose_sun_direction(opened.snapshot)
-    sun.rotation_euler = Vector(direction).to_track_quat("Z", "Y").to_euler()
+    sun.rotation_euler = Vector(direction.tolist()).to_track_quat("Z", "Y").to_euler()
 
 
 def _add_studio(scene: bpy.types.Scene, opened: OpenScene, overrides: Overrides) -> None:

@@ -40,7 +40,7 @@ def _read_lamp(instance: bpy.types.DepsgraphObjectInstance) -> Lamp | None:
     energy = float(data.energy) * compute_luminance(data.color)
     if energy <= 0 or data.cycles.is_portal:
         return None
-    x, y, z = instance.matrix_world.translation
+    x, y, z = np.array(instance.matrix_world)[:3, 3].tolist()
     return Lamp(None if data.type == "SUN" else (x, y, z), energy)
 
 
