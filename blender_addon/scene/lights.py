@@ -30,8 +30,8 @@ class Lamp:
 
 def list_lamps(depsgraph: bpy.types.Depsgraph) -> tuple[Lamp, ...]:
     """The lamps of a render depsgraph that give light, those of instances too."""
-    shown = (each for each in depsgraph.object_instances if each.object.type == "LIGHT" and each.show_self)
-    return tuple(lamp for each in shown if (lamp := _read_lamp(each)) is not None)
+    found = (each for each in depsgraph.object_instances if each.object.type == "LIGHT" and each.show_self)
+    return tuple(lamp for each in found if (lamp := _read_lamp(each)) is not None)
 
 
 def _read_lamp(instance: bpy.types.DepsgraphObjectInstance) -> Lamp | None:
