@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import bpy
 
 Version = tuple[int, int, int]
@@ -30,9 +32,11 @@ def enable_nodes(world: bpy.types.World) -> None:
         world.use_nodes = True
 
 
-def has_nodes(world: bpy.types.World) -> bool:
-    """Whether nodes decide what a world gives. Since 5.0 they always do, and asking for `use_nodes` warns."""
-    return world.node_tree is not None and (is_at_least((5, 0, 0)) or world.use_nodes)
+def has_nodes(owner: Any) -> bool:
+    """Whether nodes decide what a material, world or light gives. Since 5.0 they always do for the first two, and
+    asking for `use_nodes` warns."""
+    asks = isinstance(owner, bpy.types.Light) or not is_at_least((5, 0, 0))
+    return owner.node_tree is not None and (owner.use_nodes if asks else True)
 
 
 def has_unsaved_changes() -> bool:

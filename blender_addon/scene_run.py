@@ -23,10 +23,10 @@ from .planning.scene_planner import Emit, ScenePlanner
 from .render.session import RenderSession
 from .render.views import render_view
 from .scene.frame import show_frame
+from .scene.layers import find_rendered_layer
 from .scene.names import repair_names
 from .scene.overrides import Overrides
 from .scene.records import build_scene_record, name_scene
-from .scene.snapshot import find_rendered_layer
 
 
 class SceneRun:
@@ -51,7 +51,7 @@ class SceneRun:
         remarks = repair_names()
         scene = _find_scene(config.scene)
         self._exit.enter_context(show_frame(scene, config.frame))
-        layer = find_rendered_layer(scene)
+        layer = find_rendered_layer(scene, config.view_layer)
         digest = digest or sha256_file(source)
         self.scene_id = name_scene(source.stem, scene, digest)
         started = time.perf_counter()

@@ -15,10 +15,17 @@ from blendset.errors import BlendsetError
 from blendset.placement.planner import PlanningResult, Step, plan_steps
 from blendset.placement.subjects import Subject, SubjectSearch, find_subjects
 
+from ..scene.drivers import describe_blocked_drivers
+from ..scene.externals import Externals, find_externals
+from ..scene.layers import describe_layers, describe_unseen
 from ..scene.names import decode_text
 from ..scene.origin import open_near_origin
 from ..scene.overrides import Overrides
 from ..scene.snapshot import OpenScene
+from ..scene.stand_ins import use_stand_ins
+
+OWN_WORLD = {"sky", "studio"}
+"""Kinds of added light that bring a world of their own, so that the file's does not show."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,20 +45,38 @@ class SceneReading:
     @property
     def notes(self) -> list[str]:
         """What a person should know of this scene."""
-        missing = [f"file missing: {path}" for path in self.opened.missing_files]
+        lacking = self.opened.externals.list_notes(path for paths in self.opened.lacking.values() for path in paths)
         cameras = self.opened.cameras.notes if self.takes_cameras else []
-        return [decode_text(note) for note in (*self.opened.notes, *missing, *cameras)]
+        return [decode_text(note) for note in (*lacking, *self.opened.notes, *cameras)]
 
 
 def read_scene(
     scene: bpy.types.Scene, layer: str, config: Config, overrides: Overrides, remarks: Sequence[str] = ()
 ) -> SceneReading:
-    """Read one view layer of a scene as it renders at the current frame; `remarks` are the first of its notes. A scene
-    far from the origin may be moved near it until the overrides end."""
-    opened = open_near_origin(scene, layer, overrides)
-    opened = replace(opened, notes=(*remarks, *opened.notes))
+    """Read one view layer of a scene as it renders at the current frame; `remarks` are the first of its notes.
+
+    Until the overrides end, neutral images may stand in for lost ones, and a scene far from the origin may be moved
+    near it. Raises BlendsetError where the light itself lacks its picture and nothing stands in.
+    """
+    externals = find_externals(scene, layer, world=config.render.lighting not in OWN_WORLD)
+    neutral = config.render.missing == "neutral"
+    if neutral:
+        use_stand_ins(scene, layer, overrides)
+    else:
+        _refuse_lost_light(externals)
+    opened = open_near_origin(scene, layer, overrides, externals, neutral)
+    about = (*describe_layers(scene, layer), *describe_unseen(opened.unseen), *describe_blocked_drivers())
+    opened = replace(opened, notes=(*remarks, *about, *opened.notes))
     search = find_subjects(opened.snapshot, config.subjects, config.seed)
     return SceneReading(opened, search, config.cameras.preset == "scene-cameras")
+
+
+def _refuse_lost_light(externals: Externals) -> None:
+    if externals.light:
+        loss = externals.light[0]
+        raise BlendsetError(
+            f"The {loss.kind} {loss.path} {loss.fault}, and {loss.effect}; {loss.cure}, or use --missing neutral."
+        )
 
 
 def plan_in_steps(reading: SceneReading, config: Config) -> Iterator[Step | PlanningResult]:

@@ -19,9 +19,10 @@ from blendset.placement.planner import PlanningResult, Step
 from blendset.placement.subjects import Subject
 
 from ..scene.frame import show_frame
+from ..scene.layers import find_rendered_layer
 from ..scene.names import check_names
 from ..scene.overrides import Overrides
-from ..scene.snapshot import OpenScene, find_rendered_layer
+from ..scene.snapshot import OpenScene
 from .reading import plan_in_steps, read_scene
 from .records import name_run
 
@@ -126,6 +127,6 @@ def plan_window(scene: bpy.types.Scene, config: Config) -> Iterator[Step | Windo
     name = scene.name
     yield Step("reading the scene", 0, 1)
     with show_frame(scene, config.frame), Overrides() as overrides:
-        reading = read_scene(scene, find_rendered_layer(scene), config, overrides)
+        reading = read_scene(scene, find_rendered_layer(scene, config.view_layer), config, overrides)
     for step in plan_in_steps(reading, config):
         yield step if isinstance(step, Step) else WindowPlan(name, config, reading.opened, step, tuple(reading.notes))

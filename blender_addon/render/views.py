@@ -68,8 +68,15 @@ def render_view(
         failed_checks=(*find_light_faults(statistics, FINISHED), *find_framing_faults(framing, FINISHED)),
         files={},
         timings={"cycles_s": rendered - started, "measuring_s": time.perf_counter() - rendered},
+        missing_files=_list_missing_files(pixels, opened),
     )
     return record, payload
+
+
+def _list_missing_files(pixels: Pixels, opened: OpenScene) -> tuple[str, ...]:
+    """The textures that things in the picture and the light lack."""
+    things = {path for number in np.unique(pixels.ids).tolist() for path in opened.lacking.get(number, ())}
+    return tuple(sorted(things | {loss.path for loss in opened.externals.light}))
 
 
 def build_camera_record(camera: Camera) -> CameraRecord:

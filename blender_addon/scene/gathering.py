@@ -6,7 +6,7 @@ Reading costs with objects and meshes, not with instances: of an instance only i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ from blendset.placement.scene import compute_extent
 from ..compat import GREASE_PENCIL_TYPES
 from .fringes import read_fringe
 from .identities import Path, find_owner, is_rigid, name_group, number_repeated
+from .layers import is_seen_by_cameras
 from .materials import Surface, read_surface
 from .names import decode_text
 
@@ -135,19 +136,36 @@ class Item:
 
 
 class Gathering:
-    """One pass over the depsgraph; `excluded` says by full names why objects can be no subject."""
+    """One pass over the depsgraph of a view layer. `excluded` says why objects can be no subject, `missing_files` are
+    the textures that materials lack, both by full names. `unseen` are in the end the names of what renders and no
+    camera sees."""
 
-    def __init__(self, scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph, excluded: dict[str, str]) -> None:
+    _depsgraph: bpy.types.Depsgraph
+
+    def __init__(
+        self,
+        scene: bpy.types.Scene,
+        layer: bpy.types.ViewLayer,
+        excluded: Mapping[str, str],
+        missing_files: Mapping[str, tuple[str, ...]],
+    ) -> None:
         self._collections = _map_collections(scene)
-        self._depsgraph, self._excluded = depsgraph, excluded
+        self._layer, self._excluded, self._missing_files = layer, excluded, missing_files
+        self.unseen: set[str] = set()
         self._meshes: dict[tuple[str, int], Mesh] = {}
         self._surfaces: dict[str, Surface] = {}
         self._origins: dict[tuple[str, str], Origin] = {}
         self._sources: dict[tuple[int, int, int], Source | None] = {}
         self._instancers: dict[tuple[str, Path], str] = {}
 
-    def gather(self) -> list[Item]:
-        """All items, sorted."""
+    @property
+    def emissive(self) -> bool:
+        """Whether any surface emits light, of things that cameras do not see too."""
+        return any(surface.emissive for surface in self._surfaces.values())
+
+    def gather(self, depsgraph: bpy.types.Depsgraph) -> list[Item]:
+        """All items that cameras see, sorted."""
+        self._depsgraph = depsgraph
         for instance in self._depsgraph.object_instances:
             self._read_instance(instance)
         sources = [source for source in self._sources.values() if source is not None]
@@ -177,7 +195,11 @@ class Gathering:
     def _read_source(self, instance: bpy.types.DepsgraphObjectInstance) -> Source | None:
         """What is read once of a geometry; None where it does not render, or no camera sees it."""
         evaluated = instance.object
-        if evaluated.type not in RENDERED_TYPES or not evaluated.visible_camera:
+        if evaluated.type not in RENDERED_TYPES:
+            return None
+        surfaces = [self._get_surface(slot.material) for slot in evaluated.material_slots] or [Surface()]
+        if not is_seen_by_cameras(instance, self._layer):
+            self.unseen.add(evaluated.original.name_full)
             return None
         fringe = read_fringe(evaluated, instance.show_particles)
         if not instance.show_self and not len(fringe):
@@ -188,7 +210,7 @@ class Gathering:
             kind=evaluated.type,
             is_shown=instance.show_self,
             mesh=self._get_mesh(evaluated) if has_mesh else None,
-            surfaces=[self._get_surface(slot.material) for slot in evaluated.material_slots] or [Surface()],
+            surfaces=surfaces,
             corners=np.array(evaluated.bound_box) if instance.show_self else fringe,
             fringe=fringe,
         )
@@ -201,7 +223,7 @@ class Gathering:
         key = original.name_full, parent.name_full if parent else ""
         if key not in self._origins:
             collection = self._collections.get((parent or original).name_full)
-            excluded = self._excluded.get(original.name_full, "")
+            excluded = next((self._excluded[name] for name in key if name in self._excluded), "")
             self._origins[key] = Origin(
                 original=key[0],
                 instance_of=key[1],
@@ -216,7 +238,8 @@ class Gathering:
     def _get_surface(self, material: bpy.types.Material | None) -> Surface:
         name = material.name_full if material else ""
         if name not in self._surfaces:
-            self._surfaces[name] = read_surface(material.original if material else None)
+            missing_files = self._missing_files.get(name, ())
+            self._surfaces[name] = read_surface(material.original if material else None, missing_files)
         return self._surfaces[name]
 
     def _get_mesh(self, evaluated: bpy.types.Object) -> Mesh | None:

@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What placement must know of a material: whether it can be seen at all, whether it emits, how bright it is, which
-images it lacks."""
+"""What placement must know of a material: whether it can be seen at all, whether it emits, how bright it is."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import bpy
+
+from ..compat import has_nodes
 
 UNKNOWN_ALBEDO = 0.4
 INDEX_PASS_ALPHA = 0.5
@@ -37,7 +36,7 @@ class Surface:
     pictured: bool = False
     textured: bool = False
     only_volume: bool = False
-    missing_images: tuple[str, ...] = ()
+    missing_files: tuple[str, ...] = ()
 
     @property
     def visible(self) -> bool:
@@ -50,15 +49,15 @@ class Surface:
         return self.emissive and not self.pictured
 
 
-def read_surface(material: bpy.types.Material | None) -> Surface:
+def read_surface(material: bpy.types.Material | None, missing_files: tuple[str, ...] = ()) -> Surface:
     """Read a material's node tree from its output backwards; texture-driven values count as unknown."""
     if material is None:
         return Surface()
     shader = _find_surface_shader(material)
     if shader is None:
         if _has_only_volume(material):
-            return Surface(material.name, alpha=0.0, only_volume=True)
-        return Surface(material.name, albedo=_compute_grey(material.diffuse_color))
+            return Surface(material.name, alpha=0.0, only_volume=True, missing_files=missing_files)
+        return Surface(material.name, albedo=_compute_grey(material.diffuse_color), missing_files=missing_files)
     return Surface(
         name=material.name,
         albedo=_estimate_albedo(shader),
@@ -66,26 +65,12 @@ def read_surface(material: bpy.types.Material | None) -> Surface:
         emissive=_is_emissive(shader),
         pictured=_emits_texture(shader),
         textured=_is_textured(shader),
-        missing_images=tuple(sorted({image.name for image in _iterate_images(shader) if is_missing(image)})),
+        missing_files=missing_files,
     )
 
 
-def is_missing(image: bpy.types.Image) -> bool:
-    """Whether an image should come from a file that is not there."""
-    if image.source not in {"FILE", "SEQUENCE", "TILED"} or image.packed_file or len(image.packed_files):
-        return False
-    if not image.filepath:
-        return True
-    path = Path(bpy.path.abspath(image.filepath, library=image.library))
-    if image.source == "TILED":
-        return not any(path.parent.glob(path.name.replace("<UDIM>", "[0-9]*").replace("<UVTILE>", "u*_v*")))
-    if image.source == "SEQUENCE":
-        return not path.parent.is_dir()
-    return not path.is_file()
-
-
 def _find_surface_shader(material: bpy.types.Material) -> bpy.types.Node | None:
-    if not material.node_tree:
+    if not has_nodes(material):
         return None
     output = material.node_tree.get_output_node("CYCLES") or material.node_tree.get_output_node("ALL")
     return _find_source(output.inputs["Surface"]) if output else None
@@ -214,19 +199,3 @@ def _compute_grey(colour: bpy.types.bpy_prop_array) -> float:
     """Luma of a linear colour, display-encoded, which is how contrast is seen."""
     linear = max(0.2126 * colour[0] + 0.7152 * colour[1] + 0.0722 * colour[2], 0.0)
     return float(min(linear, 1.0) ** (1 / 2.2))
-
-
-def _iterate_images(node: bpy.types.Node, visited: set[str] | None = None) -> Iterator[bpy.types.Image]:
-    """Images that feed a shader, through links and groups."""
-    visited = set() if visited is None else visited
-    if (key := f"{node.id_data.name_full}/{node.name}") in visited or node.mute:
-        return
-    visited.add(key)
-    if getattr(node, "image", None) is not None:
-        yield node.image
-    if node.type == "GROUP" and node.node_tree:
-        for inner in node.node_tree.nodes:
-            yield from _iterate_images(inner, visited)
-    for socket in node.inputs:
-        if (behind := _find_source(socket)) is not None:
-            yield from _iterate_images(behind, visited)

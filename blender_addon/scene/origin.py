@@ -17,6 +17,7 @@ from mathutils import Vector
 from blendset.cameras import Array
 from blendset.placement.origin import find_local_origin, find_number_step
 
+from .externals import Externals
 from .overrides import Overrides
 from .snapshot import OpenScene, open_scene
 
@@ -35,10 +36,13 @@ TOLERANCE = 8
 """By so many of the coarse numbers' steps a vertex may lie elsewhere once its scene has moved."""
 
 
-def open_near_origin(scene: bpy.types.Scene, layer: str, overrides: Overrides) -> OpenScene:
+def open_near_origin(
+    scene: bpy.types.Scene, layer: str, overrides: Overrides, externals: Externals, neutral: bool
+) -> OpenScene:
     """Take the snapshot of a view layer. A scene far from the origin is moved to one of its own until the overrides
-    end; where that could change the picture, it stays, and a note says why."""
-    opened = open_scene(scene, layer)
+    end; where that could change the picture, it stays, and a note says why. `externals` and `neutral` are as
+    `open_scene` takes them."""
+    opened = open_scene(scene, layer, externals, neutral)
     offset = find_local_origin(opened.snapshot.extent)
     if not offset.any():
         return opened
@@ -46,7 +50,7 @@ def open_near_origin(scene: bpy.types.Scene, layer: str, overrides: Overrides) -
     if not obstacle:
         moved = Overrides()
         _move_roots(scene, offset, moved)
-        local = open_scene(scene, layer)
+        local = open_scene(scene, layer, externals, neutral)
         if _is_same_scene(opened, local, offset):
             overrides.call_on_exit(scene.view_layers[layer].update)  # else the window would notice the move later
             overrides.call_on_exit(moved.close)

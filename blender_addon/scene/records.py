@@ -52,7 +52,7 @@ def build_scene_record(
         frame=scene.frame_current,
         metres_per_unit=snapshot.metres_per_unit,
         objects=objects,
-        missing_files=opened.missing_files,
+        missing_files=opened.externals.missing_files,
         notes=opened.notes,
         world_offset=opened.world_offset,
     )

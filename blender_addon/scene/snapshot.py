@@ -8,6 +8,7 @@ version.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import bpy
@@ -18,10 +19,11 @@ from blendset.placement.scene import SceneObject, Snapshot
 from blendset.records import Vector
 
 from .cameras import SceneCameras, get_picture_size, list_camera_objects, read_cameras
+from .externals import NOTHING_LOST, Externals
 from .gathering import MASS, Gathering, Item, Mesh, Piece
 from .geometry import JoinedGeometry
 from .lights import Lamp, list_lamps
-from .materials import Surface, is_missing
+from .materials import Surface
 from .render_depsgraph import call_with_render_depsgraph
 
 CLUTTER_LIMIT = 250_000
@@ -36,16 +38,19 @@ class OpenScene:
     """A snapshot and its geometry for rays, with what ties it to Blender.
 
     `pass_indices` (N + 1,) are the values that objects render with in the index pass, by id; `pass_index_by_name` holds
-    them by the full names of Blender's objects. `missing_files` and `notes` are for a person; `emissive` is true where
-    any surface emits light; `cameras` are the artist's own, `lamps` all that give light. `world_offset` is as
-    SceneRecord has it.
+    them by the full names of Blender's objects. `externals` are the files that the scene lacks, `lacking` the textures
+    of objects among them, by id. `unseen` are the names of what renders and no camera sees; `notes` are for a person;
+    `emissive` is true where any surface emits light; `cameras` are the artist's own, `lamps` all that give light.
+    `world_offset` is as SceneRecord has it.
     """
 
     snapshot: Snapshot
     geometry: JoinedGeometry
     pass_indices: NDArray[np.int32]
     pass_index_by_name: dict[str, int]
-    missing_files: tuple[str, ...]
+    externals: Externals
+    lacking: dict[int, tuple[str, ...]]
+    unseen: frozenset[str]
     notes: tuple[str, ...]
     emissive: bool
     cameras: SceneCameras
@@ -53,20 +58,19 @@ class OpenScene:
     world_offset: Vector = (0.0, 0.0, 0.0)
 
 
-def find_rendered_layer(scene: bpy.types.Scene) -> str:
-    """The first view layer that is switched on for rendering."""
-    return next((layer.name for layer in scene.view_layers if layer.use), scene.view_layers[0].name)
-
-
-def open_scene(scene: bpy.types.Scene, layer: str) -> OpenScene:
-    """Take the snapshot of one view layer as it renders now."""
+def open_scene(
+    scene: bpy.types.Scene, layer: str, externals: Externals = NOTHING_LOST, neutral: bool = False
+) -> OpenScene:
+    """Take the snapshot of one view layer as it renders now; with `neutral` something stands in for lost textures, and
+    they are no reason against an object."""
     excluded = _find_excluded(scene, scene.view_layers[layer])
     holders, size = list_camera_objects(scene), get_picture_size(scene)
+    gathering = Gathering(scene, scene.view_layers[layer], excluded, externals.list_paths())
     items, cameras, lamps = call_with_render_depsgraph(
         scene,
         layer,
         lambda depsgraph: (
-            Gathering(scene, depsgraph, excluded).gather(),
+            gathering.gather(depsgraph),
             read_cameras(depsgraph, holders, size),
             list_lamps(depsgraph),
         ),
@@ -75,17 +79,18 @@ def open_scene(scene: bpy.types.Scene, layer: str) -> OpenScene:
     notes = _thin_meshes(items)
     originals = sorted({item.origin.original for item in items})
     pass_index_by_name = {name: 1 + number % MAX_PASS_INDEX for number, name in enumerate(originals)}
-    snapshot = _join_items(items, get_metres_per_unit(scene))
-    if missing := sorted({image for item in items for surface in item.surfaces for image in surface.missing_images}):
-        notes.append(f"textures missing: {', '.join(missing)}")
+    lacking = {number: files for number, item in enumerate(items, 1) if (files := _list_missing_files(item))}
+    snapshot = _join_items(items, get_metres_per_unit(scene), {} if neutral else lacking)
     return OpenScene(
         snapshot=snapshot,
         geometry=JoinedGeometry(snapshot),
         pass_indices=np.array([0] + [pass_index_by_name[item.origin.original] for item in items], dtype=np.int32),
         pass_index_by_name=pass_index_by_name,
-        missing_files=tuple(list_missing_files()),
+        externals=externals,
+        lacking=lacking,
+        unseen=frozenset(gathering.unseen),
         notes=tuple(notes),
-        emissive=any(surface.emissive for item in items for surface in item.surfaces),
+        emissive=gathering.emissive,
         cameras=cameras,
         lamps=lamps,
     )
@@ -95,14 +100,6 @@ def get_metres_per_unit(scene: bpy.types.Scene) -> float:
     """Metres in one Blender unit. Without a unit system Blender itself ignores the scale, which may hold anything."""
     units = scene.unit_settings
     return float(units.scale_length) if units.system != "NONE" else 1.0
-
-
-def list_missing_files() -> list[str]:
-    """Paths of images and libraries that the file refers to and that are not there."""
-    images = [image.filepath or image.name for image in bpy.data.images if image.users and is_missing(image)]
-    libraries = [library.filepath for library in bpy.data.libraries if library.is_missing]
-    lost = [f"{thing.name} (linked)" for thing in bpy.data.objects if thing.is_missing]
-    return sorted({*images, *libraries, *lost})
 
 
 def _find_excluded(scene: bpy.types.Scene, layer: bpy.types.ViewLayer) -> dict[str, str]:
@@ -181,7 +178,17 @@ def cluster_vertices(mesh: Mesh, share: float) -> Mesh:
     return Mesh(mesh.vertices[first], merged[valid][unique].astype(np.int32), mesh.material_indices[valid][unique])
 
 
-def _join_items(items: list[Item], metres_per_unit: float) -> Snapshot:
+def _list_missing_files(item: Item) -> tuple[str, ...]:
+    """The textures that an item lacks; slots without a triangle do not show."""
+    paths: set[str] = set()
+    for source in {piece.source for piece in item.pieces}:
+        slots = source.mesh.material_indices if source.mesh else np.zeros(0, dtype=np.int32)
+        shown = np.unique(np.clip(slots, 0, len(source.surfaces) - 1)) if len(slots) else range(len(source.surfaces))
+        paths.update(path for slot in shown for path in source.surfaces[slot].missing_files)
+    return tuple(sorted(paths))
+
+
+def _join_items(items: list[Item], metres_per_unit: float, missing_files: Mapping[int, tuple[str, ...]]) -> Snapshot:
     vertices: list[NDArray[np.float64]] = [np.zeros((0, 3))]
     triangles: list[NDArray[np.int32]] = [np.zeros((0, 3), dtype=np.int32)]
     albedo: list[NDArray[np.float32]] = [np.zeros(0, dtype=np.float32)]
@@ -196,7 +203,7 @@ def _join_items(items: list[Item], metres_per_unit: float) -> Snapshot:
                 triangles.append(_repeat_triangles(piece, piece.mesh.triangles[visible]) + corner)
                 albedo.append(np.tile(greys[visible], len(piece.matrices)))
                 corner, end = corner + len(vertices[-1]), end + len(triangles[-1])
-        objects.append(_build_object(number, item, (start, end)))
+        objects.append(_build_object(number, item, (start, end), missing_files.get(number, ())))
         start = end
     fringes = ((number, [piece.fringe for piece in item.pieces]) for number, item in enumerate(items, 1))
     return Snapshot(
@@ -231,7 +238,7 @@ def _repeat_triangles(piece: Piece, triangles: NDArray[np.int32]) -> NDArray[np.
     return np.asarray((turned + first[:, None, None]).reshape(-1, 3), dtype=np.int32)
 
 
-def _build_object(number: int, item: Item, triangles: tuple[int, int]) -> SceneObject:
+def _build_object(number: int, item: Item, triangles: tuple[int, int], missing_files: tuple[str, ...]) -> SceneObject:
     surfaces, origin = item.surfaces, item.origin
     return SceneObject(
         id=number,
@@ -245,7 +252,7 @@ def _build_object(number: int, item: Item, triangles: tuple[int, int]) -> SceneO
         parents=origin.parents,
         objection=item.objection,
         textured=any(surface.textured for surface in surfaces),
-        missing_files=tuple(sorted({path for surface in surfaces for path in surface.missing_images})),
+        missing_files=missing_files,
         bounds=None if triangles[1] > triangles[0] else _compute_box(item),
     )
 

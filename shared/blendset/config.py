@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 DEVICES = ("auto", "cpu", "cuda", "optix", "hip", "oneapi", "metal")
 LIGHTING = ("auto", "scene", "sky", "interior", "studio")
+MISSING = ("refuse", "neutral")
+ADDED_LATER = ("view_layer", "render.missing")
+"""Options that the first runs did not have: a run that leaves them at their default is named as it always was."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,7 @@ class RenderSettings:
     device: str = option("auto", "what renders", flag="--device", choices=DEVICES)
     lighting: str = option("auto", "whether light is added to the scene's own", flag="--lighting", choices=LIGHTING)
     exposure_ev: float = option(4.0, "furthest that exposure may move, in stops", at_least=0, at_most=16)
+    missing: str = option("refuse", "what becomes of things that lack a texture", flag="--missing", choices=MISSING)
 
 
 @dataclass(frozen=True)
@@ -111,11 +115,15 @@ class DatasetSettings:
 
 @dataclass(frozen=True)
 class Config:
-    """All of it. `seed` and the camera decide a picture; `frame` and `scene` pick a moment of the file."""
+    """All of it. `seed` and the camera decide a picture; `frame`, `scene` and `view_layer` say what of the
+    file."""
 
     seed: int = option(0, "everything random follows from it", flag="--seed", at_least=0, at_most=2**31 - 1)
     frame: int | None = option(None, "frame to render; the file's own if not given", flag="--frame")
     scene: str = option("", "Blender scene to render; the file's active one if not given", flag="--scene")
+    view_layer: str = option(
+        "", "view layer to render; the first one that is switched on if not given", flag="--view-layer"
+    )
     subjects: SubjectSettings = field(default_factory=SubjectSettings)
     cameras: CameraSettings = field(default_factory=CameraSettings)
     gates: GateSettings = field(default_factory=GateSettings)
@@ -143,6 +151,11 @@ class Config:
         """Return the settings that decide which pictures a scene gives: not the device, not the number of processes."""
         values: dict[str, Any] = {"made_by": __version__, **dataclasses.asdict(self)}
         del values["jobs"], values["dataset"], values["render"]["device"]
+        for path in ADDED_LATER:
+            section, _, name = path.rpartition(".")
+            options, defaults = (values[section], getattr(Config(), section)) if section else (values, Config())
+            if options[name] == getattr(defaults, name):
+                del options[name]
         return values
 
     def select_render_settings(self) -> dict[str, Any]:

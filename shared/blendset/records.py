@@ -87,6 +87,8 @@ class ViewRecord:
     """view.json. A view of the whole scene has an empty subject and None in the fields about one.
 
     `subject_objects` are the ids in passes.exr that make up the subject: its mask is where `id` is one of them.
+    `missing_files` are the textures that things in the picture or its light lack; with `--missing neutral` they are
+    drawn in neutral grey.
 
     Two runs with one seed differ in `timings` only.
     """
@@ -117,6 +119,7 @@ class ViewRecord:
     failed_checks: tuple[str, ...]
     files: dict[str, FileEntry]
     timings: dict[str, float]
+    missing_files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -311,12 +311,19 @@ def test_what_changes_no_picture_does_not_change_the_digest(values: dict[str, An
         {"subjects": {"exclude": ["x"]}},
         {"render": {"samples": 65}},
         {"render": {"lighting": "sky"}},
+        {"render": {"missing": "neutral"}},
+        {"view_layer": "Actors"},
         {"preview": {"samples": 9}},
     ],
     ids=str,
 )
 def test_what_changes_pictures_changes_the_digest(values: dict[str, Any]) -> None:
     assert config_from_dict(values).compute_digest() != Config().compute_digest()
+
+
+def test_options_that_were_added_later_do_not_rename_the_runs_that_leave_them_alone() -> None:
+    identity = Config().make_render_identity()
+    assert "view_layer" not in identity and "missing" not in identity["render"]
 
 
 def test_a_whole_number_for_a_number_is_the_same_configuration() -> None:
