@@ -70,8 +70,8 @@ class Externals:
     def list_notes(self, used: Iterable[str]) -> list[str]:
         """Lines for a person about what changes the pictures, where things that render lack the textures `used`."""
         textures = {loss.path: loss for losses in self.by_material.values() for loss in losses}
-        told = [textures[path] for path in sorted(set(used) & textures.keys())]
-        return list(_describe_losses([*told, *self.light, *(loss for loss in self.others if loss.effect)]))
+        textured = [textures[path] for path in sorted(set(used) & textures.keys())]
+        return list(_describe_losses([*textured, *self.light, *(loss for loss in self.others if loss.effect)]))
 
 
 NOTHING_LOST = Externals()

@@ -78,9 +78,9 @@ def _find_inputs(socket: bpy.types.NodeSocket, groups: Groups) -> Iterator[tuple
         )
 
 
-def _match(sockets: object, wanted: bpy.types.NodeSocket) -> Iterator[bpy.types.NodeSocket]:
+def _match(sockets: object, other: bpy.types.NodeSocket) -> Iterator[bpy.types.NodeSocket]:
     """The socket on the other side of a group's border."""
-    return (socket for socket in sockets if socket.identifier == wanted.identifier)
+    return (socket for socket in sockets if socket.identifier == other.identifier)
 
 
 def _drop_unmixed(inputs: list[bpy.types.NodeSocket], groups: Groups) -> list[bpy.types.NodeSocket]:

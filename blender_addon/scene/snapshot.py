@@ -183,8 +183,8 @@ def _list_missing_files(item: Item) -> tuple[str, ...]:
     paths: set[str] = set()
     for source in {piece.source for piece in item.pieces}:
         slots = source.mesh.material_indices if source.mesh else np.zeros(0, dtype=np.int32)
-        shown = np.unique(np.clip(slots, 0, len(source.surfaces) - 1)) if len(slots) else range(len(source.surfaces))
-        paths.update(path for slot in shown for path in source.surfaces[slot].missing_files)
+        used = np.unique(np.clip(slots, 0, len(source.surfaces) - 1)) if len(slots) else range(len(source.surfaces))
+        paths.update(path for slot in used for path in source.surfaces[slot].missing_files)
     return tuple(sorted(paths))
 
 
