@@ -16,13 +16,13 @@ from blendset.placement.planner import PlanningResult, Step, plan_steps
 from blendset.placement.subjects import Subject, SubjectSearch, find_subjects
 
 from ..scene.drivers import describe_blocked_drivers
-from ..scene.externals import Externals, find_externals
+from ..scene.externals.files import Externals, find_externals
+from ..scene.externals.stand_ins import use_stand_ins
 from ..scene.layers import describe_layers, describe_unseen
 from ..scene.names import decode_text
 from ..scene.origin import open_near_origin
 from ..scene.overrides import Overrides
 from ..scene.snapshot import OpenScene
-from ..scene.stand_ins import use_stand_ins
 
 OWN_WORLD = {"sky", "studio"}
 """Kinds of added light that bring a world of their own, so that the file's does not show."""

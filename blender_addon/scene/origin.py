@@ -17,7 +17,7 @@ from mathutils import Vector
 from blendset.cameras import Array
 from blendset.placement.origin import find_local_origin, find_number_step
 
-from .externals import Externals
+from .externals.files import Externals
 from .overrides import Overrides
 from .snapshot import OpenScene, open_scene
 

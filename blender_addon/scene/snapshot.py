@@ -19,7 +19,7 @@ from blendset.placement.scene import SceneObject, Snapshot
 from blendset.records import Vector
 
 from .cameras import SceneCameras, get_picture_size, list_camera_objects, read_cameras
-from .externals import NOTHING_LOST, Externals
+from .externals.files import NOTHING_LOST, Externals
 from .gathering import MASS, Gathering, Item, Mesh, Piece
 from .geometry import JoinedGeometry
 from .lights import Lamp, list_lamps

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 import bpy
 
-from .externals import ImageCheck, list_lights, list_node_losses
+from ..overrides import Overrides
+from .files import ImageCheck, list_lights, list_node_losses
 from .image_nodes import IMAGE_TYPES, find_file_nodes
-from .overrides import Overrides
 
 GREY = 0.214
 """Linear; half of what a display can show."""

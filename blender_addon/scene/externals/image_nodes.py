@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import bpy
 
-from ..compat import has_nodes
+from ...compat import has_nodes
 
 IMAGE_TYPES = {"TEX_IMAGE", "TEX_ENVIRONMENT"}
 FILE_TYPES = IMAGE_TYPES | {"TEX_IES", "SCRIPT"}
