@@ -136,6 +136,16 @@ def test_where_there_is_no_room_every_view_is_of_the_thing(things: list[Solid]) 
     assert all(view.candidate.subject for view in views)
 
 
+def test_slender_things_get_views_too() -> None:
+    """A pole as a person would frame it: it fills the picture's height, for it covers little of its width."""
+    yard = [
+        panel("Plane", (0, 0, 0), (12, 0, 0), (0, 12, 0)),
+        box("Pole", (3, 3, 2), (0.35, 0.35, 4)),
+        *(ball(f"Stone.{k}", (3 * k - 4, 0, 0.5 + 0.1 * k), 0.5 + 0.1 * k) for k in range(3)),
+    ]
+    assert "pole" in planned(snapshot(yard), config(cameras={"candidates": 64})).visible_subjects
+
+
 def test_a_room_and_a_yard_of_things_have_views_of_their_own(furnished: PlanningResult) -> None:
     yard = snapshot(
         [

@@ -286,6 +286,7 @@ def test_hair_belongs_to_its_thing_and_to_its_frame() -> None:
     [subject] = found(scene).subjects
     assert subject.objects == {2, 3}
     assert subject.bounds[1].tolist() == pytest.approx([1.5, 0.8, 3.0], abs=0.05)
+    assert plan(scene, BruteForce(scene), config()).visible_subjects == {"troll-doll"}
 
 
 # ---- structure -------------------------------------------------------------------------------------------------------

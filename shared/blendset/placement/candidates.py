@@ -32,6 +32,9 @@ from blendset.randomness import make_rng
 GOLDEN_ANGLE = 180 * (3 - 5**0.5)
 SQRT_2 = 2**0.5
 """Steps through the fills in a rhythm that neither azimuth nor elevation has."""
+SLENDER, SLENDER_MARGIN = 0.35, 0.4
+"""Of a thing whose second longest side is less than the first share of its longest, a picture leaves only so much of
+the margin around it: it covers little enough."""
 BLENDFUSION_FOV_DEG = 39.6
 """BlendFusion never states its lens; this is BlenderProc's default, 50 mm on 36 mm (notes: 0.691111 rad)."""
 
@@ -113,12 +116,15 @@ def propose_around_subjects(context: PlacementContext) -> Iterator[Group]:
         for k in range(cameras.candidates):
             elevation = _sample_elevation(_radical_inverse(k, 2), *cameras.elevation_deg)
             towards = direction_from_angles(phase + GOLDEN_ANGLE * k, elevation)
-            group.append(
-                _propose_shorter_lenses(
-                    context, subject, towards, cameras.fill[int(len(cameras.fill) * (k * SQRT_2 % 1))]
-                )
-            )
+            fill = widen_fill(subject, cameras.fill[int(len(cameras.fill) * (k * SQRT_2 % 1))])
+            group.append(_propose_shorter_lenses(context, subject, towards, fill))
         yield group
+
+
+def widen_fill(subject: Subject, fill: float) -> float:
+    """Return the share of the frame that a subject is to span: more than `fill` where the subject is slender."""
+    sides = np.sort(subject.bounds[1] - subject.bounds[0])
+    return 1 - SLENDER_MARGIN * (1 - fill) if sides[1] < SLENDER * sides[2] else fill
 
 
 def _propose_shorter_lenses(context: PlacementContext, subject: Subject, towards: Array, fill: float) -> Proposal:
@@ -155,7 +161,7 @@ def propose_orbits(context: PlacementContext) -> Iterator[Group]:
         group: Group = []
         for attempt in range(max(1, cameras.candidates // count)):
             elevation = _sample_elevation(_radical_inverse(attempt, 2), *cameras.elevation_deg)
-            fill = cameras.fill[attempt % len(cameras.fill)]
+            fill = widen_fill(subject, cameras.fill[attempt % len(cameras.fill)])
             lens = cameras.focal_length_mm[attempt // len(cameras.fill) % len(cameras.focal_length_mm)]
             start = phase + GOLDEN_ANGLE * attempt
             name = f"{subject.id}-orbit-{count}-{attempt}"

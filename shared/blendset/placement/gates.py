@@ -335,7 +335,7 @@ def _find_grid_reason(verdict: Verdict, settings: GateSettings) -> Reason | Lite
         return Reason.ONE_SURFACE
     if verdict.candidate.subject is None:
         return _find_scene_view_reason(metrics)
-    if metrics["subject_share"] < settings.subject_share_min:
+    if metrics["subject_share"] < settings.subject_share_min and not verdict.candidate.subject.fringe:
         return Reason.TOO_LITTLE_IN_FRAME
     if metrics["subject_share"] > settings.subject_share_max:
         return Reason.TOO_MUCH_IN_FRAME

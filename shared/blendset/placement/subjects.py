@@ -49,7 +49,7 @@ class Subject:
     """An asset unit to photograph.
 
     `hull` (K, 3) spans it for framing; `points` (48, 3) are spread over its surface by area; `copy` counts the
-    subjects of the same shape before it.
+    subjects of the same shape before it. With a `fringe`, such as hair, rays see less of it than a picture shows.
     """
 
     id: str
@@ -60,6 +60,7 @@ class Subject:
     points: Array
     area: float
     missing_files: tuple[str, ...]
+    fringe: bool = False
 
     @property
     def bounds(self) -> Array:
@@ -220,6 +221,7 @@ def _make_subject(scene: Snapshot, thing: Thing, seed: int, taken: set[str], cop
         points=sample_surface_points(scene, triangles, SURFACE_POINTS, make_rng(seed, identity)),
         area=float(scene.areas[triangles].sum()),
         missing_files=tuple(sorted({path for entry in thing.objects for path in entry.missing_files})),
+        fringe=bool(fringe),
     )
 
 
