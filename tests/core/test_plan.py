@@ -140,7 +140,7 @@ def test_slender_things_get_views_too() -> None:
     """A pole as a person would frame it: it fills the picture's height, for it covers little of its width."""
     yard = [
         panel("Plane", (0, 0, 0), (12, 0, 0), (0, 12, 0)),
-        box("Pole", (3, 3, 2), (0.35, 0.35, 4)),
+        box("Pole", (3, 3, 2), (0.25, 0.25, 4)),
         *(ball(f"Stone.{k}", (3 * k - 4, 0, 0.5 + 0.1 * k), 0.5 + 0.1 * k) for k in range(3)),
     ]
     assert "pole" in planned(snapshot(yard), config(cameras={"candidates": 64})).visible_subjects
