@@ -258,19 +258,10 @@ class Gathering:
     # ---- items -------------------------------------------------------------------------------------------------------
 
     def _build_items(self, sources: Sequence[Source]) -> list[Item]:
-        limit = (
-            SMALLEST
-            * float(
-                np.linalg.norm(
-                    np.diff(compute_extent(np.concatenate([_compute_boxes(source) for source in sources])), axis=0)
-                )
-            )
-            if sources
-            else 0.0
-        )
         by_origin: dict[Origin, list[Source]] = {}
         for source in sources:
             by_origin.setdefault(source.origin, []).append(source)
+        limit = _compute_size_limit(sources)
         items = [item for origin, members in by_origin.items() for item in _split_into_items(origin, members, limit)]
         self._name_units([item for item in items if item.origin.instance_of and item.path])
         return items
@@ -299,22 +290,38 @@ def _compute_boxes(source: Source) -> NDArray[np.float64]:
     return Piece(source, source.matrices, None).boxes
 
 
+def _compute_size_limit(sources: Sequence[Source]) -> float:
+    """The diagonal below which an instance is too small for a subject; 0 where nothing is there in masses."""
+    if all(len(source.paths) <= MASS for source in sources):
+        return 0.0
+    low, high = compute_extent(np.concatenate([_compute_boxes(source) for source in sources]))
+    return SMALLEST * float(np.linalg.norm(high - low))
+
+
 def _split_into_items(origin: Origin, sources: Sequence[Source], limit: float) -> list[Item]:
-    """One item for each instance, with all that it makes of its own geometry, and one for a mass of small instances:
-    none of them could be a subject."""
+    """One item for each instance, with all that it makes of its own geometry."""
+    if not origin.instance_of:
+        pieces = [Piece(source, source.matrices, source.mesh) for source in sources]
+        return [Item(origin, (), origin.original, pieces)]
     known = {path for source in sources for path in source.paths}
     items: dict[Path, Item] = {}
     for source in sources:
-        rows = _find_rows(source, known) if origin.instance_of else {(): list(range(len(source.paths)))}
-        small = np.linalg.norm(np.ptp(_compute_boxes(source), axis=1), axis=1) < limit
-        lone = [group[0] for path, group in rows.items() if path and len(group) == 1 and small[group[0]]]
-        if len(lone) > MASS:
-            rows = {path: group for path, group in rows.items() if len(group) > 1 or not small[group[0]]} | {(): lone}
+        rows = _join_mass(source, _find_rows(source, known), limit)
         for path, group in rows.items():
-            unit = origin.original if not origin.instance_of else origin.instance_of
-            item = items.setdefault(path, Item(origin, path, unit, []))
+            item = items.setdefault(path, Item(origin, path, origin.instance_of, []))
             item.pieces.append(Piece(source, source.matrices[group], source.mesh))
     return list(items.values())
+
+
+def _join_mass(source: Source, rows: dict[Path, list[int]], limit: float) -> dict[Path, list[int]]:
+    """The copies by their paths, but a mass of small ones as one, without a path: none of them could be a subject."""
+    if len(rows) <= MASS:
+        return rows
+    is_small = np.linalg.norm(np.ptp(_compute_boxes(source), axis=1), axis=1) < limit
+    mass = [group[0] for group in rows.values() if len(group) == 1 and is_small[group[0]]]
+    if len(mass) <= MASS:
+        return rows
+    return {path: group for path, group in rows.items() if len(group) > 1 or not is_small[group[0]]} | {(): mass}
 
 
 def _find_rows(source: Source, known: Collection[Path]) -> dict[Path, list[int]]:

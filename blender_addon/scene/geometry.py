@@ -24,12 +24,12 @@ class JoinedGeometry:
         self._parts: dict[frozenset[int], JoinedGeometry] = {}
         self._numbers = np.arange(len(snapshot.triangles)) if triangles is None else triangles
         corners = snapshot.triangles[self._numbers]
-        used, local = np.unique(corners, return_inverse=True)
-        points = snapshot.vertices[used]
+        is_used = np.zeros(len(snapshot.vertices), dtype=bool)
+        is_used[corners] = True
+        points = snapshot.vertices[is_used]
+        local = (np.cumsum(is_used) - 1)[corners]
         self._centre = points.mean(axis=0) if len(points) else np.zeros(3)
-        self._tree = BVHTree.FromPolygons(
-            (points - self._centre).tolist(), local.reshape(-1, 3).tolist(), all_triangles=True
-        )
+        self._tree = BVHTree.FromPolygons((points - self._centre).tolist(), local.tolist(), all_triangles=True)
 
     def cast(self, origins: Array, directions: Array) -> tuple[Array, NDArray[np.int64]]:
         """First hits: distances in units of each direction's length, inf on a miss; triangle numbers, -1 on a miss."""

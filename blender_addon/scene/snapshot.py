@@ -26,7 +26,7 @@ from .lights import Lamp, list_lamps
 from .materials import Surface
 from .render_depsgraph import call_with_render_depsgraph
 
-CLUTTER_LIMIT = 250_000
+CLUTTER_LIMIT = 100_000
 """So many triangles stand for the copies that items have in masses; what is rendered stays whole."""
 TRIANGLE_LIMIT = 8_000_000
 """Above this many triangles in all, heavily instanced meshes are thinned for the rays; what is rendered stays whole."""

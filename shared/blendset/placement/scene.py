@@ -90,12 +90,15 @@ class Snapshot:
         """Lower and upper corner of every object, (O, 2, 3); NaN where an object has no triangles and no stated
         bounds."""
         boxes = np.full((len(self.objects), 2, 3), np.nan)
+        ranges = np.array([thing.triangles for thing in self.objects], dtype=np.intp).reshape(-1, 2)
+        solid = ranges[:, 1] > ranges[:, 0]
+        if solid.any():
+            a, b, c = (self.vertices[self.triangles[:, k]] for k in range(3))
+            boxes[solid, 0] = np.minimum.reduceat(np.minimum(np.minimum(a, b), c), ranges[solid, 0])
+            boxes[solid, 1] = np.maximum.reduceat(np.maximum(np.maximum(a, b), c), ranges[solid, 0])
         for row, thing in zip(boxes, self.objects, strict=True):
             if thing.bounds is not None:
                 row[:] = thing.bounds
-            elif thing.triangles[1] > thing.triangles[0]:
-                corners = self.vertices[np.unique(self.triangles[slice(*thing.triangles)])]
-                row[0], row[1] = corners.min(axis=0), corners.max(axis=0)
         for id_, points in self.fringe.items():
             row = boxes[id_ - 1]
             row[0], row[1] = np.fmin(row[0], points.min(axis=0)), np.fmax(row[1], points.max(axis=0))

@@ -344,6 +344,8 @@ def _find_hosts(scene: Snapshot, things: list[Thing], surfaces: _Surfaces, enclo
     sizes = diagonals[by_size]
     if enclosed:
         by_size = by_size[: np.searchsorted(sizes, HOST_SIZE * scene.diagonal)]
+    low_by_size, high_by_size = low[by_size], high[by_size]
+    first_bigger = np.searchsorted(sizes, HOST_RATIO * diagonals, side="right")
     copies = Counter(thing.shape for thing in things)
     belongs = _is_part if enclosed else surfaces.is_part
     found: dict[int, int] = {}
@@ -351,9 +353,10 @@ def _find_hosts(scene: Snapshot, things: list[Thing], surfaces: _Surfaces, enclo
         if any(entry.label for entry in thing.objects):
             continue
         slack = TOUCHING * diagonals[part] + 1e-9
-        bigger = by_size[np.searchsorted(sizes, HOST_RATIO * diagonals[part], side="right") :]
-        touching = ((low[bigger] <= high[part] + slack) & (high[bigger] >= low[part] - slack)).all(axis=1)
-        hosts = (index for index in bigger[touching] if belongs(thing, things[index], copies[thing.shape]))
+        bigger = slice(first_bigger[part], None)
+        below, above = low_by_size[bigger] <= high[part] + slack, high_by_size[bigger] >= low[part] - slack
+        touching = by_size[bigger][(below & above).all(axis=1)]
+        hosts = (index for index in touching if belongs(thing, things[index], copies[thing.shape]))
         if (smallest := next(hosts, None)) is not None:
             found[part] = int(smallest)
     return found
