@@ -201,10 +201,10 @@ def test_cameras_beyond_the_views_asked_for_are_named(tmp_path: Path) -> None:
 def test_depth_of_field_is_told(tmp_path: Path) -> None:
     build_cameras(tmp_path / "own.blend", ("Scaled", "Cut"))
     bpy.data.objects["Cut"].data.dof.use_dof = True
-    reading = import_addon("planning.reading").read_scene(bpy.context.scene, bpy.context.view_layer.name, OWN)
-    assert "rendered without depth of field: Cut" in reading.notes
-    other = import_addon("planning.reading").read_scene(bpy.context.scene, bpy.context.view_layer.name, SMALL)
-    assert not [note for note in other.notes if "Cut" in note]
+    scenes._save(tmp_path / "own.blend", {})
+    for config, notes in ((OWN, ["rendered without depth of field: Cut"]), (SMALL, [])):
+        with open_run(tmp_path / "own.blend", tmp_path / str(len(notes)), config) as (run, _):
+            assert [note for note in run.reading.notes if "Cut" in note] == notes
 
 
 def test_a_scene_of_such_cameras_only_says_why_there_is_no_view(tmp_path: Path) -> None:
