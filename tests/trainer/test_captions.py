@@ -258,6 +258,13 @@ def test_a_thing_has_no_parts_beside_it_and_not_the_material_of_one(tmp_path: Pa
     assert [word for word in ("body", "cabin", "wheel", "roof", "glass", "green") if word in text] == []
 
 
+def test_a_frame_that_is_little_beside_its_panes_gives_no_colour(tmp_path: Path) -> None:
+    objects = tuple(replace(each, materials=("glass",)) if each.id in (10, 11) else each for each in CAR)
+    found = facts(tmp_path, 10, objects, paint=CAR_PAINT, **WHOLE)
+    assert found.subject is not None
+    assert (found.subject.material, found.subject.colour) == ("", "")
+
+
 def test_a_thing_that_is_no_subject_is_one_thing_too(tmp_path: Path) -> None:
     found, text = describe_car(tmp_path, 0)
     assert [(each.noun, each.count, each.material, each.colour) for each in found.others] == [("car", 1, "", "red")]

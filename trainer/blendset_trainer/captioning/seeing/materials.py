@@ -14,6 +14,8 @@ from blendset_trainer.captioning.seeing.colours import name_colour
 from blendset_trainer.captioning.seeing.gbuffer import GBuffer
 from blendset_trainer.language.lexicon import MATERIAL_OF, SEE_THROUGH_WORDS
 
+MIN_OPAQUE_SHARE = 0.25
+"""A smaller share of a thing's pixels beside its panes is not enough to name its colour by."""
 MAX_PAINT_DISTANCE = 18
 """Medians nearer than this in CIELAB's plane of a and b are one paint in different light."""
 
@@ -54,7 +56,9 @@ def name_paint_colour(
     """
     opaque = [part.id for part in parts if not part.thing or _name_material(part) not in SEE_THROUGH_WORDS]
     opaque_mask = mask & np.isin(gbuffer.ids, opaque)
-    object_pixels = gbuffer.lab[opaque_mask if opaque_mask.any() else mask]
+    if opaque and opaque_mask.sum() < MIN_OPAQUE_SHARE * mask.sum():
+        return ""
+    object_pixels = gbuffer.lab[opaque_mask if opaque else mask]
     if len({part.materials for part in parts}) == 1 and len(parts[0].materials) == 1:
         painted_ids = [record.id for record in visible if record.materials == parts[0].materials]
         pixels = gbuffer.lab[np.isin(gbuffer.ids, painted_ids)]
