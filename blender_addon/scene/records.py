@@ -60,10 +60,10 @@ def build_scene_record(
 
 def _name_things(search: SubjectSearch) -> dict[int, tuple[str, str]]:
     """Name and label of the thing that each object is part of, by the object's id; an object that is a thing alone has
-    none. The name is a subject's id where the thing is one."""
+    none. The name is a subject's id where the thing is one, and else has a point, which no subject's id has."""
     subjects = {subject.objects: subject.id for subject in search.subjects}
     named: dict[int, tuple[str, str]] = {}
     for thing in search.things:
-        name = subjects.get(thing.ids) or f"{slugify(thing.label or thing.key)}-{min(thing.ids)}"
+        name = subjects.get(thing.ids) or f"{slugify(thing.label or thing.key)}.{min(thing.ids)}"
         named |= dict.fromkeys(thing.ids, (name, thing.label))
     return named
