@@ -137,7 +137,10 @@ def shine(thing: bpy.types.Object, colour: str = "") -> None:
         for kind in ("OutputMaterial", "MixShader", "Emission", "BsdfTransparent", "LightPath")
     )
     if colour:
-        tree.links.new(tree.nodes.new(colour).outputs["Color"], emission.inputs["Color"])
+        node: Any = tree.nodes.new(colour)
+        if colour == "ShaderNodeTexImage":
+            node.image = bpy.data.images.new("Photo", 4, 4)
+        tree.links.new(node.outputs["Color"], emission.inputs["Color"])
     tree.links.new(path.outputs["Is Camera Ray"], mix.inputs[0])
     tree.links.new(clear.outputs[0], mix.inputs[1])
     tree.links.new(emission.outputs[0], mix.inputs[2])

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import bpy
 import numpy as np
 import pytest
 
-from blendset.config import Config
+from blendset.config import Config, SubjectSettings
 from blendset.placement.scene import SceneObject, Snapshot
 from tests.addon import scenes_instances as build
 from tests.addon.runs import import_addon
@@ -18,10 +19,12 @@ from tests.addon.runs import import_addon
 PLANT = {"Pot": (0.0, 0.0, 0.5), "Bush": (0.0, 0.0, 1.4)}
 
 
-def read() -> Any:
+def read(config: Config | None = None) -> Any:
     """The open scene, as planning reads it."""
     scene = bpy.context.scene
-    return import_addon("planning.reading").read_scene(scene, scene.view_layers[0].name, Config())
+    with import_addon("scene.overrides").Overrides() as overrides:
+        layer = scene.view_layers[0].name
+        return import_addon("planning.reading").read_scene(scene, layer, config or Config(), overrides)
 
 
 def read_objects() -> tuple[SceneObject, ...]:
@@ -78,6 +81,27 @@ def test_collection_instances_are_units_also_inside_each_other() -> None:
         mirrored.scale.x, mirrored.rotation_euler.z = 1 - 2 * number, 0.4
     assert list_units(read_objects()) == [["Bush", "Pot"]] * 4 + [["Gate"]] * 2
     assert {entry.unit for entry in read_objects()} >= {"Yard 0", "Yard 0/Left", "Yard 1/Right"}
+
+
+def test_the_record_names_things_that_are_subjects_and_others() -> None:
+    """And names none for an object that is a thing by itself. A subject is called as the objects that make it up."""
+    plant = build.make_collection("Plant", PLANT)
+    for number, x in enumerate((-6.0, 0.0, 6.0)):
+        build.add_collection_instance(f"Plant.{number:03d}", plant, (x, 0.0, 0.0))
+    build.add_box("Garden_Stone.002", (3.0, 4.0, 0.5))
+    reading = read(Config(subjects=SubjectSettings(exclude=("Plant.000",))))
+    record = import_addon("scene.records").build_scene_record(
+        Path("a.blend"), "", "a", bpy.context.scene, reading.opened, reading.search
+    )
+    things = Counter((entry.thing, entry.thing_label) for entry in record.objects)
+    apart = next(name for name, _ in things if "." in name)
+    assert things == {("plant", "plant"): 2, ("plant-2", "plant"): 2, (apart, "plant"): 2, ("", ""): 1}
+    by_id = {entry.id: entry for entry in record.objects}
+    for subject in reading.search.subjects:
+        entries = [by_id[number] for number in subject.objects]
+        assert {(entry.thing, entry.thing_label or entry.label) for entry in entries} == {
+            (subject.id if len(entries) > 1 else "", subject.label)
+        }
 
 
 def test_objects_that_share_a_mesh_are_units_of_their_own() -> None:
