@@ -15,6 +15,7 @@ from blendset.errors import BlendsetError
 from blendset.placement.planner import PlanningResult, Step, plan_steps
 from blendset.placement.subjects import Subject, SubjectSearch, find_subjects
 
+from ..scene.display import use_srgb_display
 from ..scene.drivers import describe_blocked_drivers
 from ..scene.externals.files import Externals, find_externals
 from ..scene.externals.stand_ins import use_stand_ins
@@ -55,8 +56,9 @@ def read_scene(
 ) -> SceneReading:
     """Read one view layer of a scene as it renders at the current frame; `remarks` are the first of its notes.
 
-    Until the overrides end, neutral images may stand in for lost ones, and a scene far from the origin may be moved
-    near it. Raises BlendsetError where the light itself lacks its picture and nothing stands in.
+    Until the overrides end, the scene is shown on an sRGB display, neutral images may stand in for lost ones, and a
+    scene far from the origin may be moved near it. Raises BlendsetError where the light itself lacks its picture and
+    nothing stands in, and where this Blender's colour management has no sRGB.
     """
     externals = find_externals(scene, layer, world=config.render.lighting not in OWN_WORLD)
     neutral = config.render.missing == "neutral"
@@ -65,7 +67,12 @@ def read_scene(
     else:
         _refuse_lost_light(externals)
     opened = open_near_origin(scene, layer, overrides, externals, neutral)
-    about = (*describe_layers(scene, layer), *describe_unseen(opened.unseen), *describe_blocked_drivers())
+    about = (
+        *use_srgb_display(scene, overrides),
+        *describe_layers(scene, layer),
+        *describe_unseen(opened.unseen),
+        *describe_blocked_drivers(),
+    )
     opened = replace(opened, notes=(*remarks, *about, *opened.notes))
     search = find_subjects(opened.snapshot, config.subjects, config.seed)
     return SceneReading(opened, search, config.cameras.preset == "scene-cameras")

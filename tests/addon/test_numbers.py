@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import bpy
@@ -49,6 +50,10 @@ def test_bytes_become_the_name_that_they_stand_for(data: bytes, text: str) -> No
     assert import_addon("scene.names").decode_name(data) == text
 
 
+def test_paths_that_are_no_text_can_be_printed() -> None:
+    assert import_addon("scene.names").decode_text("file missing: //F\udcfcr.png") == "file missing: //Für.png"
+
+
 @pytest.fixture
 def unreadable(tmp_path: Path) -> Path:
     """A file whose every name of ours, in `MARK`, is in the letters of Windows."""
@@ -61,8 +66,6 @@ def unreadable(tmp_path: Path) -> Path:
     scene.name, scene.view_layers[0].name = f"S{MARK.decode()}", f"V{MARK.decode()}"
     scene.collection.children.link(group := bpy.data.collections.new(f"C{MARK.decode()}"))
     group.objects.link(box)
-    image = bpy.data.images.new(f"I{MARK.decode()}", 8, 8)
-    image.source, image.filepath, image.use_fake_user = "FILE", f"//F{MARK.decode()}.png", True
     bpy.ops.wm.save_as_mainfile(filepath=str(path), compress=False)
     path.write_bytes(path.read_bytes().replace(MARK, b"\xfcr\xe9_\xe4x"))
     return path
@@ -77,7 +80,7 @@ def test_names_that_are_no_text_are_repaired_and_told(unreadable: Path, tmp_path
     assert record.blender_scene == "Süré_äx"
     assert plan.views
     notes = " · ".join(run.reading.notes)
-    assert "names are no UTF-8" in notes and "Oüré_äx" in notes and "//Füré_äx.png" in notes
+    assert "names are no UTF-8" in notes and "Oüré_äx" in notes
 
 
 def test_a_window_renames_nothing_and_says_what_to_do(unreadable: Path) -> None:
@@ -174,3 +177,66 @@ def test_the_window_plans_far_away_what_its_child_renders_and_draws_it_where_it_
     plan.add_view(camera.move(np.array(planned.world_offset)), "by hand")
     assert np.allclose(plan.added[0].candidate.camera.position, camera.position, atol=1e-6)
     assert all(not thing.delta_location.length for thing in bpy.data.objects)
+
+
+# ---- displays --------------------------------------------------------------------------------------------------------
+
+
+class Display:
+    """A scene of another colour management, with these display devices."""
+
+    def __init__(self, devices: list[str], transform: str) -> None:
+        self.devices, self.device = devices, devices[0]
+        self.display_settings = self
+        self.view_settings = SimpleNamespace(view_transform=transform, look="None")
+
+    @property
+    def display_device(self) -> str:
+        """The device; only one of its own can be set, as in Blender."""
+        return self.device
+
+    @display_device.setter
+    def display_device(self, name: str) -> None:
+        if name not in self.devices:
+            raise TypeError(name)
+        self.device = name
+
+
+@pytest.mark.parametrize(
+    ("devices", "transform", "chosen", "notes"),
+    [
+        (["sRGB - Display", "P3-D65 - Display"], "ACES 2.0", "sRGB - Display", 0),
+        (["P3-D65 - Display", "sRGB - Display"], "ACES 2.0", "sRGB - Display", 1),
+        (["ACES"], "sRGB", "ACES", 0),
+    ],
+)
+def test_other_colour_managements_have_srgb_too(devices: list[str], transform: str, chosen: str, notes: int) -> None:
+    scene = Display(devices, transform)
+    with import_addon("scene.overrides").Overrides() as overrides:
+        assert len(import_addon("scene.display").use_srgb_display(scene, overrides)) == notes
+        assert scene.device == chosen
+    assert scene.device == devices[0]
+
+
+def test_a_colour_management_without_srgb_is_one_sentence() -> None:
+    with import_addon("scene.overrides").Overrides() as overrides, pytest.raises(BlendsetError) as refusal:
+        import_addon("scene.display").use_srgb_display(Display(["XYZ"], "Raw"), overrides)
+    assert "no sRGB display, only such as XYZ; unset" in str(refusal.value)
+
+
+def test_a_scene_for_another_display_gives_the_same_picture_as_for_srgb(tmp_path: Path) -> None:
+    pictures, notes = {}, {}
+    for device in ("sRGB", "Display P3"):
+        path = tmp_path / f"{device}.blend"
+        scenes.tidy(path)
+        bpy.context.scene.display_settings.display_device = device
+        bpy.ops.wm.save_as_mainfile(filepath=str(path))
+        with open_run(path, tmp_path / "dataset") as (run, _):
+            session, notes[device] = run.session.start(), run.reading.notes
+            camera = run.plan(previews=False).views[0].camera
+            session.render(camera.resize(32), 1, 1, False)
+            pictures[device] = session.encode_png(0.0)[0]
+        assert bpy.context.scene.display_settings.display_device == device
+    assert pictures["Display P3"] == pictures["sRGB"]
+    assert notes["sRGB"] == []
+    assert any("Display P3" in note and "for sRGB" in note for note in notes["Display P3"])
