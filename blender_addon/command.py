@@ -39,7 +39,8 @@ def unregister() -> None:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run one command; returns the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    """Run one command; returns the exit code: 0 done, 1 failed, 2 wrong usage, 3 sound but
+    incomplete, 130 interrupted."""
     parser = _build_parser()
     try:
         arguments = parser.parse_args(list(argv))
@@ -89,7 +90,10 @@ def _render_open_file(arguments: argparse.Namespace) -> int:
     dataset.rebuild_index()
     passed = sum(not view.failed_checks for view in dataset.views() if view.run == plan.run)
     print(f"blendset: {len(plan.views)} views of {run.scene_id} in {dataset.root}, {passed} of them pass every check")
-    return 0 if plan.views else 1
+    if shortfall := run.planner.losses or run.planner.limit:
+        print(f"blendset: {shortfall}")
+    complete = not run.planner.losses and (config.renders_all or passed == len(plan.views))
+    return 0 if complete else 3
 
 
 def _make_printer() -> Callable[[Event], None]:

@@ -20,6 +20,7 @@ from blendset.dataset import RGB, VIEW_RECORD, Dataset
 from blendset.errors import BlendsetError
 from blendset.files import sha256_file
 from blendset.jobs.blenders import Blender, make_worker_command
+from blendset.jobs.estimates import estimate_view_seconds, format_seconds, format_size
 from blendset.jobs.messages import ScenePlanned, ViewRendered
 from blendset.jobs.scenes import SceneSummary
 from blendset.jobs.supervisor import Supervisor, Update
@@ -58,9 +59,7 @@ class RenderJob:
         done = self.supervisor.done - self._first[1] if self._first else 0
         pace = (time.monotonic() - self._first[0]) / done if self._first and done else self._view_s
         seconds = pace * (self.supervisor.total - self.supervisor.done)
-        if not seconds:
-            return ""
-        return f", {seconds / 60:.0f} min left" if seconds > 90 else f", {seconds:.0f} s left"
+        return f", {format_seconds(seconds)} left" if seconds else ""
 
     @property
     def ended(self) -> SceneSummary | None:
@@ -76,7 +75,7 @@ class RenderJob:
         event = update.event
         self.message = event.view if isinstance(event, ViewRendered) else update.text
         if isinstance(event, ScenePlanned):
-            self._view_s = event.previews_s / max(event.previews, 1) * self._effort
+            self._view_s = estimate_view_seconds(event, self._config)
             self.disk = self._format_disk(event.bytes)
         if isinstance(event, ViewRendered):
             self._first = self._first or (time.monotonic(), self.supervisor.done)
@@ -91,14 +90,8 @@ class RenderJob:
         if not size:
             return ""
         rest = size * (1 - self.share)
-        text = f"{size / 1e6:,.1f} MB on disk"
+        text = f"{format_size(size)} on disk"
         return text if rest < shutil.disk_usage(self.root).free else f"{text}, more than is free"
-
-    @property
-    def _effort(self) -> float:
-        """How many previews a view takes: by pixels and samples."""
-        view, preview = self._config.render, self._config.preview
-        return (view.resolution / preview.resolution) ** 2 * view.samples / preview.samples
 
     def close(self) -> None:
         """End the child and tidy up."""

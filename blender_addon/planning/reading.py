@@ -12,6 +12,7 @@ import bpy
 
 from blendset.config import Config
 from blendset.errors import BlendsetError
+from blendset.placement.obstacles import format_counts
 from blendset.placement.planner import PlanningResult, Step, plan_steps
 from blendset.placement.subjects import Subject, SubjectSearch, find_subjects
 
@@ -48,7 +49,8 @@ class SceneReading:
         """What a person should know of this scene."""
         lacking = self.opened.externals.list_notes(path for paths in self.opened.lacking.values() for path in paths)
         cameras = self.opened.cameras.notes if self.takes_cameras else []
-        return [decode_text(note) for note in (*lacking, *self.opened.notes, *cameras)]
+        left_out = [f"no subjects: {format_counts(self.search.left_out)}"] if self.search.left_out else []
+        return [decode_text(note) for note in (*lacking, *self.opened.notes, *cameras, *left_out)]
 
 
 def read_scene(

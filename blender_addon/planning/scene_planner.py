@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -25,7 +26,8 @@ from blendset.placement.camera_plan import (
 )
 from blendset.placement.funnel import write_funnel
 from blendset.placement.gates import Verdict
-from blendset.placement.planner import PlanningResult, Step
+from blendset.placement.obstacles import explain_limits, explain_losses, explain_no_views, format_counts
+from blendset.placement.planner import PlanningResult, Step, count_reasons
 from blendset.placement.subjects import Subject
 from blendset.records import write_json
 
@@ -41,7 +43,8 @@ Emit = Callable[[Event], None]
 class ScenePlanner:
     """Plans one scene; the session is started only where something has to be rendered.
 
-    `emit` is called with every event; `timings` are the run's seconds so far.
+    `emit` is called with every event; `timings` are the run's seconds so far; `losses` and `limit` are as ScenePlanned
+    has them.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class ScenePlanner:
         self.run = name_run(scene_id, config)
         self._pixel_bytes = 0.0
         self._notes: list[str] = []
+        self.losses, self.limit = "", ""
 
     # ---- a new plan -----------------------------------------------------------------------------------------
 
@@ -74,6 +78,7 @@ class ScenePlanner:
         self._timings["screening_s"] = time.perf_counter() - started
         self._emit(CamerasScreened(candidates=len(result.verdicts), seconds=self._timings["screening_s"]))
         views, rendered = self._choose_views(result, previews)
+        self._explain_shortfall(result, views)
         plan = CameraPlan(
             self.run,
             self.scene_id,
@@ -94,8 +99,24 @@ class ScenePlanner:
         }
         self._emit_planned(plan, result.count_reasons(), subjects, rendered)
         if not views:
-            raise BlendsetError(f"{self.scene_id} gives no view: {_explain_nothing(result)}.")
+            of_subjects = [verdict for verdict in result.verdicts if verdict.candidate.subject]
+            reason = explain_no_views(count_reasons(of_subjects or result.verdicts), subjects, self._list_lost_files())
+            raise BlendsetError(f"{self.scene_id} gives no view: {reason}.")
         return plan
+
+    def _explain_shortfall(self, result: PlanningResult, views: Sequence[PlannedView]) -> None:
+        """Say why there are fewer views than were asked for: failed previews, if without them there were more."""
+        count, asked = len(views), self.config.cameras.views
+        if not 0 < count < asked:
+            return
+        if count < len(result.choose_views(self.config)):
+            self.losses = explain_losses(result.count_reasons(), count, asked)
+        else:
+            self.limit = explain_limits(result, self.config, Counter(view.subject for view in views), count)
+
+    def _list_lost_files(self) -> list[str]:
+        """The files that things of this scene lack."""
+        return sorted({path for thing in self.reading.opened.snapshot.objects for path in thing.missing_files})
 
     def plan_cameras(self) -> PlanningResult:
         """Propose candidates and pass them through the gates; nothing is rendered."""
@@ -175,11 +196,20 @@ class ScenePlanner:
             self._notes.append(
                 f"--views {count} takes {len(plan.views)} of the plan's {planned} views; sets stay whole"
             )
+        if not rendered:
+            self._read_shortfall(plan.run)
         if not self.dataset.run_path(plan.run).exists():  # a window has written the plan, but not what a run finds out
             self._write_run(plan, rendered)
             write_plan(self.dataset.plan_path(plan.run), plan)
         self._emit_planned(plan, {}, {"found": len(self.reading.search.subjects)}, rendered)
         return plan
+
+    def _read_shortfall(self, run: str) -> None:
+        """Take over why an earlier run found fewer views than were asked for."""
+        path = self.dataset.run_path(run)
+        if path.exists():
+            record = json.loads(path.read_text(encoding="utf-8"))
+            self.losses, self.limit = record.get("losses", ""), record.get("limit", "")
 
     def _count_requested(self, plan: CameraPlan) -> int:
         """How many views of a plan to take: all, unless fewer are asked for than when it was made."""
@@ -218,13 +248,13 @@ class ScenePlanner:
                 stops = [preview.exposure_ev for preview in share_exposure(previews)]
                 exposures |= {view.view_id: stop for view, stop in zip(members, stops, strict=True)}
         self._note_costs(previewer)
-        reasons = ", ".join(f"{number} {fault}" for fault, number in faults.most_common())
+        lost = self._list_lost_files()
         if not exposures:
-            raise BlendsetError(
-                f"No view of the plan {plan.run} passes its preview ({reasons}); try --lighting, or plan anew."
-            )
-        if faults:
-            self._notes.append(f"left out of the plan after previews, view sets as a whole: {reasons}")
+            raise BlendsetError(f"The plan {plan.run} gives no view: {explain_no_views(faults, None, lost)}.")
+        if len(exposures) < min(count, len(plan.views)):
+            self.losses = explain_losses(faults, len(exposures), min(count, len(plan.views)))
+        elif faults:
+            self._notes.append(f"left out of the plan after previews, view sets as a whole: {format_counts(faults)}")
         kept = [
             dataclasses.replace(view, exposure_ev=exposures[view.view_id])
             for view in plan.views
@@ -258,7 +288,7 @@ class ScenePlanner:
 
     def _write_run(self, plan: CameraPlan, previews: int) -> None:
         record = build_run_record(plan, self.session.scene, self.session, previews, self._timings)
-        write_json(self.dataset.run_path(plan.run), record)
+        write_json(self.dataset.run_path(plan.run), record | {"losses": self.losses, "limit": self.limit})
 
     def _emit_planned(self, plan: CameraPlan, funnel: dict[str, int], subjects: dict[str, int], previews: int) -> None:
         chosen = {view.subject for view in plan.views if view.subject}
@@ -273,22 +303,9 @@ class ScenePlanner:
                 subjects={**subjects, "chosen": len(chosen)},
                 notes=(*self.reading.notes, *self._notes, *added),
                 previews=previews,
+                losses=self.losses,
+                limit=self.limit,
                 previews_s=self._timings.get("previews_s", 0.0),
                 bytes=round(self._pixel_bytes * sum(view.camera.width * view.camera.height for view in plan.views)),
             )
         )
-
-
-def _explain_nothing(result: PlanningResult) -> str:
-    """What stood in the way of every candidate, most frequent first."""
-    if not result.verdicts:
-        left_out = ", ".join(f"{count} {reason}" for reason, count in result.search.left_out.items())
-        return (
-            f"nothing in it can be photographed{f' ({left_out})' if left_out else ''}; check that it renders in Blender"
-        )
-    rejected = [
-        f"{count} {reason}"
-        for reason, count in result.count_reasons().items()
-        if reason not in ("candidates", "accepted")
-    ]
-    return f"every camera was rejected ({', '.join(rejected[:4])}); try --lighting, or looser [gates] in --config"

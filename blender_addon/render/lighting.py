@@ -13,11 +13,10 @@ import bpy
 import numpy as np
 from mathutils import Vector
 
-from blendset.placement.sunlight import choose_sun_direction
-
 from ..compat import enable_nodes
 from ..scene.overrides import Overrides
 from ..scene.snapshot import OpenScene
+from .sunlight import choose_sun_direction
 
 SKY = ((0.0, (0.10, 0.09, 0.08)), (0.48, (0.10, 0.09, 0.08)), (0.52, (0.50, 0.54, 0.58)), (1.0, (0.18, 0.29, 0.52)))
 """Radiance of the sky from straight below (0) over the horizon to straight above (1). Beside a sun of 3 a surface in

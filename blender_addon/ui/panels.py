@@ -246,7 +246,7 @@ class BLENDSET_PT_render(_Panel, bpy.types.Panel):
         else:
             box.label(text=f"{job.ended.status}: {job.ended.passed} of {job.ended.views} views pass")
             if job.ended.reason:
-                box.label(text=job.ended.reason, icon="ERROR")
+                box.label(text=job.ended.reason, icon="INFO" if job.ended.status == "done" else "ERROR")
         if state.get_lists(context).picture:
             box.template_icon(icon_value=state.get_lists(context).picture, scale=8)
 

@@ -2,6 +2,7 @@
 """A worker without Blender: speaks the protocol and writes real, tiny views. Its scene file is a JSON table of orders.
 
 views: how many · seconds: per view · broken: why it does not open · silent: numbers of views on which it hangs
+flat: numbers of views that fail a check · losses, limit, bytes: as ScenePlanned has them · refused: why, after opening
 fatal: {"7": how often it dies at view 7, -1 for always; "7 written": before it tells of it} · says: its last words
 """
 
@@ -83,12 +84,14 @@ class Stub:
             scene=self.scene,
             views=tuple(views),
             done=tuple(view for view in views if self.dataset.has_view(self.scene, view)),
-            funnel={"candidates": 34 + len(views), "occluded": 30, "too small": 4, "accepted": len(views)},
+            funnel={"candidates": 34 + len(views), "blocked": 30, "too little in frame": 4, "accepted": len(views)},
             subjects={"found": 5, "seen": 4, "chosen": 3},
             notes=("a texture is missing",),
             previews=0,
             previews_s=0.0,
-            bytes=0,
+            bytes=self.wanted.get("bytes", 0),
+            losses=self.wanted.get("losses", ""),
+            limit=self.wanted.get("limit", ""),
         )
         self.events.emit(planned)
 
@@ -115,7 +118,7 @@ class Stub:
         self.events.emit(rendered)
 
     def record(self, view: str, value: int, seconds: float) -> ViewRecord:
-        """Every tenth view fails a check."""
+        """A view whose number is among `flat` fails a check."""
         return ViewRecord(
             view_id=view,
             run=self.run,
@@ -139,7 +142,7 @@ class Stub:
             seed=self.config.seed,
             lighting="scene",
             statistics={},
-            failed_checks=("flat",) if value % 10 == 9 else (),
+            failed_checks=("flat",) if value in self.wanted.get("flat", []) else (),
             files={},
             timings={"render": seconds, "pid": os.getpid(), "slot": self.slot},
         )
@@ -168,6 +171,9 @@ def main() -> None:
         events.emit(WorkerFailed(kind="scene", message=stub.wanted["broken"]))
         sys.exit(1)
     events.emit(SceneOpened(scene=stub.scene, objects=5, triangles=60, notes=()))
+    if "refused" in stub.wanted:
+        events.emit(WorkerFailed(kind="scene", message=stub.wanted["refused"]))
+        sys.exit(1)
     while not isinstance(command := command_from_dict(commands.get()), Quit):
         if isinstance(command, PlanScene):
             stub.plan()

@@ -185,9 +185,9 @@ def test_scenes_become_a_verified_dataset(tmp_path: Path) -> None:
     summary = render(scenes, tmp_path / "out")
     assert_sound(tmp_path / "out", 15)
     assert summary.done
-    assert [(each.status, each.views, each.passed) for each in summary.scenes] == [("done", 12, 11), ("done", 3, 3)]
+    assert [(each.status, each.views, each.passed) for each in summary.scenes] == [("done", 12, 12), ("done", 3, 3)]
     assert summary.scenes[0].notes == ("a texture is missing",)
-    assert summary.scenes[0].funnel == {"candidates": 46, "occluded": 30, "too small": 4, "accepted": 12}
+    assert summary.scenes[0].funnel == {"candidates": 46, "blocked": 30, "too little in frame": 4, "accepted": 12}
     assert len((tmp_path / "out/metadata.jsonl").read_text(encoding="utf-8").splitlines()) == 15
     assert Dataset(tmp_path / "out").record.sources == ("a room {1} ü.blend", "kitchen.blend")
 
@@ -282,10 +282,47 @@ def test_one_broken_scene_does_not_stop_the_others(tmp_path: Path) -> None:
     assert_sound(tmp_path / "out", 3)
 
 
-def test_a_scene_without_a_good_camera_says_which_gate_took_most(tmp_path: Path) -> None:
+def test_a_scene_without_a_good_camera_names_the_last_gate_and_its_setting(tmp_path: Path) -> None:
     summary = render([scene(tmp_path, "cell", views=0)], tmp_path / "out")
-    assert summary.scenes[0].status == "failed"
-    assert "occluded" in summary.scenes[0].reason
+    assert summary.scenes[0].status == "failed" and not summary.sound
+    assert summary.scenes[0].reason == (
+        "the last 4 of 34 cameras failed at the ray grid (4 too little in frame); lower gates.subject_share_min, or "
+        "raise cameras.fill"
+    )
+
+
+def test_a_child_that_fails_before_its_first_command_is_not_spoken_to(tmp_path: Path) -> None:
+    path = scene(tmp_path, "kitchen", views=3, refused="plan.json was made for another scene; plan this one.")
+    summary = render([path], tmp_path / "out")
+    assert summary.scenes[0].reason == "plan.json was made for another scene; plan this one"
+
+
+def test_previews_that_cost_views_leave_a_scene_incomplete_and_a_limit_does_not(tmp_path: Path) -> None:
+    losses, limit = "2 of 20 views: 9 previews failed (9 flat); add a lamp", "3 of 20 views: cameras.per_subject = 3"
+    scenes = [scene(tmp_path, "city", views=2, losses=losses), scene(tmp_path, "statue", views=3, limit=limit)]
+    summary = render(scenes, tmp_path / "out")
+    assert [(each.status, each.reason) for each in summary.scenes] == [("partial", losses), ("done", limit)]
+    assert not summary.done and summary.sound
+    planned = render(scenes, tmp_path / "plans", render=False)
+    assert [each.status for each in planned.scenes] == ["partial", "done"]
+
+
+def test_finished_views_that_fail_their_checks_are_missing_unless_the_preset_renders_all(tmp_path: Path) -> None:
+    path = scene(tmp_path, "kitchen", views=4, flat=[1, 2])
+    judged = render([path], tmp_path / "out").scenes[0]
+    assert (judged.status, judged.views, judged.passed) == ("partial", 4, 2)
+    assert judged.reason.startswith("2 of 4 views fail their checks (2 flat)")
+    published = replace(config(), cameras=CameraSettings(views=20, preset="blendfusion"))
+    assert render([path], tmp_path / "published", published).scenes[0].status == "done"
+
+
+def test_the_costs_are_told_before_the_first_view_and_a_full_disk_too(tmp_path: Path) -> None:
+    updates: list[Update] = []
+    path = scene(tmp_path, "kitchen", views=2, bytes=10**18)
+    summary = finish(Supervisor([path], tmp_path / "out", config(), stub_command), updates.append)
+    [planned] = [update.text for update in updates if update.kind == "planned"]
+    assert "1,000,000,000.0 GB" in planned
+    assert any("free some space" in note for note in summary.scenes[0].notes)
 
 
 def test_a_crash_is_followed_by_a_fresh_start_where_it_left_off(tmp_path: Path) -> None:
@@ -301,7 +338,7 @@ def test_a_crash_is_followed_by_a_fresh_start_where_it_left_off(tmp_path: Path) 
 def test_a_view_that_outlived_its_blender_is_not_rendered_again(tmp_path: Path) -> None:
     path = scene(tmp_path, "kitchen", views=12, fatal={"9 written": 1})
     summary = render([path], tmp_path / "out")
-    assert (summary.done, summary.scenes[0].views, summary.scenes[0].passed) == (True, 12, 11)
+    assert (summary.done, summary.scenes[0].views, summary.scenes[0].passed) == (True, 12, 12)
     assert_sound(tmp_path / "out", 12)
 
 

@@ -130,7 +130,8 @@ class ScenePlanned(Event):
     """There is a plan: its views in order, those that are `done` already, and how it came about.
 
     `funnel` counts candidates by reason, `subjects` counts subjects; `bytes` is what all views will take, 0 where no
-    preview was rendered.
+    preview was rendered. Where there are fewer views than were asked for, `losses` says which previews failed, or
+    `limit` which limit holds.
     """
 
     word: ClassVar[str] = "planned"
@@ -144,6 +145,8 @@ class ScenePlanned(Event):
     previews: int
     previews_s: float
     bytes: int
+    losses: str = ""
+    limit: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

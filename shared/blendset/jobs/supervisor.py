@@ -21,6 +21,7 @@ from blendset.dataset import VIEW_RECORD, Dataset
 from blendset.errors import BlendsetError, SettingsError
 from blendset.files import lock_folder, sha256_file
 from blendset.jobs.child import Child, WorkerCommand
+from blendset.jobs.estimates import describe_costs, warn_of_full_disk
 from blendset.jobs.messages import (
     Event,
     Job,
@@ -122,7 +123,7 @@ class Supervisor:
         # With fewer scenes than shards, every shard plans every scene and renders its part of the views.
         self._shard_views = shard if len(scenes) < shard.count else SINGLE_SHARD
         shard_scenes = scenes if len(scenes) < shard.count else scenes[shard.index - 1 :: shard.count]
-        self._scenes = [SceneJob(path.absolute()) for path in shard_scenes]
+        self._scenes = [SceneJob(path.absolute(), render, not config.renders_all) for path in shard_scenes]
         self._copies = {path.absolute(): (str(copy), sha256_file(path)) for path, copy in (copies or {}).items()}
         self._workers: list[_Worker] = []
         self._children = 0
@@ -182,7 +183,7 @@ class Supervisor:
     @property
     def done(self) -> int:
         """Views that are in the dataset."""
-        return sum(len(scene.passed) for scene in self._scenes)
+        return sum(len(scene.failed_checks) for scene in self._scenes)
 
     @property
     def total(self) -> int:
@@ -237,31 +238,38 @@ class Supervisor:
         views = event.views[self._shard_views.index - 1 :: self._shard_views.count]
         known = set(event.done).intersection(views)
         scene.scene_id = event.scene
-        passed = {view: self._has_passed(scene.scene_id, view) for view in views if view in known}
-        scene.accept_plan(event, views, passed, self._render)
-        text = f"planned {len(views)} views of {scene.subjects['chosen']} subjects"
-        return Update("planned", scene.path, text + (f", {len(known)} already there" if known else ""), event)
+        scene.accept_plan(
+            event, views, {view: self._read_failed_checks(scene, view) for view in views if view in known}
+        )
+        free = shutil.disk_usage(self.dataset.root).free
+        scene.add_notes(warn_of_full_disk(event, len(scene.waiting), free))
+        parts = (
+            f"planned {len(views)} views of {scene.subjects['chosen']} subjects",
+            f"{len(known)} already there" if known else "",
+            describe_costs(event, self.config, len(views) - len(known), free),
+        )
+        return Update("planned", scene.path, ", ".join(filter(None, parts)), event)
 
-    def _has_passed(self, scene: str, view: str) -> bool:
-        record = read_record(self.dataset.view_folder(scene, view) / VIEW_RECORD, ViewRecord)
-        return not record.failed_checks
+    def _read_failed_checks(self, scene: SceneJob, view: str) -> tuple[str, ...]:
+        folder = self.dataset.view_folder(scene.scene_id, view)
+        return read_record(folder / VIEW_RECORD, ViewRecord).failed_checks
 
     def _accept_view(self, worker: _Worker, event: ViewRendered) -> Update:
         scene = worker.scene
         if event.view in worker.batch:
             worker.batch.remove(event.view)
-        scene.passed[event.view] = event.passed
+        scene.failed_checks[event.view] = event.failed_checks
         scene.deaths = 0
         worker.rendered += 1
         failed = "" if event.passed else f", failed {', '.join(event.failed_checks)}"
-        text = f"{len(scene.passed)}/{scene.planned} {event.path} {event.seconds:.1f} s{failed}"
+        text = f"{len(scene.failed_checks)}/{scene.planned} {event.path} {event.seconds:.1f} s{failed}"
         return Update("view", scene.path, text, event)
 
     def _end_command(self, worker: _Worker) -> None:
         """A command is finished. A view without an event is there already: a Blender that died since had written it."""
         scene = worker.scene
         there = [view for view in worker.batch if self.dataset.has_view(scene.scene_id, view)]
-        scene.passed |= {view: self._has_passed(scene.scene_id, view) for view in there}
+        scene.failed_checks |= {view: self._read_failed_checks(scene, view) for view in there}
         if missing := len(worker.batch) - len(there):
             scene.reason = f"{missing} planned views were not rendered"
         worker.batch, worker.free = [], True
@@ -360,13 +368,14 @@ class Supervisor:
         return [self._close_scene(scene) for scene in over if self._cancelled or not scene.has_work]
 
     def _close_scene(self, scene: SceneJob) -> Update:
-        if self._cancelled and (not scene.run or (self._render and len(scene.passed) < scene.planned)):
+        if self._cancelled and (not scene.run or (self._render and len(scene.failed_checks) < scene.planned)):
             scene.reason = scene.reason or "cancelled"
         scene.closed = True
         scene.seconds = time.monotonic() - scene.started if scene.started else 0.0
-        views = f"{len(scene.passed)} views in " if self._render else "planned in "
+        views = f"{len(scene.failed_checks)} views in " if self._render else "planned in "
         text = f"{scene.status}, {views}{scene.seconds:.0f} s"
-        return Update("ended", scene.path, text + (f": {scene.reason}" if scene.reason else ""))
+        reason = scene.explain_end()
+        return Update("ended", scene.path, text + (f": {reason}" if reason else ""))
 
     def _finish(self) -> None:
         if self._render:

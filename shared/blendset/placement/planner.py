@@ -8,7 +8,7 @@ candidate.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pkgutil import resolve_name
@@ -76,8 +76,13 @@ class PlanningResult:
 
     def count_reasons(self) -> dict[str, int]:
         """Return how many candidates there are for each reason, "accepted" and "candidates" (all of them) included."""
-        counts = Counter(verdict.reason or "accepted" for verdict in self.verdicts)
-        return {"candidates": len(self.verdicts), **dict(counts.most_common())}
+        return count_reasons(self.verdicts)
+
+
+def count_reasons(verdicts: Sequence[Verdict]) -> dict[str, int]:
+    """Return how many verdicts there are for each reason, "accepted" and "candidates" (all of them) included."""
+    counts = Counter(verdict.reason or "accepted" for verdict in verdicts)
+    return {"candidates": len(verdicts), **dict(counts.most_common())}
 
 
 @dataclass(frozen=True)

@@ -144,6 +144,12 @@ def _shorten_path(scene: SceneSummary) -> str:
     return os.fspath(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
+def print_notes(scenes: Sequence[SceneSummary]) -> None:
+    """Print what a person should know of these scenes, each note once."""
+    for line in dict.fromkeys(f"{_shorten_path(scene)}: {note}" for scene in scenes for note in scene.notes):
+        print(line, file=sys.stderr)
+
+
 def print_summary(summary: Summary) -> None:
     """Print how each scene ended, the last output of a Blender that died, and notes for the user."""
     for scene in summary.scenes:
@@ -151,8 +157,7 @@ def print_summary(summary: Summary) -> None:
             print(
                 f"The last that Blender printed for {_shorten_path(scene)}:", *scene.log, sep="\n    ", file=sys.stderr
             )
-        for note in scene.notes:
-            print(f"{_shorten_path(scene)}: {note}", file=sys.stderr)
+    print_notes(summary.scenes)
     rows = [
         (
             _shorten_path(scene),

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`blendset` on the command line: one command per stage, each safe to run twice.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 sound but incomplete, 130 interrupted.
 """
 
 from __future__ import annotations

@@ -15,9 +15,11 @@ from typing import Any, NoReturn
 
 from blendset.config import Config, config_from_arguments
 from blendset.errors import BlendsetError, SettingsError
+from blendset.jobs.scenes import Summary
+from blendset_trainer.rendering.plan import PlanReport
 
-DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
-"""Exit codes."""
+DONE, FAILED, WRONG_USAGE, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
+"""Exit codes; INCOMPLETE says that what there is is sound, and that views are missing because they failed."""
 
 
 class UsageError(SettingsError):
@@ -108,6 +110,13 @@ def add_dataset(command: Parser) -> None:
 def add_scenes(command: Parser) -> None:
     """Add SCENE to a command."""
     command.add_argument("scenes", nargs="+", metavar="SCENE", help=".blend files, folders of them, or patterns")
+
+
+def choose_exit_code(ended: Summary | PlanReport) -> int:
+    """Return DONE, FAILED where a scene has no view, or INCOMPLETE where some lack views that failed."""
+    if ended.done:
+        return DONE
+    return INCOMPLETE if ended.sound else FAILED
 
 
 def read_config(arguments: argparse.Namespace, default: Config | None = None) -> Config:

@@ -60,6 +60,11 @@ class PlanReport:
         """Whether every scene was planned with every preset."""
         return all(plan.summary.done for plan in self.presets)
 
+    @property
+    def sound(self) -> bool:
+        """Whether every scene has views with every preset, though previews may have turned some down."""
+        return all(plan.summary.sound for plan in self.presets)
+
 
 def plan(
     scenes: Scenes,
@@ -91,7 +96,7 @@ def plan(
             if plans[-1].summary.cancelled:
                 break
         report = PlanReport(tuple(plans))
-        if chosen.out and report.done:
+        if chosen.out and report.sound:
             chosen.out.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(supervisor.dataset.plan_path(plans[0].summary.scenes[0].run), chosen.out)
     return report

@@ -8,8 +8,15 @@ import sys
 from pathlib import Path
 
 from blendset.config import add_arguments
-from blendset_trainer.cli.console import print_funnels, print_json, report_scenes
-from blendset_trainer.cli.parser import DONE, FAILED, INTERRUPTED, Parser, add_command, add_scenes, read_config
+from blendset_trainer.cli.console import print_funnels, print_json, print_notes, report_scenes
+from blendset_trainer.cli.parser import (
+    INTERRUPTED,
+    Parser,
+    add_command,
+    add_scenes,
+    choose_exit_code,
+    read_config,
+)
 from blendset_trainer.cli.settings_options import add_setting, read_settings
 from blendset_trainer.rendering.plan import PlanReport, PlanSettings, plan
 
@@ -38,7 +45,7 @@ def _plan(arguments: argparse.Namespace) -> int:
     if report.cancelled:
         return INTERRUPTED
     (_print_json if arguments.json else _print)(report)
-    return DONE if report.done else FAILED
+    return choose_exit_code(report)
 
 
 def _print_json(report: PlanReport) -> None:
@@ -50,4 +57,5 @@ def _print(report: PlanReport) -> None:
     for preset, scene in planned:
         if scene.reason:
             print(f"{scene.scene}, {preset}: {scene.reason}.", file=sys.stderr)
+    print_notes([scene for _, scene in planned])
     print_funnels([(f"{Path(scene.scene).stem} {preset}", scene) for preset, scene in planned])

@@ -7,7 +7,14 @@ import argparse
 
 from blendset.config import add_arguments
 from blendset_trainer.cli.console import print_json, print_summary, report_scenes
-from blendset_trainer.cli.parser import DONE, FAILED, INTERRUPTED, Parser, add_command, add_scenes, read_config
+from blendset_trainer.cli.parser import (
+    INTERRUPTED,
+    Parser,
+    add_command,
+    add_scenes,
+    choose_exit_code,
+    read_config,
+)
 from blendset_trainer.cli.settings_options import add_settings, read_settings
 from blendset_trainer.rendering.render import RenderSettings, read_planned_config, render
 
@@ -34,4 +41,4 @@ def _render(arguments: argparse.Namespace) -> int:
     (print_json if arguments.json else print_summary)(summary)
     if summary.cancelled:
         return INTERRUPTED
-    return DONE if summary.done else FAILED
+    return choose_exit_code(summary)

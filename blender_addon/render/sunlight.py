@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: Apache-2.0
+# SPDX-License-Identifier: GPL-3.0-or-later
 """From where the sun shows the form of a scene best."""
 
 from __future__ import annotations
