@@ -43,6 +43,8 @@ CURES = {
     errno.EROFS: "choose an output folder on a disk that is not read-only",
     errno.EACCES: "choose an output folder that you may write to",
     errno.EPERM: "choose an output folder that you may write to",
+    errno.EEXIST: "choose the name of a folder, for this is a file",
+    errno.ENOTDIR: "choose an output folder that lies in no file",
     errno.EISDIR: "choose the name of a file, for this is a folder",
     errno.ENAMETOOLONG: "choose an output folder with a shorter path",
     errno.ENOENT: "choose an output folder that exists, with a path that is not too long for this system",

@@ -9,6 +9,7 @@ import json
 import math
 import re
 import tomllib
+from dataclasses import astuple
 from pathlib import Path
 from shutil import copytree
 from typing import Any
@@ -16,20 +17,24 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset.files import lock_folder
-from blendset_trainer import train
+from blendset_trainer import sample, train
+from blendset_trainer.diffusion.families import Family
 from blendset_trainer.training.checkpoints import find_newest_checkpoint
+from blendset_trainer.training.data.feature_cache import FeatureCache
 from blendset_trainer.training.finishing import finish
 from blendset_trainer.training.loop import MAX_SKIPPED_STEPS, run_training_loop
 from blendset_trainer.training.settings import make_train_config
 from blendset_trainer.training.setup import prepare
 from blendset_trainer.training.state import compute_ema_decay
 from blendset_trainer.training.train import RUN_LOCK
-from tests.trainer.tiny_datasets import thirty_views
+from blendset_trainer.training.validation import validate
+from tests.trainer.tiny_datasets import files, thirty_views
 from tests.trainer.tiny_pipelines import Make, maker
 from tests.trainer.tiny_runs import Run, config_of, prepared, run_of, weights_of
 
@@ -357,3 +362,115 @@ def test_a_model_that_was_trained_is_finished(configured: Any) -> None:
     run = run_of(configured(train={"ema": 0.9999}))
     weights = load_file(finish(*run) / "pytorch_lora_weights.safetensors")
     assert max(float(value.abs().max()) for name, value in weights.items() if "lora_B" in name) > 0
+
+
+def test_a_run_without_any_gradient_says_so(configured: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = prepared(configured())
+    set_gradients(run, 0.0, monkeypatch)
+    with pytest.raises(BlendsetError, match="Nothing is learned: the gradients of the first 2 steps are 0"):
+        run_training_loop(*run)
+    assert find_newest_checkpoint(checkpoints_of(run)) is None
+
+
+def test_a_warm_up_that_is_longer_than_the_run_is_said(configured: Any) -> None:
+    _, told = resumed(configured, optimizer={"warmup_steps": 9})
+    assert told == [
+        "optimizer.warmup_steps is 9 and the run has 4 steps, so it ends before the learning rate is reached; give "
+        "fewer, or more train.samples."
+    ]
+
+
+# --- where caches lie -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def read_only(tmp_path: Path) -> Path:
+    """Photos in a folder whose cache cannot be written, by whomever: a file is in its way."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(3):
+        Image.new("RGB", (32, 32), (80 * number, 20, 20)).save(photos / f"{number}.png")
+        (photos / f"{number}.txt").write_text("a red chair", encoding="utf-8")
+    (photos / "cache").write_text("")
+    return photos
+
+
+def test_caches_of_a_folder_that_cannot_be_written_go_elsewhere(
+    configured: Any, read_only: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = {"folder": str(read_only), "dataset": ""}
+    before = files(read_only)
+    with monkeypatch.context() as patched:
+        patched.setattr(Family, "encode_images", lambda *arguments: pytest.fail("it was encoded"))
+        says = r"photos/cache/features cannot be written \(.*\); set train\.cache_folder to .* or train\.cache to false"
+        with pytest.raises(BlendsetError, match=says):
+            prepared(configured(source=photos, train={"cache": True}))
+    elsewhere = {"cache": True, "cache_folder": str(tmp_path / "elsewhere")}
+    run_of(configured(source=photos, train=elsewhere))
+    assert files(read_only) == before
+    (place,) = (tmp_path / "elsewhere").iterdir()
+    assert (
+        re.fullmatch(r"photos-[0-9a-f]{8}", place.name) and len(FeatureCache(place)) == 4
+    )  # 3 pictures, 1 empty caption
+    with monkeypatch.context() as patched:
+        patched.setattr(Family, "encode_images", lambda *arguments: pytest.fail("it was encoded again"))
+        run_of(configured("again", source=photos, train=elsewhere))
+
+
+def test_features_that_are_not_finite_are_not_kept(
+    configured: Any, read_only: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Family, "encode_images", lambda model, pixels: torch.full((len(pixels), 8, 16, 16), math.inf))
+    train = {"cache": True, "cache_folder": str(tmp_path / "elsewhere")}
+    with pytest.raises(BlendsetError, match=r"\(VAE\) makes numbers that are not finite of .*\.png; set model"):
+        prepared(configured(source={"folder": str(read_only), "dataset": ""}, train=train))
+
+
+# --- how pictures are drawn -------------------------------------------------------------------------------------------
+
+
+def count_passes(family: Family, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The embedded guidance of each call of the denoiser from here on."""
+    calls: list[Any] = []
+    forward = family.module.forward
+
+    def forward_and_count(*arguments: Any, **options: Any) -> Any:
+        guidance = options.get("guidance")
+        calls.append(None if guidance is None else float(guidance[0]))
+        return forward(*arguments, **options)
+
+    monkeypatch.setattr(family.module, "forward", forward_and_count)
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("kind", "guidance", "defaults"),
+    [
+        ("flux", 3.5, (28, 1.0, 3.5)),
+        ("flux_schnell", None, (4, 1.0, None)),
+        ("stable_diffusion_3", None, (28, 7.0, None)),
+        ("pixart_alpha", None, (20, 4.5, None)),
+        ("stable_diffusion", None, (50, 7.5, None)),
+        ("stable_diffusion_xl", None, (50, 5.0, None)),
+    ],
+)
+def test_validation_and_sample_draw_alike_by_the_defaults_of_the_family(
+    configured: Any,
+    pipeline: Make,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    guidance: Any,
+    defaults: Any,
+) -> None:
+    validation = {"prompts": ["a red chair"], "steps": 4}
+    run = prepared(configured(kind=kind, model={"alpha": 2}, validation=validation))
+    assert astuple(run.model.sampling_defaults) == defaults
+    calls = count_passes(run.model, monkeypatch)
+    validate(*run)
+    assert calls == [guidance] * 4
+    monkeypatch.undo()
+    report = sample(pipeline(kind), prompt="a red chair", steps=4, width=32, height=32, out=tmp_path / "samples")
+    assert (report.steps, report.cfg_scale, report.embedded_guidance) == (4, *defaults[1:])
+    validated = run.state.folder / "validation" / "step-00000000.png"
+    assert Image.open(validated).tobytes() == Image.open(tmp_path / "samples" / "0000.png").tobytes()

@@ -83,6 +83,63 @@ def test_a_lora_changes_the_pictures(model: Path, tmp_path: Path) -> None:
     assert (tmp_path / "with" / "0000.png").read_bytes() != (tmp_path / "without" / "0000.png").read_bytes()
 
 
+def test_prompts_that_are_cut_are_said_and_where(model: Path, tmp_path: Path, capsys: Capture) -> None:
+    long = "a red chair in a green room " * 3
+    words = "--prompt", "a lamp", "--prompt", long + "with a table", "--prompt", long + "with a lamp"
+    assert sample(model, tmp_path / "out", *words) == 0
+    error = capsys.readouterr().err
+    assert "2 of 3 prompts are longer than the 16 tokens that Stable Diffusion reads (the longest has 26)" in error
+    assert (
+        "their ends are ignored: 'a red chair in a green room a red chair ' ends at 'room a red chair a green" in error
+    )
+    pictures = [(tmp_path / "out" / f"000{number}.png").read_bytes() for number in range(3)]
+    assert len(set(pictures)) == 3  # of seeds of their own
+
+
+def test_a_folder_of_other_samples_is_left_alone(model: Path, tmp_path: Path, capsys: Capture) -> None:
+    out, both = tmp_path / "out", ("--prompt", "a red chair", "--prompt", "a lamp")
+    assert sample(model, out, *both) == 0
+    before = files(out)
+    assert sample(model, out, *both) == 0
+    capsys.readouterr()
+    for words in (("--prompt", "a red chair"), (*both, "--prompt", "a room"), (*both, "--cfg-scale", "2")):
+        assert sample(model, out, *words) == 1
+        assert (
+            f"{out} holds other samples (samples.json); give another --out, or remove them" in capsys.readouterr().err
+        )
+    assert files(out) == before
+    (out / "samples.json").unlink()
+    assert sample(model, out, *both) == 1
+    assert "holds other samples (grid.png)" in capsys.readouterr().err
+
+
+def test_an_interrupted_call_goes_on(model: Path, tmp_path: Path) -> None:
+    both = "--prompt", "a red chair", "--prompt", "a lamp"
+
+    def interrupt(what: str, done: int, total: int) -> None:
+        if done == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        blendset_trainer.sample(model, prompt=both[1::2], out=tmp_path / "out", steps=2, seed=4, on_progress=interrupt)
+    assert sample(model, tmp_path / "out", *both) == 0
+    assert sample(model, tmp_path / "whole", *both) == 0
+    assert files(tmp_path / "out") == files(tmp_path / "whole")
+
+
+def test_a_lora_of_numbers_that_are_not_finite_draws_nothing(model: Path, tmp_path: Path, capsys: Capture) -> None:
+    family = load_family(str(model), dtype=torch.float32)
+    add_lora(family, rank=2, alpha=2)
+    with torch.no_grad():
+        for name, parameter in family.module.named_parameters():
+            if "lora_B" in name:
+                parameter.fill_(torch.nan)
+    save_lora(family, tmp_path / "lora")
+    assert sample(model, tmp_path / "out", "--prompt", "a lamp", "--lora", str(tmp_path / "lora")) == 1
+    assert "The picture of 'a lamp' is of numbers that are not finite" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "said", "code"),
     [
@@ -91,6 +148,7 @@ def test_a_lora_changes_the_pictures(model: Path, tmp_path: Path) -> None:
         (["--prompt", "a", "--width", "66"], "Stable Diffusion makes no pictures of width 66; give a multiple of 4", 1),
         (["--prompt", "a", "--lora", "./nowhere"], "./nowhere does not exist", 1),
         (["--prompt", "a", "--steps", "0"], "0 is not above 0", 2),
+        (["--prompt", "a", "--embedded-guidance", "3"], "has no guidance embedded; use --cfg-scale", 1),
     ],
 )
 def test_mistakes_are_one_sentence(

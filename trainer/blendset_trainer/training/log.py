@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -61,8 +62,8 @@ class TrainLog:
             self._write_means(report)
 
     def add_validation(self, step: int, held_out: Mapping[str, float]) -> None:
-        """Write the losses of held-out samples by "source/band"."""
-        self._write_line(step, {"held_out": dict(held_out)})
+        """Write the losses of held-out samples by "source/band", those that are finite."""
+        self._write_line(step, {"held_out": {name: loss for name, loss in held_out.items() if math.isfinite(loss)}})
 
     def close(self) -> None:
         """Flush TensorBoard's events and close its file."""
@@ -74,6 +75,7 @@ class TrainLog:
         gathered, seconds, waited = zip(*self._reports, strict=True)
         self._reports = []
         rows, groups = torch.cat(gathered), defaultdict(list)
+        norm = float(report.gradient_norm)  # of a step that GradScaler skips, it is no number that JSON has
         for source, band, loss in rows.tolist():
             groups[f"{self._sources[int(source)]}/{self._plan.band_names[int(band)]}"].append(loss)
         self._write_line(
@@ -81,7 +83,7 @@ class TrainLog:
             {
                 "loss": rows[:, 2].mean().item(),
                 "loss_by": {name: sum(losses) / len(losses) for name, losses in sorted(groups.items())},
-                "gradient_norm": float(report.gradient_norm),
+                **({"gradient_norm": norm} if math.isfinite(norm) else {}),
                 "samples_per_second": len(rows) / sum(seconds),
                 "waiting_share": sum(waited) / sum(seconds),
             },

@@ -25,6 +25,7 @@ import torch
 from accelerate.utils import gather_object
 from torch import Tensor
 
+from blendset.errors import BlendsetError
 from blendset_trainer.diffusion.families import Family
 from blendset_trainer.diffusion.reference_attention import reference_attention
 from blendset_trainer.training.data.loader import Batch
@@ -38,6 +39,8 @@ from blendset_trainer.training.validation import validate
 
 MAX_SKIPPED_STEPS = 40
 """Steps in a row that GradScaler may skip: from its first scale, 2^16, it would have come to 2^-24."""
+IDLE_STEPS = 100
+"""Steps after which a run that has learned nothing will learn nothing."""
 
 
 def run_training_loop(
@@ -63,7 +66,7 @@ def run_training_loop(
             losses, levels = (torch.cat(values) for values in zip(*passes, strict=True))
             _refuse_infinite_losses(losses, batches, data, state)
             norm = state.accelerator.clip_grad_norm_(state.parameters, config.optimizer.clip or math.inf)
-            _refuse_infinite_gradients(float(norm), state)
+            _check_gradients(float(norm), state)
             state.optimizer.step()
             state.optimizer.zero_grad(set_to_none=True)
             state.update_ema()
@@ -105,14 +108,20 @@ def _refuse_infinite_losses(losses: Tensor, batches: Sequence[Batch], data: Trai
         raise make_divergence_error(state, state.step + 1, "the losses", f" (look at {', '.join(files[:3])})")
 
 
-def _refuse_infinite_gradients(norm: float, state: TrainState) -> None:
-    """Raise BlendsetError for a gradient norm that is not finite, before the step.
+def _check_gradients(norm: float, state: TrainState) -> None:
+    """Raise BlendsetError, before the step, for a gradient norm that is not finite, and in a run that learns nothing.
 
-    GradScaler skips such steps and tries smaller scales; only many in a row mean that no scale will do.
+    GradScaler skips steps that are not finite and tries smaller scales; only many in a row mean that no scale will do.
     """
     state.skipped_steps = 0 if math.isfinite(norm) else state.skipped_steps + 1
     if state.skipped_steps > (MAX_SKIPPED_STEPS if state.accelerator.scaler else 0):
         raise make_divergence_error(state, state.step + 1, "the gradients")
+    state.learns |= 0 < norm < math.inf
+    if not state.learns and state.step + 1 == min(state.config.steps, IDLE_STEPS):
+        raise BlendsetError(
+            f"Nothing is learned: the gradients of the first {state.step + 1} steps are 0; give the samples weight "
+            "(in selections and bands, and source.background), and give another out."
+        )
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, settings: OptimizerSettings, step: int, steps: int) -> None:

@@ -6,7 +6,7 @@ Each part has a walk of its own: `load_model`, `load_data` (of sources from `loa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -43,6 +43,8 @@ HELD_OUT_SAMPLES = 64
 """Most held-out samples of a source that a validation looks at."""
 CHECKED_CAPTIONS = 1000
 """Samples of a source whose captions are checked for truncation."""
+PRODIGY_SMALL = 0.01
+"""A factor below which prodigy hardly learns."""
 TOKEN_PIXELS = 16
 """Side of a token of FLUX and SD3 in pixels; their shift grows with the number of tokens."""
 
@@ -70,6 +72,8 @@ def prepare(
     model = load_model(config.model, accelerator.device)
     check_resolution(config.train.resolution, model)
     check_validation(config, model)
+    for warning in list_doubts(config):
+        report(warning)
     identity = RunIdentity(config, model.identity, hash_sources(sources.training))
     checkpoint = find_checkpoint_of(identity, report)
     data = load_data(config, model, sources, accelerator, report, on_progress)
@@ -145,7 +149,7 @@ def load_data(
     encode_prompts: EncodePrompts = model.encode_prompts
     if settings.cache:
         every_source = [*sources.training, *sources.held_out]
-        caches = fill_caches(every_source, model, buckets, accelerator, report, on_progress)
+        caches = fill_caches(every_source, model, buckets, accelerator, report, on_progress, settings.cache_folder)
         encode_prompts = make_features_reader(list(caches.values()), model.text_revision)
         loader = partial(loader, cached=make_latents_reader(caches, model.vae_revision, model.dtype))
     ranks = {"rank": accelerator.process_index, "processes": accelerator.num_processes}
@@ -202,6 +206,21 @@ def check_resolution(resolution: int, model: Family) -> None:
         raise BlendsetError(
             f"train.resolution is {resolution}, and {model.name} takes multiples of {divisor} pixels; "
             f"set it to {' or '.join(map(str, near))}."
+        )
+
+
+def list_doubts(config: TrainConfig) -> Iterator[str]:
+    """Sentences about settings that train, but hardly as they were meant."""
+    optimizer = config.optimizer
+    if optimizer.warmup_steps > config.steps:
+        yield (
+            f"optimizer.warmup_steps is {optimizer.warmup_steps} and the run has {config.steps} steps, so it ends "
+            "before the learning rate is reached; give fewer, or more train.samples."
+        )
+    if optimizer.name == "prodigy" and optimizer.learning_rate < PRODIGY_SMALL:
+        yield (
+            f"optimizer.learning_rate is {optimizer.learning_rate:g}, which prodigy takes as a factor of the rate "
+            "that it finds; 1 is usual."
         )
 
 

@@ -62,6 +62,8 @@ class TrainState:
         self.step = 0
         self.skipped_steps = 0
         """How many steps in a row GradScaler has skipped."""
+        self.learns = checkpoint is not None
+        """Whether any gradient was not 0."""
         if checkpoint:
             self._restore(checkpoint)
         self.loader = data.make_loader(self.samples_seen // train.micro_batch)

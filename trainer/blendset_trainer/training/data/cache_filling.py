@@ -21,6 +21,7 @@ from blendset_trainer.diffusion.families import Family
 from blendset_trainer.training.data.feature_cache import (
     Entry,
     FeatureCache,
+    find_cache_folder,
     hash_caption,
     make_latent_key,
     make_text_key,
@@ -59,14 +60,17 @@ def fill_caches(
     accelerator: Accelerator,
     report: Callable[[str], None],
     on_progress: Callable[[str, int, int], None],
+    cache_folder: str = "",
 ) -> dict[str, FeatureCache]:
     """The caches of sources by name, with everything that their samples need; each process fills its share.
 
-    `report` gets a sentence for each sample that cannot be read; `on_progress` what is encoded, how much, of how much.
+    They lie beside the pictures, or in `cache_folder`. `report` gets a sentence for each sample that cannot be read;
+    `on_progress` what is encoded, how much, of how much. Raises BlendsetError where a cache cannot be written, and for
+    features that are not finite.
     """
     ranks = {"rank": accelerator.process_index, "processes": accelerator.num_processes}
     for source in sources:
-        cache = FeatureCache(source.root)
+        cache = FeatureCache(find_cache_folder(source.root, cache_folder))
         failures = fill_latents(
             cache,
             source,
@@ -90,7 +94,8 @@ def fill_caches(
         for reason in failures.values():
             report(f"left out: {reason}")
     accelerator.wait_for_everyone()
-    return {source.name: FeatureCache(source.root) for source in sources}  # opened anew, with what others have added
+    folders = {source.name: find_cache_folder(source.root, cache_folder) for source in sources}
+    return {name: FeatureCache(folder) for name, folder in folders.items()}  # opened anew, with what others have added
 
 
 def fill_latents(
@@ -114,6 +119,8 @@ def fill_latents(
     """
     missing = _find_missing_latents(cache, source, buckets, revision, dtype)
     todo = [item for item in missing if _belongs_to_rank(item.key, rank, processes)]
+    if todo:
+        cache.check_writable()
     groups = groupby(todo, key=lambda item: item.bucket)
     batches = [part for _, group in groups for part in _split(list(group), batch)]
     failures: dict[str, str] = {}
@@ -122,6 +129,8 @@ def fill_latents(
         loaded = prefetch(partial(_load_pictures, source, failures), batches, threads=4)
         for done, (items, pixels) in enumerate(loaded, 1):
             values = encode(torch.stack(pixels)).to(dtype) if pixels else ()
+            for item, value in zip(items, values, strict=True):
+                _refuse_infinite(value, str(item.sample.pictures[0]), made_by)
             yield {
                 item.key: Entry({MOMENTS: value}, item.sample.hashes) for item, value in zip(items, values, strict=True)
             }
@@ -147,10 +156,15 @@ def fill_texts(
     texts = {text: words for sample in source for text, words in source.list_captions(sample).items()}
     missing = [text for text in texts if make_text_key(text, revision) not in cache]
     todo = [text for text in missing if _belongs_to_rank(make_text_key(text, revision), rank, processes)]
+    if todo:
+        cache.check_writable()
 
     def encode_batches() -> Iterator[dict[str, Entry]]:
         for done, prompts in enumerate(_split(todo, batch), 1):
             features = encode(prompts)
+            for values in features.values():
+                for prompt, row in zip(prompts, values, strict=True):
+                    _refuse_infinite(row, f"the caption '{prompt[:40]}'", made_by)
             yield {
                 make_text_key(prompt, revision): Entry(
                     {name: values[row] for name, values in features.items()}, [hash_caption(texts[prompt])]
@@ -192,6 +206,15 @@ def _find_missing_latents(
     return list(found.values())
 
 
+def _refuse_infinite(values: torch.Tensor, what: str, made_by: str) -> None:
+    """Raise BlendsetError where features of any shape are not finite."""
+    if values.is_floating_point() and not values.isfinite().all():
+        raise BlendsetError(
+            f"{made_by} makes numbers that are not finite of {what}; set model.precision to bf16 or fp32, or take "
+            "another model."
+        )
+
+
 def _belongs_to_rank(key: str, rank: int, processes: int) -> bool:
     """Whether this process computes an entry. Its key decides, so that all agree whatever is in the cache by now."""
     return int(key, 16) % processes == rank
@@ -214,7 +237,7 @@ def _load_pictures(
 
 
 def _write_shards(cache: FeatureCache, batches: Iterable[dict[str, Entry]], made_by: str) -> None:
-    """Add entries to the cache, a shard at a time."""
+    """Add entries to the cache, a shard at a time; `batches` computes them as they are asked for."""
     waiting: dict[str, Entry] = {}
     for entries in batches:
         waiting |= entries

@@ -8,8 +8,10 @@ there today.
 from __future__ import annotations
 
 import json
+import os
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from blendset.errors import BlendsetError
+from blendset.errors import BlendsetError, DiskError
 from blendset.files import TEMPORARY_FILES, atomic_write, sha256_bytes, translate_disk_errors
 from blendset.records import encode_json
 from blendset_trainer.stages.tables import CACHE
@@ -50,6 +52,14 @@ def hash_caption(words: str) -> str:
 
 def _hash_parts(*parts: str) -> str:
     return sha256_bytes(encode_json(parts))[:32]
+
+
+def find_cache_folder(pictures: Path, elsewhere: str = "") -> Path:
+    """The folder with the cache of a dataset or a folder of photos: that folder, or one of its own `elsewhere`."""
+    if not elsewhere:
+        return pictures
+    full = pictures.resolve()
+    return Path(elsewhere).expanduser() / f"{full.name}-{sha256_bytes(os.fsencode(full))[:8]}"
 
 
 @dataclass(frozen=True)
@@ -112,10 +122,33 @@ class FeatureCache:
         return self._shard_of[key].read_entry(key).features
 
     def add(self, entries: Mapping[str, Entry], made_by: str) -> None:
-        """Write entries as one shard, completely or not at all; those that are there already are left out."""
+        """Write entries as one shard, completely or not at all; those that are there already are left out.
+
+        Raises BlendsetError where the folder cannot be written.
+        """
         fresh = {key: entry for key, entry in sorted(entries.items()) if key not in self}
         if fresh:
-            self._write(fresh, made_by)
+            with self._offer_another_folder():
+                self._write(fresh, made_by)
+
+    def check_writable(self) -> None:
+        """Raise BlendsetError where the folder cannot be written, which is better known before anything is encoded."""
+        probe = self.root / f".{os.getpid()}.probe.tmp"
+        with self._offer_another_folder():
+            atomic_write(probe, b"")
+        _unlink(probe)
+
+    @contextmanager
+    def _offer_another_folder(self) -> Iterator[None]:
+        """Say in errors of the disk which setting moves the cache."""
+        try:
+            yield
+        except DiskError as error:
+            reason = getattr(error.__cause__, "strerror", None) or error
+            raise DiskError(
+                f"{self.root} cannot be written ({reason}); set train.cache_folder to a folder with space where you "
+                "may write, or train.cache to false."
+            ) from error
 
     def summarize(self) -> list[CacheGroup]:
         """A summary of the entries for each model that made them."""
