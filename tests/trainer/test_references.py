@@ -309,7 +309,7 @@ def test_a_trained_model_draws_by_references(pipeline: Make, dataset: Dataset, k
         picture.save(tmp_path / f"{name}.png")
 
     def drawn(*references: str, more: tuple[str, ...] = ()) -> bytes:
-        out = tmp_path / "out"
+        out = tmp_path / f"out {' '.join((*references, *more))}"
         words = [word for name in references for word in ("--reference", str(tmp_path / f"{name}.png"))]
         given = ["--lora", str(lora), "--steps", "2", "--width", str(PIXELS), "--height", str(PIXELS), *words, *more]
         assert main(["sample", str(pipeline(kind)), "--prompt", "a chair", "--out", str(out), *given]) == 0
@@ -326,7 +326,11 @@ def test_a_trained_model_draws_by_references(pipeline: Make, dataset: Dataset, k
     ("words", "said", "code"),
     [
         (["--reference", "nowhere.png"], "nowhere.png cannot be read", 1),
-        (["--reference", "a.png", "--cfg-scale", "5"], "--cfg-scale is for pictures without references", 2),
+        (
+            ["--reference", "a.png", "--cfg-scale", "5"],
+            "--cfg-scale and --embedded-guidance are for pictures without references",
+            2,
+        ),
         (["--text-scale", "5"], "--image-scale and --text-scale are for pictures with references", 2),
     ],
 )
