@@ -22,6 +22,7 @@ from PIL import Image, ImageDraw, ImageFont
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset.files import atomic_write
+from blendset.naming import slugify
 from blendset.records import ViewRecord
 from blendset_trainer.style import GREY, INK, PAPER, RED, SERIES_COLOURS
 
@@ -117,7 +118,7 @@ def _draw_heading(text: str, note: str, width: int, size: int) -> Image.Image:
     """Draw a heading of `size` pixels with a smaller grey note behind it."""
     band = Image.new("RGB", (width, round(size * 2.4)), PAPER)
     draw, baseline = ImageDraw.Draw(band), round(size * 1.8)
-    text = find_drawable(text)
+    text = find_drawable(text) or slugify(text)
     name_font, note_font = _load_font(size, text), _load_font(round(size * 0.6))
     name = _shorten_text(text, size, width - 2 * MARGIN - GAP - note_font.getlength(note))
     draw.text((MARGIN, baseline), name, INK, name_font, "ls")
