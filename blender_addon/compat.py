@@ -33,10 +33,10 @@ def enable_nodes(world: bpy.types.World) -> None:
 
 
 def has_nodes(owner: Any) -> bool:
-    """Whether nodes decide what a material, world or light gives. Since 5.0 they always do for the first two, and
-    asking for `use_nodes` warns."""
-    asks = isinstance(owner, bpy.types.Light) or not is_at_least((5, 0, 0))
-    return owner.node_tree is not None and (owner.use_nodes if asks else True)
+    """Whether nodes decide what a material, world or light gives. Where they always do, for lights since 5.2 and for
+    the others since 5.0, asking for `use_nodes` warns."""
+    always = is_at_least((5, 2, 0) if isinstance(owner, bpy.types.Light) else (5, 0, 0))
+    return owner.node_tree is not None and (always or owner.use_nodes)
 
 
 def has_unsaved_changes() -> bool:

@@ -84,7 +84,8 @@ def _refuse_lost_light(externals: Externals) -> None:
     if externals.light:
         loss = externals.light[0]
         raise BlendsetError(
-            f"The {loss.kind} {loss.path} {loss.fault}, and {loss.effect}; {loss.cure}, or use --missing neutral."
+            f"{loss.effect[0].upper()}{loss.effect[1:]}, for its texture is lost: {loss}; {loss.cure}, "
+            "or use --missing neutral."
         )
 
 

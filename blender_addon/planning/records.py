@@ -12,7 +12,6 @@ from blendset.config import Config, config_to_dict
 from blendset.placement.camera_plan import CameraPlan
 
 from ..render.session import RenderSession
-from ..scene.layers import list_other_layers
 
 
 def name_run(scene_id: str, config: Config) -> str:
@@ -39,7 +38,7 @@ def build_run_record(
         "denoised": bool(session.can_denoise and plan.config.render.denoise),
         "lighting": plan.lighting,
         "view_layer": session.layer.name,
-        "view_layers_not_rendered": list_other_layers(scene, session.layer.name),
+        "view_layers_not_rendered": session.other_layers,
         "view_transform": {
             "name": view.view_transform,
             "look": view.look,

@@ -26,6 +26,7 @@ from blendset.quality import strip_png_text
 
 from ..compat import OBJECT_INDEX_PASS, USE_SAMPLE_SUBSET_SINCE
 from ..scene import devices
+from ..scene.layers import list_other_layers, render_only
 from ..scene.overrides import Overrides
 from ..scene.snapshot import OpenScene
 from .formats import EXR, PNG, use_image_format
@@ -67,7 +68,7 @@ class RenderSession:
         settings: RenderSettings,
         slot: tuple[int, int] = (0, 1),
     ) -> None:
-        self.scene, self.layer = scene, scene.view_layers[layer]
+        self.scene, self.layer, self.other_layers = scene, scene.view_layers[layer], list_other_layers(scene, layer)
         self._opened, self._settings, self._slot = opened, settings, slot
         self._overrides = Overrides()
         self._started = False
@@ -126,6 +127,7 @@ class RenderSession:
 
     def _override_passes(self) -> None:
         layer, override = self.layer, self._overrides.set
+        render_only(self.scene, layer.name, self._overrides)
         for name in [name for name in dir(layer) if name.startswith("use_pass_")]:
             override(
                 layer, name, name in {"use_pass_combined", "use_pass_z", "use_pass_normal", "use_pass_object_index"}

@@ -9,6 +9,8 @@ import bpy
 
 from blendset.errors import BlendsetError
 
+from .overrides import Overrides
+
 LISTED = 5
 """Most of the things that cameras do not see that the note names."""
 
@@ -26,6 +28,13 @@ def find_rendered_layer(scene: bpy.types.Scene, name: str = "") -> str:
 def list_other_layers(scene: bpy.types.Scene, layer: str) -> list[str]:
     """The other view layers that are switched on for rendering, and that this run does not render."""
     return [each.name for each in scene.view_layers if each.use and each.name != layer]
+
+
+def render_only(scene: bpy.types.Scene, layer: str, overrides: Overrides) -> None:
+    """Have renders take this view layer alone, switched on or not: without a window, the operator's own argument does
+    not keep Blender from rendering all that are switched on."""
+    for each in scene.view_layers:
+        overrides.set(each, "use", each.name == layer)
 
 
 def describe_layers(scene: bpy.types.Scene, layer: str) -> list[str]:

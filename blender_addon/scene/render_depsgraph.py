@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import bpy
 
+from .layers import render_only
 from .overrides import Overrides
 
 Result = TypeVar("Result")
@@ -52,6 +53,7 @@ def call_with_render_depsgraph(
             if last_render is not None:  # the picture that the user rendered last stays in its slot
                 overrides.set(last_render.render_slots, "active_index", len(last_render.render_slots) - 1)
             overrides.set(render, "engine", kind.bl_idname)
+            render_only(scene, layer, overrides)
             for name in ("use_compositing", "use_sequencer", "use_border", "use_multiview", "use_freestyle"):
                 overrides.set(render, name, False)
             overrides.set(render, "resolution_x", 8)
