@@ -174,6 +174,10 @@ def test_the_window_plans_far_away_what_its_child_renders_and_draws_it_where_it_
     assert {view.view_id for view in planned.views} == rendered
     assert any(planned.world_offset) and not plan.stale
     camera = plan.views[0].candidate.camera
+    import_addon("state").set_plan(plan)
+    import_addon("rows").write_lists(bpy.context, plan)
+    points, _ = import_addon("ui.overlay").build_lines(bpy.context)
+    assert len(points) and np.abs(points - AWAY).max() < 100
     plan.add_view(camera.move(np.array(planned.world_offset)), "by hand")
     assert np.allclose(plan.added[0].candidate.camera.position, camera.position, atol=1e-6)
     assert all(not thing.delta_location.length for thing in bpy.data.objects)
@@ -216,6 +220,15 @@ def test_other_colour_managements_have_srgb_too(devices: list[str], transform: s
         assert len(import_addon("scene.display").use_srgb_display(scene, overrides)) == notes
         assert scene.device == chosen
     assert scene.device == devices[0]
+
+
+def test_a_view_transform_for_data_is_told() -> None:
+    bpy.ops.wm.read_homefile(use_empty=True)
+    scene = bpy.context.scene
+    for transform, notes in (("Standard", 0), ("AgX", 0), ("False Color", 1), ("Raw", 1)):
+        scene.view_settings.view_transform = transform
+        with import_addon("scene.overrides").Overrides() as overrides:
+            assert len(import_addon("scene.display").use_srgb_display(scene, overrides)) == notes
 
 
 def test_a_colour_management_without_srgb_is_one_sentence() -> None:
