@@ -135,10 +135,10 @@ def test_a_well_framed_thing_on_a_floor_passes() -> None:
 
 
 def test_clearance() -> None:
-    scene = snapshot([CUBE, FLOOR, box("Behind", beside(VIEW, 0, 0, -0.15), (0.1, 0.1, 0.1))])
+    scene = snapshot([CUBE, FLOOR, box("Behind", beside(VIEW, 0, 0, -0.09), (0.1, 0.1, 0.1))])
     assert reason(scene, VIEW, [2]) == "clearance"
-    assert reason(scene, VIEW, [2], clearance_metres=0.05) == ""  # the nearest corner is 0.06 away at the least
-    assert reason(scene, VIEW, [2], clearance=0.003) == ""
+    assert reason(scene, VIEW, [2], clearance_metres=0.01) == ""  # the nearest side is 0.04 away
+    assert reason(scene, VIEW, [2], clearance=0.002) == ""
 
 
 def test_clearance_is_in_metres_whatever_the_unit_is() -> None:

@@ -156,6 +156,18 @@ def test_a_room_and_a_yard_of_things_have_views_of_their_own(furnished: Planning
     assert furnished.scenery and any(verdict.candidate.subject is None for verdict in planned(yard, config()).verdicts)
 
 
+def test_one_of_each_kind_comes_before_any_copy() -> None:
+    """A forest of eight trees of two sorts and a hut: the hut and each sort come first."""
+    trees = [
+        ball(f"{sort}.{k}", (3 * k, 4 * row, 1), 0.8 + 0.05 * k, halvings=row)
+        for row, sort in enumerate(("Fir", "Birch"))
+        for k in range(4)
+    ]
+    units = planned(snapshot([*trees, box("Hut", (5, -4, 1), (2, 3, 2))]), config()).subject_units
+    firsts = [unit[0][0].candidate.subject for unit in units[:3]]
+    assert {subject.label for subject in firsts if subject} == {"fir", "birch", "hut"}
+
+
 def test_planning_tells_how_far_it_is() -> None:
     *steps, last = plan_steps(
         SMALL, BruteForce(SMALL), find_subjects(SMALL, Config().subjects, 0), config(cameras={"candidates": 4})

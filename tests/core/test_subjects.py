@@ -209,7 +209,8 @@ def test_a_bottle_with_its_collar_and_cap_is_one_bottle() -> None:
 
 def test_a_car_of_loose_parts_is_one_car() -> None:
     [subject] = found(snapshot([GROUND, *car(parents=())])).subjects
-    assert len(subject.objects) == 10 and subject.label == "body"
+    assert len(subject.objects) == 10
+    assert subject.label == ""  # it is no body, and nothing says that it is a car
 
 
 def test_dishes_on_a_table_are_no_table() -> None:
@@ -229,7 +230,7 @@ def test_a_phone_of_flat_parts_is_one_phone() -> None:
     phone = [box("Body", (0, 0, 0), (0.07, 0.15, 0.005)), box("Screen", (0, 0, 0.003), (0.065, 0.14, 0.001))]
     phone += [box(f"Button.{k}", (0.036, 0.02 * k, 0), (0.002, 0.01, 0.002)) for k in range(3)]
     whole = found(snapshot([GROUND, *phone])).subjects[0]
-    assert len(whole.objects) == 5 and whole.label == "body"
+    assert len(whole.objects) == 5
 
 
 @pytest.mark.parametrize("side", [6, 8, 20])
@@ -509,6 +510,21 @@ def test_one_mesh_that_is_the_whole_scene_still_gives_views() -> None:
 def test_a_thing_on_a_backdrop_is_the_subject_and_not_the_backdrop() -> None:
     scene = snapshot([panel("Plane", (0, 0, 0), (4, 0, 0), (0, 4, 0)), ball("Sphere", (0, 0, 0.8), 0.8)])
     assert names(scene) == [["Sphere"]]
+
+
+@pytest.mark.parametrize("size", [12, 20, 40])
+def test_the_ground_under_a_yard_does_not_make_its_things_small(size: float) -> None:
+    yard = things(5)
+    scene = snapshot([box("Lawn", (3, 0, -0.1), (size, size, 0.2)), *yard])
+    assert scene.diagonal == pytest.approx(snapshot(yard).diagonal, rel=0.3) and len(names(scene)) == 5
+
+
+def test_what_stands_in_the_grass_is_no_part_of_the_lawn() -> None:
+    """Its grass is as high as a log is thick, and makes its box a low block."""
+    blades = [box(f"Blade{k}", (0.9 * (k % 9) - 4, 0.9 * (k // 9) - 4, 0.2), (0.05, 0.05, 0.4)) for k in range(81)]
+    lawn = join("Lawn", [panel("Ground", (0, 0, 0), (9, 0, 0), (0, 9, 0)), *blades])
+    log = ball("Log", (1, 1, 0.15), 0.2)
+    assert {2} in [set(each.objects) for each in found(snapshot([lawn, log, *things(3)])).subjects]
 
 
 @pytest.mark.parametrize("size", [60, 1000])

@@ -146,7 +146,8 @@ def plan(
 
 
 def _rank(scene: Snapshot, search: SubjectSearch, verdicts: list[Verdict], whole_sets: bool) -> PlanningResult:
-    """Group the accepted verdicts into units by subject, the most promising subject first."""
+    """Group the accepted verdicts into units by subject: the most promising first, and one of each kind before any
+    copy."""
     pools: dict[Subject | None, dict[object, list[Verdict]]] = {}
     for number, verdict in enumerate(verdicts):
         key: object = verdict.candidate.view_set if whole_sets else number
@@ -162,5 +163,5 @@ def _rank(scene: Snapshot, search: SubjectSearch, verdicts: list[Verdict], whole
         return score_subject(scene, subject, max(view.score for unit in ready[subject] for view in unit))
 
     subjects = (subject for subject in ready if subject is not None)
-    order = sorted(subjects, key=lambda subject: (-rate(subject), subject.id))
+    order = sorted(subjects, key=lambda subject: (subject.copy, -rate(subject), subject.id))
     return PlanningResult(search, tuple(verdicts), tuple(ready[subject] for subject in order), scenery)

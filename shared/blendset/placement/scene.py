@@ -20,6 +20,8 @@ Index = NDArray[np.int32]
 
 BACKDROP_RATIO = 4
 """An object is a backdrop when it is so many times as large as the smaller half of the scene and what lies between."""
+GROUND_RATIO, GROUND_FLATNESS = 1.5, 0.05
+"""Ground is level, with a height of this share of its width, and so many times as wide as all else together."""
 OUTLIER_SHARE = 0.05
 """Share of the summed sizes of all objects that may lie outside the extent on each side."""
 
@@ -122,6 +124,7 @@ class Snapshot:
 
 def compute_extent(boxes: Array) -> Array:
     """Box (2, 3) around boxes (N, 2, 3) without their outliers."""
+    boxes = _drop_ground(boxes)
     if not len(boxes):
         return np.zeros((2, 3))
     sizes = np.linalg.norm(boxes[:, 1] - boxes[:, 0], axis=1)
@@ -132,6 +135,19 @@ def compute_extent(boxes: Array) -> Array:
     return np.stack(
         [_compute_weighted_quantile(boxes[:count, corner], sizes[:count], share) for corner, share in quantiles]
     )
+
+
+def _drop_ground(boxes: Array) -> Array:
+    """Boxes (N, 2, 3) without those of level ground that is wider than all else."""
+    sizes = boxes[:, 1] - boxes[:, 0]
+    by_width = boxes[np.argsort(np.linalg.norm(sizes[:, :2], axis=1), kind="stable")]
+    while len(by_width) > 1:
+        size = by_width[-1, 1] - by_width[-1, 0]
+        rest = by_width[:-1, 1].max(axis=0) - by_width[:-1, 0].min(axis=0)
+        if size[2] > GROUND_FLATNESS * size.max() or np.linalg.norm(size[:2]) < GROUND_RATIO * np.linalg.norm(rest[:2]):
+            break
+        by_width = by_width[:-1]
+    return by_width
 
 
 def _count_without_backdrops(boxes: Array, sizes: Array) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 
 from blendset.cameras import Array
 from blendset.placement.sampling import sample_surface_points
-from blendset.placement.scene import SceneObject, Snapshot, fibonacci_sphere
+from blendset.placement.scene import GROUND_RATIO, SceneObject, Snapshot, fibonacci_sphere
 from blendset.randomness import make_rng
 
 STRUCTURAL_NAME = re.compile(r"(?:^|[^a-z])(wall|floor|ceil|roof|terrain|ground|room|shell|backdrop)", re.IGNORECASE)
@@ -42,6 +42,8 @@ LEGS, LEG_SLENDERNESS, LEG_GAP = 3, 0.35, 0.05
 """A table top has so many legs; their sides are less than this share of their height, and so is the gap to the top."""
 WALL_SECTORS, ENCLOSED_SHARE, WALL_HEIGHT = 16, 0.45, 0.3
 """A scene is enclosed when walls of so much of its height stand in so many of these sectors around its middle."""
+ROOF_HEIGHT = 0.4
+"""Share of a scene's height above which structure is a roof, or a ceiling."""
 FAR_WALL = 0.2
 """Least distance of a wall of a lone mesh from the scene's middle, in diagonals of the scene."""
 UPRIGHT = 0.5
@@ -140,6 +142,17 @@ def _count_walls(points: Array, height: float) -> int:
     sectors = np.floor(np.arctan2(points[:, 1], points[:, 0]) / (2 * np.pi) * WALL_SECTORS)
     low, high = points[:, 2] < -height / 2, points[:, 2] > height / 2
     return len(np.intersect1d(sectors[low], sectors[high]))
+
+
+def drop_roofs(scene: Snapshot, structural: frozenset[int]) -> frozenset[int]:
+    """Return the structure of a scene without walls around: what is high up is the roof of a building that stands in
+    it, and part of that building."""
+    low, high = scene.extent
+    level = low[2] + ROOF_HEIGHT * (high[2] - low[2])
+    widest = GROUND_RATIO * np.linalg.norm((high - low)[:2])
+    sizes = scene.bounds[:, 1] - scene.bounds[:, 0]
+    wide = np.linalg.norm(sizes[:, :2], axis=1) > widest
+    return frozenset(id_ for id_ in structural if wide[id_ - 1] or scene.bounds[id_ - 1, 0, 2] < level)
 
 
 def is_lying(box: Array) -> bool:

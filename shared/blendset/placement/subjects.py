@@ -19,7 +19,7 @@ from blendset.config import SubjectSettings
 from blendset.naming import slugify
 from blendset.placement.sampling import find_spanning_points, sample_surface_points
 from blendset.placement.scene import Snapshot
-from blendset.placement.structure import find_structural_objects, is_enclosed
+from blendset.placement.structure import drop_roofs, find_structural_objects, is_enclosed
 from blendset.placement.things import Thing, compute_kind, find_whole, group_objects
 from blendset.randomness import make_rng
 
@@ -49,7 +49,8 @@ class Subject:
     """An asset unit to photograph.
 
     `hull` (K, 3) spans it for framing; `points` (48, 3) are spread over its surface by area; `copy` counts the
-    subjects of the same shape before it. With a `fringe`, such as hair, rays see less of it than a picture shows.
+    subjects of the same label and shape before it. With a `fringe`, such as hair, rays see less of it than a picture
+    shows.
     """
 
     id: str
@@ -100,6 +101,7 @@ def find_subjects(scene: Snapshot, settings: SubjectSettings, seed: int) -> Subj
     """
     structural = find_structural_objects(scene)
     enclosed = is_enclosed(scene, structural)
+    structural = structural if enclosed else drop_roofs(scene, structural)
     things = group_objects(scene, structural, enclosed)
     if not enclosed and (whole := find_whole(scene, things, structural)):
         things = [whole, *(thing for thing in things if not thing.ids <= whole.ids)]
@@ -118,11 +120,12 @@ def find_subjects(scene: Snapshot, settings: SubjectSettings, seed: int) -> Subj
         chosen = telling
     left_out += _count_no_things(scene, things)
     names: set[str] = set()
-    copies: Counter[tuple[int, ...]] = Counter()
+    copies: Counter[tuple[object, ...]] = Counter()
     subjects = []
     for thing in chosen:
-        subjects.append(_make_subject(scene, thing, seed, names, copies[thing.shape]))
-        copies[thing.shape] += 1
+        kind = (thing.label, *compute_kind(scene, thing))
+        subjects.append(_make_subject(scene, thing, seed, names, copies[kind]))
+        copies[kind] += 1
     groups = tuple(thing for thing in things if len(thing.objects) > 1)
     return SubjectSearch(tuple(subjects), structural, dict(left_out), groups, enclosed)
 

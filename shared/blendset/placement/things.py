@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from blendset.cameras import Array
 from blendset.placement.labels import get_label, label_from_name
-from blendset.placement.scene import SceneObject, Snapshot
+from blendset.placement.scene import GROUND_RATIO, SceneObject, Snapshot
 from blendset.placement.structure import is_lying
 
 FOLDER_SIZE = 0.7
@@ -27,8 +27,6 @@ APART, APART_ABOVE = 0.05, 0.5
 """Gaps beside and above each other, in diagonals of the smaller one, from which two objects stand apart."""
 CONNECTED_SHARE = 0.9
 """The objects of a thing hang together, but for parts of less than the rest of their summed sizes."""
-GROUND_RATIO = 1.5
-"""A level surface whose footprint is so many times as wide as that of all else is the ground."""
 SUNK_SHARE = 0.5
 """Structure is part of a thing when so many of its objects have their middle at the height of that structure."""
 WHOLE_PARTS, FEW_PARTS, BODY_SIZE = 500, 8, 0.6
@@ -61,6 +59,15 @@ there REPEATED times; its diagonal is less than the last share of the other's.""
 REPEATED = 3
 ONLY_SHINES = "only shines"
 """The objection to an object that is light and no lamp."""
+LAWN_FLATNESS, LAWN_HEIGHT = 0.15, 0.8
+"""Of what is no higher than this share of its width, nothing is part that is nearly as high."""
+PART_WORDS = frozenset(
+    """
+    back base body bottom cover frame front geo high housing hull left low main part plane right roof shell side slab
+    top wall
+    """.split()
+)
+"""What the largest part of a thing is often called, and the thing never is."""
 SCATTERED = "#"
 """Stands between instancer and instance in the `unit` of what is scattered."""
 
@@ -102,7 +109,9 @@ def make_thing(
     box = np.stack([boxes[:, 0].min(axis=0), boxes[:, 1].max(axis=0)])
     largest = members[int(np.argmax(np.linalg.norm(boxes[:, 1] - boxes[:, 0], axis=1)))]
     labels = Counter(entry.label for entry in members if entry.label)
-    label = max(labels, key=labels.__getitem__) if labels else label or get_label(largest)
+    if not label and (len(members) == 1 or not set(get_label(largest).split()) <= PART_WORDS):
+        label = get_label(largest)
+    label = max(labels, key=labels.__getitem__) if labels else label
     return Thing(key or largest.name, label, members, box, _compute_shape_key(scene, members), is_whole)
 
 
@@ -328,7 +337,8 @@ def _merge_parts(scene: Snapshot, things: list[Thing], enclosed: bool) -> list[T
 def _replace_objects(scene: Snapshot, thing: Thing, objects: Sequence[SceneObject]) -> Thing:
     if len(objects) == len(thing.objects):
         return thing
-    return make_thing(scene, objects, thing.key, thing.label, thing.is_whole)
+    label = thing.label if len(thing.objects) > 1 else ""
+    return make_thing(scene, objects, thing.key, label, thing.is_whole)
 
 
 def _find_hosts(scene: Snapshot, things: list[Thing], surfaces: _Surfaces, enclosed: bool) -> dict[int, int]:
@@ -379,14 +389,13 @@ def _is_part(part: Thing, host: Thing, copies: int) -> bool:
 
 
 def _is_on(part: Thing, host: Thing) -> bool:
-    """Whether a thing lies, or nearly so, within the footprint of a bigger one that is no floor, and does not merely
-    stand on it."""
+    """Whether a thing lies, or nearly so, within the footprint of a bigger one, and does not merely stand on it."""
     margin = FOOTPRINT_MARGIN * host.diagonal
     overlap = np.minimum(part.box[1], host.box[1] + margin) - np.maximum(part.box[0], host.box[0] - margin)
     within = np.clip(overlap / np.maximum(part.size, 1e-9), 0, 1)[:2]
     rests = _rest_on_each_other(part.box[None], np.array([part.diagonal]), host.box)[0]
     is_minor = part.diagonal < ATTACHED_SIZE * host.diagonal or part.size.min() < ATTACHED_THINNESS * part.size.max()
-    return bool(within.prod() > FOOTPRINT_SHARE and is_minor and not rests and not is_lying(host.box))
+    return bool(within.prod() > FOOTPRINT_SHARE and is_minor and not rests)
 
 
 def _compute_overlap(part: Thing, host: Thing) -> Array:
@@ -406,7 +415,13 @@ class _Surfaces:
         self._known: dict[frozenset[int], Array] = {}
 
     def is_part(self, part: Thing, host: Thing, copies: int) -> bool:
-        """Whether a thing is part of a bigger one that its surface is close to, or attached to it."""
+        """Whether a thing is part of a bigger one that its surface is close to, or attached to it.
+
+        A lawn takes nothing that stands in its grass, nor a road what stands on it.
+        """
+        is_flat = host.size[2] < LAWN_FLATNESS * host.size.max()
+        if is_flat and part.box[0, 2] >= host.box[0, 2] and part.size[2] > LAWN_HEIGHT * host.size[2]:
+            return False
         if _is_part(part, host, copies):
             return self.are_near(part, host, CLOSE)
         return _is_on(part, host) and self.are_near(part, host, TOUCHING)
