@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import bpy
 import numpy as np
 
-from blendset.errors import BlendsetError
 from blendset.placement.reasons import Reason
 from blendset.placement.scene import OPEN_SKY_SHARE, fibonacci_sphere, has_roof
 
@@ -29,14 +28,7 @@ def choose_lighting(
     scene: bpy.types.Scene, opened: OpenScene, setting: str, previewer: Previewer, shots: Sequence[Shot]
 ) -> str:
     """The light to add, or "scene" for none. "auto" adds some where the scene has none, or where too few of these
-    shots can be exposed by it.
-
-    Raises BlendsetError where the setting keeps the scene's own light and there is none.
-    """
-    if setting == "scene" and is_dark(scene, opened):
-        raise BlendsetError(
-            "The scene is dark: it has no light, and --lighting scene adds none; use --lighting auto, or add a lamp."
-        )
+    shots can be exposed by it."""
     if setting != "auto":
         return setting
     probes = shots[:: max(1, -(-len(shots) // PROBES))]

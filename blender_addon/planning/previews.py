@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from blendset.cameras import Camera
+from blendset.cameras import Camera, compute_pixel_centres
 from blendset.config import Config
 from blendset.exposure import Exposure, choose_shared_exposure, list_exposures, try_exposures
 from blendset.exr import Passes, write_passes
@@ -28,6 +28,8 @@ from ..scene.snapshot import OpenScene
 
 MAGENTA_SHARE = 0.01
 """Most of a picture that things whose texture is missing may take."""
+CERTAIN_SHARE, GRID = 0.03, 24
+"""Share of GRID x GRID rays at such things from which no picture is needed to know it."""
 
 Shot = tuple[str, Camera, Subject | None]
 """What a preview needs of a view: its id, its camera, and what it is about."""
@@ -56,6 +58,7 @@ class Previewer:
     def __init__(self, session: RenderSession, opened: OpenScene, scene: str, config: Config) -> None:
         self._session, self._geometry, self._scene, self._config = session, opened.geometry, scene, config
         self._magenta = [thing.id for thing in opened.snapshot.objects if thing.missing_files]
+        self._owner = opened.snapshot.owner
         self._exposures = list_exposures(config.render.exposure_ev)
         self._known: dict[str, Preview] = {}
         self._pixel_bytes: list[float] = []
@@ -71,7 +74,10 @@ class Previewer:
         self._known.clear()
 
     def preview(self, name: str, camera: Camera, subject: Subject | None) -> Preview:
-        """Render the view of that id small, once, and judge it."""
+        """Render the view of that id small, once, and judge it; one that shows missing textures for certain is not
+        rendered."""
+        if name not in self._known and self._lacks_texture(camera, subject):
+            self._known[name] = Preview(0.0, (Reason.TEXTURE_MISSING,), {})
         if name not in self._known:
             started = time.perf_counter()
             self._known[name] = self._render_preview(name, camera.resize(self._config.preview.resolution), subject)
@@ -86,9 +92,16 @@ class Previewer:
             make_view_id(self._scene, candidate, self._config.seed), candidate.camera, candidate.subject
         )
 
+    def _lacks_texture(self, camera: Camera, subject: Subject | None) -> bool:
+        """Whether the subject lacks a texture, or rays say that much of the picture does."""
+        if not self._magenta or (subject is not None and subject.missing_files):
+            return bool(subject and subject.missing_files)
+        rays = camera.make_rays(compute_pixel_centres(camera.width, camera.height, GRID, GRID))
+        _, triangles = self._geometry.cast(np.tile(camera.position, (len(rays), 1)), rays)
+        owners = self._owner[triangles[triangles >= 0]]
+        return np.isin(owners, self._magenta).sum() > CERTAIN_SHARE * len(rays)
+
     def _render_preview(self, name: str, camera: Camera, subject: Subject | None) -> Preview:
-        if subject is not None and subject.missing_files:
-            return Preview(0.0, (Reason.TEXTURE_MISSING,), {})
         samples, seed = self._config.preview.samples, derive_render_seed(name, self._config.seed)
         first = self._session.render(camera, samples, seed, denoise=True)
         if np.isin(first.ids, self._magenta).mean() > MAGENTA_SHARE:

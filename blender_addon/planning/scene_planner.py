@@ -32,7 +32,7 @@ from blendset.placement.subjects import Subject
 from blendset.records import write_json
 
 from ..render.session import RenderSession
-from .lighting import choose_lighting
+from .lighting import choose_lighting, is_dark
 from .previews import Previewer, Shot, choose_best_shots, select_by_preview, share_exposure
 from .reading import SceneReading, plan_in_steps
 from .records import build_run_record, name_run
@@ -132,6 +132,8 @@ class ScenePlanner:
         if self.config.renders_all or not previews:
             if self.config.starting_lighting != "scene":
                 self.session.add_light(self.config.starting_lighting)
+            elif self.config.renders_all and is_dark(self.session.scene, self.reading.opened):
+                self._notes.append("there is no light: every view will be black; use --lighting sky or interior")
             exposure, verdicts = self.config.starting_exposure_ev, result.choose_views(self.config)
             if self.reading.takes_cameras:
                 self._note_cameras_left_out(result, verdicts)
@@ -274,7 +276,14 @@ class ScenePlanner:
         return Previewer(self.session.start(), self.reading.opened, self.scene_id, self.config)
 
     def _apply_lighting(self, previewer: Previewer, shots: Sequence[Shot]) -> None:
-        """Add light as the configuration says, and as these shots need it."""
+        """Add light as the configuration says, and as these shots need it.
+
+        Raises BlendsetError where the scene's own light is to stay and there is none: every preview would be black.
+        """
+        if self.config.render.lighting == "scene" and is_dark(self.session.scene, self.reading.opened):
+            raise BlendsetError(
+                f"{self.scene_id} is dark: it has no light, and --lighting scene adds none; use --lighting auto."
+            )
         kind = choose_lighting(self.session.scene, self.reading.opened, self.config.render.lighting, previewer, shots)
         if kind != "scene":
             self.session.add_light(kind)

@@ -46,6 +46,21 @@ def no_light(path: Path) -> Facts:
     return _save(path, _build_stage(light=False))
 
 
+def grey_houses(path: Path) -> Facts:
+    """Twelve boxes of one grey material on a ground of the same, under the grey world of a new file."""
+    _open_empty_file()
+    grey = (0.8, 0.8, 0.8)
+    for index in range(12):
+        at = (5.0 * (index % 4), 5.0 * (index // 4), 0.0)
+        _add_thing(f"House {index:02d}", "box", at, grey).scale = (2.0, 2.5, 3.0 + index % 5)
+    _add_thing("Ground", "box", (7.5, 5.0, -0.1), grey).scale = (40.0, 40.0, 0.2)
+    world = bpy.data.worlds.new("World")
+    if not FIVE:
+        world.use_nodes = True
+    bpy.context.scene.world = world
+    return _save(path, {"subjects": {}})
+
+
 def no_mesh(path: Path) -> Facts:
     """A camera, a sun and an empty, and nothing to look at."""
     _open_empty_file()

@@ -153,7 +153,7 @@ def test_render_then_verify(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert cli.main(["render", scene(tmp_path, "room"), scene(tmp_path, "hall", views=12), "--out", out]) == 0
     captured = capsys.readouterr()
     assert captured.out.splitlines()[0].split() == ["scene", "status", "views", "passed", "seconds", "reason"]
-    assert captured.out.splitlines()[2].split()[1:4] == ["done", "12/12", "11"]
+    assert captured.out.splitlines()[2].split()[1:4] == ["done", "12/12", "12"]
     assert "room: planned 3 views of 3 subjects" in captured.err
     assert "hall: 12/12 views/hall-" in captured.err
     assert cli.main(["verify", out]) == 0
@@ -186,6 +186,28 @@ def test_a_failed_scene_is_exit_code_1_with_its_reason_in_the_table(
 
 
 @pytest.mark.usefixtures("stubbed")
+@pytest.mark.parametrize(
+    ("wanted", "code"), [({"losses": "3 of 8 views: ..."}, 3), ({"limit": "3 of 8 views: ..."}, 0)]
+)
+def test_views_that_failed_are_exit_code_3_and_a_limit_is_0(
+    wanted: dict[str, str], code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words, plan = [scene(tmp_path, "city", **{why: "3 of 8 views: ..."})], tmp_path / "plan.json"
+    assert cli.main(["render", *words, "--out", str(tmp_path / "data")]) == code
+    assert capsys.readouterr().out.splitlines()[1].endswith("3 of 8 views: ...")
+    assert cli.main(["plan", *words, "--out", str(plan)]) == code and plan.exists()
+
+
+@pytest.mark.usefixtures("stubbed")
+def test_plan_prints_the_notes_of_render(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = scene(tmp_path, "room")
+    cli.main(["plan", path, "--preset", "blendset", "--preset", "random"])
+    cli.main(["render", path, "--out", str(tmp_path / "data")])
+    lines = capsys.readouterr().err.splitlines()
+    assert sum(line.endswith("room.blend: a texture is missing") for line in lines) == 2
+
+
+@pytest.mark.usefixtures("stubbed")
 def test_the_last_words_of_a_dead_blender_are_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "jobs.toml").write_text("[jobs]\nretries = 0\n", encoding="utf-8")
     path = scene(tmp_path, "room", fatal={"0": -1}, says="Segfault in foo()")
@@ -209,7 +231,7 @@ def test_plan_compares_presets_and_leaves_nothing_behind(tmp_path: Path, capsys:
     rows = [re.split(r"\s{2,}", line) for line in capsys.readouterr().out.splitlines()]
     assert rows[0] == ["", "room blendset", "room random"]
     assert ["candidates", "37", "37"] in rows
-    assert ["occluded", "30", "30"] in rows
+    assert ["blocked", "30", "30"] in rows
     assert rows[-1] == ["views", "3", "3"]
     assert [each.name for each in tmp_path.iterdir()] == ["room.blend"]
 
@@ -219,7 +241,7 @@ def test_plan_keeps_its_plan_when_asked_to(tmp_path: Path, capsys: pytest.Captur
     out = tmp_path / "new folder" / "plan.json"
     assert cli.main(["plan", scene(tmp_path, "room"), "--out", str(out), "--json"]) == 0
     assert len(json.loads(out.read_text(encoding="utf-8"))["views"]) == 3
-    assert json.loads(capsys.readouterr().out)[0]["scenes"][0]["funnel"]["occluded"] == 30
+    assert json.loads(capsys.readouterr().out)[0]["scenes"][0]["funnel"]["blocked"] == 30
 
 
 @pytest.mark.skipif(os.name == "nt", reason="interrupts by POSIX signals")

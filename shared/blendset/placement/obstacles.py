@@ -94,7 +94,7 @@ def explain_no_views(
             count, total = sum(failed.values()), funnel.get("candidates", 0)
             rest = f"all {count}" if count >= total else f"the last {count} of {total}"
             return f"{rest} cameras failed at {name} ({format_counts(failed, files)}); {_find_cure(failed)}"
-    return "there is nothing to photograph: no camera was proposed; check that the scene renders in Blender"
+    return "nothing in it can be photographed (no camera was proposed); check that it renders in Blender"
 
 
 def explain_losses(funnel: Mapping[str, int], count: int, asked: int) -> str:
@@ -143,4 +143,4 @@ def _get_id(units: Sequence[Unit]) -> str:
 def _find_cure(counts: Mapping[str, int]) -> str:
     """What to do about the commonest reason that something can be done about."""
     cures = (CURES[name] for name in sorted(counts, key=lambda name: -counts[name]) if name in CURES)
-    return next(cures, "check that the scene renders in Blender")
+    return next(cures, "check that it renders in Blender")
