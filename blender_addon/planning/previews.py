@@ -99,7 +99,7 @@ class Previewer:
         rays = camera.make_rays(compute_pixel_centres(camera.width, camera.height, GRID, GRID))
         _, triangles = self._geometry.cast(np.tile(camera.position, (len(rays), 1)), rays)
         owners = self._owner[triangles[triangles >= 0]]
-        return np.isin(owners, self._magenta).sum() > CERTAIN_SHARE * len(rays)
+        return bool(np.isin(owners, self._magenta).sum() > CERTAIN_SHARE * len(rays))
 
     def _render_preview(self, name: str, camera: Camera, subject: Subject | None) -> Preview:
         samples, seed = self._config.preview.samples, derive_render_seed(name, self._config.seed)

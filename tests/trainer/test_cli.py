@@ -190,7 +190,7 @@ def test_a_failed_scene_is_exit_code_1_with_its_reason_in_the_table(
     ("wanted", "code"), [({"losses": "3 of 8 views: ..."}, 3), ({"limit": "3 of 8 views: ..."}, 0)]
 )
 def test_views_that_failed_are_exit_code_3_and_a_limit_is_0(
-    wanted: dict[str, str], code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    why: str, code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words, plan = [scene(tmp_path, "city", **{why: "3 of 8 views: ..."})], tmp_path / "plan.json"
     assert cli.main(["render", *words, "--out", str(tmp_path / "data")]) == code
