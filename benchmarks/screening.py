@@ -43,7 +43,7 @@ def main() -> None:
 
 def rerun_in_fresh_profile() -> int:
     """Run this again with a profile of its own, which Blender takes note of before anything else."""
-    with tempfile.TemporaryDirectory(prefix="blendset-screening-") as profile:
+    with tempfile.TemporaryDirectory(prefix="blendset-benchmark-") as profile:
         command = [sys.executable, *sys.argv, "--installed"]
         return subprocess.run(command, env=os.environ | {"BLENDER_USER_RESOURCES": profile}).returncode
 

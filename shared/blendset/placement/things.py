@@ -354,7 +354,7 @@ def _find_hosts(scene: Snapshot, things: list[Thing], surfaces: _Surfaces, enclo
     sizes = diagonals[by_size]
     if enclosed:
         by_size = by_size[: np.searchsorted(sizes, HOST_SIZE * scene.diagonal)]
-    low_by_size, high_by_size = low[by_size], high[by_size]
+    lows, highs = np.ascontiguousarray(low[by_size].T), np.ascontiguousarray(high[by_size].T)
     first_bigger = np.searchsorted(sizes, HOST_RATIO * diagonals, side="right")
     copies = Counter(thing.shape for thing in things)
     belongs = _is_part if enclosed else surfaces.is_part
@@ -363,10 +363,11 @@ def _find_hosts(scene: Snapshot, things: list[Thing], surfaces: _Surfaces, enclo
         if any(entry.label for entry in thing.objects):
             continue
         slack = TOUCHING * diagonals[part] + 1e-9
-        bigger = slice(first_bigger[part], None)
-        below, above = low_by_size[bigger] <= high[part] + slack, high_by_size[bigger] >= low[part] - slack
-        touching = by_size[bigger][(below & above).all(axis=1)]
-        hosts = (index for index in touching if belongs(thing, things[index], copies[thing.shape]))
+        start, least, most = first_bigger[part], low[part] - slack, high[part] + slack
+        touching = start + np.flatnonzero((lows[0, start:] <= most[0]) & (highs[0, start:] >= least[0]))
+        for axis in (1, 2):
+            touching = touching[(lows[axis, touching] <= most[axis]) & (highs[axis, touching] >= least[axis])]
+        hosts = (index for index in by_size[touching] if belongs(thing, things[index], copies[thing.shape]))
         if (smallest := next(hosts, None)) is not None:
             found[part] = int(smallest)
     return found
