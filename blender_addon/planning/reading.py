@@ -70,6 +70,7 @@ def read_scene(
         _refuse_lost_light(externals)
     opened = open_near_origin(scene, layer, overrides, externals, neutral)
     about = (
+        *["neutral grey stands in for lost textures"] * (neutral and bool(opened.lacking or externals.light)),
         *use_srgb_display(scene, overrides),
         *describe_layers(scene, layer),
         *describe_unseen(opened.unseen),
