@@ -180,7 +180,8 @@ def make_divergence_error(state: TrainState, step: int, what: str, where: str = 
         cures.append("set optimizer.clip to 1")
     if state.accelerator.mixed_precision == "fp16":
         cures.append("set model.precision to bf16 or fp32")
+    kept = state.folder / CHECKPOINTS
+    sound = f" The checkpoints in {kept} are sound." if any(kept.glob("step-*")) else ""
     return BlendsetError(
-        f"Step {step}: {what} are not finite{where}; {', or '.join(cures)}, and give another out. The "
-        f"checkpoints in {state.folder / CHECKPOINTS} are sound."
+        f"Step {step}: {what} are not finite{where}; {', or '.join(cures)}, and give another out.{sound}"
     )

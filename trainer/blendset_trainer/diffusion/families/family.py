@@ -24,6 +24,8 @@ from blendset_trainer.models.weights import MODEL_FILES, fingerprint_files
 ATTENTION = "to_q", "to_k", "to_v", "to_out.0"
 """The projections of every attention in diffusers' models."""
 
+LAST_WORDS = 5
+"""Of a truncated prompt, these are told."""
 TEXT_PARTS = "text_encoder", "tokenizer"
 
 
@@ -204,7 +206,8 @@ class Family(GenericPipeline, ABC):
     def _find_end(self, prompt: str) -> str:
         """The last words of a prompt that are read."""
         ids = self.tokenizer(prompt, truncation=True, max_length=self.max_tokens).input_ids
-        return str(self.tokenizer.decode(ids, skip_special_tokens=True))[-30:].strip()
+        words = str(self.tokenizer.decode(ids, skip_special_tokens=True)).split()
+        return " ".join(words[-LAST_WORDS:])
 
     def build_sampling_options(self, cfg_scale: float | None, embedded_guidance: float | None = None) -> dict[str, Any]:
         """Arguments of the pipeline's call; None leaves guidance to the pipeline.
