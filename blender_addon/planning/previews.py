@@ -14,6 +14,7 @@ from blendset.config import Config
 from blendset.exposure import Exposure, choose_shared_exposure, list_exposures, try_exposures
 from blendset.exr import Passes, write_passes
 from blendset.placement.camera_plan import make_view_id
+from blendset.placement.candidates import Candidate
 from blendset.placement.framing import measure_framing
 from blendset.placement.gates import Verdict
 from blendset.placement.planner import PlanningResult
@@ -26,6 +27,8 @@ from blendset.randomness import derive_render_seed
 from ..render.session import RenderSession
 from ..scene.snapshot import OpenScene
 
+FEW_SHOTS = 4
+"""At least so many views tell whether a scene is well lit, where there are as many."""
 MAGENTA_SHARE = 0.01
 """Most of a picture that things whose texture is missing may take."""
 CERTAIN_SHARE, GRID = 0.03, 24
@@ -132,8 +135,12 @@ def share_exposure(previews: Sequence[Preview]) -> list[Preview]:
 
 
 def choose_best_shots(scene: str, result: PlanningResult, seed: int) -> list[Shot]:
-    """The most promising view of each subject in sight."""
-    best = [max(units, key=lambda unit: unit[0].score)[0].candidate for units in result.subject_units]
+    """The most promising view of each subject in sight, and of few subjects more, from best to worst."""
+    count = max(1, -(-FEW_SHOTS // max(len(result.subject_units), 1)))
+    best: list[Candidate] = []
+    for units in result.subject_units:
+        ranked = sorted(units, key=lambda unit: -unit[0].score)
+        best += [unit[0].candidate for unit in ranked[:: max(1, len(ranked) // count)][:count]]
     return [(make_view_id(scene, candidate, seed), candidate.camera, candidate.subject) for candidate in best]
 
 

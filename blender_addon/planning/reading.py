@@ -14,7 +14,7 @@ from blendset.config import Config
 from blendset.errors import BlendsetError
 from blendset.placement.obstacles import format_counts
 from blendset.placement.planner import PlanningResult, Step, plan_steps
-from blendset.placement.subjects import Subject, SubjectSearch, find_subjects
+from blendset.placement.subjects import STRUCTURE, Subject, SubjectSearch, find_subjects
 
 from ..scene.display import use_srgb_display
 from ..scene.drivers import describe_blocked_drivers
@@ -49,7 +49,8 @@ class SceneReading:
         """What a person should know of this scene."""
         lacking = self.opened.externals.list_notes(path for paths in self.opened.lacking.values() for path in paths)
         cameras = self.opened.cameras.notes if self.takes_cameras else []
-        left_out = [f"no subjects: {format_counts(self.search.left_out)}"] if self.search.left_out else []
+        counts = {reason: count for reason, count in self.search.left_out.items() if reason != STRUCTURE}
+        left_out = [f"left out as subjects: {format_counts(counts)}"] if counts else []
         return [decode_text(note) for note in (*lacking, *self.opened.notes, *cameras, *left_out)]
 
 

@@ -308,6 +308,12 @@ def test_a_lone_object_is_no_structure(solid: Solid) -> None:
     assert structural(snapshot([solid])) == set()
 
 
+def test_flat_things_in_the_middle_of_a_large_one_are_no_reason_to_stop() -> None:
+    """The ground cuts through the middle of a figure that is sunk into it."""
+    scene = snapshot([ball("Figure", (0, 0, 0), 1.0, halvings=2), panel("Plane", (0, 0, 0), (3, 0, 0), (0, 3, 0))])
+    assert [each.label for each in found(scene).subjects] == ["figure"]
+
+
 def test_hills_are_structure_and_what_stands_on_them_is_not() -> None:
     x, y = np.meshgrid(np.linspace(-10, 10, 21), np.linspace(-10, 10, 21), indexing="ij")
     z = np.sin(x / 3) + np.cos(y / 4)

@@ -94,9 +94,10 @@ def _is_filled(box: Array, contents: Array) -> bool:
     """Whether boxes (N, 2, 3) fill the one that they lie in, or share its axis, as what a bottle holds and wears."""
     sizes = np.clip(np.minimum(contents[:, 1], box[1]) - np.maximum(contents[:, 0], box[0]), 0, None)
     fill = sizes.prod(axis=1).sum() / max(float((box[1] - box[0]).prod()), 1e-12)
-    inside = contents[sizes.min(axis=1) > 0].mean(axis=1)[:, :2]
-    spread = np.ptp(inside, axis=0).max() / max(float((box[1] - box[0])[:2].max()), 1e-12)
-    return bool(fill > ROOM_FILL or (len(inside) > 1 and spread < ROOM_SPREAD))
+    middles = contents.mean(axis=1)
+    inside = middles[((middles > box[0]) & (middles < box[1])).all(axis=1), :2]
+    spread = np.ptp(inside, axis=0).max() / max(float((box[1] - box[0])[:2].max()), 1e-12) if len(inside) > 1 else 1.0
+    return bool(fill > ROOM_FILL or spread < ROOM_SPREAD)
 
 
 def _has_room_inside(scene: Snapshot, entry: SceneObject, box: Array) -> bool:

@@ -40,6 +40,8 @@ FEW = 8
 together; with as many, plain boxes, bars and boards are none."""
 BOX_OR_TWO = 24
 """Triangles of what is hardly more than a box."""
+STRUCTURE = "structure"
+"""Why walls, floors and the like are no subjects."""
 TEXTURE_MISSING = "texture missing"
 """Why a thing whose material lacks a file is no subject."""
 
@@ -48,9 +50,9 @@ TEXTURE_MISSING = "texture missing"
 class Subject:
     """An asset unit to photograph.
 
-    `hull` (K, 3) spans it for framing; `points` (48, 3) are spread over its surface by area; `copy` counts the
-    subjects of the same label and shape before it. With a `fringe`, such as hair, rays see less of it than a picture
-    shows.
+    `hull` (K, 3) spans it for framing; `points` (48, 3) are spread over its surface by area. `copy` counts the subjects
+    of the same label before it, or without one of the same number of triangles. With a `fringe`, such as hair, rays see
+    less of it than a picture shows.
     """
 
     id: str
@@ -120,10 +122,10 @@ def find_subjects(scene: Snapshot, settings: SubjectSettings, seed: int) -> Subj
         chosen = telling
     left_out += _count_no_things(scene, things)
     names: set[str] = set()
-    copies: Counter[tuple[object, ...]] = Counter()
+    copies: Counter[str | tuple[int, ...]] = Counter()
     subjects = []
     for thing in chosen:
-        kind = (thing.label, *compute_kind(scene, thing))
+        kind = thing.label or thing.shape[:-1]
         subjects.append(_make_subject(scene, thing, seed, names, copies[kind]))
         copies[kind] += 1
     groups = tuple(thing for thing in things if len(thing.objects) > 1)
@@ -135,7 +137,7 @@ def _count_no_things(scene: Snapshot, things: Sequence[Thing]) -> Counter[str]:
     parts = frozenset().union(*(thing.ids for thing in things))
     rest = (entry for entry in scene.objects if entry.id not in parts)
     return Counter(
-        entry.objection or ("structure" if entry.triangles[1] > entry.triangles[0] else "no surface") for entry in rest
+        entry.objection or (STRUCTURE if entry.triangles[1] > entry.triangles[0] else "no surface") for entry in rest
     )
 
 
