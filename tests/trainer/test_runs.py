@@ -26,6 +26,7 @@ from blendset.files import lock_folder
 from blendset_trainer import sample, train
 from blendset_trainer.diffusion.families import Family
 from blendset_trainer.training.checkpoints import find_newest_checkpoint
+from blendset_trainer.training.data.cache_upkeep import CollectReport, collect_unused
 from blendset_trainer.training.data.feature_cache import FeatureCache
 from blendset_trainer.training.finishing import finish
 from blendset_trainer.training.loop import MAX_SKIPPED_STEPS, run_training_loop
@@ -405,13 +406,15 @@ def test_caches_of_a_folder_that_cannot_be_written_go_elsewhere(
         says = r"photos/cache/features cannot be written \(.*\); set train\.cache_folder to .* or train\.cache to false"
         with pytest.raises(BlendsetError, match=says):
             prepared(configured(source=photos, train={"cache": True}))
-    elsewhere = {"cache": True, "cache_folder": str(tmp_path / "elsewhere")}
+    elsewhere: dict[str, Any] = {"cache": True, "cache_folder": str(tmp_path / "elsewhere")}
     run_of(configured(source=photos, train=elsewhere))
     assert files(read_only) == before
     (place,) = (tmp_path / "elsewhere").iterdir()
     assert (
         re.fullmatch(r"photos-[0-9a-f]{8}", place.name) and len(FeatureCache(place)) == 4
     )  # 3 pictures, 1 empty caption
+    (read_only / "2.png").unlink()
+    assert collect_unused(read_only, elsewhere=elsewhere["cache_folder"]) == CollectReport(4, 1, (), removed=False)
     with monkeypatch.context() as patched:
         patched.setattr(Family, "encode_images", lambda *arguments: pytest.fail("it was encoded again"))
         run_of(configured("again", source=photos, train=elsewhere))

@@ -36,13 +36,16 @@ def add_cache(commands: argparse._SubParsersAction[Parser]) -> None:
     )
     for inner_command in (info, collect):
         inner_command.add_argument("folder", type=Path, metavar="FOLDER", help="a dataset's folder, or one of photos")
+        inner_command.add_argument(
+            "--cache-folder", default="", metavar="DIR", help="train.cache_folder of its runs, where they set it"
+        )
     collect.add_argument("--yes", action="store_true", help="remove it")
 
 
 def _print_info(arguments: argparse.Namespace) -> int:
     from blendset_trainer.training.data.cache_upkeep import describe_cache
 
-    report = describe_cache(arguments.folder)
+    report = describe_cache(arguments.folder, arguments.cache_folder)
     if arguments.json:
         print_json({"made": report.groups, "damaged": [str(path) for path in report.damaged]})
         return DONE
@@ -57,7 +60,7 @@ def _print_info(arguments: argparse.Namespace) -> int:
 def _collect(arguments: argparse.Namespace) -> int:
     from blendset_trainer.training.data.cache_upkeep import collect_unused
 
-    report = collect_unused(arguments.folder, remove=arguments.yes)
+    report = collect_unused(arguments.folder, arguments.yes, arguments.cache_folder)
     if arguments.json:
         print_json(report)
         return DONE

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from blendset.errors import BlendsetError
 from blendset_trainer.stages.caption_forms import CAPTION_FORMS
-from blendset_trainer.training.data.feature_cache import CacheGroup, FeatureCache, hash_caption
+from blendset_trainer.training.data.feature_cache import CacheGroup, FeatureCache, find_cache_folder, hash_caption
 from blendset_trainer.training.data.photos import load_photo_rows
 from blendset_trainer.training.data.views import load_view_rows
 
@@ -32,29 +32,32 @@ class CollectReport:
     removed: bool
 
 
-def describe_cache(folder: Path) -> CacheReport:
-    """Return what the cache of a dataset or a folder of photos holds; BlendsetError where there is no such folder."""
-    cache = open_cache(folder)
+def describe_cache(folder: Path, elsewhere: str = "") -> CacheReport:
+    """Return what the cache of a dataset or a folder of photos holds.
+
+    `elsewhere` is the `train.cache_folder` of its runs. Raises BlendsetError where there is no such folder.
+    """
+    cache = open_cache(folder, elsewhere)
     return CacheReport(len(cache), tuple(cache.summarize()), tuple(cache.list_debris()))
 
 
-def collect_unused(folder: Path, remove: bool = False) -> CollectReport:
+def collect_unused(folder: Path, remove: bool = False, elsewhere: str = "") -> CollectReport:
     """Find the entries of pictures and captions that are no longer in a folder, and damaged files; may remove both.
 
-    Raises BlendsetError where there is no such folder.
+    `elsewhere` is the `train.cache_folder` of its runs. Raises BlendsetError where there is no such folder.
     """
-    cache = open_cache(folder)
+    cache = open_cache(folder, elsewhere)
     entries, unused, debris = len(cache), cache.find_unused(hash_origins(folder)), cache.list_debris()
     if remove:
         cache.remove(unused)
     return CollectReport(entries, len(unused), tuple(debris), remove)
 
 
-def open_cache(folder: Path) -> FeatureCache:
+def open_cache(folder: Path, elsewhere: str = "") -> FeatureCache:
     """Return the cache of a dataset or a folder of photos; BlendsetError where there is no such folder."""
     if not folder.is_dir():
         raise BlendsetError(f"{folder} is no folder; give that of a dataset, or of photos.")
-    return FeatureCache(folder)
+    return FeatureCache(find_cache_folder(folder, elsewhere))
 
 
 def hash_origins(folder: Path) -> set[str]:
