@@ -51,8 +51,8 @@ class Subject:
     """An asset unit to photograph.
 
     `hull` (K, 3) spans it for framing; `points` (48, 3) are spread over its surface by area. `copy` counts the subjects
-    of the same label before it, or without one of the same number of triangles. With a `fringe`, such as hair, rays see
-    less of it than a picture shows.
+    of the same label before it, or without one of the same name but for its number. With a `fringe`, such as hair,
+    rays see less of it than a picture shows.
     """
 
     id: str
@@ -122,10 +122,10 @@ def find_subjects(scene: Snapshot, settings: SubjectSettings, seed: int) -> Subj
         chosen = telling
     left_out += _count_no_things(scene, things)
     names: set[str] = set()
-    copies: Counter[str | tuple[int, ...]] = Counter()
+    copies: Counter[str] = Counter()
     subjects = []
     for thing in chosen:
-        kind = thing.label or thing.shape[:-1]
+        kind = thing.label or thing.key.rstrip("0123456789.")
         subjects.append(_make_subject(scene, thing, seed, names, copies[kind]))
         copies[kind] += 1
     groups = tuple(thing for thing in things if len(thing.objects) > 1)
