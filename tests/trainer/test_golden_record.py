@@ -51,7 +51,7 @@ candidates = 24
 FEW = """
 [cameras]
 views = 24
-candidates = 4
+candidates = 8
 """
 RENDERING = """
 [cameras]
