@@ -94,7 +94,7 @@ def test_the_subjects_are_what_a_person_would_photograph(show: Show, name: str) 
     assert not outcome.photographable & set(facts.get("not_subjects", ()))
     for thing, position in facts["subjects"].items():
         subject = next(each for each in outcome.subjects if thing in outcome.list_names(each))
-        low, high = outcome.subjects[subject].bounds
+        low, high = outcome.subjects[subject].bounds + np.array(outcome.scene.world_offset)
         assert (low - 1e-3 <= position).all() and (position <= high + 1e-3).all()
 
 

@@ -288,9 +288,8 @@ def _compute_grid_metrics(
     alike = together & (normals @ normals.transpose(0, 2, 1) > SAME_SURFACE) & struck[:, :, None]
     surface = np.maximum(alike.sum(axis=2), 1)
     of_object = together.sum(axis=2)
-    half_way = np.where(struck, depth, np.nan)
-    with np.errstate(all="ignore"):
-        spread = np.nan_to_num(np.nanstd(np.log(half_way), axis=1)) if struck.any() else np.zeros(len(depth))
+    known = np.where(struck, depth, np.where(struck.any(axis=1, keepdims=True), np.nan, 1.0))
+    spread = np.nan_to_num(np.nanstd(np.log(np.maximum(known, 1e-12)), axis=1))
     structural = context.structural[owners]
     metrics = {
         "one_surface": np.where(struck.any(axis=1), np.where(struck, surface, 0).max(axis=1) / depth.shape[1], 1.0),

@@ -117,7 +117,7 @@ def find_subjects(scene: Snapshot, settings: SubjectSettings, seed: int) -> Subj
         things = group_objects(scene, frozenset(), enclosed)
         chosen, left_out = _choose_things(scene, things, any_size)
     telling = [thing for thing in chosen if settings.include or not _is_plain(scene, thing, BOX_OR_TWO)]
-    if FEW <= len(telling) < len(chosen):
+    if _count_scattered_once(scene, telling) >= FEW and len(telling) < len(chosen):
         left_out["plain"] += len(chosen) - len(telling)
         chosen = telling
     left_out += _count_no_things(scene, things)
@@ -130,6 +130,12 @@ def find_subjects(scene: Snapshot, settings: SubjectSettings, seed: int) -> Subj
         copies[kind] += 1
     groups = tuple(thing for thing in things if len(thing.objects) > 1)
     return SubjectSearch(tuple(subjects), structural, dict(left_out), groups, enclosed)
+
+
+def _count_scattered_once(scene: Snapshot, things: Sequence[Thing]) -> int:
+    """Count things; of those that are scattered, each kind once."""
+    scattered = [thing for thing in things if thing.is_scattered]
+    return len(things) - len(scattered) + len({compute_kind(scene, thing) for thing in scattered})
 
 
 def _count_no_things(scene: Snapshot, things: Sequence[Thing]) -> Counter[str]:

@@ -95,6 +95,11 @@ class Thing:
         return float(np.linalg.norm(self.size))
 
     @property
+    def is_scattered(self) -> bool:
+        """Whether it is one of many that are scattered over another thing."""
+        return SCATTERED in self.objects[0].unit
+
+    @property
     def ids(self) -> frozenset[int]:
         """Ids of the objects."""
         return frozenset(entry.id for entry in self.objects)
@@ -318,8 +323,8 @@ def _merge_parts(scene: Snapshot, things: list[Thing], enclosed: bool) -> list[T
 
     What is scattered is no part of anything, and has none.
     """
-    scattered = [thing for thing in things if SCATTERED in thing.objects[0].unit]
-    things = [thing for thing in things if SCATTERED not in thing.objects[0].unit]
+    scattered = [thing for thing in things if thing.is_scattered]
+    things = [thing for thing in things if not thing.is_scattered]
     surfaces = _Surfaces(scene)
     for _ in range(MERGE_ROUNDS):
         host = _find_hosts(scene, things, surfaces, enclosed)
