@@ -88,7 +88,8 @@ def _render_open_file(arguments: argparse.Namespace) -> int:
         plan = run.plan(previews=True)
         run.render(plan, [view.view_id for view in plan.views])
     dataset.rebuild_index()
-    passed = sum(not view.failed_checks for view in dataset.views() if view.run == plan.run)
+    planned = {view.view_id for view in plan.views}  # some may be there from an earlier run
+    passed = sum(not view.failed_checks for view in dataset.views() if view.view_id in planned)
     print(f"blendset: {len(plan.views)} views of {run.scene_id} in {dataset.root}, {passed} of them pass every check")
     if shortfall := run.planner.losses or run.planner.limit:
         print(f"blendset: {shortfall}")

@@ -91,12 +91,12 @@ def test_other_settings_are_refused_until_asked_for(
 ) -> None:
     assert run_command(options) == 0
     read_lines(capfd)
-    other = [*options, "--samples", "6"]
+    other = [*options, "--samples", "3"]
     assert run_command(other) == 1
     lines, (error,) = read_lines(capfd)
     assert "samples" in error and error.endswith(".") and not [line for line in lines if "views/" in line]
-    assert run_command([*other, "--mix-settings"]) in (0, 3)  # so small, the views may fail their last check
-    assert len(list(Dataset(tmp_path / "dataset").views())) == 6
+    assert run_command([*other, "--mix-settings"]) == 0
+    assert "3 of them pass" in read_lines(capfd)[0][-1]  # though another run rendered them
 
 
 @pytest.mark.parametrize(
