@@ -18,7 +18,7 @@ from ..scene.overrides import Overrides
 from ..scene.snapshot import OpenScene
 from .sunlight import choose_sun_direction
 
-SKY = ((0.0, (0.16, 0.15, 0.14)), (0.42, (0.18, 0.17, 0.16)), (0.58, (0.50, 0.54, 0.58)), (1.0, (0.18, 0.29, 0.52)))
+SKY = ((0.0, (0.11, 0.10, 0.09)), (0.42, (0.12, 0.11, 0.10)), (0.58, (0.50, 0.54, 0.58)), (1.0, (0.18, 0.29, 0.52)))
 """Radiance of the sky from straight below (0) over the horizon to straight above (1). Beside a sun of 3 a surface in
 the shade has about a quarter of the light of one in the sun; and what stands alone has a darker ground behind it."""
 
