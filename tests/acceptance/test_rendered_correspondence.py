@@ -31,7 +31,11 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Row]]:
 
 
 def test_warped_positions_are_exact_and_hardly_any_is_lost(rows: list[Row]) -> None:
-    assert [round(angle, -1) for _, angle, _ in rows] == [30, 60, 130]  # the chords of one orbit, seen from its elevation
+    assert [round(angle, -1) for _, angle, _ in rows] == [
+        30,
+        60,
+        130,
+    ]  # the chords of one orbit, seen from its elevation
     for _, _, found in rows:
         assert found.ours.mean_error < 0.1
         assert found.ours.high_error < 0.4
