@@ -9,7 +9,7 @@ import bpy
 import numpy as np
 
 from blendset.placement.reasons import Reason
-from blendset.placement.scene import OPEN_SKY_SHARE, fibonacci_sphere, has_roof
+from blendset.placement.scene import has_roof, is_covered
 
 from ..scene.lights import WorldLight, compute_lamp_light, read_world
 from ..scene.snapshot import OpenScene
@@ -50,10 +50,7 @@ def is_roofed(opened: OpenScene, shots: Sequence[Shot]) -> bool:
     """Whether most of what is above the cameras is no open sky; without cameras, above the middle of the scene."""
     if not shots:
         return has_roof(opened.snapshot, opened.geometry)
-    upwards = np.array([direction for direction in fibonacci_sphere(64) if direction[2] > 0.25])
-    origins = np.repeat([camera.position for _, camera, _ in shots], len(upwards), axis=0)
-    distances, _ = opened.geometry.cast(origins, np.tile(upwards, (len(shots), 1)))
-    return bool(np.isinf(distances).mean() <= OPEN_SKY_SHARE)
+    return is_covered(opened.geometry, np.array([camera.position for _, camera, _ in shots]))
 
 
 def is_dark(scene: bpy.types.Scene, opened: OpenScene) -> bool:

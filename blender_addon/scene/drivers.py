@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import bpy
+
+from blendset.naming import join_names
+
+from .datablocks import iterate_drivers
 
 LISTED = 5
 """Most of the driven properties that the note names."""
@@ -15,26 +17,14 @@ def describe_blocked_drivers() -> list[str]:
     """A note on the drivers that Blender did not run because scripts are off; none where all ran."""
     if not bpy.app.autoexec_fail:
         return []
-    driven = [f"{owner.name}: {_describe_property(curve)}" for owner, curve in _iterate_drivers() if _is_blocked(curve)]
+    driven = [f"{owner.name}: {_describe_property(curve)}" for owner, curve in iterate_drivers() if _is_blocked(curve)]
     if not driven:
         return []
-    more = f", and {len(driven) - LISTED} more" if len(driven) > LISTED else ""
     what = "1 driver needs" if len(driven) == 1 else f"{len(driven)} drivers need"
     return [
-        f"{what} Python, which is off, so these stand at other values: {', '.join(driven[:LISTED])}{more}; "
+        f"{what} Python, which is off, so these stand at other values: {join_names(driven, LISTED)}; "
         "bake the drivers in Blender, if the file is to be trusted"
     ]
-
-
-def _iterate_drivers() -> Iterator[tuple[bpy.types.ID, bpy.types.FCurve]]:
-    """All drivers of the file, each with the datablock that it drives."""
-    for kind in bpy.data.bl_rna.properties:
-        if kind.type == "COLLECTION" and kind.identifier != "all_ids":
-            for owner in getattr(bpy.data, kind.identifier):
-                for holder in (owner, getattr(owner, "node_tree", None)):
-                    animation = getattr(holder, "animation_data", None)
-                    for curve in animation.drivers if animation else ():
-                        yield owner, curve
 
 
 def _is_blocked(curve: bpy.types.FCurve) -> bool:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from blendset.config import SubjectSettings
 from blendset.placement.labels import label_from_name
 from blendset.placement.scene import compute_extent
+from blendset.placement.things import ONLY_SHINES
 
 from ..compat import GREASE_PENCIL_TYPES
 from .fringes import read_fringe
@@ -132,7 +133,7 @@ class Item:
         surfaces = [surface for source in solid for surface in source.surfaces]
         if surfaces and all(surface.only_volume for surface in surfaces):
             return VOLUME
-        return "only shines" if surfaces and all(surface.only_shines for surface in surfaces) else ""
+        return ONLY_SHINES if surfaces and all(surface.only_shines for surface in surfaces) else ""
 
 
 class Gathering:

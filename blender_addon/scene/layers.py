@@ -8,6 +8,7 @@ from collections.abc import Collection
 import bpy
 
 from blendset.errors import BlendsetError
+from blendset.naming import join_names
 
 from .overrides import Overrides
 
@@ -58,6 +59,4 @@ def describe_unseen(names: Collection[str]) -> list[str]:
     """A note on things that render and that no camera sees."""
     if not names:
         return []
-    listed = sorted(names)
-    more = f", and {len(listed) - LISTED} more" if len(listed) > LISTED else ""
-    return [f"not seen by cameras (indirect only, or camera rays off): {', '.join(listed[:LISTED])}{more}"]
+    return [f"not seen by cameras (indirect only, or camera rays off): {join_names(sorted(names), LISTED)}"]

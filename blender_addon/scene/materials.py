@@ -9,6 +9,7 @@ from typing import Any
 import bpy
 
 from ..compat import has_nodes
+from .lights import compute_luminance
 
 UNKNOWN_ALBEDO = 0.4
 INDEX_PASS_ALPHA = 0.5
@@ -197,5 +198,5 @@ def _is_textured(node: bpy.types.Node | None) -> bool:
 
 def _compute_grey(colour: bpy.types.bpy_prop_array) -> float:
     """Luma of a linear colour, display-encoded, which is how contrast is seen."""
-    linear = max(0.2126 * colour[0] + 0.7152 * colour[1] + 0.0722 * colour[2], 0.0)
+    linear = max(compute_luminance(colour), 0.0)
     return float(min(linear, 1.0) ** (1 / 2.2))

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import bpy
 
 from blendset.errors import BlendsetError
+from blendset.naming import join_names
+
+from .datablocks import iterate_datablocks
 
 NAMED = 3
 """This many names are listed, the others counted."""
@@ -54,8 +57,7 @@ def check_names() -> None:
 
 
 def _list_names(names: list[str]) -> str:
-    listed = ", ".join(f"'{name}'" for name in names[:NAMED])
-    return listed if len(names) <= NAMED else f"{listed} and so on"
+    return join_names([f"'{name}'" for name in names], NAMED)
 
 
 def _find_unreadable_names() -> Iterator[tuple[Any, bytes]]:
@@ -70,7 +72,7 @@ def _find_unreadable_names() -> Iterator[tuple[Any, bytes]]:
 def _iterate_named() -> Iterator[Any]:
     """Yield every datablock, view layer and node."""
     trees: list[Any] = []
-    for datablock in _iterate_datablocks():
+    for datablock in iterate_datablocks():
         yield datablock
         if isinstance(datablock, bpy.types.Scene):
             yield from datablock.view_layers
@@ -78,10 +80,3 @@ def _iterate_named() -> Iterator[Any]:
         trees += [tree] if tree is not None else []
     for tree in trees:
         yield from tree.nodes
-
-
-def _iterate_datablocks() -> Iterable[Any]:
-    """Yield the datablocks that are in a collection of their kind, a kind at a time."""
-    for kind in bpy.data.bl_rna.properties:
-        if kind.type == "COLLECTION" and kind.identifier != "all_ids":
-            yield from list(getattr(bpy.data, kind.identifier))

@@ -17,6 +17,7 @@ from mathutils import Vector
 from blendset.cameras import Array
 from blendset.placement.origin import find_local_origin, find_number_step
 
+from .datablocks import iterate_drivers
 from .externals.files import Externals
 from .overrides import Overrides
 from .snapshot import OpenScene, open_scene
@@ -107,24 +108,12 @@ def find_obstacle(scene: bpy.types.Scene) -> str:
     for thing in scene.objects:
         if thing.type == "LIGHT" and thing.constraints:
             return f"{thing.name} has a constraint"
-    if driven := _find_driven():
-        return f"{driven} has a driver"
+    for owner, _ in iterate_drivers():
+        return f"{owner.name} has a driver"
     for owner, tree in _iterate_trees():
         for node in tree.nodes:
             if _reads_position(node):
                 return f"{owner.name} reads positions in the world"
-    return ""
-
-
-def _find_driven() -> str:
-    """The name of something with a driver, or ""."""
-    for kind in bpy.data.bl_rna.properties:
-        if kind.type == "COLLECTION":
-            for datablock in getattr(bpy.data, kind.identifier):
-                for owner in (datablock, getattr(datablock, "node_tree", None)):
-                    data = getattr(owner, "animation_data", None)
-                    if data is not None and len(data.drivers):
-                        return str(datablock.name)
     return ""
 
 

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names that are legal on every system, and no split to `datasets`."""
+"""Names that are legal on every system, and no split to `datasets`; and lists of names for a person."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 from blendset.files import sha256_bytes
 
@@ -43,3 +44,9 @@ def _is_foreign(letter: str) -> bool:
 def name_view_set(scene: str, view_set: str, view_id: str) -> str:
     """Return a name of a view's set that no other set of the dataset has; a view of no set is a set of its own."""
     return f"{scene}/{view_set}" if view_set else view_id
+
+
+def join_names(names: Sequence[str], most: int) -> str:
+    """Return the first `most` names as a list for a person, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import bpy
 
+from ..datablocks import iterate_datablocks
 from .image_nodes import IMAGE_TYPES, find_file_nodes
 from .object_files import list_object_files
 
@@ -241,13 +242,9 @@ def _list_lost_data() -> Iterator[Loss]:
     for library in bpy.data.libraries:
         if fault := find_fault(resolve_path(library.filepath, library.parent)):
             yield Loss(library.filepath, fault, "library", "what is linked from it does not render")
-    for kind in bpy.data.bl_rna.properties:
-        if kind.type == "COLLECTION" and kind.identifier not in {"all_ids", "libraries"}:
-            for each in getattr(bpy.data, kind.identifier):
-                if each.is_missing:
-                    yield Loss(
-                        f"{each.name} (linked)", kind=f"linked {each.id_type.lower()}", effect="it does not render"
-                    )
+    for each in iterate_datablocks():
+        if each.is_missing and not isinstance(each, bpy.types.Library):
+            yield Loss(f"{each.name} (linked)", kind=f"linked {each.id_type.lower()}", effect="it does not render")
 
 
 def _list_used_files(scene: bpy.types.Scene, check: ImageCheck) -> Iterator[Loss]:

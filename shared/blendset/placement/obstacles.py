@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from blendset.config import Config
+from blendset.naming import join_names
 from blendset.placement.planner import PlanningResult
 from blendset.placement.reasons import Reason
 from blendset.placement.selection import Unit
@@ -127,7 +128,7 @@ def explain_limits(result: PlanningResult, config: Config, views: Mapping[str, i
 def format_counts(counts: Mapping[str, int], files: Sequence[str] = ()) -> str:
     """Return counts as a person reads them, the largest first; missing files stand behind their reason."""
     ranked = sorted(counts.items(), key=lambda entry: -entry[1])
-    named = f": {', '.join(files[:3])}{f' and {len(files) - 3} more' * (len(files) > 3)}" if files else ""
+    named = f": {join_names(files, 3)}" if files else ""
     return ", ".join(f"{count} {name}{named * (name == Reason.TEXTURE_MISSING)}" for name, count in ranked)
 
 

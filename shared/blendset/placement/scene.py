@@ -30,7 +30,8 @@ OUTLIER_SHARE = 0.05
 class SceneObject:
     """One object, or one instance of it, as it stands in the scene.
 
-    `unit` names the asset it belongs to: its instance root, parent root or own name. `label` is what a person called
+    `unit` is the same for the objects of one collection instance, or of one point of a scatterer; else it is the own
+    name. `label` is what a person called
     it, or empty. `parents` are the names of what it is parented to, the nearest first. `objection` says why it can be
     no subject, in words for a person; empty where it can. `missing_files` are the files that its materials lack.
     """
@@ -193,11 +194,15 @@ OPEN_SKY_SHARE = 0.3
 def has_roof(scene: Snapshot, geometry: Geometry) -> bool:
     """Return whether the middle of a scene has a roof over it."""
     low, high = scene.extent
-    directions = fibonacci_sphere(64)
-    directions = directions[directions[:, 2] > 0.25]
     grid = np.stack(np.meshgrid([0.3, 0.5, 0.7], [0.3, 0.5, 0.7], [0.4, 0.6]), axis=-1).reshape(-1, 3)
-    origins = np.repeat(low + grid * (high - low), len(directions), axis=0)
-    distances, _ = geometry.cast(origins, np.tile(directions, (len(grid), 1)))
+    return is_covered(geometry, low + grid * (high - low))
+
+
+def is_covered(geometry: Geometry, points: Array) -> bool:
+    """Return whether most of what is above these points (N, 3) is no open sky."""
+    upwards = fibonacci_sphere(64)
+    upwards = upwards[upwards[:, 2] > 0.25]
+    distances, _ = geometry.cast(np.repeat(points, len(upwards), axis=0), np.tile(upwards, (len(points), 1)))
     return float(np.mean(np.isinf(distances))) <= OPEN_SKY_SHARE
 
 

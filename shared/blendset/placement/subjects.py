@@ -36,8 +36,8 @@ PLAIN_CONTRAST = 0.1
 SURFACE_POINTS = 48
 """Points on the surface of each subject that gates cast rays at."""
 FEW = 8
-"""With fewer subjects than this, things of any size are subjects where no walls stand around, and so is all that hangs
-together; with as many, plain boxes, bars and boards are none."""
+"""With fewer subjects than this, no thing is too large where no walls stand around; with as many, plain boxes, bars and
+boards are no subjects."""
 BOX_OR_TWO = 24
 """Triangles of what is hardly more than a box."""
 STRUCTURE = "structure"

@@ -8,7 +8,7 @@ and contact say is checked against how the objects hang together.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,6 +70,8 @@ PART_WORDS = frozenset(
 """What the largest part of a thing is often called, and the thing never is."""
 SCATTERED = "#"
 """Stands between instancer and instance in the `unit` of what is scattered."""
+
+SelectNear = Callable[[int, NDArray[np.intp]], NDArray[np.intp]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,13 +180,13 @@ def _split_groups(scene: Snapshot, objects: Sequence[SceneObject], total: float,
         if len(members) == 1:
             things.append(make_thing(scene, members))
         elif _is_one_thing(scene, members, is_whole):
-            things.append(make_thing(scene, members, key, _name_group(key, members), is_whole))
+            things.append(make_thing(scene, members, key, _name_group(key), is_whole))
         else:
             things += _split_groups(scene, members, total, depth + 1)
     return sorted(things, key=lambda thing: thing.objects[0].id)
 
 
-def _name_group(key: str, members: Sequence[SceneObject]) -> str:
+def _name_group(key: str) -> str:
     """The label of a group; scattered instances are named by what they are, not by what scatters them."""
     return "" if SCATTERED in key else label_from_name(key)
 
@@ -205,13 +207,22 @@ def _sum_sizes(scene: Snapshot, objects: Iterable[SceneObject]) -> float:
 def hang_together(boxes: Array) -> bool:
     """Return whether boxes (N, 2, 3) touch, or nearly so, or stand close above one another, all in one cluster."""
     sizes = np.linalg.norm(boxes[:, 1] - boxes[:, 0], axis=1)
-    pending, reached = [int(sizes.argmax())], np.zeros(len(boxes), dtype=bool)
+    reached = _find_cluster(sizes, lambda index, left: left[_are_near(boxes[left], sizes[left], boxes[index])])
+    return float(sizes[reached].sum()) >= CONNECTED_SHARE * float(sizes.sum())
+
+
+def _find_cluster(sizes: Array, select_near: SelectNear) -> NDArray[np.bool_]:
+    """Which of some boxes of these diagonals (N,) are reached from the largest, from one to the next, (N,).
+
+    `select_near(index, left)` returns those of the numbers `left` that are near to the box of that number.
+    """
+    pending, reached = [int(sizes.argmax())], np.zeros(len(sizes), dtype=bool)
     reached[pending] = True
     while pending:
-        near = ~reached & _are_near(boxes, sizes, boxes[pending.pop()])
-        reached |= near
-        pending += np.flatnonzero(near).tolist()
-    return float(sizes[reached].sum()) >= CONNECTED_SHARE * float(sizes.sum())
+        near = select_near(pending.pop(), np.flatnonzero(~reached))
+        reached[near] = True
+        pending += near.tolist()
+    return reached
 
 
 def _are_near(boxes: Array, sizes: Array, box: Array) -> NDArray[np.bool_]:
@@ -266,18 +277,15 @@ def _find_attached(scene: Snapshot, things: Sequence[Thing], resting: bool) -> l
     nearly all. Without `resting`, what stands on another is not attached to it."""
     boxes, surfaces = np.array([thing.box for thing in things]), _Surfaces(scene)
     sizes = np.array([thing.diagonal for thing in things])
-    pending, reached = [int(sizes.argmax())], np.zeros(len(things), dtype=bool)
-    reached[pending] = True
-    while pending:
-        index = pending.pop()
-        near = ~reached & _are_near(boxes, sizes, boxes[index])
+
+    def select_attached(index: int, left: NDArray[np.intp]) -> NDArray[np.intp]:
+        near = _are_near(boxes[left], sizes[left], boxes[index])
         if not resting:
-            near &= ~_rest_on_each_other(boxes, sizes, boxes[index])
-        found = [
-            other for other in np.flatnonzero(near).tolist() if surfaces.are_near(things[index], things[other], APART)
-        ]
-        reached[found] = True
-        pending += found
+            near &= ~_rest_on_each_other(boxes[left], sizes[left], boxes[index])
+        found = [other for other in left[near] if surfaces.are_near(things[index], things[other], APART)]
+        return np.array(found, dtype=np.intp)
+
+    reached = _find_cluster(sizes, select_attached)
     if float(sizes[reached].sum()) < CONNECTED_SHARE * float(sizes.sum()):
         return []
     low, high = boxes[reached, 0].min(axis=0), boxes[reached, 1].max(axis=0)
@@ -396,17 +404,15 @@ def _is_part(part: Thing, host: Thing, copies: int) -> bool:
 
 def _is_on(part: Thing, host: Thing) -> bool:
     """Whether a thing lies, or nearly so, within the footprint of a bigger one, and does not merely stand on it."""
-    margin = FOOTPRINT_MARGIN * host.diagonal
-    overlap = np.minimum(part.box[1], host.box[1] + margin) - np.maximum(part.box[0], host.box[0] - margin)
-    within = np.clip(overlap / np.maximum(part.size, 1e-9), 0, 1)[:2]
+    within = _compute_overlap(part, host, FOOTPRINT_MARGIN * host.diagonal)[:2]
     rests = _rest_on_each_other(part.box[None], np.array([part.diagonal]), host.box)[0]
     is_minor = part.diagonal < ATTACHED_SIZE * host.diagonal or part.size.min() < ATTACHED_THINNESS * part.size.max()
     return bool(within.prod() > FOOTPRINT_SHARE and is_minor and not rests)
 
 
-def _compute_overlap(part: Thing, host: Thing) -> Array:
-    """Share of a part's sides (3,) that lies within the box of its host."""
-    overlap = np.minimum(part.box[1], host.box[1]) - np.maximum(part.box[0], host.box[0])
+def _compute_overlap(part: Thing, host: Thing, margin: float = 0.0) -> Array:
+    """Share of a part's sides (3,) that lies within the box of its host, widened by a margin."""
+    overlap = np.minimum(part.box[1], host.box[1] + margin) - np.maximum(part.box[0], host.box[0] - margin)
     return np.asarray(np.clip(overlap / np.maximum(part.size, 1e-9), 0, 1))
 
 
