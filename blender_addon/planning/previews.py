@@ -79,7 +79,7 @@ class Previewer:
     def preview(self, name: str, camera: Camera, subject: Subject | None) -> Preview:
         """Render the view of that id small, once, and judge it; one that shows missing textures for certain is not
         rendered."""
-        if name not in self._known and self._lacks_texture(camera, subject):
+        if name not in self._known and self._lacks_textures(camera):
             self._known[name] = Preview(0.0, (Reason.TEXTURE_MISSING,), {})
         if name not in self._known:
             started = time.perf_counter()
@@ -95,10 +95,10 @@ class Previewer:
             make_view_id(self._scene, candidate, self._config.seed), candidate.camera, candidate.subject
         )
 
-    def _lacks_texture(self, camera: Camera, subject: Subject | None) -> bool:
-        """Whether the subject lacks a texture, or rays say that much of the picture does."""
-        if not self._magenta or (subject is not None and subject.missing_files):
-            return bool(subject and subject.missing_files)
+    def _lacks_textures(self, camera: Camera) -> bool:
+        """Whether rays say that things without their texture are in much of the picture."""
+        if not self._magenta:
+            return False
         rays = camera.make_rays(compute_pixel_centres(camera.width, camera.height, GRID, GRID))
         _, triangles = self._geometry.cast(np.tile(camera.position, (len(rays), 1)), rays)
         owners = self._owner[triangles[triangles >= 0]]

@@ -251,5 +251,4 @@ def subject_of(scene: Snapshot, *ids: int, points: Sequence[Sequence[float]] | N
         hull=scene.vertices[np.unique(scene.triangles[triangles])],
         points=spread if points is None else np.array(points, dtype=float),
         area=float(scene.areas[triangles].sum()),
-        missing_files=(),
     )

@@ -17,6 +17,7 @@ import numpy as np
 from blendset.cameras import Array
 from blendset.config import SubjectSettings
 from blendset.naming import slugify
+from blendset.placement.reasons import Reason
 from blendset.placement.sampling import find_spanning_points, sample_surface_points
 from blendset.placement.scene import Snapshot
 from blendset.placement.structure import drop_roofs, find_structural_objects, is_enclosed
@@ -42,8 +43,6 @@ BOX_OR_TWO = 24
 """Triangles of what is hardly more than a box."""
 STRUCTURE = "structure"
 """Why walls, floors and the like are no subjects."""
-TEXTURE_MISSING = "texture missing"
-"""Why a thing whose material lacks a file is no subject."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +61,6 @@ class Subject:
     hull: Array
     points: Array
     area: float
-    missing_files: tuple[str, ...]
     fringe: bool = False
 
     @property
@@ -182,7 +180,7 @@ def _find_objection(scene: Snapshot, thing: Thing, settings: SubjectSettings) ->
     if all(entry.objection for entry in thing.objects):
         return thing.objects[0].objection
     if any(entry.missing_files for entry in thing.objects):
-        return TEXTURE_MISSING
+        return Reason.TEXTURE_MISSING.value
     return _find_shape_objection(scene, thing, settings)
 
 
@@ -231,7 +229,6 @@ def _make_subject(scene: Snapshot, thing: Thing, seed: int, taken: set[str], cop
         hull=find_spanning_points(np.concatenate([vertices, *fringe])),
         points=sample_surface_points(scene, triangles, SURFACE_POINTS, make_rng(seed, identity)),
         area=float(scene.areas[triangles].sum()),
-        missing_files=tuple(sorted({path for entry in thing.objects for path in entry.missing_files})),
         fringe=bool(fringe),
     )
 
