@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that a crash cannot spoil: atomic writes, hashes, and what a disk refuses in one sentence."""
+"""Files that a crash cannot spoil: atomic writes, hashes, what a disk refuses in a sentence; and text of any editor."""
 
 from __future__ import annotations
 
+import codecs
 import errno
 import hashlib
 import os
@@ -10,7 +11,7 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -147,3 +148,53 @@ def _try_lock(path: Path, handle: int) -> bool:
         except (BlockingIOError, PermissionError):  # as POSIX and Windows say that another process holds it
             return False
     return True
+
+
+MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+"""The bytes that a text may begin with, and the encoding that they stand for."""
+OLD_WINDOWS = "cp1252"
+"""What text without a mark is in, where it is no UTF-8: that of Windows in western Europe and America."""
+
+
+def read_text_file(
+    path: Path, on_guess: Callable[[str], None] | None = None, cure: str = "give the path of a text file"
+) -> str:
+    r"""Return the text of a file, with "\n" at the ends of lines.
+
+    UTF-8 is read with or without a mark, UTF-16 and UTF-32 with one. Text in anything else is read as Windows-1252, and
+    `on_guess` is called with a sentence about that; without `on_guess` it is refused. Raises BlendsetError for a file
+    that cannot be read, with this cure, or that holds no text.
+    """
+    try:
+        data = path.read_bytes()
+    except (OSError, ValueError) as error:  # the second for a name that no system takes
+        raise BlendsetError(f"{path} cannot be read ({getattr(error, 'strerror', None) or error}); {cure}.") from error
+    return decode_text(data, str(path), on_guess)
+
+
+def decode_text(data: bytes, name: str, on_guess: Callable[[str], None] | None = None) -> str:
+    """Return the text of a file's bytes; `name` is the file's in sentences. See `read_text_file`."""
+    encoding = next((encoding for mark, encoding in MARKS if data.startswith(mark)), "utf-8")
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        if encoding != "utf-8" or on_guess is None:
+            raise BlendsetError(f"{name} is no text in {encoding.upper()}; save it as UTF-8.") from error
+        text = _decode_old_windows(data, name)
+        on_guess(f"{name} is no UTF-8 and was read as Windows-1252; save it as UTF-8 if letters came out wrong.")
+    if "\0" in text:
+        raise BlendsetError(f"{name} holds no text, or text without a mark of its encoding; save it as UTF-8.")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _decode_old_windows(data: bytes, name: str) -> str:
+    try:
+        return data.decode(OLD_WINDOWS)
+    except UnicodeDecodeError as error:
+        raise BlendsetError(f"{name} is no text in UTF-8 or Windows-1252; save it as UTF-8.") from error

@@ -127,6 +127,7 @@ LOOSE = {"contact_sheet", "style", "synthetic_views", "things", "training_runs"}
 """Modules of the trainer that lie in no room, because several rooms need them or a documented command names them."""
 ROOMS = {
     "api": set(),
+    "readers": set(),
     "style": set(),
     "synthetic_views": {"stages"},
     "things": set(),
@@ -145,7 +146,9 @@ ROOMS = {
     "synthesis": {"diffusion", "language", "models", "selection", "stages", "synthetic_views"},
     "training": {"diffusion", "models", "selection", "stages", "style", "training_runs"},
 }
-"""Each room of the trainer, and the rooms that it may import. They meet in the dataset. All may import `api`."""
+"""Each room of the trainer, and the rooms that it may import. They meet in the dataset. All may import `BELOW_ALL`."""
+BELOW_ALL = {"api", "readers"}
+"""What all rooms share: the registry and progress; how a picture and a table that people bring are read."""
 ABOVE_ALL = {"", "cli"}
 """The package itself, which names the functions of the library, and the command line: they import any room, and no
 room imports them."""
@@ -161,7 +164,7 @@ def name_room(module: str) -> str:
 def may_import(module: str, other: str) -> bool:
     """Tell whether one module of the trainer may import another."""
     room, target = name_room(module), name_room(other)
-    if room in ABOVE_ALL or target in {room, "api"}:
+    if room in ABOVE_ALL or target in {room, *BELOW_ALL}:
         return True
     return target in ROOMS[room] and (target != "selection" or other in TAKEN_OF_SELECTION)
 

@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Image files read, cropped and resized to the size that a model takes, and images of a model written."""
+"""Images cropped and resized to the size that a model takes, and images of a model written."""
 
 from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
-from blendset.errors import BlendsetError
+from blendset_trainer.readers.images import decode_image, put_on_white, read_image_bytes
 
 Size = tuple[int, int]
 """Width and height in pixels."""
@@ -51,42 +51,12 @@ def crop_and_resize(image: Image.Image, size: Size, at: tuple[float, float] = CE
     return np.asarray(image.resize(size, Image.Resampling.LANCZOS, box))
 
 
-def read_image_bytes(path: Path) -> bytes:
-    """The bytes of a file; BlendsetError where it cannot be read."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise BlendsetError(f"{path} cannot be read ({error.strerror}); restore it.") from error
-
-
-def decode_image(path: Path, data: bytes, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
-    """What `convert` makes of the image in a file's bytes; BlendsetError where they are no image."""
-    try:
-        with Image.open(io.BytesIO(data)) as file:
-            return convert(file)
-    except Exception as error:  # what Pillow's readers raise over a damaged file has no common kind
-        raise BlendsetError(f"{path} is no readable picture ({error}); restore it.") from error
-
-
-def to_upright_rgb(file: Image.Image) -> Image.Image:
-    """An image in RGB, turned as its camera was held, with white behind transparency."""
-    image = ImageOps.exif_transpose(file)
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    return put_on_white(image.convert("RGBA"))
-
-
-def put_on_white(image: Image.Image) -> Image.Image:
-    """An RGBA image as RGB, with white behind its transparency."""
-    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-
-
 def load_reference_image(path: Path, size: Size) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """An image cropped and resized to `size`: sRGB pixels (height, width, 3), and where it is opaque (height, width).
 
     Raises BlendsetError where it cannot be read.
     """
-    image = decode_image(path, read_image_bytes(path), lambda file: ImageOps.exif_transpose(file).convert("RGBA"))
+    image = decode_image(read_image_bytes(path), path).image.convert("RGBA")
     return crop_and_resize(put_on_white(image), size), crop_and_resize(image.getchannel("A"), size) > 127
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from blendset.errors import BlendsetError, SettingsError
-from blendset.options import REQUIRED, Settings, option, resolve_settings
+from blendset.files import read_text_file
+from blendset.options import REQUIRED, Settings, option, refuse_settings, resolve_settings
 from blendset_trainer.api.progress import OnProgress, OnReport, ignore_progress, ignore_report
 
 if TYPE_CHECKING:
@@ -99,7 +100,6 @@ def list_prompts(settings: SampleSettings) -> list[str]:
 def _read_lines(file: Path | None) -> list[str]:
     if file is None:
         return []
-    try:
-        return [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{file} cannot be read ({error}); give a text file with a prompt to a line.") from error
+    with refuse_settings():
+        text = read_text_file(file, cure="give a text file with a prompt to a line")
+    return [line.strip() for line in text.split("\n") if line.strip()]

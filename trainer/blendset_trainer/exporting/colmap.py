@@ -7,7 +7,6 @@ splatting looks for them.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +14,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from blendset.cameras import Array, Camera, compute_pixel_centres
 from blendset.randomness import make_view_rng
 from blendset.records import CameraRecord, ViewRecord
 from blendset_trainer.exporting.geometry import compute_opencv_from_world, compute_quaternion
 from blendset_trainer.exporting.source import ExportSource, group_by_scene, has_passes, select_with_passes, write_file
+from blendset_trainer.readers.images import decode_rgb
 
 MAX_POINTS = 100_000
 """Points sampled in a scene, shared among its views: as many as Gaussian splatting likes to start from."""
@@ -103,8 +102,8 @@ def _sample_view(source: ExportSource, view: ViewRecord, count: int) -> _Points:
     random = make_view_rng(view.view_id)
     chosen = np.sort(random.choice(solid, min(count, len(solid)), replace=False))
     rays = camera.make_rays(compute_pixel_centres(camera.width, camera.height)[chosen])
-    with Image.open(io.BytesIO(source.read_file(view))) as picture:
-        colours = np.asarray(picture.convert("RGB")).reshape(-1, 3)[chosen]
+    picture = decode_rgb(source.read_file(view), source.dataset.rgb_path(view), cure="render it again")
+    colours = np.asarray(picture).reshape(-1, 3)[chosen]
     return _Points(camera.position + rays * passes.depth.ravel()[chosen, None], colours, passes.id.ravel()[chosen])
 
 

@@ -24,6 +24,7 @@ from blendset.errors import BlendsetError
 from blendset.files import atomic_write
 from blendset.naming import slugify
 from blendset.records import ViewRecord
+from blendset_trainer.readers.images import load_rgb
 from blendset_trainer.style import GREY, INK, PAPER, RED, SERIES_COLOURS
 
 TILE, GAP, MARGIN = 256, 16, 40
@@ -146,13 +147,7 @@ def _draw_row(dataset: Dataset, views: Sequence[ViewRecord], subjects: list[str]
 def _load_thumbnail(dataset: Dataset, view: ViewRecord) -> Image.Image:
     """Load a view's picture at the size of a tile; BlendsetError where it cannot be read."""
     path = dataset.rgb_path(view)
-    try:
-        with Image.open(path) as picture:
-            small = picture.convert("RGB")
-    except OSError as error:
-        raise BlendsetError(
-            f"{path} is no readable picture; render it again or run `blendset verify` on {dataset.root}."
-        ) from error
+    small = load_rgb(path, cure=f"render it again or run `blendset verify` on {dataset.root}")
     small.thumbnail((TILE, TILE), Image.Resampling.LANCZOS)
     return small
 

@@ -24,6 +24,7 @@ from blendset.errors import BlendsetError, DiskError
 from blendset.exr import Passes
 from blendset.files import atomic_write, sha256_bytes
 from blendset.records import ViewRecord
+from blendset_trainer.readers.images import load_rgb
 from blendset_trainer.stages.tables import CACHE
 
 KINDS = ("Picture", "Objects", "Depth", "Normals")
@@ -85,9 +86,8 @@ def _build_line(dataset: Dataset, view: ViewRecord, size: int) -> str:
 def _read_rgb(path: Path) -> RgbImage | None:
     """Read a picture; None where it is damaged."""
     try:
-        with Image.open(path) as picture:
-            return np.asarray(picture.convert("RGB"))
-    except OSError:
+        return np.asarray(load_rgb(path))
+    except BlendsetError:
         return None
 
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import io
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -14,13 +13,13 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from PIL import Image
 
 from blendset.dataset import PASSES, RGB
 from blendset.errors import BlendsetError
 from blendset.exr import Passes, read_ids, read_passes
 from blendset.files import sha256_bytes
 from blendset.records import FORMAT_VERSION, SceneRecord, ViewRecord, to_plain
+from blendset_trainer.readers.images import decode_rgb
 
 Decoded = TypeVar("Decoded")
 
@@ -53,12 +52,7 @@ class View:
     @cached_property
     def rgb(self) -> npt.NDArray[np.uint8]:
         """The picture (height, width, 3), sRGB."""
-        data = self._read_bytes(RGB)
-        try:
-            with Image.open(io.BytesIO(data)) as picture:
-                return np.asarray(picture.convert("RGB"))
-        except OSError as error:
-            raise BlendsetError(f"{self.folder / RGB} is no readable picture; render it again.") from error
+        return np.asarray(decode_rgb(self._read_bytes(RGB), self.folder / RGB, "render it again"))
 
     @cached_property
     def passes(self) -> Passes:

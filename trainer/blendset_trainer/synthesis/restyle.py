@@ -15,7 +15,6 @@ from itertools import product
 from typing import cast
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from blendset.correspondence import ViewGeometry
@@ -27,6 +26,7 @@ from blendset_trainer.diffusion.pipelines import GenericPipeline
 from blendset_trainer.diffusion.randomness import seed_generator
 from blendset_trainer.diffusion.shared_attention import ViewSets, share_attention
 from blendset_trainer.diffusion.shared_attention.view_sets import SharingMode
+from blendset_trainer.readers.images import load_rgb
 from blendset_trainer.synthesis.engine import GeneratedImage, RequestBatch, ViewRequest, generate_by_group
 from blendset_trainer.synthesis.layouts import LatentLayout
 from blendset_trainer.synthesis.parents import load_parents
@@ -68,8 +68,8 @@ class Restyle(PipelineSynthesizer):
         noise = layout.sample_noise(seeds)
         callback = self._make_callback(views, layout.grid)
         for anchor in anchors:
-            with Image.open(dataset.view_folder(anchor.view.scene, anchor.passes_of) / RGB) as render:
-                callback.anchor, callback.noise = layout.encode_image(render.convert("RGB"))[0], noise
+            render = load_rgb(dataset.view_folder(anchor.view.scene, anchor.passes_of) / RGB, cure="render it again")
+            callback.anchor, callback.noise = layout.encode_image(render)[0], noise
         with self._share_attention(views, requests[0].view.subject_objects, layout):
             images = self._pipeline(
                 prompt=[requests[0].record.prompt] * len(views),

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from blendset.errors import BlendsetError
+from blendset.files import read_text_file
 from blendset_trainer.language.grammar import add_article, pluralize, singularize
 from blendset_trainer.models.chat.instructions import strip_thoughts
 from blendset_trainer.synthesis.prompts.curation import PATIENCE, RemovedPrompt
@@ -52,11 +53,9 @@ class PromptAuthor:
 
 def load_template(path: Path) -> str:
     """Read a template; BlendsetError where it cannot be read or has braces that cannot be filled in."""
+    text = read_text_file(path).strip()
     try:
-        text = path.read_text(encoding="utf-8-sig").strip()
         text.format(**_make_template_values(PromptSubject("", "chair"), MAX_PROMPTS_PER_REQUEST, ()))
-    except (OSError, UnicodeDecodeError) as error:
-        raise BlendsetError(f"{path} cannot be read ({error}); give a text file.") from error
     except (LookupError, ValueError, AttributeError) as error:
         known = ", ".join(
             f"{{{name}}}" for name in _make_template_values(PromptSubject("", "chair"), MAX_PROMPTS_PER_REQUEST, ())

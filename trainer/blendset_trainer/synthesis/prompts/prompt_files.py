@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from blendset.errors import BlendsetError
-from blendset.files import atomic_write
+from blendset.files import atomic_write, read_text_file
 from blendset.options import REQUIRED, option, structure
 
 RESTYLE, TEXT_TO_IMAGE, DEFORMABLE = KINDS = ("restyle", "text-to-image", "deformable")
@@ -69,10 +69,7 @@ def read_texts(path: Path) -> list[str]:
 
 
 def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BlendsetError(f"{path} cannot be read ({error}); give a file with a prompt to a line.") from error
+    return read_text_file(path, cure="give a file with a prompt to a line")
 
 
 def _number_lines(path: Path, lines: Sequence[str]) -> list[tuple[str, str]]:

@@ -18,14 +18,8 @@ from blendset.errors import BlendsetError
 from blendset.exr import read_passes
 from blendset.files import sha256_bytes
 from blendset.records import encode_json
-from blendset_trainer.diffusion.images import (
-    CENTRE,
-    cover_size,
-    crop_and_resize,
-    decode_image,
-    read_image_bytes,
-    to_upright_rgb,
-)
+from blendset_trainer.diffusion.images import CENTRE, cover_size, crop_and_resize
+from blendset_trainer.readers.images import decode_rgb, read_image_bytes
 from blendset_trainer.training.data.sources import SINGLE, TILED, Sample
 
 Bucket = tuple[int, int]
@@ -102,7 +96,7 @@ def _open_image(path: Path, sha256: str) -> Image.Image:
     data = read_image_bytes(path)
     if sha256_bytes(data) != sha256:
         raise BlendsetError(f"{path} is not the picture that it was when it was listed; restore it, or list it again.")
-    return decode_image(path, data, to_upright_rgb)
+    return decode_rgb(data, path)
 
 
 def _load_subject_mask(

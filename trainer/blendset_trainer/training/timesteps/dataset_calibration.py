@@ -20,6 +20,7 @@ from blendset.options import resolve_settings
 from blendset_trainer.api.progress import OnProgress, ignore_progress
 from blendset_trainer.diffusion.latents import scale_latents
 from blendset_trainer.diffusion.noise import axis_from_name
+from blendset_trainer.readers.images import load_rgb
 from blendset_trainer.selection.files import list_selections, read_chosen
 from blendset_trainer.stages.tables import read_index
 from blendset_trainer.training.timesteps.calibration import (
@@ -125,11 +126,8 @@ def list_pictures(dataset: Dataset, name: str, most: int) -> list[Path]:
 
 def load_square(path: Path, side: int) -> NDArray[np.uint8]:
     """The centred square of a picture at the size of training, (side, side, 3); BlendsetError if unreadable."""
-    try:
-        with Image.open(path) as picture:
-            return np.asarray(ImageOps.fit(picture.convert("RGB"), (side, side), Image.Resampling.LANCZOS))
-    except OSError as error:
-        raise BlendsetError(f"{path} cannot be read ({error}); render it again.") from error
+    picture = load_rgb(path, cure="render it again")
+    return np.asarray(ImageOps.fit(picture, (side, side), Image.Resampling.LANCZOS))
 
 
 def _summarize(settings: CalibrateSettings, clean: int, source: int, found: Boundary) -> CalibrateReport:
