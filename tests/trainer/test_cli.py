@@ -23,6 +23,7 @@ from blendset_trainer.cli import main as cli
 from blendset_trainer.rendering import worker
 from blendset_trainer.rendering.scenes import find_scenes
 from blendset_trainer.synthesis.jobs import JOBS
+from tests.signals import in_background, in_foreground
 
 STUB = Path(__file__).parents[1] / "core" / "stub_worker.py"
 COMMANDS = [
@@ -242,10 +243,9 @@ def test_plan_keeps_its_plan_when_asked_to(tmp_path: Path, capsys: pytest.Captur
     assert json.loads(capsys.readouterr().out)[0]["scenes"][0]["funnel"]["blocked"] == 30
 
 
-@pytest.mark.skipif(os.name == "nt", reason="interrupts by POSIX signals")
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_ends_its_children_and_says_how_far_it_came(tmp_path: Path, how: int) -> None:
-    path, out = scene(tmp_path, "room", views=50, seconds=0.1), tmp_path / "data"
+def start_run(folder: Path) -> subprocess.Popen[str]:
+    """A command that renders fifty views into `data`, after its third."""
+    path, out = scene(folder, "room", views=50, seconds=0.1), folder / "data"
     script = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         "from test_cli import cli, stub_command, worker\n"
@@ -255,10 +255,42 @@ def test_an_interrupted_run_ends_its_children_and_says_how_far_it_came(tmp_path:
     process = subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    while len(list(out.rglob("view.json"))) < 3:
+    wait_for_views(out, 3)
+    return process
+
+
+def wait_for_views(out: Path, count: int) -> None:
+    while len(list(out.rglob("view.json"))) < count:
         time.sleep(0.05)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="interrupts by POSIX signals")
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_ends_its_children_and_says_how_far_it_came(tmp_path: Path, how: int) -> None:
+    with in_foreground():
+        process = start_run(tmp_path)
     process.send_signal(how)
     printed, _ = process.communicate(timeout=20)
     assert process.returncode == 130
     assert re.search(r"partial +\d+/50 .*cancelled", printed)
-    assert cli.main(["verify", str(out)]) == 0
+    assert cli.main(["verify", str(tmp_path / "data")]) == 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="interrupts by POSIX signals")
+def test_ctrl_c_is_not_for_a_run_in_the_background(tmp_path: Path) -> None:
+    with in_background():
+        process = start_run(tmp_path)
+    process.send_signal(signal.SIGINT)
+    wait_for_views(tmp_path / "data", 5)
+    process.terminate()
+    assert process.wait(timeout=20) == 130
+
+
+@pytest.mark.parametrize(("chosen", "used"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_of_torch_wait_without_spinning(chosen: str | None, used: str) -> None:
+    others = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    for module in ("blendset_trainer.cli.main", "blendset_trainer.stages.executors.processes"):
+        script = f"import {module}, os, sys; print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+        environment = others | ({"OMP_WAIT_POLICY": chosen} if chosen else {})
+        done = subprocess.run([sys.executable, "-c", script], env=environment, stdout=subprocess.PIPE, text=True)
+        assert done.stdout == f"{used} False\n"

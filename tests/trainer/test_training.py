@@ -24,7 +24,9 @@ from blendset_trainer.training.checkpoints import find_newest_checkpoint
 from blendset_trainer.training.log import StepReport
 from blendset_trainer.training.loop import learning_rate_factor, run_training_loop
 from blendset_trainer.training.settings import OptimizerSettings, change_train_config, explain_config, load_train_config
+from blendset_trainer.training.stopping import catch_stop_signals
 from blendset_trainer.training_runs import read_log
+from tests.signals import in_background, in_foreground
 from tests.trainer.tiny_datasets import choose, thirty_views
 from tests.trainer.tiny_pipelines import stable_diffusion
 from tests.trainer.tiny_runs import config_of, prepared, run_of, weights_of
@@ -106,13 +108,22 @@ def test_stopped_politely_it_saves_and_goes_on(configured: Any, monkeypatch: pyt
         os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(run.state.log, "add", add_and_interrupt)
-    with pytest.raises(KeyboardInterrupt):
+    with in_foreground(), pytest.raises(KeyboardInterrupt):
         run_training_loop(*run)
     assert run.state.step == 1
     again = prepared(configured("parts"))
     assert again.state.step == 1
     run_training_loop(*again)
     assert same(weights_of(whole), weights_of(again))
+
+
+def test_a_run_in_the_background_is_not_stopped_by_ctrl_c() -> None:
+    with in_background(), catch_stop_signals() as stop_requested:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert not stop_requested()
+    with in_foreground(), catch_stop_signals() as stop_requested:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop_requested()
 
 
 def test_a_loss_that_is_no_number_ends_it_before_the_weights_and_names_the_pictures(configured: Any) -> None:

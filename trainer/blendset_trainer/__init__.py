@@ -6,6 +6,7 @@ Each command of `blendset` is a function here, with a settings class. They are i
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,10 @@ if TYPE_CHECKING:
     from blendset_trainer.training.train import explain_training as explain_training
     from blendset_trainer.training.train import plan_training as plan_training
     from blendset_trainer.training.train import train as train
+
+# Else idle threads of torch spin, which takes the CPU from whatever runs beside. Torch reads it when it is loaded, and
+# every command, worker process and actor of Ray comes through here first. What a user has set stays.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _HOMES = {
     "CaptionReport": "captioning.caption:CaptionReport",

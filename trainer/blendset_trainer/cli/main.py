@@ -54,7 +54,8 @@ COMMANDS = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command of these words, or of the process's arguments, and return its exit code."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster's request to end is treated as Ctrl-C
+    if signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster's request to end is treated as Ctrl-C
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         arguments = build_parser().parse_args(replace_job_option(words))

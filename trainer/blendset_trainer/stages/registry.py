@@ -6,7 +6,6 @@ A stage's module is imported only when the stage is asked for, so that torch is 
 
 from __future__ import annotations
 
-import os
 from typing import cast
 
 from blendset.errors import SettingsError
@@ -32,5 +31,4 @@ def find_stage(word: str, stages: Registry) -> Stage:
         )
     if bool(argument) != bool(stages[name].argument) or (colon and not argument):
         raise UnknownStageError(f"'{word}' is no stage; write {stages.usages[name]}.")
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # else torch's idle threads take the CPU from the decoders
     return cast(Stage, stages.make(name, argument) if argument else stages.make(name))

@@ -14,7 +14,10 @@ SIGNALS = signal.SIGINT, signal.SIGTERM
 
 @contextmanager
 def catch_stop_signals() -> Iterator[Callable[[], bool]]:
-    """Yields a function: whether a stop was requested. A second signal raises KeyboardInterrupt at once."""
+    """Yields a function: whether a stop was requested. A second signal raises KeyboardInterrupt at once.
+
+    A signal that was ignored when the program started stays so: Ctrl-C is not for what nohup or `&` has sent behind.
+    """
     requested = threading.Event()
 
     def request(number: int, frame: FrameType | None) -> None:
@@ -25,7 +28,8 @@ def catch_stop_signals() -> Iterator[Callable[[], bool]]:
     if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
         yield requested.is_set
         return
-    handlers = {number: signal.signal(number, request) for number in SIGNALS}
+    heeded = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    handlers = {number: signal.signal(number, request) for number in heeded}
     try:
         yield requested.is_set
     finally:
