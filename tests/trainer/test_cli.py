@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from blendset.jobs.supervisor import Supervisor
 from blendset_trainer.cli import main as cli
 from blendset_trainer.rendering import worker
 from blendset_trainer.rendering.scenes import find_scenes
@@ -274,6 +275,20 @@ def test_an_interrupted_run_ends_its_children_and_says_how_far_it_came(tmp_path:
     assert process.returncode == 130
     assert re.search(r"partial +\d+/50 .*cancelled", printed)
     assert cli.main(["verify", str(tmp_path / "data")]) == 0
+
+
+@pytest.mark.usefixtures("stubbed")
+def test_ctrl_c_waits_for_the_end_of_a_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the midst of one it would leave a scene that nobody closes. Here all views are there already."""
+    handle = Supervisor._handle_death
+
+    def interrupt_and_handle(supervisor: Supervisor, child: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return handle(supervisor, child)
+
+    monkeypatch.setattr(Supervisor, "_handle_death", interrupt_and_handle)
+    with in_foreground():
+        assert cli.main(["render", scene(tmp_path, "room"), "--out", str(tmp_path / "data")]) == 0
 
 
 @pytest.mark.skipif(os.name == "nt", reason="interrupts by POSIX signals")

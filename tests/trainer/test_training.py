@@ -19,12 +19,12 @@ from blendset.dataset import Dataset
 from blendset.errors import BlendsetError, SettingsError
 from blendset.options import read_toml
 from blendset_trainer import TrainSettings, plan_training, train
+from blendset_trainer.api.stopping import catch_stop_signals
 from blendset_trainer.cli.main import main
 from blendset_trainer.training.checkpoints import find_newest_checkpoint
 from blendset_trainer.training.log import StepReport
 from blendset_trainer.training.loop import learning_rate_factor, run_training_loop
 from blendset_trainer.training.settings import OptimizerSettings, change_train_config, explain_config, load_train_config
-from blendset_trainer.training.stopping import catch_stop_signals
 from blendset_trainer.training_runs import read_log
 from tests.signals import in_background, in_foreground
 from tests.trainer.tiny_datasets import choose, thirty_views

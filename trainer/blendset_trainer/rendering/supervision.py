@@ -9,6 +9,7 @@ from collections.abc import Callable
 from blendset.jobs.scenes import Summary
 from blendset.jobs.supervisor import Supervisor, Update
 from blendset_trainer.api.progress import OnProgress
+from blendset_trainer.api.stopping import catch_stop_signals
 
 _STEP_S = 0.05
 """Between steps of a supervisor."""
@@ -25,17 +26,16 @@ def run_supervisor(supervisor: Supervisor, on_progress: OnProgress, on_update: O
     """Run a supervisor to its end, close it and return its summary.
 
     `on_progress` gets the last update as a line, and how many views of all scenes are in the dataset. Ctrl-C cancels
-    the run: its Blenders end, and the summary says how far it came.
+    the run between two steps: its Blenders end, and the summary says how far it came.
     """
-    with supervisor:
+    with supervisor, catch_stop_signals() as stop_requested:
         while not supervisor.finished:
-            try:
-                for update in supervisor.step():
-                    on_update(update)
-                    on_progress(format_update(update), supervisor.done, supervisor.total)
-                time.sleep(_STEP_S)
-            except KeyboardInterrupt:
+            if stop_requested():
                 supervisor.cancel()
+            for update in supervisor.step():
+                on_update(update)
+                on_progress(format_update(update), supervisor.done, supervisor.total)
+            time.sleep(_STEP_S)
     return supervisor.summarize()
 
 

@@ -26,6 +26,7 @@ from accelerate.utils import gather_object
 from torch import Tensor
 
 from blendset.errors import BlendsetError
+from blendset_trainer.api.stopping import catch_stop_signals
 from blendset_trainer.diffusion.families import Family
 from blendset_trainer.diffusion.reference_attention import reference_attention
 from blendset_trainer.training.data.loader import Batch
@@ -34,7 +35,6 @@ from blendset_trainer.training.log import StepReport
 from blendset_trainer.training.losses import compute_loss_weights, compute_losses, sample_levels
 from blendset_trainer.training.settings import OptimizerSettings
 from blendset_trainer.training.state import TrainState, make_divergence_error
-from blendset_trainer.training.stopping import catch_stop_signals
 from blendset_trainer.training.validation import validate
 
 MAX_SKIPPED_STEPS = 40
