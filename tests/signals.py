@@ -11,13 +11,13 @@ from contextlib import contextmanager
 @contextmanager
 def in_foreground() -> Iterator[None]:
     """Ctrl-C and requests to end work in here, in this process and in those that it starts, as in a foreground."""
-    defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
-    handlers = {number: signal.signal(number, default) for number, default in defaults.items()}
+    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
+    terminate = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         yield
     finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+        signal.signal(signal.SIGINT, interrupt)
+        signal.signal(signal.SIGTERM, terminate)
 
 
 @contextmanager
