@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import product
 from typing import Any
 
 import bpy
@@ -68,17 +70,25 @@ class Origin:
 @dataclass(eq=False)
 class Source:
     """One evaluated geometry, and where it stands: `paths` number the instance on each level, the outermost first, and
-    `matrices` belong to them. `corners` (8, 3) and `fringe` (N, 3) are local."""
+    `matrices` belong to them. `bound_box` (8, 3), of what has no mesh, and `fringe` (N, 3) are local."""
 
     origin: Origin
     kind: str
     is_shown: bool
     mesh: Mesh | None
     surfaces: list[Surface]
-    corners: NDArray[np.float64]
+    bound_box: NDArray[np.float64] | None
     fringe: NDArray[np.float64]
     paths: list[Path] = field(default_factory=list)
     matrices: Any = field(default_factory=list)
+
+    @cached_property
+    def corners(self) -> NDArray[np.float64]:
+        """Corners (8, 3) of the box around the geometry, or the points of what is nothing but fringe; local."""
+        if self.mesh is None or not len(self.mesh.vertices):
+            return self.fringe if self.bound_box is None else self.bound_box
+        sides = zip(self.mesh.vertices.min(axis=0), self.mesh.vertices.max(axis=0), strict=True)
+        return np.array(list(product(*sides)), dtype=np.float64)
 
 
 @dataclass(eq=False)
@@ -170,8 +180,7 @@ class Gathering:
         for instance in self._depsgraph.object_instances:
             self._read_instance(instance)
         sources = [source for source in self._sources.values() if source is not None]
-        for source in sources:
-            _drop_broken(source)
+        _drop_broken(sources)
         _drop_doubles(sources)
         return sorted(self._build_items([source for source in sources if source.paths]), key=lambda item: item.key)
 
@@ -205,14 +214,15 @@ class Gathering:
         fringe = read_fringe(evaluated, instance.show_particles)
         if not instance.show_self and not len(fringe):
             return None
-        has_mesh = evaluated.type in MESH_LIKE_TYPES and instance.show_self
+        mesh = self._get_mesh(evaluated) if evaluated.type in MESH_LIKE_TYPES and instance.show_self else None
+        solid = mesh is not None and len(mesh.vertices)
         return Source(
             origin=self._get_origin(instance),
             kind=evaluated.type,
             is_shown=instance.show_self,
-            mesh=self._get_mesh(evaluated) if has_mesh else None,
+            mesh=mesh,
             surfaces=surfaces,
-            corners=np.array(evaluated.bound_box) if instance.show_self else fringe,
+            bound_box=np.array(evaluated.bound_box) if instance.show_self and not solid else None,
             fringe=fringe,
         )
 
@@ -340,10 +350,14 @@ def _read_path(instance: bpy.types.DepsgraphObjectInstance) -> Path:
     return tuple(number for number in tuple(numbers)[::-1] if number != NO_LEVEL)
 
 
-def _drop_broken(source: Source) -> None:
-    """Take out what has a matrix that is not finite, and turn the rest into an array (N, 4, 4)."""
-    matrices = np.array(source.matrices, dtype=np.float64).reshape(-1, 4, 4)
-    _keep(source, np.asarray(np.isfinite(matrices).all(axis=(1, 2))), matrices)
+def _drop_broken(sources: Sequence[Source]) -> None:
+    """Take out what has a matrix that is not finite, and turn the rest of each source into an array (N, 4, 4)."""
+    every = np.array([matrix for source in sources for matrix in source.matrices], dtype=np.float64).reshape(-1, 4, 4)
+    finite = np.isfinite(every).all(axis=(1, 2))
+    ends = np.cumsum([len(source.matrices) for source in sources])
+    for source, end in zip(sources, ends.tolist(), strict=True):
+        rows = slice(end - len(source.matrices), end)
+        _keep(source, finite[rows], every[rows])
 
 
 def _drop_doubles(sources: Sequence[Source]) -> None:
@@ -363,8 +377,9 @@ def _drop_doubles(sources: Sequence[Source]) -> None:
 
 
 def _keep(source: Source, kept: NDArray[np.bool_], matrices: NDArray[np.float64]) -> None:
-    source.matrices = matrices[kept]
+    source.matrices = matrices
     if not kept.all():
+        source.matrices = matrices[kept]
         source.paths = [path for path, is_kept in zip(source.paths, kept, strict=True) if is_kept]
 
 

@@ -7,7 +7,8 @@ one, so we are one for the length of a call.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import bpy
@@ -61,7 +62,8 @@ def call_with_render_depsgraph(
             overrides.set(render, "resolution_percentage", 100)
             overrides.set(render, "use_motion_blur", False)
             _evaluate_all_cameras(overrides.add_camera(scene), scene)
-            bpy.ops.render.render(scene=scene.name, layer=layer)
+            with _leave_viewport_alone():
+                bpy.ops.render.render(scene=scene.name, layer=layer)
     finally:
         kind.function = None
     if kind.errors:
@@ -70,6 +72,21 @@ def call_with_render_depsgraph(
         raise RuntimeError("Blender evaluated no view layer for rendering")
     result: Any = kind.results[0]
     return result  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _leave_viewport_alone() -> Iterator[None]:
+    """Keep an operator from evaluating the open scene for its viewport as well, which without a window nobody looks at:
+    it brings the view layer of its context up to date, and here that is one of an empty scene."""
+    if not bpy.app.background:
+        yield
+        return
+    empty = bpy.data.scenes.new("Blendset empty")
+    try:
+        with bpy.context.temp_override(scene=empty, view_layer=empty.view_layers[0]):
+            yield
+    finally:
+        bpy.data.scenes.remove(empty)
 
 
 def _evaluate_all_cameras(watcher: bpy.types.Object, scene: bpy.types.Scene) -> None:

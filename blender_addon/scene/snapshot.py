@@ -182,6 +182,8 @@ def _list_missing_files(item: Item) -> tuple[str, ...]:
     """The textures that an item lacks; slots without a triangle do not show."""
     paths: set[str] = set()
     for source in {piece.source for piece in item.pieces}:
+        if not any(surface.missing_files for surface in source.surfaces):
+            continue
         slots = source.mesh.material_indices if source.mesh else np.zeros(0, dtype=np.int32)
         used = np.unique(np.clip(slots, 0, len(source.surfaces) - 1)) if len(slots) else range(len(source.surfaces))
         paths.update(path for slot in used for path in source.surfaces[slot].missing_files)
@@ -234,7 +236,7 @@ def _repeat_triangles(piece: Piece, triangles: NDArray[np.int32]) -> NDArray[np.
     assert piece.mesh is not None
     mirrored = np.linalg.det(piece.matrices[:, :3, :3]) < 0
     first = np.arange(len(piece.matrices), dtype=np.int32) * len(piece.mesh.vertices)
-    turned = np.where(mirrored[:, None, None], triangles[:, ::-1], triangles)
+    turned = np.where(mirrored[:, None, None], triangles[:, ::-1], triangles) if mirrored.any() else triangles[None]
     return np.asarray((turned + first[:, None, None]).reshape(-1, 3), dtype=np.int32)
 
 

@@ -120,7 +120,7 @@ class Snapshot:
     def find_triangles(self, ids: Iterable[int]) -> NDArray[np.intp]:
         """Return the indices (N,) of all triangles of these objects."""
         ranges = [np.arange(*self.objects[id_ - 1].triangles) for id_ in sorted(ids)]
-        return np.concatenate(ranges) if ranges else np.zeros(0, dtype=np.intp)
+        return ranges[0] if len(ranges) == 1 else np.concatenate([np.zeros(0, dtype=np.intp), *ranges])
 
 
 def compute_extent(boxes: Array) -> Array:

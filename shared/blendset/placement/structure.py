@@ -57,15 +57,15 @@ def find_structural_objects(scene: Snapshot) -> frozenset[int]:
     footprint = float(np.prod((scene.extent[1] - scene.extent[0])[:2])) or 1.0
     if np.isfinite(sizes[:, 0]).sum() < 2:
         return frozenset()
+    least, second, most = np.sort(sizes, axis=1).T
+    wide = (least < STRUCTURAL_THINNESS * np.maximum(most, 1e-12)) & (second * most > STRUCTURAL_SPREAD * footprint)
+    large = np.linalg.norm(sizes, axis=1) > STRUCTURAL_SIZE * diagonal
     found = set()
-    for entry, size in zip(scene.objects, sizes, strict=True):
-        if np.isnan(size[0]) or entry.label or entry.triangles[0] == entry.triangles[1]:
+    for index in np.flatnonzero(wide | large):
+        entry = scene.objects[index]
+        if entry.label or entry.triangles[0] == entry.triangles[1]:
             continue
-        thin = size.min() < STRUCTURAL_THINNESS * max(size.max(), 1e-12)
-        spread = float(np.partition(size, 1)[1] * size.max())
-        large = np.linalg.norm(size) > STRUCTURAL_SIZE * diagonal
-        wide = thin and spread > STRUCTURAL_SPREAD * footprint
-        if wide or (large and (STRUCTURAL_NAME.search(entry.name) or _is_shell_or_terrain(scene, entry))):
+        if wide[index] or STRUCTURAL_NAME.search(entry.name) or _is_shell_or_terrain(scene, entry):
             found.add(entry.id)
     return frozenset(found - _find_table_tops(scene, found))
 

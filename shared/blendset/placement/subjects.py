@@ -11,6 +11,7 @@ import fnmatch
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -63,17 +64,17 @@ class Subject:
     area: float
     fringe: bool = False
 
-    @property
+    @cached_property
     def bounds(self) -> Array:
         """Lower and upper corner, (2, 3)."""
         return np.stack([self.hull.min(axis=0), self.hull.max(axis=0)])
 
-    @property
+    @cached_property
     def centre(self) -> Array:
         """Centre of the bounding box, (3,): view angles are measured around it."""
         return np.asarray(self.bounds.mean(axis=0))
 
-    @property
+    @cached_property
     def size(self) -> float:
         """Diagonal of the bounding box."""
         return float(np.linalg.norm(self.bounds[1] - self.bounds[0]))
@@ -170,10 +171,9 @@ def _choose_things(
 
 def _find_objection(scene: Snapshot, thing: Thing, settings: SubjectSettings) -> str:
     """Why a thing is no subject; empty when it is one."""
-    names = [name for entry in thing.objects for name in (entry.label, entry.name, entry.unit) if name]
-    if settings.include and not _matches([thing.label, thing.key, *names], settings.include):
+    if settings.include and not _matches(thing, settings.include):
         return "not included"
-    if _matches([thing.label, thing.key, *names], settings.exclude):
+    if settings.exclude and _matches(thing, settings.exclude):
         return "excluded"
     if not any(entry.triangles[1] > entry.triangles[0] for entry in thing.objects):
         return "no surface"
@@ -212,7 +212,9 @@ def _is_plain(scene: Snapshot, thing: Thing, most: int) -> bool:
     return bare and len(triangles) <= most and float(np.ptp(scene.albedo[triangles])) < PLAIN_CONTRAST
 
 
-def _matches(names: list[str], patterns: tuple[str, ...]) -> bool:
+def _matches(thing: Thing, patterns: tuple[str, ...]) -> bool:
+    names = [name for entry in thing.objects for name in (entry.label, entry.name, entry.unit) if name]
+    names += [thing.label, thing.key]
     return any(fnmatch.fnmatchcase(name.lower(), pattern.lower()) for name in names for pattern in patterns)
 
 

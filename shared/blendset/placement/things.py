@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +49,8 @@ ATTACHED_SIZE, ATTACHED_THINNESS = 0.5, 0.1
 """It is smaller than this share of the other's diagonal, or flat: its least side is so much of its longest."""
 MERGE_ROUNDS = 4
 """Parts of parts are merged so often."""
+PAIRS_AT_ONCE = 500_000
+"""Pairs of things that are compared in one go, so that memory stays small."""
 PART_INSIDE, PART_INSIDE_SIZE = 0.7, 0.8
 """A thing with more of its box inside another's than this is part of it, if its diagonal is less than this share."""
 SUPPORT_FOOTPRINT, SUPPORT_SLENDERNESS = 0.6, 0.35
@@ -86,12 +89,12 @@ class Thing:
     shape: tuple[int, ...]
     is_whole: bool = False
 
-    @property
+    @cached_property
     def size(self) -> Array:
         """Sides of the box, (3,)."""
         return np.asarray(self.box[1] - self.box[0])
 
-    @property
+    @cached_property
     def diagonal(self) -> float:
         """Diagonal of the box."""
         return float(np.linalg.norm(self.size))
@@ -101,7 +104,7 @@ class Thing:
         """Whether it is one of many that are scattered over another thing."""
         return SCATTERED in self.objects[0].unit
 
-    @property
+    @cached_property
     def ids(self) -> frozenset[int]:
         """Ids of the objects."""
         return frozenset(entry.id for entry in self.objects)
@@ -113,12 +116,15 @@ def make_thing(
     """Make a thing of these objects; without a key it goes by its largest object."""
     members = tuple(sorted(objects, key=lambda entry: entry.id))
     boxes = _get_boxes(scene, members)
-    box = np.stack([boxes[:, 0].min(axis=0), boxes[:, 1].max(axis=0)])
-    largest = members[int(np.argmax(np.linalg.norm(boxes[:, 1] - boxes[:, 0], axis=1)))]
-    labels = Counter(entry.label for entry in members if entry.label)
-    if not label and (len(members) == 1 or not set(get_label(largest).split()) <= PART_WORDS):
-        label = get_label(largest)
-    label = max(labels, key=labels.__getitem__) if labels else label
+    box, largest = boxes[0], members[0]
+    if len(members) > 1:
+        box = np.stack([boxes[:, 0].min(axis=0), boxes[:, 1].max(axis=0)])
+        largest = members[int(np.argmax(np.linalg.norm(boxes[:, 1] - boxes[:, 0], axis=1)))]
+    if labels := [entry.label for entry in members if entry.label]:
+        label = Counter(labels).most_common(1)[0][0]
+    elif not label:
+        name = get_label(largest)
+        label = name if len(members) == 1 or not set(name.split()) <= PART_WORDS else ""
     return Thing(key or largest.name, label, members, box, _compute_shape_key(scene, members), is_whole)
 
 
@@ -361,29 +367,44 @@ def _find_hosts(scene: Snapshot, things: list[Thing], surfaces: _Surfaces, enclo
     """
     if len(things) < 2:
         return {}
-    low, high = np.array([thing.box[0] for thing in things]), np.array([thing.box[1] for thing in things])
-    diagonals = np.linalg.norm(high - low, axis=1)
-    by_size = np.argsort(diagonals, kind="stable")
-    sizes = diagonals[by_size]
-    if enclosed:
-        by_size = by_size[: np.searchsorted(sizes, HOST_SIZE * scene.diagonal)]
-    lows, highs = np.ascontiguousarray(low[by_size].T), np.ascontiguousarray(high[by_size].T)
-    first_bigger = np.searchsorted(sizes, HOST_RATIO * diagonals, side="right")
+    boxes = np.array([thing.box for thing in things])
+    sizes = np.linalg.norm(boxes[:, 1] - boxes[:, 0], axis=1)
+    is_host = sizes < (HOST_SIZE * scene.diagonal if enclosed else np.inf)
+    is_part = np.array([not any(entry.label for entry in thing.objects) for thing in things])
     copies = Counter(thing.shape for thing in things)
     belongs = _is_part if enclosed else surfaces.is_part
     found: dict[int, int] = {}
-    for part, thing in enumerate(things):
-        if any(entry.label for entry in thing.objects):
-            continue
-        slack = TOUCHING * diagonals[part] + 1e-9
-        start, least, most = first_bigger[part], low[part] - slack, high[part] + slack
-        touching = start + np.flatnonzero((lows[0, start:] <= most[0]) & (highs[0, start:] >= least[0]))
-        for axis in (1, 2):
-            touching = touching[(lows[axis, touching] <= most[axis]) & (highs[axis, touching] >= least[axis])]
-        hosts = (index for index in by_size[touching] if belongs(thing, things[index], copies[thing.shape]))
-        if (smallest := next(hosts, None)) is not None:
-            found[part] = int(smallest)
+    for part, host in _list_touching_pairs(boxes, sizes):
+        if part not in found and is_part[part] and is_host[host]:
+            thing = things[part]
+            if belongs(thing, things[host], copies[thing.shape]):
+                found[part] = host
     return found
+
+
+def _list_touching_pairs(boxes: Array, sizes: Array) -> list[tuple[int, int]]:
+    """The numbers of each thing and of every bigger one that it touches, the smallest of these first.
+
+    Boxes (N, 2, 3) have these diagonals (N,). Sorted along one axis, only neighbours have to be compared.
+    """
+    slack = TOUCHING * sizes[:, None] + 1e-9
+    low, high = boxes[:, 0] - slack, boxes[:, 1] + slack
+    axis = int(np.ptp(boxes.mean(axis=1), axis=0).argmax())
+    order = np.argsort(low[:, axis], kind="stable")
+    rows = np.arange(len(order))
+    counts = np.searchsorted(low[order, axis], high[order, axis], side="right") - rows - 1
+    found = [np.zeros((0, 2), dtype=np.intp)]
+    for some in np.array_split(rows, 1 + int(counts.sum()) // PAIRS_AT_ONCE):
+        first = np.repeat(some, counts[some])
+        second = first + 1 + np.arange(len(first)) - np.repeat(np.cumsum(counts[some]) - counts[some], counts[some])
+        pairs = order[np.stack([first, second], axis=1)]
+        part, host = np.take_along_axis(pairs, np.argsort(sizes[pairs], axis=1, kind="stable"), axis=1).T
+        near = sizes[host] > HOST_RATIO * sizes[part]
+        for column in range(3):
+            near &= (boxes[host, 0, column] <= high[part, column]) & (boxes[host, 1, column] >= low[part, column])
+        found.append(np.stack([part[near], host[near]], axis=1))
+    pairs = np.concatenate(found)
+    return [(part, host) for part, host in pairs[np.lexsort((pairs[:, 1], sizes[pairs[:, 1]], pairs[:, 0]))].tolist()]
 
 
 def _is_part(part: Thing, host: Thing, copies: int) -> bool:
