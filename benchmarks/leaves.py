@@ -2,6 +2,8 @@
 """What leaves and blades cost: planning a yard with 45,000 instanced leaves, or 5,000 objects of grass, and with 1 % of
 them.
 
+The command is `blendset plan` from its start to its end; the other times are those within Blender.
+
 .venv-blender/bin/python benchmarks/leaves.py
 """
 
@@ -9,10 +11,13 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import bpy
@@ -38,9 +43,28 @@ def main() -> None:
         "leaves": (add_leaves, options.leaves),
         "grass": (add_grass, options.grass),
     }
-    results = {name: measure_kind(add, count, options.repeat) for name, (add, count) in kinds.items()}
+    with tempfile.TemporaryDirectory(prefix="blendset-benchmark-") as folder:
+        command = [
+            options.blendset,
+            "plan",
+            f"{folder}/yard.blend",
+            "--out",
+            f"{folder}/plan",
+            "--blender",
+            sys.executable,
+        ]
+        results = {name: measure_kind(add, count, options.repeat, command) for name, (add, count) in kinds.items()}
     write_results("leaves", results)
-    head = ("scene", "objects", "Blender s", "reading s", "planning s", "all, of 1 %", "all but Blender, of 1 %")
+    head = (
+        "scene",
+        "objects",
+        "Blender s",
+        "reading s",
+        "planning s",
+        "all but Blender, of 1 %",
+        "command s",
+        "of 1 %",
+    )
     print(format_table(head, [row for name, each in results.items() for row in list_rows(name, each)]))
 
 
@@ -50,18 +74,19 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--leaves", type=int, default=45_000, metavar="N")
     parser.add_argument("--grass", type=int, default=5_000, metavar="N")
     parser.add_argument("--repeat", type=int, default=3, metavar="N", help="runs of which the median counts")
+    parser.add_argument("--blendset", default=".venv/bin/blendset", metavar="PATH", help="the command")
     parser.add_argument("--installed", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def measure_kind(add: Callable[[int], None], count: int, repeat: int) -> dict[str, Times]:
+def measure_kind(add: Callable[[int], None], count: int, repeat: int, command: list[str]) -> dict[str, Times]:
     """The median times with few and with all, which take turns, by their number."""
     runs: dict[int, list[Times]] = {max(1, round(FEW * count)): [], count: []}
     for _ in range(repeat):
         for number, times in runs.items():
             build_yard()
             add(number)
-            times.append(measure_planning())
+            times.append(measure_planning() | measure_command(command))
     return {
         f"{number:,}": {name: statistics.median(each[name] for each in times) for name in times[0]}
         for number, times in runs.items()
@@ -93,19 +118,30 @@ def measure_planning() -> Times:
     }
 
 
+def measure_command(command: list[str]) -> Times:
+    """Seconds that planning the open scene takes as a command, which saves it where the command looks for it."""
+    bpy.ops.wm.save_as_mainfile(filepath=command[2])
+    Path(command[4]).unlink(missing_ok=True)
+    begun = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True)
+    return {"command_seconds": time.perf_counter() - begun}
+
+
 def list_rows(name: str, kind: dict[str, Times]) -> list[tuple[str, ...]]:
     """A row of the table for each number of leaves or blades."""
     totals = [each["reading_seconds"] + each["planning_seconds"] for each in kind.values()]
     own = [total - each["evaluating_seconds"] for total, each in zip(totals, kind.values(), strict=True)]
+    first = next(iter(kind.values()))
     return [
         (
             f"{number} {name}",
             f"{each['objects']:,.0f}",
             *(f"{each[f'{step}_seconds']:.2f}" for step in ("evaluating", "reading", "planning")),
-            f"{total / totals[0]:.2f}",
             f"{rest / own[0]:.2f}",
+            f"{each['command_seconds']:.2f}",
+            f"{each['command_seconds'] / first['command_seconds']:.2f}",
         )
-        for (number, each), total, rest in zip(kind.items(), totals, own, strict=True)
+        for (number, each), rest in zip(kind.items(), own, strict=True)
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import cache
 
 from blendset.placement.default_names import DEFAULT_WORDS
 from blendset.placement.scene import SceneObject
@@ -12,6 +13,7 @@ from blendset.placement.scene import SceneObject
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
+@cache
 def label_from_name(name: str) -> str:
     """Return a readable label ("desk lamp" of "Desk_Lamp.002"), or "" for a name of nothing but default words, numbers
     and codes."""
