@@ -39,11 +39,15 @@ def choose_lighting(
 
 
 def is_well_lit(previewer: Previewer, shots: Sequence[Shot]) -> bool:
-    """Whether few enough of these views are too dark or too flat."""
-    faults = [set(previewer.preview(*shot).faults) for shot in shots]
-    dark = sum(bool(TOO_DARK & each) for each in faults)
-    unlit = sum(bool((TOO_DARK | TOO_FLAT) & each) for each in faults)
-    return dark <= DARK_SHARE * len(shots) and unlit <= UNLIT_SHARE * len(shots)
+    """Whether few enough of these views are too dark or too flat; previews end with the one that decides it."""
+    dark = unlit = 0
+    for shot in shots:
+        faults = set(previewer.preview(*shot).faults)
+        dark += bool(TOO_DARK & faults)
+        unlit += bool((TOO_DARK | TOO_FLAT) & faults)
+        if dark > DARK_SHARE * len(shots) or unlit > UNLIT_SHARE * len(shots):
+            return False
+    return True
 
 
 def is_roofed(opened: OpenScene, shots: Sequence[Shot]) -> bool:
