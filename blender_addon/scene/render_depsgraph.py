@@ -62,7 +62,7 @@ def call_with_render_depsgraph(
             overrides.set(render, "resolution_percentage", 100)
             overrides.set(render, "use_motion_blur", False)
             _evaluate_all_cameras(overrides.add_camera(scene), scene)
-            with _leave_viewport_alone():
+            with _leave_viewport_alone(scene):
                 bpy.ops.render.render(scene=scene.name, layer=layer)
     finally:
         kind.function = None
@@ -75,13 +75,14 @@ def call_with_render_depsgraph(
 
 
 @contextmanager
-def _leave_viewport_alone() -> Iterator[None]:
-    """Keep an operator from evaluating the open scene for its viewport as well, which without a window nobody looks at:
-    it brings the view layer of its context up to date, and here that is one of an empty scene."""
+def _leave_viewport_alone(scene: bpy.types.Scene) -> Iterator[None]:
+    """Keep an operator from evaluating a scene for its viewport as well, which without a window nobody looks at: it
+    brings the view layer of its context up to date, and here that is one of an empty scene at the same frame."""
     if not bpy.app.background:
         yield
         return
     empty = bpy.data.scenes.new("Blendset empty")
+    empty.frame_current, empty.frame_subframe = scene.frame_current, scene.frame_subframe
     try:
         with bpy.context.temp_override(scene=empty, view_layer=empty.view_layers[0]):
             yield
