@@ -7,6 +7,7 @@ A view exists when its view.json does, and that is written last; everything else
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -16,13 +17,22 @@ from typing import Any
 from blendset.config import Config
 from blendset.errors import BlendsetError, SettingsError
 from blendset.exr import Passes, read_passes
-from blendset.files import TEMPORARY_FILES, atomic_write, lock_folder, sha256_bytes, sha256_file, translate_disk_errors
+from blendset.files import (
+    TEMPORARY_FILES,
+    atomic_write,
+    explain_read_errors,
+    lock_folder,
+    sha256_bytes,
+    sha256_file,
+    translate_disk_errors,
+)
 from blendset.options import flatten_settings
 from blendset.records import (
     DatasetRecord,
     FileEntry,
     SceneRecord,
     ViewRecord,
+    decode_json,
     read_json,
     read_record,
     to_plain,
@@ -35,6 +45,7 @@ BLOCK = 1000
 CAPTION = "caption"
 """A column of metadata.jsonl once there are captions; their truth is in `captions/`."""
 INDEX, LOCK = "metadata.jsonl", ".index.lock"
+INDEX_CURE = "delete it: the next command rebuilds it"
 
 RECORD_COLUMNS = (
     "view_id", "scene", "subject", "subject_label", "subject_objects", "view_set", "view_index", "source",
@@ -214,7 +225,7 @@ class Dataset:
     def read_records(self) -> Iterator[tuple[Path, ViewRecord | BlendsetError]]:
         """Yield the folder of every view that has a record, with the record or the reason why it cannot be read."""
         for folder in self.list_view_folders():
-            if (folder / VIEW_RECORD).exists():
+            if os.path.lexists(folder / VIEW_RECORD):
                 try:
                     yield folder, read_record(folder / VIEW_RECORD, ViewRecord)
                 except BlendsetError as error:
@@ -287,12 +298,17 @@ def _refuse_other_settings(root: Path, stored: Mapping[str, Any], requested: Map
 
 
 def read_index(path: Path) -> dict[str, dict[str, Any]]:
-    """Return the rows by view id; a damaged line is left out, for the index is derived."""
+    """Return the rows by view id; a damaged line is left out, for the index is derived.
+
+    Raises BlendsetError where there is something that cannot be read.
+    """
     rows: dict[str, dict[str, Any]] = {}
-    for line in path.read_bytes().split(b"\n") if path.exists() else ():
+    with explain_read_errors(path, INDEX_CURE):
+        lines = path.read_bytes().split(b"\n") if path.exists() else []
+    for line in lines:
         with suppress(ValueError, TypeError, LookupError):
-            row = json.loads(line)
-            rows[row["view_id"]] = row
+            row = decode_json(line)
+            rows[row["view_id"]] = dict(row)
     return rows
 
 

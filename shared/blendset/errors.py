@@ -6,6 +6,9 @@ Everything else that is raised is a bug and keeps its traceback.
 
 from __future__ import annotations
 
+import reprlib
+from textwrap import shorten
+
 
 class BlendsetError(Exception):
     """One sentence that says what went wrong, where, and what to do about it. `kind` tells a supervisor what it is
@@ -35,3 +38,19 @@ class DiskError(BlendsetError):
     """The disk refuses: full, read-only, forbidden."""
 
     kind = "disk"
+
+
+def describe_error(error: BaseException) -> str:
+    """Return what a library says went wrong, as a part of a sentence: one line, not too long, without a full stop."""
+    text = (isinstance(error, OSError) and error.strerror) or str(error).strip() or type(error).__name__
+    return shorten(text.splitlines()[0], 160, placeholder=" ...").rstrip(".")
+
+
+def describe_value(value: object) -> str:
+    """Return a value as it is written in Python, shortened where it is long."""
+    return _short.repr(value)
+
+
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = 100
+_short.maxlong = 40

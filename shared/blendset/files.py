@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from blendset.errors import BlendsetError, DiskError
+from blendset.errors import BlendsetError, DiskError, describe_error
 
 if sys.platform == "win32":
     import msvcrt
@@ -50,6 +50,22 @@ CURES = {
     errno.ENAMETOOLONG: "choose an output folder with a shorter path",
     errno.ENOENT: "choose an output folder that exists, with a path that is not too long for this system",
 }
+
+
+READ_ERRORS = (
+    OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, EOFError, RecursionError,
+    NotImplementedError,
+)  # fmt: skip
+"""What readers of any format raise for a file that is missing, damaged or of another kind."""
+
+
+@contextmanager
+def explain_read_errors(path: Path | str, cure: str) -> Iterator[None]:
+    """Turn what is raised while the file or line `path` is read into one sentence about it, which ends in `cure`."""
+    try:
+        yield
+    except READ_ERRORS as error:
+        raise BlendsetError(f"{path} cannot be read ({describe_error(error)}); {cure}.") from error
 
 
 @contextmanager

@@ -19,7 +19,8 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 import cattrs
 
 from blendset.converter import strict_converter
-from blendset.errors import BlendsetError, SettingsError
+from blendset.errors import BlendsetError, SettingsError, describe_error, describe_value
+from blendset.files import explain_read_errors
 
 Section = TypeVar("Section")
 REQUIRED: Any = MISSING
@@ -150,14 +151,17 @@ def flatten_settings(settings: Any, prefix: str = "", lists: bool = False) -> di
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Return what a TOML file holds; BlendsetError where it is missing or no TOML."""
-    try:
+    with explain_read_errors(path, "give the path of a TOML file"):
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BlendsetError(f"{path} cannot be read ({error}); give the path of a TOML file.") from error
+    return parse_toml(text, str(path))
+
+
+def parse_toml(text: str, where: str) -> dict[str, Any]:
+    """Return what a TOML text holds; BlendsetError, which begins with `where`, for what is no TOML."""
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise BlendsetError(f"{path} is not valid TOML: {error}.") from error
+    except (ValueError, RecursionError) as error:  # a number of too many digits is a ValueError
+        raise BlendsetError(f"{where} is not valid TOML: {describe_error(error)}.") from error
 
 
 def check_option(option: dataclasses.Field[Any], value: Any, name: str) -> None:
@@ -202,9 +206,21 @@ def _structure_table(kind: Any, values: Any, where: str, prefix: str) -> Any:
             raise make_unknown_key_error(key, list(options), section)
         ready[key] = _structure_value(options[key], _strip_optional(hints[key]), value, where, f"{prefix}{key}")
     for name, field_ in options.items():
-        if name not in ready and field_.default is MISSING and field_.default_factory is MISSING:
-            raise BlendsetError(f"{section} lacks the option '{name}': {get_help(field_)}.")
+        if name not in ready and _is_required(field_):
+            raise BlendsetError(f"{section} lacks {_describe_lack(field_, hints[name], prefix)}.")
     return kind(**ready)
+
+
+def _is_required(field_: dataclasses.Field[Any]) -> bool:
+    return field_.default is MISSING and field_.default_factory is MISSING
+
+
+def _describe_lack(field_: dataclasses.Field[Any], kind: Any, prefix: str) -> str:
+    """What a table lacks, and how to write it: an option, or a section with the options that it must have."""
+    if not is_section(kind):
+        return f"the option '{field_.name}': {get_help(field_)}"
+    needed = " and ".join(inner.name for inner in dataclasses.fields(kind) if _is_required(inner))
+    return f"the section [{prefix}{field_.name}]; write it, with {needed}"
 
 
 def _structure_value(option: dataclasses.Field[Any], kind: Any, value: Any, where: str, name: str) -> Any:
@@ -225,7 +241,9 @@ def _structure_value(option: dataclasses.Field[Any], kind: Any, value: Any, wher
             raise TypeError(f"{value!r} is not a list")
         ready = strict_converter.structure(value, kind)
     except (TypeError, ValueError, cattrs.BaseValidationError) as error:
-        raise BlendsetError(f"{where}: {name} is {value!r}; it must be {_describe_type(kind)}.") from error
+        raise BlendsetError(
+            f"{where}: {name} is {describe_value(value)}; it must be {_describe_type(kind)}."
+        ) from error
     check_option(option, ready, f"{where}: {name}")
     return ready
 
@@ -244,7 +262,7 @@ def _coerce_option(kind: Any, value: Any, name: str) -> Any:
     if get_origin(plain) is tuple:
         values, kinds = value if isinstance(value, list | tuple) else (value,), get_args(plain)
         if kinds[-1] is not Ellipsis and len(values) != len(kinds):
-            raise SettingsError(f"{name} is {value!r}; it must be {len(kinds)} values.")
+            raise SettingsError(f"{name} is {describe_value(value)}; it must be {len(kinds)} values.")
         return tuple(_coerce_option(kinds[0], item, name) for item in values)
     if plain is Path and isinstance(value, str | Path):
         return Path(value)
@@ -255,7 +273,7 @@ def _coerce_option(kind: Any, value: Any, name: str) -> Any:
     try:
         return strict_converter.structure(value, plain)
     except (TypeError, ValueError, cattrs.BaseValidationError) as error:
-        raise SettingsError(f"{name} is {value!r}; it must be {_describe_type(plain)}.") from error
+        raise SettingsError(f"{name} is {describe_value(value)}; it must be {_describe_type(plain)}.") from error
 
 
 def _strip_optional(kind: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import cattrs
 
 from blendset.converter import strict_converter
-from blendset.errors import BlendsetError
+from blendset.errors import BlendsetError, describe_value
 from blendset.files import atomic_write
 
 FORMAT_VERSION = 1
@@ -187,6 +187,14 @@ def encode_json(value: Any) -> bytes:
     return (text + "\n").encode("utf-8", errors="replace")
 
 
+def decode_json(text: bytes | str) -> Any:
+    """Return the value that a JSON text holds; ValueError for what is no JSON, and for one that is nested too deep."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a record, or plain data, atomically."""
     atomic_write(path, encode_json(value))
@@ -206,7 +214,7 @@ def _describe_fault(error: BaseException, kind: type | None) -> str:
 def read_json(path: Path) -> Any:
     """Return what a JSON file holds; BlendsetError where it is missing or no JSON."""
     try:
-        return json.loads(path.read_bytes())
+        return decode_json(path.read_bytes())
     except OSError as error:
         raise BlendsetError(f"{path} cannot be read ({error.strerror}); check the path and its permissions.") from error
     except ValueError as error:
@@ -221,7 +229,8 @@ def read_record(path: Path, kind: type[Record]) -> Record:
     version = value.get("format_version", value.get("version", FORMAT_VERSION))
     if version != FORMAT_VERSION:
         raise BlendsetError(
-            f"{path} has format version {version} and not {FORMAT_VERSION}; use the Blendset that wrote it."
+            f"{path} has format version {describe_value(version)} and not {FORMAT_VERSION}; "
+            "use the Blendset that wrote it."
         )
     try:
         return strict_converter.structure(value, kind)

@@ -77,7 +77,11 @@ def _find_id_problems(views: list[tuple[Path, ViewRecord]]) -> Iterator[Problem]
 
 
 def _find_index_problems(dataset: Dataset, views: list[tuple[Path, ViewRecord]]) -> Iterator[Problem]:
-    index = read_index(dataset.root / INDEX)
+    try:
+        index = read_index(dataset.root / INDEX)
+    except BlendsetError as error:
+        yield Problem(dataset.root / INDEX, str(error))
+        return
     stale = set(index) - {view.view_id for _, view in views}
     for folder, view in views:
         row = dataset.make_index_row(folder, view)

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
 from blendset.errors import BlendsetError
+from blendset.files import READ_ERRORS, explain_read_errors
+from blendset.records import decode_json
 
 LOG = "log.jsonl"
 """One JSON object a line: means over some steps ("loss", "loss_by" source/band) or a validation ("held_out").
@@ -20,23 +21,29 @@ VALIDATION = "validation"
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of a run's log up to one that a crash cut short; empty where there is no log.
+    """Return the lines of a run's log but for a last one that a crash cut short; empty where there is no log.
 
-    Raises BlendsetError where the log cannot be read.
+    Raises BlendsetError where the log or another line cannot be read.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise BlendsetError(f"{path} cannot be read ({error}); check the disk.") from error
-    rows = []
-    for line in lines:
+    with explain_read_errors(path, "check the disk"):
+        lines = path.read_bytes().splitlines() if path.exists() else []
+    rows: list[dict[str, Any]] = []
+    for number, line in enumerate(lines, 1):
         try:
-            rows.append(json.loads(line))
-        except ValueError:
-            break
+            rows.append(_parse_row(line))
+        except READ_ERRORS as error:
+            if number < len(lines):
+                raise BlendsetError(f"{path}, line {number}, is damaged; remove the line.") from error
     return rows
+
+
+def _parse_row(line: bytes) -> dict[str, Any]:
+    """The object in a line; TypeError and others of READ_ERRORS for one that training does not write."""
+    row: dict[str, Any] = decode_json(line)
+    numbers = [row["step"], row["samples"], *row.get("loss_by", {}).values(), *row.get("held_out", {}).values()]
+    if not all(type(number) in (int, float) for number in numbers):
+        raise TypeError("it holds no numbers")
+    return row
 
 
 def read_loss_curves(log: Path, of: Literal["loss_by", "held_out"] = "loss_by") -> dict[str, list[tuple[int, float]]]:

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from blendset.errors import BlendsetError
-from blendset.files import atomic_write
+from blendset.files import atomic_write, explain_read_errors
 from blendset.placement.camera_plan import camera_to_dict, make_view_id
 from blendset.placement.gates import Verdict
+from blendset.records import decode_json
 
 OLD_METRICS = {"hidden": "visible_fraction"}
 """Names that metrics had under the old key `figures`, and those that they have now."""
@@ -50,9 +50,13 @@ def read_funnel(path: Path) -> Counter[str]:
 
     Raises BlendsetError for a file that cannot be read.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        counts = Counter(json.loads(line)["reason"] or "accepted" for line in lines)
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise BlendsetError(f"{path} cannot be read ({error}); delete it, for it is needed for counts only.") from error
+    with explain_read_errors(path, "delete it, for it is needed for counts only"):
+        lines = path.read_bytes().splitlines()
+        counts = Counter(_read_reason(decode_json(line)) for line in lines)
     return counts + Counter(candidates=len(lines))
+
+
+def _read_reason(line: Mapping[str, Any]) -> str:
+    if not isinstance(line["reason"], str):
+        raise TypeError("a reason is no text")
+    return line["reason"] or "accepted"

@@ -6,10 +6,13 @@ Progress goes to stderr and results to stdout, so that a pipe gets results only.
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
 import sys
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -21,12 +24,14 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from blendset.errors import BlendsetError, describe_error
 from blendset.jobs.scenes import SceneSummary, Summary
 from blendset.jobs.supervisor import Update
 from blendset.records import to_plain
 from blendset_trainer.api.progress import OnProgress, ignore_progress
 from blendset_trainer.rendering.supervision import OnUpdate, format_update, ignore_update
 
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _LINE_S = 10.0
 """Between lines of progress where there is no terminal."""
 
@@ -112,6 +117,32 @@ def _make_bars(start: Callable[[], Progress]) -> OnProgress:
         progress.update(tasks[what], completed=done, total=total or None)
 
     return move_bar
+
+
+def print_any_name() -> None:
+    """Let stdout show what its encoding lacks, such as a file name that is no text, as an escape."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def print_error(error: Exception, *, with_traceback: bool) -> None:
+    """Print why a command failed, on one line of stderr: a BlendsetError's own sentence, or that it is our fault."""
+    if isinstance(error, BlendsetError):
+        sentence = str(error)
+    else:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        sentence = (
+            f"this is a fault of Blendset ({type(error).__name__}: {describe_error(error)}, in "
+            f"{Path(place.filename).name}, line {place.lineno}); run the command again with --debug, and report it."
+        )
+    print(f"blendset: {_CONTROLS.sub(_escape, sentence)}", file=sys.stderr)
+    if with_traceback:
+        traceback.print_exception(error)
+
+
+def _escape(control: re.Match[str]) -> str:
+    """A line break or another control character, which a file's name may hold, as Python writes it."""
+    return repr(control[0])[1:-1]
 
 
 def print_note(sentence: str) -> None:

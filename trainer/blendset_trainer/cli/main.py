@@ -9,11 +9,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Sequence
 
 from blendset import __version__
-from blendset.errors import BlendsetError, SettingsError
+from blendset.errors import SettingsError
 from blendset_trainer.cli.commands.blender import add_blender
 from blendset_trainer.cli.commands.cache import add_cache
 from blendset_trainer.cli.commands.calibrate import add_calibrate
@@ -29,6 +28,7 @@ from blendset_trainer.cli.commands.select import add_select
 from blendset_trainer.cli.commands.synthesize import add_synthesize, replace_job_option
 from blendset_trainer.cli.commands.train import add_train
 from blendset_trainer.cli.commands.verify import add_verify
+from blendset_trainer.cli.console import print_any_name, print_error
 from blendset_trainer.cli.parser import FAILED, INTERRUPTED, WRONG_USAGE, Parser
 
 COMMANDS = (
@@ -57,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster's request to end is treated as Ctrl-C
     words = list(sys.argv[1:] if argv is None else argv)
+    print_any_name()
     try:
         arguments = build_parser().parse_args(replace_job_option(words))
         code = int(arguments.run(arguments))
@@ -65,10 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # of `blendset ... | head`, which reads no further
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
-    except BlendsetError as error:
-        print(f"blendset: {error}", file=sys.stderr)
-        if "--debug" in words:
-            traceback.print_exc()
+    except Exception as error:  # noqa: BLE001 - what is no BlendsetError is a fault of ours, and says so
+        print_error(error, with_traceback="--debug" in words)
         return WRONG_USAGE if isinstance(error, SettingsError) else FAILED
     except KeyboardInterrupt:
         print("blendset: interrupted; what is finished is kept, and the same command goes on.", file=sys.stderr)

@@ -18,8 +18,9 @@ from transformers.utils import logging as transformers_logging
 
 from blendset.errors import BlendsetError
 from blendset.files import sha256_bytes
+from blendset.records import read_json
 from blendset_trainer.diffusion.latents import pack_latents, unpack_latents
-from blendset_trainer.models.weights import compute_revision, explain_load_errors
+from blendset_trainer.models.weights import compute_revision, explain_load_errors, explain_use_errors
 
 for library in (logging, transformers_logging):
     library.disable_progress_bar()  # a command has a bar of its own
@@ -55,6 +56,14 @@ def load_pipeline(
     return pipeline
 
 
+def read_model_index(path: Path) -> dict[str, Any]:
+    """Return the parts of a pipeline by name, from its model_index.json; BlendsetError where that is damaged."""
+    parts = read_json(path)
+    if not isinstance(parts, dict):
+        raise BlendsetError(f"{path} names no parts of a pipeline; get the model anew.")
+    return parts
+
+
 def find_commit(revision: str) -> str | None:
     """The commit to ask the hub for; None for local files, whose revision is a hash, and for no revision."""
     return revision if revision and len(revision) < SHA256_LETTERS else None
@@ -82,7 +91,8 @@ class GenericPipeline:
         self.model = model
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
-        return self.pipeline(*arguments, **options)
+        with explain_use_errors(self.model):
+            return self.pipeline(*arguments, **options)
 
     @property
     def class_name(self) -> str:

@@ -93,7 +93,8 @@ def list_prompts(settings: SampleSettings) -> list[str]:
     """
     prompts = [*settings.prompt, *_read_lines(settings.prompts)]
     if not prompts:
-        raise SettingsError("There is nothing to make pictures of; give --prompt TEXT or --prompts FILE.")
+        empty = f", for {settings.prompts} holds no prompt" if settings.prompts else ""
+        raise SettingsError(f"There is nothing to make pictures of{empty}; give --prompt TEXT or --prompts FILE.")
     return prompts
 
 

@@ -15,6 +15,7 @@ from blendset.errors import BlendsetError
 from blendset_trainer.diffusion.families import Family
 from blendset_trainer.diffusion.images import to_image
 from blendset_trainer.diffusion.randomness import seed_generator
+from blendset_trainer.models.weights import explain_use_errors
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def sample_images(model: Family, prompts: Sequence[str], settings: SamplingSetti
     try:
         for number, prompt in enumerate(prompts):
             generator = seed_generator(settings.seed + number)
-            with _autocast(model):
+            with explain_use_errors(model.model), _autocast(model):
                 latents = model.pipeline(prompt, generator=generator, output_type="latent", **options).images
             pixels = model.decode_latents(model.unpack_latents(latents, **size))[0]
             if not pixels.isfinite().all():

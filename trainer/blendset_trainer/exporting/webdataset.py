@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import io
-import json
 import shutil
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,9 +16,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from blendset.dataset import INDEX, VIEW_RECORD
+from blendset.dataset import INDEX, INDEX_CURE, VIEW_RECORD
 from blendset.errors import BlendsetError
-from blendset.records import ViewRecord
+from blendset.files import explain_read_errors
+from blendset.records import ViewRecord, decode_json
 from blendset_trainer.exporting.source import ExportSource, read_bytes, split_by_size
 from blendset_trainer.selection.files import HELD_OUT
 from blendset_trainer.stages.tables import CACHE
@@ -80,8 +80,10 @@ def _read_other_files(source: ExportSource) -> Iterator[tuple[str, bytes]]:
 def _filter_index(source: ExportSource) -> bytes:
     """Read the lines of metadata.jsonl about the source's views."""
     views = {view.view_id for view in source.views}
-    lines = read_bytes(source.dataset.root / INDEX).splitlines(keepends=True)
-    return b"".join(line for line in lines if line.strip() and json.loads(line).get("view_id") in views)
+    path = source.dataset.root / INDEX
+    lines = read_bytes(path).splitlines(keepends=True)
+    with explain_read_errors(path, INDEX_CURE):
+        return b"".join(line for line in lines if line.strip() and decode_json(line).get("view_id") in views)
 
 
 def _write_archive(path: Path, files: Iterable[tuple[str, bytes]]) -> None:

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
-from textwrap import shorten
 
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import (
@@ -25,8 +24,9 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import logging
 from safetensors import SafetensorError
 
-from blendset.errors import BlendsetError
+from blendset.errors import BlendsetError, describe_error
 from blendset.files import sha256_bytes, sha256_file
+from blendset_trainer.models.memory import is_out_of_memory
 
 logging.set_verbosity_error()  # errors are reported once, as BlendsetError
 
@@ -123,11 +123,11 @@ def explain_fetch_errors(name: str) -> Iterator[None]:
         ) from error
     except EntryNotFoundError as error:
         raise BlendsetError(
-            f"{name} is a model of another kind ({_shorten_error(error)}); name one that fits."
+            f"{name} is a model of another kind ({describe_error(error)}); name one that fits."
         ) from error
     except OSError as error:  # HfHubHTTPError is one too
         raise BlendsetError(
-            f"{name} could not be fetched ({_shorten_error(error)}); "
+            f"{name} could not be fetched ({describe_error(error)}); "
             "check the network, or give the path of a copy on this machine."
         ) from error
 
@@ -160,17 +160,26 @@ def fingerprint_files(files: Iterable[Path], root: Path) -> str:
 
 
 @contextmanager
+def explain_use_errors(name: str) -> Iterator[None]:
+    """Raise errors of a library that computes with the model `name` as one BlendsetError: what was loaded does not fit
+    together. Too little memory is another matter, and passes."""
+    try:
+        yield
+    except LIBRARY_ERRORS as error:
+        if is_out_of_memory(error):
+            raise
+        raise BlendsetError(
+            f"{name} was loaded and cannot be used ({describe_error(error)}); get the model anew, or name another."
+        ) from error
+
+
+@contextmanager
 def explain_load_errors(name: str, kind: str) -> Iterator[None]:
     """Raise errors of a library that loads the model `name` as one BlendsetError; `kind` is what it should be."""
     try:
         yield
     except (*LIBRARY_ERRORS, SafetensorError, UnpicklingError) as error:
         raise BlendsetError(
-            f"{name} cannot be loaded as {kind} ({_shorten_error(error)}); name a model of that kind, whole and in its "
+            f"{name} cannot be loaded as {kind} ({describe_error(error)}); name a model of that kind, whole and in its "
             "library's own code (remote code stays off)."
         ) from error
-
-
-def _shorten_error(error: Exception) -> str:
-    line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return shorten(line, 160, placeholder=" ...").rstrip(".")

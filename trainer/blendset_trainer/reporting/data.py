@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
+from blendset.files import explain_read_errors
 from blendset.records import ViewRecord, VisibleObject, read_json
 from blendset_trainer.reporting.columns import Caption, ReportColumn, build_columns, collect_captions, round_number
 from blendset_trainer.reporting.contact_sheet import make_sort_key
@@ -170,7 +171,7 @@ def _summarize_selection(selection: ReportSelection, views: Sequence[ReportView]
 
 def _collect_facts(dataset: Dataset, records: Sequence[ViewRecord]) -> Iterator[tuple[str, str]]:
     """Collect terms and texts about the dataset and how its pictures were made."""
-    record, runs = dataset.record, [read_json(path) for path in sorted((dataset.root / "runs").glob("*.json"))]
+    record, runs = dataset.record, list(_read_runs(dataset))
     subjects = {(view.scene, view.subject) for view in records if view.subject}
     sizes = Counter(f"{view.camera.width} × {view.camera.height}" for view in records)
     yield "Views", f"{len(records):,}"
@@ -180,12 +181,19 @@ def _collect_facts(dataset: Dataset, records: Sequence[ViewRecord]) -> Iterator[
     yield "Samples", _join_values(sorted({view.samples for view in records}))
     yield "Source", _join_values(sorted({view.source for view in records}))
     yield "Lighting", _join_values(sorted({view.lighting for view in records}))
-    yield "Placement", _join_values(sorted({run["config"]["cameras"]["preset"] for run in runs}))
-    yield "Blender", _join_values(sorted({run["blender"] for run in runs}))
-    yield "Device", _join_values(sorted({run["device"] for run in runs}))
+    for number, name in enumerate(("Placement", "Blender", "Device")):
+        yield name, _join_values(sorted({run[number] for run in runs}))
     yield "Files", _join_values(record.sources)
     yield "Licence", record.licence or "not stated"
     yield "Creator", record.creator or "not stated"
+
+
+def _read_runs(dataset: Dataset) -> Iterator[tuple[str, str, str]]:
+    """How cameras were placed, Blender and device of each run that rendered views."""
+    for path in sorted((dataset.root / "runs").glob("*.json")):
+        run = read_json(path)
+        with explain_read_errors(path, "delete it, for only the page shows it"):
+            yield str(run["config"]["cameras"]["preset"]), str(run["blender"]), str(run["device"])
 
 
 def _join_values(values: Any, limit: int = 4) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from blendset.errors import BlendsetError
+from blendset.files import explain_read_errors
 from blendset.records import read_json
 from blendset_trainer.training_runs import LOG, PLAN_JSON, VALIDATION, read_log, read_loss_curves
 
@@ -42,21 +43,33 @@ def read_training_section(folder: Path) -> TrainingSection:
     log = read_log(folder / LOG)
     if not log:
         raise BlendsetError(f"{folder} holds no log of a training run; give the 'out' folder of 'blendset train'.")
-    plan = read_json(folder / PLAN_JSON)
-    samples_at = {row["step"]: row["samples"] for row in log}
-    grids = {int(path.stem.rpartition("-")[2]): path for path in folder.glob(f"{VALIDATION}/step-*.png")}
-    last_steps = sorted(step for step in grids if step in samples_at)[-MAX_GRIDS:]
+    bands, sources, rows = _read_plan(folder / PLAN_JSON)
+    samples_at = {f"step-{row['step']:08d}": row["samples"] for row in log}
+    grids = [path for path in sorted(folder.glob(f"{VALIDATION}/step-*.png")) if path.stem in samples_at]
     return TrainingSection(
         name=folder.resolve().name,
         samples=log[-1]["samples"],
-        bands=plan["bands"],
-        sources=list(plan["sources"]),
-        rows=plan["rows"],
+        bands=bands,
+        sources=sources,
+        rows=rows,
         trained=read_loss_curves(folder / LOG),
         held_out=read_loss_curves(folder / LOG, "held_out"),
-        pictures=[(samples_at[step], _encode_data_uri(grids[step])) for step in last_steps],
+        pictures=[(samples_at[path.stem], _encode_data_uri(path)) for path in grids[-MAX_GRIDS:]],
     )
 
 
+def _read_plan(path: Path) -> tuple[list[str], list[str], list[dict[str, Any]]]:
+    """The bands, the sources and the rows of a run's plan."""
+    plan = read_json(path)
+    with explain_read_errors(path, "run 'blendset train --dry-run', which writes it anew"):
+        rows = [{name: row[name] for name in ("source", "band", "responsibility")} for row in plan["rows"]]
+        bands, sources = list(plan["bands"]), list(plan["sources"])
+        known = {*bands, *sources}
+        if not all({row["source"], row["band"]} <= known and row["responsibility"] >= 0 for row in rows):
+            raise ValueError("it names a band or source that it does not have")
+        return bands, sources, rows
+
+
 def _encode_data_uri(path: Path) -> str:
-    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+    with explain_read_errors(path, "delete it, for only the page shows it"):
+        return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"

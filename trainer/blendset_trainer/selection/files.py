@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
-from blendset.files import atomic_write
+from blendset.files import atomic_write, explain_read_errors
 from blendset.naming import slugify
 
 SELECTIONS = "selections"
@@ -65,25 +65,26 @@ def read_chosen(dataset: Dataset, name: str) -> pa.Table:
     if name not in names:
         there = f"it has {', '.join(names)}" if names else "make one with 'blendset select'"
         raise BlendsetError(f"{dataset.root} has no selection '{name}'; {there}.")
-    return _read_table(get_selection_path(dataset, name))
+    return _read_table(get_selection_path(dataset, name), CHOSEN)
 
 
 def read_drops(dataset: Dataset, name: str) -> pa.Table:
     """Return the views that a selection left out, with the schema DROPS; BlendsetError where the file is missing."""
-    return _read_table(get_drops_path(get_selection_path(dataset, name)))
+    return _read_table(get_drops_path(get_selection_path(dataset, name)), DROPS)
 
 
 def read_recipe(chosen: pa.Table) -> tuple[str, str]:
     """Return the rules (TOML) that made a selection and the preset that they are from; "" where it does not say."""
     metadata = chosen.schema.metadata or {}
-    return metadata.get(RULES, b"").decode(), metadata.get(PRESET, b"").decode()
+    return metadata.get(RULES, b"").decode(errors="replace"), metadata.get(PRESET, b"").decode(errors="replace")
 
 
-def _read_table(path: Path) -> pa.Table:
-    try:
-        return pq.read_table(path, partitioning=None)
-    except (OSError, pa.ArrowException) as error:
-        raise BlendsetError(f"{path} cannot be read ({error}); make the selection again.") from error
+def _read_table(path: Path, schema: pa.Schema) -> pa.Table:
+    with explain_read_errors(path, "make the selection again"):
+        table = pq.read_table(path, partitioning=None)
+        if not set(schema) <= set(table.schema):
+            raise ValueError("it has other columns")
+        return table
 
 
 def _to_parquet(table: pa.Table) -> bytes:

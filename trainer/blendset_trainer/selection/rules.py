@@ -7,7 +7,6 @@ allow it.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +16,8 @@ import pyarrow.parquet as pq
 import tomli_w
 
 from blendset.errors import BlendsetError
-from blendset.options import REQUIRED, find_nearest, option, read_toml, structure, unstructure
+from blendset.files import explain_read_errors
+from blendset.options import REQUIRED, find_nearest, option, parse_toml, read_toml, structure, unstructure
 from blendset_trainer.selection.files import RULES
 
 PRESETS = Path(__file__).with_name("presets")
@@ -226,9 +226,5 @@ def _replace_prefix(column: str, old: str, new: str) -> str:
 
 
 def _read_selection_rules(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(pq.read_schema(path).metadata[RULES].decode())
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BlendsetError(
-            f"{path} is no selection of Blendset ({error}); give a TOML file or a selection."
-        ) from error
+    with explain_read_errors(path, "give a TOML file or a selection of Blendset"):
+        return parse_toml(pq.read_schema(path).metadata[RULES].decode(), str(path))

@@ -11,8 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from blendset.errors import BlendsetError
-from blendset.files import atomic_write, sha256_bytes
+from blendset.files import atomic_write, explain_read_errors, sha256_bytes
 from blendset.records import encode_json, read_record, to_plain, write_json
 from blendset_trainer.stages.shards import ViewItem
 from blendset_trainer.stages.stage import Stage, StageRecord, build_stage_record
@@ -93,13 +92,15 @@ def _build_schema(stage: Stage) -> pa.Schema:
 
 
 def _read_shard(path: Path, columns: list[str] | None) -> pa.Table:
-    try:
+    with explain_read_errors(path, "delete it and run the command that wrote it again"):
         return read_parquet(path, columns)
-    except (OSError, pa.ArrowException) as error:
-        raise BlendsetError(f"{path} is damaged; delete it and run the command that wrote it again.") from error
 
 
 def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """Return the table in one file; `pyarrow.parquet.read_table` imports more, which takes longer than a small file."""
+    """Return the table in one file, or these columns of it.
+
+    `pyarrow.parquet.read_table` imports more, which takes longer than a small file.
+    """
     with pq.ParquetFile(path) as file:
-        return file.read(None if columns is None else list(columns))
+        table = file.read(None if columns is None else list(columns))
+    return table if columns is None else table.select(list(columns))  # a KeyError for one that it lacks

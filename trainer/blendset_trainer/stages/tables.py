@@ -19,9 +19,10 @@ import pyarrow.compute as pc
 import pyarrow.json
 import pyarrow.parquet as pq
 
-from blendset.dataset import COLUMNS, INDEX, RECORD_COLUMNS, Dataset
-from blendset.errors import BlendsetError
-from blendset.files import atomic_write, sha256_bytes
+from blendset.dataset import COLUMNS, INDEX, INDEX_CURE, RECORD_COLUMNS, Dataset
+from blendset.errors import BlendsetError, describe_value
+from blendset.files import atomic_write, explain_read_errors, sha256_bytes
+from blendset.records import decode_json
 from blendset_trainer.stages.caption_forms import DENSE
 from blendset_trainer.stages.folder import ROW_COLUMNS, STAGE_RECORD, StageFolder, read_parquet
 from blendset_trainer.stages.shards import compute_keys
@@ -101,36 +102,41 @@ def _has_every_column(index: Path) -> bool:
     """Return whether the index exists and has today's columns. Its first line decides, for all have the same."""
     if not index.exists():
         return False
-    with index.open("rb") as rows:
+    with explain_read_errors(index, INDEX_CURE), index.open("rb") as rows:
         first = rows.readline()
-    try:
-        return not first or set(COLUMNS) <= set(json.loads(first))
-    except ValueError:
-        return True  # damaged, which `_parse_index` reports
+    with suppress(ValueError):
+        row = decode_json(first)
+        return not isinstance(row, dict) or set(COLUMNS) <= row.keys()
+    return True  # empty or damaged, which `_parse_index` reports
 
 
 def _parse_index(index: Path) -> pa.Table:
     parse = pa.json.ParseOptions(explicit_schema=pa.schema(_TYPES))
-    try:
+    with explain_read_errors(index, INDEX_CURE):
+        hashes = _hash_records(index)
         table = pa.json.read_json(index, pa.json.ReadOptions(block_size=BLOCK_BYTES), parse)
-    except (OSError, pa.ArrowException) as error:
-        raise BlendsetError(f"{index} cannot be read ({error}); delete it: the next command rebuilds it.") from error
-    return table.append_column("record_sha256", pa.array(_hash_records(index), _TEXT))
+        return table.append_column("record_sha256", pa.array(hashes, _TEXT))
 
 
 def _hash_records(index: Path) -> list[str]:
     """Return a hash per line over the columns of the view's record, as `Dataset.rebuild_index` writes them.
 
     A line in that spelling is hashed without being parsed, which is thirty times faster. The first line tells whether
-    all lines have their columns in order.
+    all lines have their columns in order. Raises ValueError for a line that is no object: pyarrow crashes at `null`.
     """
     with index.open("rb") as rows:
-        lines = (line for line in rows if not line.isspace())
-        first = next(lines)
-        in_order = tuple(json.loads(first))[: len(COLUMNS)] == COLUMNS
+        lines = (_check_line(line) for line in rows if not line.isspace())
+        first = next(lines, b"")
+        in_order = tuple(decode_json(first))[: len(COLUMNS)] == COLUMNS
         return [
             sha256_bytes((in_order and _cut_record(line)) or _respell_record(line)) for line in chain([first], lines)
         ]
+
+
+def _check_line(line: bytes) -> bytes:
+    if not (line.startswith(b"{") and line.rstrip().endswith(b"}")):
+        raise ValueError(f"a line is no object but {describe_value(line)}")
+    return line
 
 
 def _cut_record(line: bytes) -> bytes:
@@ -142,7 +148,7 @@ def _cut_record(line: bytes) -> bytes:
 
 def _respell_record(line: bytes) -> bytes:
     """Parse a line and return its record in the spelling of `Dataset.rebuild_index`."""
-    row = json.loads(line)
+    row = decode_json(line)
     spelled = json.dumps({column: row.get(column) for column in RECORD_COLUMNS}, ensure_ascii=False)
     return spelled[1:-1].encode(errors="replace")
 

@@ -22,7 +22,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from blendset.files import sha256_bytes, sha256_file, sync_directory, translate_disk_errors
+from blendset.files import READ_ERRORS, sha256_bytes, sha256_file, sync_directory, translate_disk_errors
+from blendset.records import decode_json
 from blendset_trainer.api.progress import OnReport, ignore_report
 
 MANIFEST = "manifest.json"
@@ -133,12 +134,12 @@ def _fsync(path: Path) -> None:
 def _read_checkpoint(path: Path) -> Checkpoint:
     """The checkpoint in a folder; _DamageError where it is not sound."""
     try:
-        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        manifest = decode_json((path / MANIFEST).read_bytes())
         found = Checkpoint(path, int(manifest["step"]), dict(manifest["facts"]))
         sizes, hashes = dict(manifest["bytes"]), dict(manifest.get("sha256", {}))
         if manifest.get("facts_sha256") not in (None, _hash_facts(found.facts)):
             raise ValueError("its facts have changed")
-    except (OSError, ValueError, LookupError, TypeError, ArithmeticError) as error:
+    except READ_ERRORS as error:
         raise _DamageError(f"its {MANIFEST} cannot be read") from error
     for name, size in sizes.items():
         try:

@@ -9,10 +9,9 @@ import diffusers
 import torch
 
 from blendset.errors import BlendsetError
-from blendset.records import read_json
 from blendset_trainer.api.registry import Registry
 from blendset_trainer.diffusion.families.family import Conditions, Family
-from blendset_trainer.diffusion.pipelines import load_pipeline
+from blendset_trainer.diffusion.pipelines import load_pipeline, read_model_index
 from blendset_trainer.models.weights import explain_load_errors, find_model_index
 
 __all__ = ["FAMILIES", "Conditions", "Family", "load_families", "load_family", "load_scheduler"]
@@ -43,7 +42,7 @@ def load_family(model: str, *, dtype: torch.dtype, revision: str = "", full: boo
     A VAE that overflows in half precision stays in float32. Raises BlendsetError for a pipeline of no known family.
     """
     source, index = find_model_index(model, "model_index.json", revision)
-    parts = read_json(index)
+    parts = read_model_index(index)
     family = _find_family(parts.get("_class_name"), model)
     denoiser = torch.float32 if full else dtype
     unused: dict[str, Any] = dict.fromkeys(family.unused_components)
@@ -64,15 +63,15 @@ def load_family(model: str, *, dtype: torch.dtype, revision: str = "", full: boo
 def load_scheduler(model: str, revision: str = "") -> tuple[type[Family], Any]:
     """A model's family (the class) and its diffusers scheduler; no weights are loaded. Raises as `load_family`."""
     source, index = find_model_index(model, "model_index.json", revision)
-    parts = read_json(index)
+    parts = read_model_index(index)
     family = _find_family(parts.get("_class_name"), model)
     with explain_load_errors(model, f"a {family.name} pipeline"):
         kind = getattr(diffusers, parts["scheduler"][1])
         return family, kind.from_pretrained(source, subfolder="scheduler", revision=revision or None)
 
 
-def _find_family(kind: str | None, model: str) -> type[Family]:
-    if kind is None or kind not in FAMILIES:
+def _find_family(kind: Any, model: str) -> type[Family]:
+    if not isinstance(kind, str) or kind not in FAMILIES:
         raise BlendsetError(
             f"{model} is a {kind or 'model without a class'}, which Blendset cannot train; "
             f"name a model of {', '.join(sorted({family.name for family in load_families().values()}))}."

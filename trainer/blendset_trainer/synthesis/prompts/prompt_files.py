@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from blendset.errors import BlendsetError
-from blendset.files import atomic_write, read_text_file
+from blendset.files import atomic_write, explain_read_errors, read_text_file
 from blendset.options import REQUIRED, option, structure
+from blendset.records import decode_json
 
 RESTYLE, TEXT_TO_IMAGE, DEFORMABLE = KINDS = ("restyle", "text-to-image", "deformable")
 GRAMMAR, CAPTIONS = "grammar", "captions"
@@ -78,10 +79,8 @@ def _number_lines(path: Path, lines: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _parse_object(line: str, where: str) -> dict[str, Any]:
-    try:
-        value = json.loads(line)
-    except ValueError as error:
-        raise BlendsetError(f"{where} is no JSON ({error}); mend the line or write the file again.") from error
+    with explain_read_errors(where, "mend the line or write the file again"):
+        value = decode_json(line)
     if not isinstance(value, dict):
         raise BlendsetError(f"{where} holds no prompt; mend the line or write the file again.")
     return value

@@ -20,6 +20,7 @@ from blendset.options import resolve_settings
 from blendset_trainer.api.progress import OnProgress, ignore_progress
 from blendset_trainer.diffusion.latents import scale_latents
 from blendset_trainer.diffusion.noise import axis_from_name
+from blendset_trainer.models.weights import explain_load_errors
 from blendset_trainer.readers.images import load_rgb
 from blendset_trainer.selection.files import list_selections, read_chosen
 from blendset_trainer.stages.tables import read_index
@@ -95,7 +96,9 @@ def load_vae_encoder(model: str) -> EncodePicture:
     from diffusers import AutoencoderKL  # which calibration on pixels does without
 
     folder = Path(model) / "vae"
-    vae = AutoencoderKL.from_pretrained(model, subfolder="vae" if folder.is_dir() or not Path(model).is_dir() else None)
+    subfolder = "vae" if folder.is_dir() or not Path(model).is_dir() else None
+    with explain_load_errors(model, "a model with a VAE"):
+        vae = AutoencoderKL.from_pretrained(model, subfolder=subfolder)
 
     @torch.inference_mode()
     def encode(picture: NDArray[np.uint8]) -> Array:
