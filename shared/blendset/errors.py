@@ -6,6 +6,7 @@ Everything else that is raised is a bug and keeps its traceback.
 
 from __future__ import annotations
 
+import os
 import reprlib
 from textwrap import shorten
 
@@ -42,7 +43,8 @@ class DiskError(BlendsetError):
 
 def describe_error(error: BaseException) -> str:
     """Return what a library says went wrong, as a part of a sentence: one line, not too long, without a full stop."""
-    text = (isinstance(error, OSError) and error.strerror) or str(error).strip() or type(error).__name__
+    number = error.errno if isinstance(error, OSError) else None
+    text = os.strerror(number) if number else str(error).strip() or type(error).__name__
     return shorten(text.splitlines()[0], 160, placeholder=" ...").rstrip(".")
 
 

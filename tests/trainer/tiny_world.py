@@ -35,6 +35,7 @@ from tests.trainer.damages import (
     become_list,
     become_null,
     become_zeros,
+    delete,
     read_state,
     restore_state,
 )
@@ -167,7 +168,9 @@ class World:
         what = damage(self.root / name, draw)
         damaged = read_state(self.root)
         outcome, after = self._run(command)
-        expected = self._undamaged[command] if damage in RUINS and not _is_text(name, damage) else None
+        is_made_again = damage is delete and _matches(name, DERIVED)
+        is_lost = damage in RUINS and not (is_made_again or _is_text(name, damage))
+        expected = self._undamaged[command] if is_lost else None
         fault = _find_fault(command, name, outcome, expected, damaged, after)
         return fault and f"blendset {command.words}\n{name}: {damage.__name__} {what}\n{fault}"
 

@@ -25,7 +25,7 @@ from huggingface_hub.utils import logging
 from safetensors import SafetensorError
 
 from blendset.errors import BlendsetError, describe_error
-from blendset.files import sha256_bytes, sha256_file
+from blendset.files import READ_ERRORS, sha256_bytes, sha256_file
 from blendset_trainer.models.memory import is_out_of_memory
 
 logging.set_verbosity_error()  # errors are reported once, as BlendsetError
@@ -36,7 +36,7 @@ MODEL_FILES = "*.bin", "*.json", "*.jinja", "*.model", "*.pt", "*.pth", "*.safet
 FINGERPRINT_BLOCKS, BLOCK_BYTES = 256, 1 << 16
 """How much of a large file a fingerprint reads."""
 
-LIBRARY_ERRORS = AttributeError, ImportError, LookupError, OSError, RuntimeError, TypeError, ValueError
+LIBRARY_ERRORS = *READ_ERRORS, ImportError, RuntimeError
 """What transformers, diffusers and open_clip raise for weights that they cannot load."""
 
 

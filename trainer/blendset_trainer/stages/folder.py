@@ -17,6 +17,7 @@ from blendset_trainer.stages.shards import ViewItem
 from blendset_trainer.stages.stage import Stage, StageRecord, build_stage_record
 
 STAGE_RECORD, QUARANTINE = "stage.json", "quarantine.json"
+SHARD_CURE = "delete it and run the command that wrote it again"
 ROW_COLUMNS = ("view_id", "key", "scorer", "version", "revision")
 """Columns that every row has before the stage's own."""
 
@@ -44,8 +45,10 @@ class StageFolder:
 
     def compute_stamp(self) -> str:
         """Return a hash that changes with the stage's record and with any file of rows."""
-        states = [(path.name, path.stat()) for path in (self.path / STAGE_RECORD, *self.list_shards())]
-        files = [[name, state.st_size, state.st_mtime_ns] for name, state in states]
+        files = []
+        for path in (self.path / STAGE_RECORD, *self.list_shards()):
+            with explain_read_errors(path, SHARD_CURE):
+                files.append([path.name, path.stat().st_size, path.stat().st_mtime_ns])
         return sha256_bytes(encode_json(files))
 
     def read_rows(self, columns: list[str] | None = None) -> pa.Table | None:
@@ -92,7 +95,7 @@ def _build_schema(stage: Stage) -> pa.Schema:
 
 
 def _read_shard(path: Path, columns: list[str] | None) -> pa.Table:
-    with explain_read_errors(path, "delete it and run the command that wrote it again"):
+    with explain_read_errors(path, SHARD_CURE):
         return read_parquet(path, columns)
 
 
