@@ -469,7 +469,7 @@ def test_another_selection_of_that_name_is_not_overwritten(dataset: Dataset, tmp
     with pytest.raises(BlendsetError, match="another selection"):
         run(dataset.root, "--rules", rules, "--name", "few", "--top", "3")
     assert (dataset.root / "selections" / "few.parquet").read_bytes() == before
-    with pytest.raises(BlendsetError, match="none.parquet cannot be read .No such file or directory.; give"):
+    with pytest.raises(BlendsetError, match=r"none.parquet cannot be read \(No such file or directory\); give"):
         run(dataset.root, "--rules", dataset.root / "selections" / "none.parquet", "--name", "few")
     with pytest.raises(BlendsetError, match="trainx"):
         run(dataset.root, "--rules", rules, "--name", "train")
