@@ -40,7 +40,7 @@ from blendset_trainer.exporting.webdataset import list_members
 from blendset_trainer.selection.files import HELD_OUT
 from blendset_trainer.synthetic_views import make_unknown_camera
 from tests.trainer.boxes import BOXES, CHAIR, add_scene, add_view, camera_at, surface
-from tests.trainer.tiny_datasets import make_dataset
+from tests.trainer.tiny_datasets import choose, make_dataset
 
 CAPTION = "A chair beside a cube, “in” München."
 HELD_OUT_VIEW = "attic-chair-0003"
@@ -62,8 +62,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     index.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     ids = [f"attic-chair-{number:04d}" for number in (2, 0, 3)]
     split = [HELD_OUT if view_id == HELD_OUT_VIEW else "train" for view_id in ids]
-    (dataset.root / "selections").mkdir()
-    pq.write_table(pa.table({"view_id": ids, "split": split}), dataset.root / "selections" / "few.parquet")
+    choose(dataset, "few", [{"view_id": view_id, "split": name} for view_id, name in zip(ids, split, strict=True)])
     return dataset
 
 

@@ -476,7 +476,7 @@ def test_a_question_of_ones_own(dataset: Dataset, desk: Desk, tmp_path: Path, ca
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("{", "line 3 is no JSON"),
+        ("{", "line 3 cannot be read (Expecting property name"),
         ("[1]", "line 3 holds no prompt"),
         ('{"prompt": "a"}', "line 3 lacks the option 'label'"),
         ('{"prompt": 3}', "line 3: prompt is 3; it must be a text"),

@@ -23,12 +23,12 @@ from blendset_trainer.reporting.data import Report, build_report, read_selection
 from blendset_trainer.reporting.report import report
 from blendset_trainer.reporting.synthesis import SynthesizedSet
 from blendset_trainer.reporting.thumbnails import MISSING, build_thumbnails, choose_size, colour_objects
-from blendset_trainer.selection.files import get_drops_path, get_selection_path
+from blendset_trainer.selection.files import DROPS, get_drops_path, get_selection_path
 from blendset_trainer.stages.tables import read_index_with_stages
 from blendset_trainer.synthetic_views import SYNTHESIS
 from tests.trainer.boxes import add_scene
 from tests.trainer.boxes import add_view as add_box_view
-from tests.trainer.tiny_datasets import add_picture, add_restyled, add_view, make_dataset
+from tests.trainer.tiny_datasets import add_picture, add_restyled, add_view, choose, make_dataset
 
 
 @pytest.fixture
@@ -59,10 +59,9 @@ def with_columns(dataset: Dataset, **columns: pa.Array) -> pa.Table:
 
 def select(dataset: Dataset, name: str, chosen: list[str], dropped: dict[str, str]) -> None:
     path = get_selection_path(dataset, name)
-    path.parent.mkdir(exist_ok=True)
-    weights = pa.array([1.0] * len(chosen), pa.float32())
-    pq.write_table(pa.table({"view_id": chosen, "weight": weights, "split": ["train"] * len(chosen)}), path)
-    pq.write_table(pa.table({"view_id": list(dropped), "reason": list(dropped.values())}), get_drops_path(path))
+    choose(dataset, name, [{"view_id": view_id} for view_id in chosen])
+    drops = [{"view_id": view_id, "reason": reason} for view_id, reason in dropped.items()]
+    pq.write_table(pa.Table.from_pylist(drops, DROPS), get_drops_path(path))
 
 
 def test_the_funnel_counts_candidates_renders_and_checks(dataset: Dataset) -> None:

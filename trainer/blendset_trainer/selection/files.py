@@ -82,9 +82,8 @@ def read_recipe(chosen: pa.Table) -> tuple[str, str]:
 def _read_table(path: Path, schema: pa.Schema) -> pa.Table:
     with explain_read_errors(path, "make the selection again"):
         table = pq.read_table(path, partitioning=None)
-        if not set(schema) <= set(table.schema):
-            raise ValueError("it has other columns")
-        return table
+        columns = table.select(schema.names)  # a KeyError for one that it lacks
+        return columns.cast(schema).replace_schema_metadata(table.schema.metadata)
 
 
 def _to_parquet(table: pa.Table) -> bytes:
