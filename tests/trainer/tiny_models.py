@@ -176,7 +176,7 @@ def llava_model(folder: Path) -> Path:
         num_additional_image_tokens=1,
         chat_template=CHAT.replace("PICTURE", "<image>"),
     )
-    return _saved(folder, transformers.LlavaForConditionalGeneration(config), processor)
+    return _saved(folder, _ending(transformers.LlavaForConditionalGeneration(config)), processor)
 
 
 def qwen_model(folder: Path) -> Path:
@@ -197,7 +197,7 @@ def qwen_model(folder: Path) -> Path:
         transformers.Qwen2VLVideoProcessor(),
         chat_template=CHAT.replace("PICTURE", "<|vision_start|><|image_pad|><|vision_end|>"),
     )
-    return _saved(folder, transformers.Qwen2_5_VLForConditionalGeneration(config), processor)
+    return _saved(folder, _ending(transformers.Qwen2_5_VLForConditionalGeneration(config)), processor)
 
 
 def reciting_model(folder: Path, text: str) -> Path:
@@ -231,6 +231,12 @@ def _phrases(text: str) -> Any:
         [text] * 3, trainers.BpeTrainer(vocab_size=385, special_tokens=special, initial_alphabet=every_byte)
     )
     return transformers.PreTrainedTokenizerFast(tokenizer_object=inner, pad_token="<pad>", eos_token="</s>")
+
+
+def _ending(model: Any) -> Any:
+    """A model that ends each answer where it has to, for one of random weights does not by itself."""
+    model.generation_config.forced_eos_token_id = 2
+    return model
 
 
 def _saved(folder: Path, model: Any, processor: Any, deviation: float = 0.3) -> Path:

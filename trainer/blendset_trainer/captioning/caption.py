@@ -3,17 +3,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from blendset.dataset import Dataset, open_dataset
-from blendset.errors import SettingsError
 from blendset.options import REQUIRED, option, resolve_settings
 from blendset_trainer.api.progress import OnProgress, ignore_progress
 from blendset_trainer.stages.catalogue import CAPTIONERS
 from blendset_trainer.stages.executors.settings import ExecutorSettings, make_executor
-from blendset_trainer.stages.registry import find_stage
+from blendset_trainer.stages.registry import find_stage, set_options
 from blendset_trainer.stages.run import StageReport, run_stage
 from blendset_trainer.stages.stage import Stage
 from blendset_trainer.stages.tables import read_dense_captions
@@ -27,6 +26,13 @@ class CaptionSettings(ExecutorSettings):
     seed: int | None = option(None, "metadata: another one says the same otherwise (default 0)")
     view_sets: bool | None = option(None, "hf, openai: one caption and a quality for each view set")
     facts: bool | None = option(None, "hf, openai: ask without saying what is in sight", flag="--no-facts")
+    max_tokens: int | None = option(
+        None,
+        "hf, openai: tokens of an answer, thoughts included; what is longer is no caption (default 64 short, 192 "
+        "dense, 768 of a view set)",
+        metavar="N",
+        at_least=1,
+    )
 
 
 @dataclass(frozen=True)
@@ -60,10 +66,6 @@ def caption(
 
 def _make_captioner(settings: CaptionSettings) -> Stage:
     """The captioner with its options; SettingsError for an option that it does not have."""
-    stage = cast(Any, find_stage(settings.captioner, CAPTIONERS))
-    flags = {"seed": "--seed", "view_sets": "--view-sets", "facts": "--no-facts"}
-    options = {name: getattr(settings, name) for name in flags if getattr(settings, name) is not None}
-    known = {field.name for field in fields(stage)} if is_dataclass(stage) else set()
-    if unknown := [name for name in options if name not in known]:
-        raise SettingsError(f"{flags[unknown[0]]} is not for '{settings.captioner}'; see 'blendset caption --help'.")
-    return cast(Stage, replace(stage, **options) if options else stage)
+    flags = {"seed": "--seed", "view_sets": "--view-sets", "facts": "--no-facts", "max_tokens": "--max-tokens"}
+    options = {name: getattr(settings, name) for name in flags}
+    return set_options(find_stage(settings.captioner, CAPTIONERS), settings.captioner, options, flags, "caption")

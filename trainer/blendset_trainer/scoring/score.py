@@ -12,8 +12,9 @@ from blendset.options import REQUIRED, option, resolve_settings
 from blendset_trainer.api.progress import OnProgress, ignore_progress
 from blendset_trainer.stages.catalogue import SCORERS
 from blendset_trainer.stages.executors.settings import ExecutorSettings, make_executor
-from blendset_trainer.stages.registry import find_stage
+from blendset_trainer.stages.registry import find_stage, has_option, set_options
 from blendset_trainer.stages.run import StageReport, run_stage
+from blendset_trainer.stages.stage import Stage
 from blendset_trainer.stages.tables import ColumnSummary, read_index_with_stages, summarize_columns
 
 
@@ -23,6 +24,12 @@ class ScoreSettings(ExecutorSettings):
 
     scorers: tuple[str, ...] = option(
         REQUIRED, SCORERS.format_choices, flag="--with", metavar="SCORER,...", separator=","
+    )
+    max_tokens: int | None = option(
+        None,
+        "vlm-quality: tokens of an answer, thoughts included; what is longer is no judgement (default 384)",
+        metavar="N",
+        at_least=1,
     )
 
 
@@ -47,8 +54,18 @@ def score(
     SettingsError for a scorer or an option that there is not, and BlendsetError for what stops a scorer.
     """
     settings = resolve_settings(ScoreSettings, settings, options)
-    scorers = [find_stage(word, SCORERS) for word in settings.scorers]
+    scorers = _make_scorers(settings)
     dataset, executor = open_dataset(dataset), make_executor(settings)
     stages = {scorer.name: run_stage(dataset, scorer, executor, on_progress) for scorer in scorers}
     names = [f"{scorer.name}.{column}" for scorer in scorers for column in scorer.columns]
     return ScoreReport(stages, summarize_columns(read_index_with_stages(dataset), names))
+
+
+def _make_scorers(settings: ScoreSettings) -> list[Stage]:
+    """The scorers; those that answer in words have the settings' longest answer. SettingsError where none does."""
+    scorers = {word: find_stage(word, SCORERS) for word in settings.scorers}
+    talking = [word for word, scorer in scorers.items() if has_option(scorer, "max_tokens")] or list(scorers)
+    options, flags = {"max_tokens": settings.max_tokens}, {"max_tokens": "--max-tokens"}
+    for word in talking:
+        scorers[word] = set_options(scorers[word], word, options, flags, "score")
+    return list(scorers.values())

@@ -14,21 +14,26 @@ import pyarrow as pa
 
 from blendset.errors import BlendsetError
 from blendset.naming import slugify
-from blendset_trainer.models.chat.chat_model import ChatModel, ChatRequest
+from blendset_trainer.models.chat.chat_model import ChatModel, ChatRequest, ReplyError
 from blendset_trainer.models.chat.finding import find_chat_model
 from blendset_trainer.models.chat.instructions import QUALITIES, parse_label, parse_quality, read_prompt
+from blendset_trainer.models.chat.replies import refuse_no_answer, strip_thoughts
 from blendset_trainer.stages.stage import Column, View
 from blendset_trainer.stages.view_sets import group_by_view_set
 
 TOKENS = 384
-"""The longest answer."""
+"""The longest answer where a scorer sets no other."""
 
 
 @dataclass
 class QualityScorer:
-    """Asks for one judgement per view set; a view of no set is judged alone."""
+    """Asks for one judgement per view set; a view of no set is judged alone.
+
+    An answer of more than `max_tokens` tokens (None: of more than TOKENS) is cut, and no judgement.
+    """
 
     chat_model: ChatModel
+    max_tokens: int | None = None
 
     version: ClassVar[str] = "1"
     kind: ClassVar[Literal["scores"]] = "scores"
@@ -56,7 +61,7 @@ class QualityScorer:
             ChatRequest([views[position].rgb for position in positions], read_prompt("quality")) for positions in sets
         ]
         rows: dict[int, dict[str, Any] | BlendsetError] = {}
-        for positions, answer in zip(sets, self.chat_model.generate(requests, TOKENS), strict=True):
+        for positions, answer in zip(sets, self.chat_model.generate(requests, self.max_tokens or TOKENS), strict=True):
             rows |= dict.fromkeys(positions, _parse_judgement(answer))
         return [rows[position] for position in range(len(views))]
 
@@ -65,6 +70,11 @@ def _parse_judgement(answer: str | BlendsetError) -> dict[str, Any] | BlendsetEr
     if isinstance(answer, BlendsetError):
         return answer
     found = parse_quality(answer)
+    if found == "unparsable":
+        try:
+            refuse_no_answer(strip_thoughts(answer))
+        except ReplyError as error:
+            return error
     return {
         "quality": found,
         "score": None if found == "unparsable" else int(found),

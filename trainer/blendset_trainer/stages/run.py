@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from blendset.dataset import Dataset
+from blendset.naming import join_names
 from blendset_trainer.api.progress import OnProgress, ignore_progress
 from blendset_trainer.stages.executors.task import Executor, StageTask
-from blendset_trainer.stages.folder import StageFolder
+from blendset_trainer.stages.folder import QUARANTINE, StageFolder
 from blendset_trainer.stages.shards import SHARD_VIEWS, find_missing_shards
 from blendset_trainer.stages.stage import Stage, build_stage_record
 from blendset_trainer.stages.tables import read_index
+
+FIRST_NAMES, MAX_REASONS = 3, 20
+"""Names of views that stand with a reason, and reasons that are listed."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,26 @@ class StageReport:
     kept: int
     unreadable: dict[str, str]
     notes: tuple[str, ...]
+
+    def describe_failures(self) -> list[str]:
+        """Return a line for each reason why views have no row, the most frequent first: their number and first names.
+
+        After MAX_REASONS reasons the file that has all of them is named instead.
+        """
+        views: dict[str, list[str]] = {}
+        for view, reason in self.unreadable.items():
+            views.setdefault(reason, []).append(view)
+        in_order = sorted(views.items(), key=lambda item: -len(item[1]))
+        lines = [_describe_failure(reason, names) for reason, names in in_order[:MAX_REASONS]]
+        left = sum(len(names) for _, names in in_order[MAX_REASONS:])
+        return [*lines, f"{left} more views have no row; {self.folder / QUARANTINE} says why"] if left else lines
+
+
+def _describe_failure(reason: str, names: list[str]) -> str:
+    """A reason, and the views that have it; one that names its only view already stays as it is."""
+    if len(names) == 1:
+        return reason if names[0] in reason else f"{names[0]}: {reason}"
+    return f"{len(names)} views ({join_names(names, FIRST_NAMES)}): {reason}"
 
 
 def run_stage(

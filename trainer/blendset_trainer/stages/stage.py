@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -147,6 +147,16 @@ class Stage(Protocol):
 
         A BlendsetError instead of a row says why there is none now; the next run tries that view again.
         """
+
+
+@runtime_checkable
+class ReviewingStage(Stage, Protocol):
+    """A stage that looks at the rows of a shard together before they are written."""
+
+    def review_rows(
+        self, records: Sequence[ViewRecord], rows: Sequence[Mapping[str, Any]], notes: list[str]
+    ) -> Sequence[Mapping[str, Any] | BlendsetError]:
+        """Return what becomes of each row: itself, or a BlendsetError; sentences for the user are added to `notes`."""
 
 
 @dataclass(frozen=True)

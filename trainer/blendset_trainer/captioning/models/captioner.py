@@ -15,12 +15,21 @@ import pyarrow as pa
 
 from blendset.errors import BlendsetError
 from blendset.naming import slugify
+from blendset.records import ViewRecord
 from blendset_trainer.captioning.grounding import ground_caption
 from blendset_trainer.captioning.models.facts_prompt import build_facts_prompt
+from blendset_trainer.captioning.models.repeats import review_repeats
 from blendset_trainer.captioning.seeing.facts import extract_facts
-from blendset_trainer.models.chat.chat_model import ChatModel, ChatRequest
+from blendset_trainer.models.chat.chat_model import ChatModel, ChatRequest, ReplyError
 from blendset_trainer.models.chat.finding import find_chat_model
-from blendset_trainer.models.chat.instructions import QUALITIES, parse_caption, parse_label, parse_quality, read_prompt
+from blendset_trainer.models.chat.instructions import (
+    QUALITIES,
+    parse_caption,
+    parse_label,
+    parse_labelled_captions,
+    parse_quality,
+    read_prompt,
+)
 from blendset_trainer.stages.caption_forms import CAPTION_FORMS, DENSE, SHORT
 from blendset_trainer.stages.stage import SHARE, Column, View
 from blendset_trainer.stages.view_sets import group_by_view_set
@@ -28,7 +37,7 @@ from blendset_trainer.stages.view_sets import group_by_view_set
 VIEW_PROMPTS, SET_PROMPTS = {SHORT: ["short"], DENSE: ["dense"]}, {"set": ["view-set", "quality"]}
 """The prompt files that each request consists of."""
 TOKENS = {SHORT: 64, DENSE: 192, "set": 768}
-"""The most tokens of a reply, with room for thoughts where there are any."""
+"""The most tokens of a reply where a captioner sets no other; a set's reply has room for thoughts."""
 GROUNDING = {"grounded_share": Column(pa.float32(), SHARE), "unsupported": Column(pa.list_(pa.string()))}
 
 Row = dict[str, Any] | BlendsetError
@@ -39,13 +48,15 @@ class ModelCaptioner:
     """Requests a short and a dense caption of each view.
 
     With `view_sets` there is one request about all views of a set, and each of them gets the reply. `facts` adds to
-    the prompt what the id pass knows.
+    the prompt what the id pass knows. A reply of more than `max_tokens` tokens (None: of more than TOKENS) is cut, and
+    no caption; those that end do not depend on it.
     """
 
     chat_model: ChatModel
     scheme: str
     facts: bool = True
     view_sets: bool = False
+    max_tokens: int | None = None
 
     version: ClassVar[str] = "1"
     kind: ClassVar[Literal["captions"]] = "captions"
@@ -93,9 +104,15 @@ class ModelCaptioner:
             for view, row in zip(views, rows, strict=True)
         ]
 
+    def review_rows(
+        self, records: Sequence[ViewRecord], rows: Sequence[Mapping[str, Any]], notes: list[str]
+    ) -> Sequence[Mapping[str, Any] | BlendsetError]:
+        """Return the rows of a shard; those that say the same of everything have become errors."""
+        return review_repeats(records, rows, notes)
+
     def _caption_views(self, views: Sequence[View]) -> list[Row]:
         short, dense = (
-            self.chat_model.generate([self._build_request(read_prompt(*files), [view]) for view in views], TOKENS[name])
+            self._generate(name, [self._build_request(read_prompt(*files), [view]) for view in views])
             for name, files in VIEW_PROMPTS.items()
         )
         return [_merge_captions(*both) for both in zip(short, dense, strict=True)]
@@ -104,9 +121,12 @@ class ModelCaptioner:
         sets = group_by_view_set(views)
         prompt = read_prompt(*SET_PROMPTS["set"])
         requests = [self._build_request(prompt, [views[position] for position in positions]) for positions in sets]
-        replies = self.chat_model.generate(requests, TOKENS["set"])
+        replies = self._generate("set", requests)
         reply_of = {position: reply for positions, reply in zip(sets, replies, strict=True) for position in positions}
         return [_parse_set_captions(reply_of[position]) for position in range(len(views))]
+
+    def _generate(self, form: str, requests: Sequence[ChatRequest]) -> list[str | BlendsetError]:
+        return self.chat_model.generate(requests, self.max_tokens or TOKENS[form])
 
     def _build_request(self, prompt: str, views: Sequence[View]) -> ChatRequest:
         facts = build_facts_prompt(views) if self.facts else ""
@@ -114,17 +134,27 @@ class ModelCaptioner:
 
 
 def _merge_captions(short: str | BlendsetError, dense: str | BlendsetError) -> Row:
-    """A row of two replies, or the first error."""
-    if isinstance(short, BlendsetError):
-        return short
-    return dense if isinstance(dense, BlendsetError) else {SHORT: parse_caption(short), DENSE: parse_caption(dense)}
+    """A row of two replies, or why the first that is no caption is none."""
+    row: dict[str, Any] = {}
+    for form, reply in ((SHORT, short), (DENSE, dense)):
+        if isinstance(reply, BlendsetError):
+            return reply
+        try:
+            row[form] = parse_caption(reply)
+        except ReplyError as error:
+            return error
+    return row
 
 
 def _parse_set_captions(reply: str | BlendsetError) -> Row:
     """The row that each view of a set gets."""
     if isinstance(reply, BlendsetError):
         return reply
-    return {name: parse_label(reply, name) for name in (*CAPTION_FORMS, "reason")} | {"quality": parse_quality(reply)}
+    try:
+        captions = parse_labelled_captions(reply, CAPTION_FORMS)
+    except ReplyError as error:
+        return error
+    return captions | {"reason": parse_label(reply, "reason"), "quality": parse_quality(reply)}
 
 
 def _compute_grounding(view: View, captions: Mapping[str, Any]) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def _print_report(report: CaptionReport, *, as_json: bool) -> None:
         print_json(run | {"captions": report.captions})
         return
     print(f"{name}: {stage.made} views captioned now, {stage.kept} before")
-    for reason in (*stage.notes, *stage.unreadable.values()):
+    for reason in (*stage.notes, *stage.describe_failures()):
         print(f"{name}: {reason}", file=sys.stderr)
     if silent := stage.made + stage.kept - len(report.captions):
         print(f"{name}: {silent} of them got no words; try another captioner for those", file=sys.stderr)

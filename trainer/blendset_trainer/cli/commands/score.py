@@ -49,7 +49,7 @@ def _to_plain(report: StageReport) -> dict[str, Any]:
 def _print_reports(reports: dict[str, StageReport]) -> None:
     for name, report in reports.items():
         print(f"{name}: {report.made} views scored now, {report.kept} before")
-        for reason in (*report.notes, *report.unreadable.values()):
+        for reason in (*report.notes, *report.describe_failures()):
             print(f"{name}: {reason}", file=sys.stderr)
 
 

@@ -21,6 +21,19 @@ class ChatRequest:
     text: str
 
 
+class ReplyError(BlendsetError):
+    """A model has replied, and its reply is no answer: cut, a refusal, thoughts only. `text` is what there is of it."""
+
+    def __init__(self, message: str, text: str = "") -> None:
+        super().__init__(message)
+        self.text = text
+
+
+def make_cut_error(text: str, max_tokens: int) -> ReplyError:
+    """Return the error for a reply that ended because it had `max_tokens` tokens, not because it was done."""
+    return ReplyError(f"The answer was cut after {max_tokens} tokens; raise --max-tokens.", text)
+
+
 class ChatModel(Protocol):
     """A model that answers requests. It can be pickled; heavy parts are loaded in `setup`."""
 
@@ -40,4 +53,7 @@ class ChatModel(Protocol):
         """Load the model; called once per process, before the first request."""
 
     def generate(self, requests: Sequence[ChatRequest], max_tokens: int) -> list[str | BlendsetError]:
-        """Return one answer per request, in their order; a BlendsetError in its position says why there is none."""
+        """Return one answer per request, in their order; a BlendsetError in its position says why there is none.
+
+        A reply that is longer than `max_tokens` is a ReplyError.
+        """

@@ -1,19 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Instructions to vision-language models, from the files in prompts/, and how the replies are parsed.
 
-Parsing is lenient, but a reply without what was requested stays empty.
+Parsing is lenient, but a reply without what was requested stays empty, and one that is no answer is a `ReplyError`.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from importlib.resources import files
 
+from blendset_trainer.models.chat.chat_model import ReplyError
+from blendset_trainer.models.chat.replies import read_object, refuse_no_answer, strip_thoughts, unwrap_answer
+
 QUALITIES = ("1", "2", "3", "4", "5", "unparsable")
-_THOUGHT = re.compile(r"<think>.*?(</think>|\Z)", re.DOTALL)
 _SCORE = re.compile(r"\bscore\W{1,6}([1-5])(?![.,]?\d)", re.IGNORECASE)
-_OPENING = re.compile(r"^\W*(?:[\w ]{0,20}caption|answer)\s*:\s*", re.IGNORECASE)
 _QUOTES = "\"'“”‘’`* "
+_NO_LABEL = r"(?!\W*(?:dense|short|reason|score)\W*?:)"
 
 
 def read_prompt(*names: str) -> str:
@@ -22,27 +25,39 @@ def read_prompt(*names: str) -> str:
     return "\n\n".join((folder / f"{name}.txt").read_text("utf-8").strip() for name in names)
 
 
-def strip_thoughts(reply: str) -> str:
-    """Remove what a reasoning model thought before it replied."""
-    return _THOUGHT.sub("", reply)
+def parse_caption(reply: str) -> str:
+    """Parse a reply that is a caption: on one line, without what models put around it; ReplyError where it is none."""
+    text = unwrap_answer(reply)
+    if not text and reply.strip():
+        raise ReplyError("The model thinks and does not answer; raise --max-tokens, or turn its thinking off.")
+    refuse_no_answer(text)
+    return text
 
 
-def parse_caption(reply: str) -> str | None:
-    """Parse a reply that is a caption: on one line, without what models put around it; None where it is empty."""
-    return _clean_line(_OPENING.sub("", strip_thoughts(reply).strip()))
+def parse_labelled_captions(reply: str, labels: Sequence[str]) -> dict[str, str | None]:
+    """Parse the captions that `LABEL:` introduces, None for a label that is missing; ReplyError where there is none."""
+    lines = {label: parse_label(reply, label) for label in labels}
+    if not any(lines.values()):
+        refuse_no_answer(strip_thoughts(reply))
+        names = " or ".join(f"'{label.upper()}:'" for label in labels)
+        raise ReplyError(f"The answer holds no line {names}; take a model that follows instructions.")
+    return {label: parse_caption(line) if line else None for label, line in lines.items()}
 
 
 def parse_label(reply: str, label: str) -> str | None:
     """Parse what the last `LABEL:` in a reply introduces; None where that is missing or empty."""
-    found = re.findall(rf"^\W*{label}\W*?:[ \t]*(.+)$", strip_thoughts(reply), re.IGNORECASE | re.MULTILINE)
-    return _clean_line(found[-1]) if found else None
+    fields = read_object(reply)
+    if fields is not None:
+        return " ".join(str(fields.get(label) or "").split()) or None
+    found = re.findall(
+        rf"^\W*{label}\W*?:[*_ \t]*\n{{0,2}}{_NO_LABEL}[ \t]*(\S.*)$",
+        strip_thoughts(reply),
+        re.IGNORECASE | re.MULTILINE,
+    )
+    return " ".join(found[-1].split()).strip(_QUOTES) or None if found else None
 
 
 def parse_quality(reply: str) -> str:
     """Parse one of QUALITIES: the last whole number from 1 to 5 after the word "score", else "unparsable"."""
     found = _SCORE.findall(strip_thoughts(reply))
     return found[-1] if found else "unparsable"
-
-
-def _clean_line(text: str) -> str | None:
-    return " ".join(text.split()).strip(_QUOTES + ",") or None

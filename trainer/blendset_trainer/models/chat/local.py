@@ -16,7 +16,7 @@ from PIL import Image
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer
 
 from blendset.errors import BlendsetError
-from blendset_trainer.models.chat.chat_model import ChatRequest
+from blendset_trainer.models.chat.chat_model import ChatRequest, make_cut_error
 from blendset_trainer.models.loading import choose_device, choose_language_dtype, load_model
 from blendset_trainer.models.weights import Weights
 
@@ -64,7 +64,7 @@ class LocalChatModel:
         return bool(getattr(self._processor, "chat_template", None))
 
     def generate(self, requests: Sequence[ChatRequest], max_tokens: int) -> list[str | BlendsetError]:
-        """Return one answer per request, of at most `max_tokens` tokens."""
+        """Return one answer per request; a ReplyError for one that had not ended after `max_tokens` tokens."""
         return [answer for batch in _split_batches(requests) for answer in self._generate_batch(batch, max_tokens)]
 
     @torch.inference_mode()
@@ -119,13 +119,26 @@ class LocalChatModel:
             )
 
     @torch.inference_mode()
-    def _generate_batch(self, requests: Sequence[ChatRequest], max_tokens: int) -> list[str]:
+    def _generate_batch(self, requests: Sequence[ChatRequest], max_tokens: int) -> list[str | BlendsetError]:
         inputs = self._encode(requests)
         padding = {"pad_token_id": self._tokenizer.pad_token_id} if self.text_only else {}
         ids = self._model.generate(**inputs, max_new_tokens=max_tokens, do_sample=False, **padding)
-        prompt_length = inputs["input_ids"].shape[1] if "input_ids" in inputs else 0
-        answers = self._processor.batch_decode(ids[:, prompt_length:], skip_special_tokens=True)
-        return [answer.strip() for answer in answers]
+        generated = ids[:, inputs["input_ids"].shape[1] if "input_ids" in inputs else 0 :]
+        answers = [answer.strip() for answer in self._processor.batch_decode(generated, skip_special_tokens=True)]
+        full = generated.shape[1] >= max_tokens
+        ended = torch.isin(generated.cpu(), torch.tensor(self._find_end_tokens())).any(dim=1).tolist()
+        return [
+            make_cut_error(answer, max_tokens) if full and not end else answer
+            for answer, end in zip(answers, ended, strict=True)
+        ]
+
+    def _find_end_tokens(self) -> list[int]:
+        """The tokens with which the model ends an answer, by what it was saved with and by its tokenizer."""
+        text = self._model.config.get_text_config()
+        holders = (self._model.generation_config, text, self._tokenizer)
+        found = [getattr(holder, name, None) for holder in holders for name in ("eos_token_id", "sep_token_id")]
+        lists = [each if isinstance(each, list) else [each] for each in found]
+        return sorted({token for tokens in lists for token in tokens if token is not None})
 
     def _encode(self, requests: Sequence[ChatRequest]) -> Any:
         """Return the model's inputs on its device: (N, L) tokens that are padded on the left, and the pictures."""

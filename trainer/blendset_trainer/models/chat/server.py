@@ -12,6 +12,7 @@ import http.client
 import io
 import json
 import os
+import re
 import threading
 import time
 import urllib.error
@@ -29,7 +30,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from blendset.errors import BlendsetError
-from blendset_trainer.models.chat.chat_model import ChatRequest
+from blendset.naming import join_names
+from blendset_trainer.models.chat.chat_model import ChatRequest, ReplyError
+from blendset_trainer.models.chat.completion import NoAnswerError, read_completion, read_error_message
 
 TRANSIENT = {408, 409, 425, 429, 500, 502, 503, 504}
 """HTTP statuses after which a request is sent again."""
@@ -40,12 +43,17 @@ MAX_FAILURES = 8
 """After so many failures in a row the server is not asked again in this run."""
 
 
-class _PassingError(Exception):
-    """A failure that may pass; `wait_s` is how long to wait where the server says so."""
+MAX_BYTES = 1 << 20
+"""Of a longer reply the rest is not read, which is then no JSON."""
 
-    def __init__(self, reason: object, wait_s: float | None = None) -> None:
-        super().__init__(str(reason))
-        self.wait_s = wait_s
+
+class _RefusedError(Exception):
+    """A status that will not change, with what the server says about it, where that cannot hold a part of the key."""
+
+    def __init__(self, error: urllib.error.HTTPError) -> None:
+        self.status = error.code
+        words = "" if error.code in (401, 403) else read_error_message(_read_json(error))
+        super().__init__(f"{error.code} {error.reason}{': ' if words else ''}{words}")
 
 
 @dataclass
@@ -92,7 +100,7 @@ class ServerChatModel:
             return [error] * len(requests)
         with ThreadPoolExecutor(self.concurrency) as threads:
             answers = list(threads.map(lambda request: self._request_answer(request, max_tokens), requests))
-        failed = all(isinstance(answer, BlendsetError) for answer in answers)
+        failed = all(isinstance(answer, BlendsetError) and not isinstance(answer, ReplyError) for answer in answers)
         self._failures = self._failures + len(answers) if failed else 0
         return answers
 
@@ -105,35 +113,33 @@ class ServerChatModel:
             "messages": [{"role": "user", "content": _build_content(request)}],
         }
         try:
-            return _parse_answer(self._post_with_retries(body))
-        except _PassingError as error:
+            return self._post_with_retries(body)
+        except ReplyError as error:
+            return error
+        except NoAnswerError as error:
             return BlendsetError(
                 f"{self.url} gave no answer in {self.attempts} attempts ({error}); run the command again later."
             )
-        except urllib.error.HTTPError as error:
-            if error.code in REFUSED:
+        except _RefusedError as error:
+            if error.status in REFUSED:
                 raise BlendsetError(
-                    f"{self.url} refuses the model {self.model} ({error.code} {error.reason}); "
+                    f"{self.url} refuses the model {self.model} ({error}); "
                     "check the URL, the model's name and OPENAI_API_KEY."
                 ) from error
-            return BlendsetError(
-                f"{self.url} refuses a question ({error.code} {error.reason}); look at its picture and text."
-            )
+            return BlendsetError(f"{self.url} refuses a question ({error}); look at its picture and text.")
 
-    def _post_with_retries(self, body: Mapping[str, Any]) -> Any:
-        """Return the server's JSON; a request without an answer is sent again, after longer and longer waits."""
+    def _post_with_retries(self, body: Mapping[str, Any]) -> str:
+        """Return the server's answer; a request without one is sent again, after longer and longer waits."""
         assert self._rate_limit is not None
         for attempt in range(1, self.attempts + 1):
             self._rate_limit.wait()
             try:
                 reply = _fetch(f"{self.url}/chat/completions", body, self.timeout_s)
-                _parse_answer(reply)
-            except _PassingError as error:
+                return read_completion(reply, body["max_tokens"])
+            except NoAnswerError as error:
                 if attempt == self.attempts:
                     raise
                 time.sleep(min(self.longest_wait_s, 2.0**attempt / 2 if error.wait_s is None else error.wait_s))
-            else:
-                return reply
         raise AssertionError("unreachable")
 
 
@@ -143,12 +149,16 @@ def find_server(spec: str) -> ServerChatModel:
     Without #MODEL it is the only one that the server has. Raises BlendsetError for what is no such URL, and where the
     server has to be asked for its models and does not name exactly one.
     """
-    parts = urllib.parse.urlsplit(spec)
-    options = dict(urllib.parse.parse_qsl(parts.query))
-    url = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
-    if parts.scheme not in ("http", "https") or not parts.netloc or not {*options} <= {"concurrency", "per_minute"}:
+    try:
+        parts = urllib.parse.urlsplit(spec)
+        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:  # a port or an address that there cannot be
+        is_url = False
+    options = dict(urllib.parse.parse_qsl(parts.query)) if is_url else {}
+    if not is_url or not spec.partition("#")[0].isascii() or not {*options} <= {"concurrency", "per_minute"}:
         raise BlendsetError(f"{spec} is no URL of a server; give one such as {EXAMPLE}.")
-    numbers = {name: int(value) for name, value in options.items() if value.isdecimal() and int(value)}
+    url = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+    numbers = {name: int(value) for name, value in options.items() if re.fullmatch("0*[1-9][0-9]{0,5}", value)}
     if len(numbers) < len(options):
         raise BlendsetError(f"{spec} holds no number where one should be; give a URL such as {EXAMPLE}.")
     return ServerChatModel(url, parts.fragment or _fetch_only_model(url), **numbers)
@@ -156,36 +166,55 @@ def find_server(spec: str) -> ServerChatModel:
 
 def _fetch_only_model(url: str) -> str:
     try:
-        names = [entry["id"] for entry in _fetch(f"{url}/models", None, 30.0)["data"]]
-    except (_PassingError, urllib.error.HTTPError, LookupError, TypeError) as error:
-        raise BlendsetError(f"{url} does not say which models it has ({error}); name one (URL#MODEL).") from error
+        names = [str(entry["id"]) for entry in _fetch(f"{url}/models", None, 30.0)["data"]]
+    except (NoAnswerError, _RefusedError, LookupError, TypeError) as error:
+        reason = error if isinstance(error, NoAnswerError | _RefusedError) else "its reply is no list of models"
+        raise BlendsetError(f"{url} does not say which models it has ({reason}); name one (URL#MODEL).") from error
     if len(names) != 1:
-        raise BlendsetError(f"{url} has {len(names)} models; name one of them (URL#MODEL): {', '.join(names)}.")
-    return str(names[0])
+        some = f": {join_names(names, 10)}" if names else ""
+        raise BlendsetError(f"{url} has {len(names)} models; name one of them (URL#MODEL){some}.")
+    return names[0]
 
 
 def _fetch(url: str, body: Mapping[str, Any] | None, timeout_s: float) -> Any:
     """Return the JSON at a URL, by POST where there is a body, else by GET.
 
-    Raises _PassingError for a failure that may pass, and HTTPError for a status that will not change.
+    Raises NoAnswerError for a failure that may pass, and _RefusedError for a status that will not change.
     """
     headers = {"Content-Type": "application/json"}
-    if key := os.environ.get("OPENAI_API_KEY"):
-        headers["Authorization"] = f"Bearer {key}"
+    if key := os.environ.get("OPENAI_API_KEY", "").strip():
+        headers["Authorization"] = f"Bearer {_check_key(key)}"
     request = urllib.request.Request(url, None if body is None else json.dumps(body).encode(), headers)
     try:
         with urllib.request.urlopen(request, timeout=timeout_s) as response:
-            return json.loads(response.read())
+            data = response.read(MAX_BYTES)
     except urllib.error.HTTPError as error:
         if error.code not in TRANSIENT:
-            raise
-        raise _PassingError(
+            raise _RefusedError(error) from error
+        raise NoAnswerError(
             f"{error.code} {error.reason}", _parse_retry_after(error.headers.get("Retry-After"))
         ) from error
     except (OSError, http.client.HTTPException) as error:
-        raise _PassingError(getattr(error, "reason", error) or type(error).__name__) from error
-    except ValueError as error:
-        raise _PassingError("its reply was no JSON") from error
+        raise NoAnswerError(getattr(error, "reason", error) or type(error).__name__) from error
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise NoAnswerError("its reply was no JSON") from error
+
+
+def _read_json(error: urllib.error.HTTPError) -> Any:
+    """What the body of an error says; None where it is no JSON or cannot be read."""
+    try:
+        return json.loads(error.read(MAX_BYTES))
+    except (OSError, http.client.HTTPException, ValueError, RecursionError):
+        return None
+
+
+def _check_key(key: str) -> str:
+    """Return a key that a header can hold, else raise BlendsetError, which does not show it."""
+    if not key.isascii() or not key.isprintable():
+        raise BlendsetError("OPENAI_API_KEY holds letters that no key has; copy the key again.")
+    return key
 
 
 def _parse_retry_after(text: str | None) -> float | None:
@@ -201,17 +230,6 @@ def _parse_retry_after(text: str | None) -> float | None:
 def _compute_seconds_until(date: str) -> float:
     then = parsedate_to_datetime(date)
     return (then.replace(tzinfo=then.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
-
-
-def _parse_answer(reply: Any) -> str:
-    """Return the text of a chat completion; _PassingError where it has none."""
-    try:
-        text = reply["choices"][0]["message"]["content"]
-    except (LookupError, TypeError):
-        text = None
-    if not isinstance(text, str) or not text.strip():
-        raise _PassingError("its reply held no words")
-    return text.strip()
 
 
 def _build_content(request: ChatRequest) -> list[dict[str, Any]]:

@@ -11,10 +11,11 @@ from typing import Any, Protocol
 
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
+from blendset.records import ViewRecord
 from blendset_trainer.models.memory import run_within_memory
 from blendset_trainer.stages.folder import StageFolder
 from blendset_trainer.stages.shards import BATCH_VIEWS, ViewItem, ViewShard, cut_shards, read_view
-from blendset_trainer.stages.stage import Stage, View
+from blendset_trainer.stages.stage import ReviewingStage, Stage, View
 
 DECODERS = 2
 """Threads that read and decode the next batch while the stage computes this one."""
@@ -74,8 +75,7 @@ class StageTask:
 
     def compute(self, shard: ViewShard) -> ShardResult:
         """Compute the rows of a shard and write them as one file; views that cannot be read get no row."""
-        items: list[ViewItem] = []
-        rows: list[dict[str, object]] = []
+        done: dict[ViewItem, tuple[ViewRecord, Mapping[str, Any]]] = {}
         unreadable: dict[str, str] = {}
         notes: list[str] = []
         for batch in self._load_batches(shard):
@@ -86,11 +86,22 @@ class StageTask:
                 if isinstance(row, BlendsetError):
                     unreadable[item.view_id] = str(row)
                 else:
-                    items.append(item)
-                    rows.append(row)
-        if items:
-            StageFolder.from_stage(self.dataset.root, self.stage).write_shard(self.stage, items, rows)
+                    done[item] = sound[item].record, row
+        rows = self._review_rows(done, notes)
+        unreadable |= {item.view_id: str(row) for item, row in rows.items() if isinstance(row, BlendsetError)}
+        kept = {item: row for item, row in rows.items() if not isinstance(row, BlendsetError)}
+        if kept:
+            folder = StageFolder.from_stage(self.dataset.root, self.stage)
+            folder.write_shard(self.stage, list(kept), list(kept.values()))
         return ShardResult(len(shard), unreadable, tuple(notes))
+
+    def _review_rows(
+        self, done: Mapping[ViewItem, tuple[ViewRecord, Mapping[str, Any]]], notes: list[str]
+    ) -> dict[ViewItem, Mapping[str, Any] | BlendsetError]:
+        """Return what becomes of each row of a shard, where the stage looks at them together."""
+        records, rows = [record for record, _ in done.values()], [row for _, row in done.values()]
+        reviewed = self.stage.review_rows(records, rows, notes) if isinstance(self.stage, ReviewingStage) else rows
+        return dict(zip(done, reviewed, strict=True))
 
     def _compute_rows(self, views: Mapping[ViewItem, View], notes: list[str]) -> list[dict[str, Any] | BlendsetError]:
         """Return each view's row, or a BlendsetError that says why it has none; in halves where memory is too small."""

@@ -17,12 +17,12 @@ from typing import TypeVar
 from blendset.errors import BlendsetError
 from blendset.files import read_text_file
 from blendset_trainer.language.grammar import add_article, pluralize, singularize
-from blendset_trainer.models.chat.instructions import strip_thoughts
+from blendset_trainer.models.chat.replies import is_refusal, strip_thoughts
 from blendset_trainer.synthesis.prompts.curation import PATIENCE, RemovedPrompt
 from blendset_trainer.synthesis.prompts.grammar_writer import PromptGrammar, choose_setting, join_deformable
 from blendset_trainer.synthesis.prompts.ngrams import split_words
 from blendset_trainer.synthesis.prompts.prompt_files import DEFORMABLE, RESTYLE, SET, SET_SIZE, Prompt
-from blendset_trainer.synthesis.prompts.reply_cache import ReplyCache
+from blendset_trainer.synthesis.prompts.reply_cache import CachedReply, ReplyCache
 from blendset_trainer.synthesis.prompts.sources import PromptSubject
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -31,6 +31,8 @@ MAX_PROMPTS_PER_REQUEST = 10
 REQUESTS_PER_SAVE = 32
 """The replies to so many requests are saved together."""
 MIN_WORDS = 3
+SHOWN_LETTERS = 100
+"""Of a reply without prompts."""
 _CHATTER = re.compile(r"suggestion|\bnote:|caption|\*\*|:$", re.IGNORECASE)
 _BULLET = re.compile(r"^\s*(?:\(?\d+\s*[.):](?!\d)|[-*•.]+)\s*")
 _QUOTES = "\"'“”‘’` "
@@ -141,11 +143,21 @@ def _make_template_values(subject: PromptSubject, count: int, settings: Sequence
     return {"count": str(count), "subject": subject.noun, "caption": caption, "places": "; ".join(settings)}
 
 
-def _parse_items_about(subject: PromptSubject, reply: str, removed: list[RemovedPrompt]) -> list[str]:
-    """The items of a reply that name their subject, in singular or plural; the others are appended to `removed`."""
+def _parse_items_about(subject: PromptSubject, reply: CachedReply, removed: list[RemovedPrompt]) -> list[str]:
+    """The items of a reply that name their subject, in singular or plural; the others are appended to `removed`.
+
+    Of a reply that was cut, the last line is one of the others. A refusal has no items.
+    """
     last = subject.noun.split()[-1]
+    text = reply.text
+    if is_refusal(strip_thoughts(text)):
+        removed.append(RemovedPrompt(" ".join(text.split())[:SHOWN_LETTERS], "the model refuses", last))
+        return []
+    if reply.problem:
+        text, _, unfinished = text.rstrip().rpartition("\n")
+        removed.append(RemovedPrompt(unfinished[:SHOWN_LETTERS], reply.problem.rstrip("."), last))
     names = {*split_words(f"{last} {singularize(last)} {pluralize(last)}")}
-    items = parse_list(reply)
+    items = parse_list(text)
     removed += [RemovedPrompt(item, "subject not named", last) for item in items if not names & {*split_words(item)}]
     return [item for item in items if names & {*split_words(item)}]
 

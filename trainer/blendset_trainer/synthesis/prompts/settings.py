@@ -20,6 +20,7 @@ from blendset_trainer.synthesis.prompts.prompt_files import (
     SET_SIZE,
     TEXT_TO_IMAGE,
 )
+from blendset_trainer.synthesis.prompts.reply_cache import MAX_TOKENS
 
 WRITERS = Registry(
     "writer of prompts",
@@ -56,6 +57,10 @@ class PromptSettings(Settings):
         (),
         f"prompts that evaluate, a line each or .jsonl; what shares {RUN_WORDS} words in a row with one is left out",
         metavar="FILE",
+    )
+
+    max_tokens: int = option(
+        MAX_TOKENS, "tokens of a model's answer, thoughts included (default %(default)s)", metavar="N", at_least=1
     )
 
     def __post_init__(self) -> None:

@@ -125,7 +125,7 @@ def _write_candidates(dataset: Dataset, settings: PromptSettings, removed: list[
         }
         return islice(by_grammar[settings.kind](grammar, subjects, settings.seed), PATIENCE * settings.total)
     author = model_writer.PromptAuthor(
-        ReplyCache(writer, settings.out),
+        ReplyCache(writer, settings.out, settings.max_tokens),
         _format_author(word, writer),
         model_writer.load_template(settings.template or model_writer.TEMPLATES / f"{settings.kind}.txt"),
         grammar_writer.load_grammar(),

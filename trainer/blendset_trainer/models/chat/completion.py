@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a chat completion of OpenAI's protocol holds, as the many servers that speak it fill it in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from blendset_trainer.models.chat.chat_model import ReplyError, make_cut_error
+
+CUT = {"length", "max_tokens", "model_length", "max_output_tokens"}
+FILTERED = {"content_filter", "safety", "recitation", "prohibited_content", "blocklist", "refusal"}
+TOOLS = {"tool_calls", "function_call", "tool_use"}
+FAILED = {"error", "abort", "cancelled"}
+"""Reasons for which a reply ends, in lower case, other than its being done."""
+THOUGHTS = ("reasoning_content", "reasoning", "thinking")
+"""Where servers put what a model thinks."""
+MAX_MESSAGE = 200
+"""Characters of a server's own message that are repeated."""
+
+
+class NoAnswerError(Exception):
+    """There is no answer, and another attempt may bring one; `wait_s` is how long to wait where the server says so."""
+
+    def __init__(self, reason: object, wait_s: float | None = None) -> None:
+        super().__init__(str(reason))
+        self.wait_s = wait_s
+
+
+def read_completion(reply: Any, max_tokens: int) -> str:
+    """Return the words of a chat completion's answer.
+
+    Raises NoAnswerError for a reply that is none, which may pass, and ReplyError for one that is no answer: cut after
+    `max_tokens`, held back, a call of a tool, thoughts alone.
+    """
+    choice = _get(reply, "choices", 0)
+    message = _get(choice, "message")
+    if not isinstance(message, dict):
+        words = read_error_message(reply)
+        raise NoAnswerError(f"it answers with an error: {words}" if words else "its reply held no words")
+    text = _clean(_join_parts(message.get("content"))).strip()
+    reason = str(_get(choice, "finish_reason") or "").lower()
+    _refuse_withheld(message, reason)
+    spent = _get(reply, "usage", "completion_tokens")
+    if reason in CUT or (not reason and isinstance(spent, int) and spent >= max_tokens):
+        raise make_cut_error(text, max_tokens)
+    if reason in FAILED:
+        raise NoAnswerError(f"it ended its reply with '{reason}'")
+    if not text and any(_join_parts(message.get(name)).strip() for name in THOUGHTS):
+        raise ReplyError("The model thinks and does not answer; raise --max-tokens, or turn its thinking off.")
+    if not text:
+        raise NoAnswerError("its reply held no words")
+    return text
+
+
+def read_error_message(reply: Any) -> str:
+    """Return what a server says went wrong, on one line and not too long; "" where it says nothing."""
+    error = _get(reply, "error") or _get(reply, "detail") or _get(reply, "message")
+    words = _get(error, "message") or error
+    return _clean(" ".join(words.split()))[:MAX_MESSAGE] if isinstance(words, str) else ""
+
+
+def _refuse_withheld(message: dict[str, Any], reason: str) -> None:
+    """Raise ReplyError where the model refused, a filter held its answer back, or it called a tool."""
+    parts = message.get("content")
+    refusals = [_get(part, "refusal") for part in parts] if isinstance(parts, list) else []
+    refusal = next((each for each in (message.get("refusal"), *refusals) if isinstance(each, str) and each), None)
+    if refusal:
+        raise ReplyError(f"The model refuses ('{_clean(' '.join(refusal.split()))[:60]}'); take another model.")
+    if reason in FILTERED:
+        raise ReplyError("A filter of the server holds the answer back; take another model.")
+    if reason in TOOLS or message.get("tool_calls") or message.get("function_call"):
+        raise ReplyError("The model calls a tool instead of answering; serve it without tools.")
+
+
+def _join_parts(content: Any) -> str:
+    """The words of a message's content, which may be a list of parts; thoughts and pictures are left out."""
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else [content]
+    texts = [part if isinstance(part, str) else _get(part, "text") for part in parts]
+    return "".join(text for text in texts if isinstance(text, str))
+
+
+def _get(value: Any, *path: str | int) -> Any:
+    """What stands at a path of keys and positions in JSON; None where there is nothing."""
+    for key in path:
+        try:
+            value = value[key]
+        except (LookupError, TypeError):
+            return None
+    return value
+
+
+def _clean(text: str) -> str:
+    """A text that can be written as UTF-8: half of a surrogate pair becomes a question mark."""
+    return text.encode("utf-8", "replace").decode()
