@@ -209,8 +209,12 @@ def trained(configured: Any) -> Run:
 def resumed(configured: Any, **changes: Any) -> tuple[Run, list[str]]:
     """The same run prepared again, and what was reported."""
     told: list[str] = []
+
+    def add(sentence: str) -> None:
+        told.extend([sentence] * (not sentence.startswith("Source ")))
+
     config = configured(train={"samples": 16, "checkpoint_every": 4} | changes.pop("train", {}), **changes)
-    return Run(*prepare(config, Accelerator(cpu=True), told.append, lambda what, done, total: None)), told
+    return Run(*prepare(config, Accelerator(cpu=True), add, lambda what, done, total: None)), told
 
 
 def zero_the_tail(path: Path) -> None:

@@ -229,7 +229,9 @@ def test_the_function_trains_prints_nothing_and_goes_on(
     assert dict.fromkeys(what for what, _, _ in steps) == {"features encoded": None, "pictures seen": None}
     assert steps[-1] == ("pictures seen", 16, 16)
     assert train(config, TrainSettings(set=("train.samples=20",))).steps == 5
-    assert sentences == []
+    first = "Source 'render': 30 samples, each seen 0 to 1 times (0.533 planned), in 1 size (32x32: 30); "
+    assert sentences[0] == first + "the crop keeps 100 % of a picture."
+    assert [sentence.partition(":")[0] for sentence in sentences] == ["Source 'render'"] * len(sentences)
     assert capsys.readouterr().out == ""
     with pytest.raises(SettingsError, match=r"did you mean 'train'\?"):
         train(config, set=["trian.samples=16"])

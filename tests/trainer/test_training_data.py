@@ -255,7 +255,7 @@ def test_photos_listed_in_a_metadata_file(photos: Path) -> None:
 
 
 def test_a_folder_without_photos(tmp_path: Path) -> None:
-    with pytest.raises(BlendsetError, match=r"holds no photos \(.avif, "):
+    with pytest.raises(BlendsetError, match="holds no photos; choose a folder with pictures"):
         load_source(SourceSettings(name="photos", folder=str(tmp_path)))
     with pytest.raises(BlendsetError, match="is no folder"):
         load_source(SourceSettings(name="photos", folder=str(tmp_path / "none")))
@@ -371,8 +371,8 @@ def test_a_picture_that_cannot_be_read_is_replaced_within_its_source_and_reporte
     assert "is not the picture that it was" in feed.failures[source[3].id]
     for before, after in zip(sound, batches, strict=True):
         assert before.sources == after.sources and before.repeats == after.repeats
-        wanted = [draw._replace(sample=4) if draw.sample == 3 else draw for draw in before.refs]
-        assert list(after.refs) == wanted
+        for asked, taken in zip(before.refs, after.refs, strict=True):
+            assert taken == asked if asked.sample != 3 else taken._replace(sample=3) == asked and taken.sample != 3
     assert everything(batches) == everything(first_batches(feed_of([source, other]), 30))
 
 
@@ -381,7 +381,9 @@ def test_a_source_of_which_nothing_can_be_read_ends_the_run(tmp_path: Path) -> N
     source = source_of(dataset)
     for sample in source:
         sample.pictures[0].unlink()
-    with pytest.raises(BlendsetError, match="Source 'renders' had 30 samples in a row that cannot be read, the last"):
+    with pytest.raises(
+        BlendsetError, match=r"Source 'renders' has no sample left that can be read, of 30: .* cannot be read"
+    ):
         first_batches(feed_of([source]), 1)
 
 

@@ -27,11 +27,11 @@ MAX_PIXELS = 1 << 29
 MAX_SRGB_ERROR = 1
 """Grey levels by which a profile may differ from sRGB and still be it; such pictures keep their bytes."""
 
-FIRST_FRAME = "have several frames or pages, of which the first is taken"
-BROKEN_PROFILE = "have a colour profile that cannot be used, so their colours are taken as sRGB"
-ADOBE_RGB = "are marked as AdobeRGB but have no profile, so their colours are taken as sRGB"
-BROKEN_EXIF = "have EXIF data that cannot be read, so they are taken as upright"
-STRETCHED = "have numbers without a scale, so their darkest becomes black and their lightest white"
+FIRST_FRAME = "only the first of several frames or pages is used"
+BROKEN_PROFILE = "colours taken as sRGB, for the colour profile cannot be used"
+ADOBE_RGB = "colours taken as sRGB, though marked as AdobeRGB (without a profile)"
+BROKEN_EXIF = "taken as upright, for the EXIF data cannot be read"
+STRETCHED = "numbers without a scale, so the darkest becomes black and the lightest white"
 """Notes: what is said of pictures."""
 
 _UPRIGHT = {
@@ -49,6 +49,15 @@ _INTEROPERABILITY_INDEX, _ADOBE_INDEX = 1, "R03"
 """The tag of EXIF by which cameras without profiles mark AdobeRGB, and its value."""
 _ONE_PICTURE = {"MPO", "PSD"}
 """Formats whose further frames belong to the first: depth or gain maps, layers."""
+_STRANGERS = (
+    (b"ftypheic", "HEIC, which Pillow reads with the package pi-heif"),
+    (b"ftyphei", "HEIF, which Pillow reads with the package pi-heif"),
+    (b"ftypmif1", "HEIF, which Pillow reads with the package pi-heif"),
+    (b"version https://git-lfs", "a pointer of Git LFS; run `git lfs pull`"),
+    (b"<!doctype html", "a web page"),
+    (b"<html", "a web page"),
+)
+"""What is often found instead of a picture, by what it begins with."""
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
 _FULL_16_BIT = 65535
 
@@ -104,6 +113,8 @@ def decode_image(data: bytes, path: Path, cure: str = "restore it", draft: int =
     """
     _prepare_pillow()
     notes: list[str] = []
+    if not data:
+        raise BlendsetError(f"{path} is empty; {cure}.")
     try:
         with Image.open(io.BytesIO(data)) as file:
             size = file.size
@@ -118,7 +129,7 @@ def decode_image(data: bytes, path: Path, cure: str = "restore it", draft: int =
         limit = f"{MAX_PIXELS / 1e6:.0f} megapixels"
         raise BlendsetError(f"{path} has more than {limit}; make it smaller, or leave it out.") from error
     except Exception as error:  # what Pillow's readers raise over a damaged file has no common kind
-        raise BlendsetError(f"{path} is no readable picture ({_describe(error)}); {cure}.") from error
+        raise BlendsetError(f"{path} is no readable picture ({_describe(error, data)}); {cure}.") from error
     if turn in _SIDEWAYS:
         size = size[::-1]
     return DecodedImage(image if turn is None else image.transpose(turn), size, tuple(notes))
@@ -138,10 +149,12 @@ def _prepare_pillow() -> None:
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
-def _describe(error: Exception) -> str:
-    """What an error says, in one line; of Pillow's longest one, without the file object that it names."""
+def _describe(error: Exception, data: bytes) -> str:
+    """What an error over a file's bytes says, in one line, or what the bytes are instead."""
     text = " ".join(str(error).split()) or type(error).__name__
-    return "no format that Pillow reads" if text.startswith("cannot identify image file") else text
+    if not text.startswith("cannot identify image file"):
+        return text
+    return next((what for mark, what in _STRANGERS if mark in data[:64].lower()), "no format that Pillow reads")
 
 
 def _read_orientation(file: Image.Image, notes: list[str]) -> Image.Transpose | None:

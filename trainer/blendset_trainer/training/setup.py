@@ -12,24 +12,33 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from accelerate import Accelerator
 
 from blendset.errors import BlendsetError
 from blendset_trainer.api.progress import OnProgress, OnReport
 from blendset_trainer.diffusion.densities import shift_from_scheduler
-from blendset_trainer.diffusion.families import Family, load_family, load_scheduler
+from blendset_trainer.diffusion.families import Family, load_family, load_scheduler, load_size_divisor
 from blendset_trainer.diffusion.lora import add_lora
 from blendset_trainer.diffusion.noise import axis_from_scheduler, prediction_from_scheduler
 from blendset_trainer.diffusion.pipelines import PRECISIONS
 from blendset_trainer.diffusion.sampling import make_call_options
 from blendset_trainer.models.loading import choose_device
-from blendset_trainer.training.data.cache_filling import fill_caches, make_features_reader, make_latents_reader
+from blendset_trainer.training.data.cache_filling import (
+    fill_caches,
+    keep_encoded,
+    make_features_reader,
+    make_latents_reader,
+)
+from blendset_trainer.training.data.findings import Finding, find, report_findings
 from blendset_trainer.training.data.loader import Batch, Loader
+from blendset_trainer.training.data.outlook import foresee
 from blendset_trainer.training.data.references import ReferenceSettings
-from blendset_trainer.training.data.sources import Source, hash_sources, load_source
+from blendset_trainer.training.data.sources import Source, hash_sources, load_source, read_source_rows
 from blendset_trainer.training.data.train_data import EncodePrompts, TrainData
-from blendset_trainer.training.data.transforms import make_aspect_buckets
+from blendset_trainer.training.data.transforms import Bucket, make_aspect_buckets
 from blendset_trainer.training.optimizers import find_optimizer
 from blendset_trainer.training.resuming import RunIdentity, find_checkpoint_of
 from blendset_trainer.training.settings import ModelSettings, RunSettings, TrainConfig
@@ -56,27 +65,42 @@ class Sources:
     training: Sequence[Source]
     held_out: Sequence[Source]
 
+    def list_findings(self) -> Iterator[tuple[str, Finding]]:
+        """What was found of the files of each source, by its name."""
+        yield from ((source.name, each) for source in (*self.training, *self.held_out) for each in source.findings)
+        trained = {sha256 for source in self.training for sha256 in source.rows["sha256"].to_pylist()}
+        for source in self.held_out:
+            leaks = source.rows.filter(pc.is_in(source.rows["sha256"], pa.array(trained, pa.string())))
+            yield from (
+                (source.name, each) for each in find("held out and trained all the same", leaks["id"].to_pylist())
+            )
+
 
 def prepare(
-    config: TrainConfig, accelerator: Accelerator, report: OnReport, on_progress: OnProgress
+    config: TrainConfig,
+    accelerator: Accelerator,
+    report: OnReport,
+    on_progress: OnProgress,
+    strict: bool = False,
 ) -> tuple[Family, TrainData, TrainState]:
     """The model, the data and the state of a run, which goes on from its newest sound checkpoint.
 
-    Whatever can be refused is refused before anything is encoded.
-
-    Raises BlendsetError where something is missing, or where the checkpoint is of another run.
+    Whatever can be refused is refused before anything is encoded, and whatever is left out of the sources is reported;
+    a `strict` run ends there. Raises BlendsetError where something is missing, or where the checkpoint is of another
+    run.
     """
     _check_batch(config.train, accelerator.num_processes)
     find_optimizer(config.optimizer.name)
     sources = load_sources(config)
+    report_findings(sources.list_findings(), report, strict)
     model = load_model(config.model, accelerator.device)
-    check_resolution(config.train.resolution, model)
+    check_resolution(config.train.resolution, model.name, model.size_divisor)
     check_validation(config, model)
     for warning in list_doubts(config):
         report(warning)
     identity = RunIdentity(config, model.identity, hash_sources(sources.training))
     checkpoint = find_checkpoint_of(identity, report)
-    data = load_data(config, model, sources, accelerator, report, on_progress)
+    data = load_data(config, model, sources, accelerator, report, on_progress, strict)
     state = TrainState(identity, accelerator, model, data, checkpoint, report)
     if accelerator.is_main_process:
         sizes = {source.name: len(source) for source in data.sources}
@@ -90,21 +114,51 @@ def make_accelerator(precision: str) -> Accelerator:
     return Accelerator(mixed_precision="no" if full else precision)
 
 
-def make_dry_plan(config: TrainConfig) -> tuple[TimestepPlan, dict[str, int]]:
-    """The timestep plan of a run and the sizes of its sources by name, without loading the model's weights."""
+def make_dry_plan(config: TrainConfig, report: OnReport, strict: bool) -> tuple[TimestepPlan, dict[str, int]]:
+    """The timestep plan of a run and the sizes of its sources by name, without loading the model's weights.
+
+    What `prepare` would report of the sources is reported, and refused in a `strict` run.
+    """
     family, scheduler = load_scheduler(config.model.path, config.model.revision)
     plan = make_plan(config, family.base_density, scheduler)
-    with_references = config.references.count > 0
-    return plan, {source.name: len(load_source(source, references=with_references)) for source in config.source}
+    sources = load_sources(config)
+    report_findings(sources.list_findings(), report, strict)
+    divisor = load_size_divisor(config.model.path, config.model.revision)
+    check_resolution(config.train.resolution, family.name, divisor)
+    report_outlook(config, sources, plan, make_aspect_buckets(config.train.resolution, divisor), report, strict)
+    return plan, {source.name: len(source) for source in sources.training}
 
 
 def load_sources(config: TrainConfig) -> Sources:
     """The sources of a run; BlendsetError where one has nothing to train on."""
-    with_references = config.references.count > 0
+    references, cache_folder = config.references.count > 0, config.train.cache_folder
+    found = [(source, read_source_rows(source, cache_folder=cache_folder)) for source in config.source]
     return Sources(
-        [load_source(source, references=with_references) for source in config.source],
-        [load_source(source, held_out=True, references=with_references) for source in config.source],
+        [load_source(source, found=rows, references=references) for source, rows in found],
+        [load_source(source, found=rows, references=references, held_out=True) for source, rows in found],
     )
+
+
+def report_outlook(
+    config: TrainConfig,
+    sources: Sources,
+    plan: TimestepPlan,
+    buckets: Sequence[Bucket],
+    report: OnReport,
+    strict: bool,
+) -> None:
+    """Report how often the run sees each sample, and how much of it; a `strict` run refuses what a person must know."""
+    outlooks = foresee(
+        sources.training,
+        plan.compute_shares(),
+        buckets,
+        samples=config.steps * config.train.batch,
+        micro_batch=config.train.micro_batch,
+        seed=config.seed,
+    )
+    for outlook in outlooks:
+        report(f"Source '{outlook.source.name}': {outlook}.")
+    report_findings(((each.source.name, found) for each in outlooks for found in each.list_findings()), report, strict)
 
 
 def load_model(settings: ModelSettings, device: torch.device) -> Family:
@@ -132,6 +186,7 @@ def load_data(
     accelerator: Accelerator,
     report: OnReport,
     on_progress: OnProgress,
+    strict: bool = False,
 ) -> TrainData:
     """The data of a run as the model needs it: sizes, text features, and latents in caches where the settings ask.
 
@@ -140,16 +195,30 @@ def load_data(
     settings = config.train
     plan = make_plan(config, model.base_density, model.pipeline.scheduler)
     buckets = make_aspect_buckets(settings.resolution, model.size_divisor)
+    report_outlook(config, sources, plan, buckets, report, strict)
     if warning := model.report_truncated_prompts(list_captions(sources.training)):
         report(warning)
     if warning := model.report_truncated_prompts(config.validation.prompts, "validation prompts"):
         report(warning)
     references = resolve_references(model, config.references) if config.references.count > 0 else None
-    loader = partial(Loader, buckets=buckets, micro_batch=settings.micro_batch, seed=config.seed, references=references)
+    loader = partial(
+        Loader,
+        buckets=buckets,
+        micro_batch=settings.micro_batch,
+        seed=config.seed,
+        references=references,
+        strict=strict,
+    )
     encode_prompts: EncodePrompts = model.encode_prompts
     if settings.cache:
         every_source = [*sources.training, *sources.held_out]
-        caches = fill_caches(every_source, model, buckets, accelerator, report, on_progress, settings.cache_folder)
+        caches, failures = fill_caches(every_source, model, buckets, accelerator, on_progress, settings.cache_folder)
+        report_findings(failures, report, strict)
+        if failures:
+            sources = Sources(
+                [keep_encoded(source, caches[source.name], model, buckets) for source in sources.training],
+                [keep_encoded(source, caches[source.name], model, buckets) for source in sources.held_out],
+            )
         encode_prompts = make_features_reader(list(caches.values()), model.text_revision)
         loader = partial(loader, cached=make_latents_reader(caches, model.vae_revision, model.dtype))
     ranks = {"rank": accelerator.process_index, "processes": accelerator.num_processes}
@@ -158,7 +227,7 @@ def load_data(
         plan,
         encode_prompts,
         lambda start: loader(sources.training, plan.compute_shares(), start=start, **ranks),
-        load_held_out_batches(sources.held_out, loader, settings.micro_batch),
+        load_held_out_batches(sources.held_out, loader),
     )
 
 
@@ -188,23 +257,22 @@ def list_captions(sources: Sequence[Source]) -> list[str]:
     return sorted({text for source, sample in samples for text in source.list_captions(sample)})
 
 
-def load_held_out_batches(sources: Sequence[Source], loader: Callable[..., Loader], micro_batch: int) -> list[Batch]:
-    """Batches of the first held-out samples, each of one source."""
+def load_held_out_batches(sources: Sequence[Source], loader: Callable[..., Loader]) -> list[Batch]:
+    """Batches of one held-out sample each, whatever its size, of the first of each source."""
     batches: list[Batch] = []
     for source in sources:
         if len(source):
-            with loader([source], {source.name: 1.0}) as held_out:
-                batches += islice(held_out, -(-min(len(source), HELD_OUT_SAMPLES) // micro_batch))
+            with loader([source], {source.name: 1.0}, micro_batch=1) as held_out:
+                batches += islice(held_out, min(len(source), HELD_OUT_SAMPLES))
     return batches
 
 
-def check_resolution(resolution: int, model: Family) -> None:
-    """Raise BlendsetError for a side, in pixels, that the model does not take."""
-    divisor = model.size_divisor
+def check_resolution(resolution: int, family: str, divisor: int) -> None:
+    """Raise BlendsetError for a side, in pixels, that a model of the family does not take."""
     if resolution % divisor:
         near = [side for side in (resolution // divisor * divisor, -(-resolution // divisor) * divisor) if side]
         raise BlendsetError(
-            f"train.resolution is {resolution}, and {model.name} takes multiples of {divisor} pixels; "
+            f"train.resolution is {resolution}, and {family} takes multiples of {divisor} pixels; "
             f"set it to {' or '.join(map(str, near))}."
         )
 

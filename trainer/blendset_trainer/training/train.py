@@ -34,6 +34,7 @@ class TrainSettings(Settings):
     """What goes over the file of a run."""
 
     set: tuple[str, ...] = option((), "train.batch=8, over the file", metavar="KEY=VALUE")
+    strict: bool = option(False, "refuse a run that leaves out, cuts or changes anything of its sources")
 
 
 @dataclass(frozen=True)
@@ -78,11 +79,12 @@ def train(
 
     `config` is a run's configuration or its TOML file, over which goes `set`, such as `set=["train.batch=8"]`. Of
     several processes, the first calls `on_progress`, and the first of each machine calls `report`, with sentences for a
-    person: captions that are truncated, pictures that are left out. A stop signal ends the run after a step: its
-    checkpoint is written, then KeyboardInterrupt is raised. Raises BlendsetError where options do not fit, something is
-    missing, or a loss is not finite.
+    person: captions that are truncated, pictures that are left out; with `strict` they end the run before it begins. A
+    stop signal ends the run after a step: its checkpoint is written, then KeyboardInterrupt is raised. Raises
+    BlendsetError where options do not fit, something is missing, or a loss is not finite.
     """
-    config = load_config(config, settings, **options)
+    settings = resolve_settings(TrainSettings, settings, options)
+    config = load_config(config, settings)
     from blendset_trainer.training.finishing import finish
     from blendset_trainer.training.loop import run_training_loop
     from blendset_trainer.training.setup import make_accelerator, prepare
@@ -92,7 +94,7 @@ def train(
     with _lock_run(accelerator, Path(config.out)):
         on_progress(ENCODING, 0, 0)
         model, data, state = prepare(
-            config, accelerator, report, lambda what, done, total: on_progress(ENCODING, done, total)
+            config, accelerator, report, lambda what, done, total: on_progress(ENCODING, done, total), settings.strict
         )
         on_progress(TRAINING, state.samples_seen, state.config.steps * state.config.train.batch)
         run_training_loop(model, data, state, lambda samples, total: on_progress(TRAINING, samples, total))
@@ -104,13 +106,19 @@ def train(
 
 
 def plan_training(
-    config: TrainConfig | Path | str, settings: TrainSettings | None = None, **options: Any
+    config: TrainConfig | Path | str,
+    settings: TrainSettings | None = None,
+    *,
+    report: OnReport = ignore_report,
+    **options: Any,
 ) -> TrainingPlan:
     """Find which source of a run trains which noise, write the plan and its plot into the run's folder, train nothing.
 
-    The arguments and the errors are those of `train`. The model's weights are not loaded.
+    The arguments and the errors are those of `train`; `report` gets what is left out of the sources, how often their
+    samples are seen and how much of them is cropped. The model's weights are not loaded.
     """
-    config = load_config(config, settings, **options)
+    settings = resolve_settings(TrainSettings, settings, options)
+    config = load_config(config, settings)
     from blendset_trainer.training.setup import make_dry_plan
     from blendset_trainer.training.timesteps.report import (
         PLAN_COLUMNS,
@@ -119,7 +127,7 @@ def plan_training(
         write_timestep_plan,
     )
 
-    plan, sizes = make_dry_plan(config)
+    plan, sizes = make_dry_plan(config, report, settings.strict)
     folder, samples = Path(config.out), config.train.samples
     write_timestep_plan(folder, plan, sizes, samples)
     return TrainingPlan(

@@ -54,7 +54,7 @@ def _explain(arguments: argparse.Namespace, settings: TrainSettings) -> int:
 
 
 def _dry_run(arguments: argparse.Namespace, settings: TrainSettings) -> int:
-    plan = plan_training(arguments.config, settings)
+    plan = plan_training(arguments.config, settings, report=print_note)
     if arguments.json:
         print_json(plan.record)
         return DONE

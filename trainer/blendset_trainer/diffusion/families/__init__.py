@@ -14,7 +14,7 @@ from blendset_trainer.diffusion.families.family import Conditions, Family
 from blendset_trainer.diffusion.pipelines import load_pipeline, read_model_index
 from blendset_trainer.models.weights import explain_load_errors, find_model_index
 
-__all__ = ["FAMILIES", "Conditions", "Family", "load_families", "load_family", "load_scheduler"]
+__all__ = ["FAMILIES", "Conditions", "Family", "load_families", "load_family", "load_scheduler", "load_size_divisor"]
 
 FAMILIES = Registry(
     "family",
@@ -68,6 +68,15 @@ def load_scheduler(model: str, revision: str = "") -> tuple[type[Family], Any]:
     with explain_load_errors(model, f"a {family.name} pipeline"):
         kind = getattr(diffusers, parts["scheduler"][1])
         return family, kind.from_pretrained(source, subfolder="scheduler", revision=revision or None)
+
+
+def load_size_divisor(model: str, revision: str = "") -> int:
+    """A model's `Family.size_divisor`, of its configurations; no weights are loaded. Raises as `load_family`."""
+    family, _ = load_scheduler(model, revision)
+    parts = ("vae", family.denoiser_name)
+    vae, denoiser = (read_model_index(find_model_index(model, f"{part}/config.json", revision)[1]) for part in parts)
+    with explain_load_errors(model, f"a {family.name} pipeline"):
+        return family.compute_size_divisor(2 ** (len(vae["block_out_channels"]) - 1), denoiser)
 
 
 def _find_family(kind: Any, model: str) -> type[Family]:

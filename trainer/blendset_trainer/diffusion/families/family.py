@@ -112,7 +112,12 @@ class Family(GenericPipeline, ABC):
     @property
     def size_divisor(self) -> int:
         """The sides of images, in pixels, are multiples of this."""
-        return int(self.pixels_per_latent * self.module.config.patch_size)
+        return self.compute_size_divisor(self.pixels_per_latent, self.module.config)
+
+    @staticmethod
+    def compute_size_divisor(pixels_per_latent: int, denoiser: Mapping[str, Any]) -> int:
+        """The `size_divisor` of a model, by the configuration of its denoiser: the pixels of a side of a token."""
+        return int(pixels_per_latent * denoiser["patch_size"])
 
     @property
     def pixels_per_token(self) -> int:

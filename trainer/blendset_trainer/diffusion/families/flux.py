@@ -24,10 +24,10 @@ class Flux(Family):
     references = ReferenceDefaults("clean", image_scale=1.0, text_scale=1.5, guidance=3.5)
     unused_components = "feature_extractor", "image_encoder"
 
-    @property
-    def size_divisor(self) -> int:
+    @staticmethod
+    def compute_size_divisor(pixels_per_latent: int, denoiser: Mapping[str, Any]) -> int:
         """The side of a token, two latents."""
-        return 2 * self.pixels_per_latent
+        return 2 * pixels_per_latent
 
     @property
     def default_size(self) -> int:

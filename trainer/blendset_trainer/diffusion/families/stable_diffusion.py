@@ -18,10 +18,10 @@ class StableDiffusion(Family):
     controlnet_class = "StableDiffusionControlNetPipeline"
     unused_components: ClassVar[tuple[str, ...]] = "safety_checker", "feature_extractor", "image_encoder"
 
-    @property
-    def size_divisor(self) -> int:
+    @staticmethod
+    def compute_size_divisor(pixels_per_latent: int, denoiser: Mapping[str, Any]) -> int:
         """The pixels of a side of one cell in the U-Net's coarsest grid."""
-        return int(self.pixels_per_latent * 2 ** (len(self.module.config.block_out_channels) - 1))
+        return int(pixels_per_latent * 2 ** (len(denoiser["block_out_channels"]) - 1))
 
     @property
     def pixels_per_token(self) -> int:

@@ -15,6 +15,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 
 from blendset.errors import BlendsetError
 from blendset_trainer.diffusion.families import Family
@@ -26,6 +27,7 @@ from blendset_trainer.training.data.feature_cache import (
     make_latent_key,
     make_text_key,
 )
+from blendset_trainer.training.data.findings import Finding, find
 from blendset_trainer.training.data.loader import LoadLatents
 from blendset_trainer.training.data.prefetch import prefetch
 from blendset_trainer.training.data.sources import Sample, Source
@@ -45,8 +47,8 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, eq=False)
-class _MissingLatents:
-    """A sample whose latents are not in the cache."""
+class _Latents:
+    """A sample, the key of its latents, and the size of its crop."""
 
     key: str
     sample: Sample
@@ -58,20 +60,20 @@ def fill_caches(
     model: Family,
     buckets: Sequence[Bucket],
     accelerator: Accelerator,
-    report: Callable[[str], None],
     on_progress: Callable[[str, int, int], None],
     cache_folder: str = "",
-) -> dict[str, FeatureCache]:
-    """The caches of sources by name, with everything that their samples need; each process fills its share.
+) -> tuple[dict[str, FeatureCache], list[tuple[str, Finding]]]:
+    """The caches of sources by name, with everything that their samples need; each process fills its share. And what
+    could not be read, after the name of its source, the same in every process.
 
-    They lie beside the pictures, or in `cache_folder`. `report` gets a sentence for each sample that cannot be read;
-    `on_progress` what is encoded, how much, of how much. Raises BlendsetError where a cache cannot be written, and for
-    features that are not finite.
+    They lie beside the pictures, or in `cache_folder`. `on_progress` gets what is encoded, how much, of how much.
+    Raises BlendsetError where a cache cannot be written, and for features that are not finite.
     """
+    failures: list[tuple[str, str]] = []
     ranks = {"rank": accelerator.process_index, "processes": accelerator.num_processes}
     for source in sources:
         cache = FeatureCache(find_cache_folder(source.root, cache_folder))
-        failures = fill_latents(
+        failed = fill_latents(
             cache,
             source,
             buckets,
@@ -91,11 +93,29 @@ def fill_caches(
             on_progress=partial(on_progress, f"captions of {source.name}"),
             **ranks,
         )
-        for reason in failures.values():
-            report(f"left out: {reason}")
+        failures += [(source.name, reason.rstrip(".")) for reason in failed.values()]
+    failures = gather_object(failures)
     accelerator.wait_for_everyone()
     folders = {source.name: find_cache_folder(source.root, cache_folder) for source in sources}
-    return {name: FeatureCache(folder) for name, folder in folders.items()}  # opened anew, with what others have added
+    caches = {
+        name: FeatureCache(folder) for name, folder in folders.items()
+    }  # opened anew, with what others have added
+    reasons = {name: [reason for source, reason in failures if source == name] for name in folders}
+    return caches, [(name, found) for name, each in reasons.items() for found in find("left out, cannot be read", each)]
+
+
+def keep_encoded(source: Source, cache: FeatureCache, model: Family, buckets: Sequence[Bucket]) -> Source:
+    """The source with those of its samples whose latents are in its cache.
+
+    Raises BlendsetError where a source that had samples has none left.
+    """
+    keys = [item.key for item in _list_latents(source, buckets, model.vae_revision, model.dtype)]
+    kept = source.keep_samples(np.array([key in cache for key in keys], dtype=bool))
+    if len(source) and not len(kept):
+        raise BlendsetError(
+            f"Source '{source.name}' has no picture that can be read; check the files in {source.root}."
+        )
+    return kept
 
 
 def fill_latents(
@@ -194,16 +214,21 @@ def make_features_reader(caches: Sequence[FeatureCache], revision: str) -> Encod
 
 def _find_missing_latents(
     cache: FeatureCache, source: Source, buckets: Sequence[Bucket], revision: str, dtype: torch.dtype
-) -> list[_MissingLatents]:
+) -> list[_Latents]:
     """The samples without latents, bucket after bucket; one of those with the same content."""
-    numbers = find_nearest_buckets(source.sizes, buckets)
-    found: dict[str, _MissingLatents] = {}
-    for number in np.argsort(numbers, kind="stable").tolist():
-        sample, bucket = source[number], buckets[numbers[number]]
-        key = make_latent_key(make_content_key(sample, source.settings.layout, bucket), revision, dtype)
-        if key not in cache:
-            found.setdefault(key, _MissingLatents(key, sample, bucket))
-    return list(found.values())
+    found: dict[str, _Latents] = {}
+    for item in _list_latents(source, buckets, revision, dtype):
+        if item.key not in cache:
+            found.setdefault(item.key, item)
+    ranks = {bucket: rank for rank, bucket in enumerate(buckets)}
+    return sorted(found.values(), key=lambda item: ranks[item.bucket])
+
+
+def _list_latents(source: Source, buckets: Sequence[Bucket], revision: str, dtype: torch.dtype) -> Iterator[_Latents]:
+    """Every sample of a source with the key of its latents, in order."""
+    for sample, number in zip(source, find_nearest_buckets(source.sizes, buckets).tolist(), strict=True):
+        content = make_content_key(source.settings, sample, buckets[number])
+        yield _Latents(make_latent_key(content, revision, dtype), sample, buckets[number])
 
 
 def _refuse_infinite(values: torch.Tensor, what: str, made_by: str) -> None:
@@ -221,8 +246,8 @@ def _belongs_to_rank(key: str, rank: int, processes: int) -> bool:
 
 
 def _load_pictures(
-    source: Source, failures: dict[str, str], items: Sequence[_MissingLatents]
-) -> tuple[list[_MissingLatents], list[torch.Tensor]]:
+    source: Source, failures: dict[str, str], items: Sequence[_Latents]
+) -> tuple[list[_Latents], list[torch.Tensor]]:
     """The items that could be read and their pixels, (3, height, width) each; `failures` gets the others."""
     readable, pixels = [], []
     for item in items:

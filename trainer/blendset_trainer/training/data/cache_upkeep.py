@@ -9,7 +9,7 @@ from pathlib import Path
 from blendset.errors import BlendsetError
 from blendset_trainer.stages.caption_forms import CAPTION_FORMS
 from blendset_trainer.training.data.feature_cache import CacheGroup, FeatureCache, find_cache_folder, hash_caption
-from blendset_trainer.training.data.photos import load_photo_rows
+from blendset_trainer.training.data.photos import load_photos
 from blendset_trainer.training.data.views import load_view_rows
 
 
@@ -47,7 +47,7 @@ def collect_unused(folder: Path, remove: bool = False, elsewhere: str = "") -> C
     `elsewhere` is the `train.cache_folder` of its runs. Raises BlendsetError where there is no such folder.
     """
     cache = open_cache(folder, elsewhere)
-    entries, unused, debris = len(cache), cache.find_unused(hash_origins(folder)), cache.list_debris()
+    entries, unused, debris = len(cache), cache.find_unused(hash_origins(folder, elsewhere)), cache.list_debris()
     if remove:
         cache.remove(unused)
     return CollectReport(entries, len(unused), tuple(debris), remove)
@@ -60,8 +60,12 @@ def open_cache(folder: Path, elsewhere: str = "") -> FeatureCache:
     return FeatureCache(find_cache_folder(folder, elsewhere))
 
 
-def hash_origins(folder: Path) -> set[str]:
+def hash_origins(folder: Path, elsewhere: str = "") -> set[str]:
     """The hashes of all pictures and captions of a dataset or a folder of photos, as `Entry.origins` has them."""
-    rows = load_view_rows(folder) if (folder / "dataset.json").is_file() else load_photo_rows(folder)
+    rows = (
+        load_view_rows(folder)
+        if (folder / "dataset.json").is_file()
+        else load_photos(folder, find_cache_folder(folder, elsewhere)).rows
+    )
     captions = {text or "" for form in CAPTION_FORMS for text in rows[form].to_pylist()}
     return {*rows["sha256"].to_pylist(), *map(hash_caption, captions | {""})}

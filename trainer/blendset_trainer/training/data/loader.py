@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The batches that the loop trains on: a process's share of the sampler's micro-batches, loaded ahead in threads.
 
-A sample that cannot be read is replaced by the next of its source and bucket, the same on every run, and reported.
+A sample that cannot be read is replaced by another of its source, the same on every run, and reported. Which one is
+drawn anew each time, so that all that can be read are seen about equally often.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ from blendset_trainer.training.data.transforms import (
 
 LoadLatents = Callable[[Source, str], torch.Tensor]
 """From a source and the `make_content_key` of a sample to its latents; BlendsetError where there are none."""
-MAX_FAILURES_IN_A_ROW = 100
-"""Unreadable samples in a row, after which the disk rather than a file is thought to be gone."""
+DRAWN_REPLACEMENTS = 32
+"""How often a replacement is drawn; after that all samples are tried in order."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,8 +94,9 @@ class Loader:
     """The batches of process `rank` of `processes`, from micro-batch `start` of the sampler on, without end.
 
     `cached` loads latents instead of pixels; with `references` each sample has some. Iterate it inside a `with`, which
-    ends its threads. `failures` has, by sample id, why one could not be read; `waited_s` is how long the loop has
-    waited for data. Raises BlendsetError for a source without samples, or with random crops beside cached latents.
+    ends its threads. `failures` has, by sample id, why one could not be read, which a `strict` loader raises instead;
+    `waited_s` is how long the loop has waited for data. Raises BlendsetError for a source without samples, or with
+    random crops beside cached latents.
     """
 
     def __init__(
@@ -111,8 +113,9 @@ class Loader:
         threads: int = 4,
         cached: LoadLatents | None = None,
         references: ReferenceSettings | None = None,
+        strict: bool = False,
     ) -> None:
-        self._references = references
+        self._references, self._strict = references, strict
         self._sources, self._buckets, self._seed, self._cached = sources, buckets, seed, cached
         self._bucket_numbers = [find_nearest_buckets(source.sizes, buckets) for source in sources]
         if cached and (random := next((source for source in sources if source.settings.crop != "centre"), None)):
@@ -165,30 +168,37 @@ class Loader:
         )
 
     def _load_or_replace(self, ref: SampleRef) -> _LoadedSample:
-        """The sample, or the next that can be read; BlendsetError where none can."""
-        for tried, sample in enumerate(self._list_candidates(ref), 1):
-            try:
-                return self._load(ref._replace(sample=sample))
-            except BlendsetError as error:
-                self.failures[self._sources[ref.source][sample].id] = reason = str(error)
-            if tried == MAX_FAILURES_IN_A_ROW:
-                break
-        name = self._sources[ref.source].name
-        raise BlendsetError(
-            f"Source '{name}' had {tried} samples in a row that cannot be read, the last because {reason}"
-        )
+        """The sample, or another one that can be read; BlendsetError where none can."""
+        bucket = self._buckets[self._bucket_numbers[ref.source][ref.sample]]
+        tried: dict[int, str] = {}
+        for number in self._list_candidates(ref):
+            if number not in tried:
+                try:
+                    return self._load(ref._replace(sample=number), bucket)
+                except BlendsetError as error:
+                    if self._strict:
+                        raise
+                    tried[number] = self.failures[self._sources[ref.source][number].id] = str(error)
+        name, reason = self._sources[ref.source].name, list(tried.values())[-1]
+        raise BlendsetError(f"Source '{name}' has no sample left that can be read, of {len(tried)}: {reason}")
 
     def _list_candidates(self, ref: SampleRef) -> Iterator[int]:
-        """The number of the sample, then of all others of its source and bucket from there on."""
+        """The number of the sample, then of others of its bucket as they are drawn, then of all; of other buckets too
+        where pictures are read, for those can be cropped to any.
+        """
         yield ref.sample
         numbers = self._bucket_numbers[ref.source]
         alike = np.flatnonzero(numbers == numbers[ref.sample])
-        yield from np.roll(alike, -1 - np.searchsorted(alike, ref.sample))[:-1].tolist()
+        identity = self._sources[ref.source][ref.sample].id, ref.repeat
+        for attempt in range(DRAWN_REPLACEMENTS):
+            yield int(alike[int(sample_uniform(self._seed, "replacement", *identity, attempt) * len(alike))])
+        yield from alike.tolist()
+        if not self._cached:
+            yield from range(len(numbers))
 
-    def _load(self, ref: SampleRef) -> _LoadedSample:
+    def _load(self, ref: SampleRef, bucket: Bucket) -> _LoadedSample:
         source = self._sources[ref.source]
         sample, layout = source[ref.sample], source.settings.layout
-        bucket = self._buckets[self._bucket_numbers[ref.source][ref.sample]]
         at = self._sample_crop(source, sample, ref.repeat)
         references, caption = None, source.choose_caption(sample, self._seed, ref.repeat)
         if self._references:
@@ -201,7 +211,7 @@ class Loader:
             source=source,
             caption=caption,
             pixels=None if self._cached else load_pixels(sample, layout, bucket, at),
-            latents=self._cached(source, make_content_key(sample, layout, bucket)) if self._cached else None,
+            latents=self._cached(source, make_content_key(source.settings, sample, bucket)) if self._cached else None,
             mask=load_loss_mask(sample, layout, bucket, source.settings.background, at) if self._masks else None,
             conditions=cover_size(compute_canvas_size(sample.size, layout), bucket, at).conditions,
             references=references,

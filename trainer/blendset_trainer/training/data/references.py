@@ -96,7 +96,9 @@ def load_references(
     visibility[0 if dropped else len(chosen) :] = False
     return References(
         None if load_latents else _to_planes(np.stack([load_pixels(view, SINGLE, bucket) for view in views])),
-        torch.stack([load_latents(make_content_key(view, SINGLE, bucket)) for view in views]) if load_latents else None,
+        torch.stack([load_latents(make_content_key(source.settings, view, bucket)) for view in views])
+        if load_latents
+        else None,
         torch.tensor([cover_size(view.size, bucket).conditions for view in views]),
         torch.from_numpy(visibility),
         settings.noise == "clean",

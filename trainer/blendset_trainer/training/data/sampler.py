@@ -7,6 +7,7 @@ It does not know processes, steps or where a run stopped; those only choose a pa
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
 from typing import NamedTuple
 
 import numpy as np
@@ -57,8 +58,9 @@ class Sampler:
 
     `buckets` has by source name the bucket number of each sample, (samples,); `shares` the source's share of the
     stream. A source's samples come each once before any comes again, in an order that depends on source and repeat
-    alone. A micro-batch is complete when its bucket has enough samples; the rest waits. Raises BlendsetError where a
-    source with a share has no samples.
+    alone. A micro-batch is complete when its bucket has enough samples; the rest waits. A bucket that has fewer samples
+    than a micro-batch takes does not wait: see `_RareBuckets`. Raises BlendsetError where a source with a share has no
+    samples.
     """
 
     def __init__(
@@ -75,15 +77,32 @@ class Sampler:
 
     def iterate_micro_batches(self, start: int = 0) -> Iterator[tuple[SampleRef, ...]]:
         """The micro-batches from number `start` on, without end."""
-        passed, position = 0, 0
-        waiting = np.zeros((0, 4), dtype=np.int64)
-        while True:
-            rows = np.concatenate([waiting, self._make_rows(position, position + CHUNK)])
-            complete, waiting = _cut_micro_batches(rows, self._micro_batch)
+        passed = 0
+        for complete in self._iterate_chunks():
             for micro_batch in complete[max(start - passed, 0) :]:
                 yield tuple(SampleRef(*row) for row in micro_batch[:, :3].tolist())
             passed += len(complete)
-            position += CHUNK
+
+    def count_visits(self, micro_batches: int) -> list[Integers]:
+        """How often the first so many micro-batches hold each sample, (samples,) for each source."""
+        visits = [np.zeros(len(numbers), dtype=np.int64) for numbers in self._buckets]
+        for complete in self._iterate_chunks():
+            rows = complete[:micro_batches].reshape(-1, 4)
+            for source, numbers in enumerate(visits):
+                numbers += np.bincount(rows[rows[:, 0] == source, 1], minlength=len(numbers))
+            micro_batches -= len(complete)
+            if micro_batches <= 0:
+                break
+        return visits
+
+    def _iterate_chunks(self) -> Iterator[Integers]:
+        """The micro-batches (count, size, 4) of source, sample, repeat and bucket, many at a time, without end."""
+        rare = _RareBuckets(self._buckets, self._shares, self._micro_batch)
+        waiting = np.zeros((0, 4), dtype=np.int64)
+        for position in count(0, CHUNK):
+            rows = rare.fill(self._make_rows(position, position + CHUNK))
+            complete, waiting = _cut_micro_batches(np.concatenate([waiting, rows]), self._micro_batch)
+            yield complete
 
     def _make_rows(self, start: int, stop: int) -> Integers:
         """Rows (stop - start, 4) of source, sample, repeat and bucket."""
@@ -114,6 +133,44 @@ class Sampler:
             size, name = len(self._buckets[source]), self.names[source]
             cached = self._permutations[source] = repeat, make_permutation(size, self._seed, "order", name, repeat)
         return cached[1]
+
+
+class _RareBuckets:
+    """Buckets with fewer samples than a micro-batch takes, which would wait for several repeats, or for ever.
+
+    Where a sample of one is due, its micro-batch is filled up with the next visits of the bucket's samples, those first
+    that are due first. Visits that came so before their time are left out when it comes.
+    """
+
+    def __init__(self, buckets: Sequence[Integers], shares: Sequence[float], micro_batch: int) -> None:
+        live = [source for source, share in enumerate(shares) if share > 0]
+        numbers, counts = np.unique(np.concatenate([buckets[source] for source in live]), return_counts=True)
+        self._numbers, self._size = numbers[counts < micro_batch], micro_batch
+        self._periods = {source: len(buckets[source]) / shares[source] for source in live}
+        self._members = {
+            number: [(source, int(sample)) for source in live for sample in np.flatnonzero(buckets[source] == number)]
+            for number in self._numbers.tolist()
+        }
+        self._visits = {member: 0 for members in self._members.values() for member in members}
+
+    def fill(self, rows: Integers) -> Integers:
+        """The rows (n, 4) of a part of the stream, with whole micro-batches in place of samples of rare buckets."""
+        parts, start = [], 0
+        for position in np.flatnonzero(np.isin(rows[:, 3], self._numbers)).tolist():
+            parts += [rows[start:position], self._take(*rows[position].tolist())]
+            start = position + 1
+        return np.concatenate([*parts, rows[start:]]) if parts else rows
+
+    def _take(self, source: int, sample: int, repeat: int, bucket: int) -> Integers:
+        """The micro-batch (size, 4) that begins with a sample; (0, 4) where the sample has come before its time."""
+        if repeat < self._visits[source, sample]:
+            return np.zeros((0, 4), dtype=np.int64)
+        rows, member = [], (source, sample)
+        for _ in range(self._size):
+            rows.append((*member, self._visits[member], bucket))
+            self._visits[member] += 1
+            member = min(self._members[bucket], key=lambda each: self._visits[each] * self._periods[each[0]])
+        return np.array(rows, dtype=np.int64)
 
 
 def _cut_micro_batches(rows: Integers, size: int) -> tuple[Integers, Integers]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,15 @@ from blendset.errors import BlendsetError
 from blendset.options import REQUIRED, option
 from blendset.randomness import sample_uniform
 from blendset_trainer.stages.caption_forms import CAPTION_FORMS, DENSE, SHORT
-from blendset_trainer.training.data.photos import load_photo_rows
-from blendset_trainer.training.data.views import load_view_rows
+from blendset_trainer.training.data.feature_cache import find_cache_folder
+from blendset_trainer.training.data.findings import NAMED, Finding
+from blendset_trainer.training.data.photos import load_photos
+from blendset_trainer.training.data.views import SourceRows, load_view_rows
 from blendset_trainer.training.timesteps.settings import BandSettings
 
 NO_SIBLINGS = "no other view of its set or subject"
+UNREADABLE, NO_CAPTION, HELD, TRAINED = "unreadable", "no caption", "held out", "for training"
+"""Why rows are left out."""
 SINGLE, GRID, TILED = "single", "grid", "tiled"
 MAX_UNEVENNESS_DEG = 30.0
 """How far from a right angle neighbours in a grid may be. 21 views around a subject give 85.7 degrees at least."""
@@ -85,8 +89,8 @@ class Sample:
 @dataclass(frozen=True, eq=False)
 class Source:
     """A loaded source. `rows` has the schema `views.ROWS`; `members` (samples, 1 or 4) are the rows of each sample;
-    `left_out` counts, by reason, the rows that are not used. `groups` (samples,) are equal for samples that can be
-    references to each other; None where the model learns without references.
+    `left_out` counts, by reason, the rows that are not used; `findings` are that and more for a person. `groups`
+    (samples,) are equal for samples that can be references to each other; None for a model that learns without them.
     """
 
     settings: SourceSettings
@@ -95,6 +99,7 @@ class Source:
     members: NDArray[np.int64]
     left_out: Mapping[str, int]
     groups: NDArray[np.int64] | None = None
+    findings: tuple[Finding, ...] = ()
 
     @property
     def name(self) -> str:
@@ -127,6 +132,14 @@ class Source:
             lowest=max(row["lowest"] for row in rows),
             highest=min(row["highest"] for row in rows),
         )
+
+    def keep_samples(self, chosen: NDArray[np.bool_]) -> Source:
+        """The source without the samples (samples,) that are not chosen, and those that lose their last sibling so."""
+        if self.groups is not None:
+            kept = self.groups[chosen]
+            chosen = chosen & np.isin(self.groups, np.flatnonzero(np.bincount(kept) > 1))
+        groups = None if self.groups is None else self.groups[chosen]
+        return replace(self, members=self.members[chosen], groups=groups)
 
     def find_siblings(self, number: int) -> NDArray[np.int64]:
         """The numbers (N,) of the other samples in a sample's group."""
@@ -173,35 +186,67 @@ def hash_sources(sources: Sequence[Source]) -> str:
 
 
 def load_source(
-    settings: SourceSettings, base: Path = Path(), *, held_out: bool = False, references: bool = False
+    settings: SourceSettings,
+    base: Path = Path(),
+    *,
+    held_out: bool = False,
+    references: bool = False,
+    found: SourceRows | None = None,
 ) -> Source:
     """The samples of a source that are for training, or those held out of it (there may be none).
 
-    With `references` only those that have another view to refer to. Paths are relative to `base`. Raises BlendsetError
-    where nothing is left to train on.
+    With `references` only those that have another view to refer to. Paths are relative to `base`; `found` are the
+    source's rows where they are read already. Raises BlendsetError where nothing is left to train on.
     """
     _check_settings(settings, references)
-    root = base / Path(settings.folder or settings.dataset).expanduser()
-    rows = load_photo_rows(root) if settings.folder else load_view_rows(root, settings.kind, settings.selection)
-    left_out: dict[str, int] = {}
-    rows = _filter_rows(rows, pc.greater(rows["height"], 0), "unreadable", left_out)
-    rows = _filter_rows(
-        rows, pc.equal(rows["held_out"], held_out), "for training" if held_out else "held out", left_out
-    )
+    found = found or read_source_rows(settings, base)
+    root, rows, left_out = _find_root(settings, base), found.rows, list[Finding]()
+    rows = _filter_rows(rows, pc.greater(rows["height"], 0), UNREADABLE, left_out)
+    rows = _filter_rows(rows, pc.equal(rows["held_out"], held_out), TRAINED if held_out else HELD, left_out)
     if settings.captions.short + settings.captions.dense > 0:
-        rows = _filter_rows(
-            rows, pc.fill_null(pc.not_equal(_coalesce_captions(rows), ""), False), "no caption", left_out
-        )
+        rows = _filter_rows(rows, pc.fill_null(pc.not_equal(_coalesce_captions(rows), ""), False), NO_CAPTION, left_out)
     if references:
         rows = _filter_rows(rows, pa.array(_have_siblings(_number_groups(rows))), NO_SIBLINGS, left_out)
     members = np.arange(rows.num_rows)[:, None]
     if settings.layout == GRID:
         members, skipped = _find_grids(rows)
-        left_out["no four views around"] = skipped
+        left_out.append(Finding("no four views around", skipped, ()))
+    counted = {finding.what: finding.count for finding in left_out if finding.count}
     if not len(members) and not held_out:
-        raise _nothing_left_error(settings, root, left_out)
-    counted = {why: count for why, count in left_out.items() if count}
-    return Source(settings, root, rows.combine_chunks(), members, counted, _number_groups(rows) if references else None)
+        raise _nothing_left_error(settings, root, counted)
+    groups = _number_groups(rows) if references else None
+    findings = _list_findings(settings, found, left_out, held_out)
+    return Source(settings, root, rows.combine_chunks(), members, counted, groups, findings)
+
+
+def read_source_rows(settings: SourceSettings, base: Path = Path(), cache_folder: str = "") -> SourceRows:
+    """The pictures of a source, for training and held out; what is known of photos is cached beside them, or in
+    `cache_folder`. Raises BlendsetError where there are none.
+    """
+    root = _find_root(settings, base)
+    if settings.folder:
+        return load_photos(root, find_cache_folder(root, cache_folder))
+    return SourceRows(load_view_rows(root, settings.kind, settings.selection))
+
+
+def _find_root(settings: SourceSettings, base: Path) -> Path:
+    return base / Path(settings.folder or settings.dataset).expanduser()
+
+
+def _list_findings(
+    settings: SourceSettings, found: SourceRows, left_out: Sequence[Finding], held_out: bool
+) -> tuple[Finding, ...]:
+    """What a person is told of a source; of its held-out samples, what is not the same for those that train."""
+    skipped = {UNREADABLE, TRAINED, HELD} if held_out else {UNREADABLE} if settings.folder else set()
+    reasons = [
+        Finding(f"left out, {each.what}", each.count, each.first, each.what != HELD)
+        for each in left_out
+        if each.count and each.what not in skipped
+    ]
+    if held_out:
+        return tuple(replace(each, what=f"held-out pictures {each.what}") for each in reasons)
+    with_words = settings.captions.short + settings.captions.dense > 0
+    return (*reasons, *found.findings, *(found.caption_findings if with_words else ()))
 
 
 def _check_settings(settings: SourceSettings, references: bool) -> None:
@@ -226,10 +271,10 @@ def _coalesce_captions(rows: pa.Table) -> pa.ChunkedArray:
     return pc.coalesce(rows[DENSE], rows[SHORT])
 
 
-def _filter_rows(rows: pa.Table, good: Any, why: str, left_out: dict[str, int]) -> pa.Table:
-    filtered = rows.filter(good)
-    left_out[why] = rows.num_rows - filtered.num_rows
-    return filtered
+def _filter_rows(rows: pa.Table, good: Any, why: str, left_out: list[Finding]) -> pa.Table:
+    bad = rows["id"].filter(pc.invert(good))
+    left_out.append(Finding(why, len(bad), tuple(bad.slice(0, NAMED).to_pylist())))
+    return rows.filter(good)
 
 
 def _number_groups(rows: pa.Table) -> NDArray[np.int64]:
@@ -265,13 +310,14 @@ def _find_grids(rows: pa.Table) -> tuple[NDArray[np.int64], int]:
     return grids[even][in_order], rows.num_rows - int(counts[even].sum())
 
 
-def _nothing_left_error(settings: SourceSettings, root: Path, left_out: dict[str, int]) -> BlendsetError:
-    why, count = next(item for item in reversed(left_out.items()) if item[1])
+def _nothing_left_error(settings: SourceSettings, root: Path, left_out: Mapping[str, int]) -> BlendsetError:
+    why, count = list(left_out.items())[-1]
     cure = {
-        "unreadable": "check the files",
-        "held out": "make the selection again with a smaller share held out",
+        UNREADABLE: "check the files",
+        HELD: "train on pictures that lie in no folder called held-out" if settings.folder
+        else "make the selection again with a smaller share held out",
         NO_SIBLINGS: "render several views of each subject, or use references.count = 0",
-        "no caption": "caption it, or train it without words (captions.short = captions.dense = 0)",
+        NO_CAPTION: "caption it, or train it without words (captions.short = captions.dense = 0)",
         "no four views around": "render some with --preset orbit-4, or use layout = \"single\"",
     }[why]  # fmt: skip
     return BlendsetError(f"Source '{settings.name}' has nothing to train on in {root} ({why}: {count}); {cure}.")

@@ -19,8 +19,8 @@ from blendset.exr import read_passes
 from blendset.files import sha256_bytes
 from blendset.records import encode_json
 from blendset_trainer.diffusion.images import CENTRE, cover_size, crop_and_resize
-from blendset_trainer.readers.images import decode_rgb, read_image_bytes
-from blendset_trainer.training.data.sources import SINGLE, TILED, Sample
+from blendset_trainer.readers.images import READER_VERSION, decode_rgb, read_image_bytes
+from blendset_trainer.training.data.sources import SINGLE, TILED, Sample, SourceSettings
 
 Bucket = tuple[int, int]
 """Width and height in pixels."""
@@ -46,9 +46,13 @@ def find_nearest_buckets(sizes: NDArray[np.int64], buckets: Sequence[Bucket]) ->
     return np.asarray(np.abs(aspects[:, None] - bucket_aspects).argmin(axis=1))
 
 
-def make_content_key(sample: Sample, layout: str, bucket: Bucket) -> str:
-    """A hash of the pixels of a sample's centred crop: of the content of its images, the layout and the size."""
-    return sha256_bytes(encode_json([sample.hashes, layout, bucket]))
+def make_content_key(settings: SourceSettings, sample: Sample, bucket: Bucket) -> str:
+    """A hash of the pixels of a sample's centred crop: of the content of its images, the layout and the size.
+
+    Photographs may be stored in any way, so the version of their reader counts; our own pictures are plain.
+    """
+    reader = [READER_VERSION] if settings.folder else []
+    return sha256_bytes(encode_json([sample.hashes, settings.layout, bucket, *reader]))
 
 
 def load_pixels(sample: Sample, layout: str, bucket: Bucket, at: tuple[float, float] = CENTRE) -> NDArray[np.uint8]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,6 +20,7 @@ from blendset_trainer.selection.files import HELD_OUT, read_chosen
 from blendset_trainer.stages.caption_forms import CAPTION_FORMS, DENSE
 from blendset_trainer.stages.stage import INPUTS
 from blendset_trainer.stages.tables import read_captions, read_index
+from blendset_trainer.training.data.findings import Finding
 
 ROWS = pa.schema(
     {"id": pa.string(), "set": pa.string(), "group": pa.string(), "azimuth": pa.float64(), "picture": pa.string(),
@@ -28,6 +30,19 @@ ROWS = pa.schema(
 )  # fmt: skip
 """The rows of a source, one per picture. A group is a view set, else all views of a subject. Paths are relative to the
 source's folder; `lowest` and `highest` bound log SNR."""
+
+
+@dataclass(frozen=True, eq=False)
+class SourceRows:
+    """The pictures of a source as rows of the schema ROWS, and what is found about its files, and about captions only;
+    those that cannot be read have the height 0.
+    """
+
+    rows: pa.Table
+    findings: tuple[Finding, ...] = ()
+    caption_findings: tuple[Finding, ...] = ()
+
+
 INDEX_COLUMNS = {
     *(
         "view_id",
