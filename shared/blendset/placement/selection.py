@@ -24,10 +24,10 @@ PATIENCE = 3
 """Failed previews of one subject in a row before others of as many views get their turn; after three times as many it
 comes last of all."""
 
-NEW_SURFACE_WEIGHT, APART_WEIGHT, FAILED_WEIGHT = 0.3, 0.2, 0.3
+NEW_SURFACE_WEIGHT, APART_WEIGHT, FAILED_WEIGHT = 0.3, 0.2, 0.6
 """What a candidate gains over its score: for surface that no accepted view shows, for its angle to the accepted views,
 and for its angle to those whose preview failed."""
-APART_DEG, FAILED_DEG = 90, 60
+APART_DEG, FAILED_DEG = 90, 45
 """Angles from which more of them adds nothing."""
 
 
