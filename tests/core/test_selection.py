@@ -20,7 +20,7 @@ from blendset.placement.candidates import Candidate
 from blendset.placement.gates import Verdict
 from blendset.placement.planner import PlanningResult, plan
 from blendset.placement.scene import Snapshot
-from blendset.placement.selection import Unit, ViewSelector
+from blendset.placement.selection import FAILED_DEG, Unit, ViewSelector
 from blendset.placement.subjects import Subject
 from tests.core.analytic import BruteForce, ball, box, config, panel, room_shell, snapshot, subject_of
 
@@ -224,7 +224,7 @@ def test_a_rejected_preview_leads_to_another_view_of_the_subject() -> None:
     outcome = run([units], good=lambda unit: unit is not units[0], views=1)
     assert outcome.dealt[0] is units[0]
     assert len(outcome.accepted) == 1
-    assert apart(outcome.dealt[0][0], outcome.dealt[1][0]) >= 60  # what failed here fails next door too
+    assert apart(outcome.dealt[0][0], outcome.dealt[1][0]) >= FAILED_DEG  # what failed here fails next door too
 
 
 def test_a_subject_that_keeps_failing_makes_room_for_others() -> None:
