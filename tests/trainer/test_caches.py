@@ -21,6 +21,7 @@ from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset_trainer.cli import main as cli
 from blendset_trainer.training.data.cache_filling import fill_latents, fill_texts, make_latents_reader
+from blendset_trainer.training.data.cache_uses import record_run
 from blendset_trainer.training.data.feature_cache import Entry, FeatureCache, make_latent_key, make_text_key
 from blendset_trainer.training.data.loader import Loader
 from blendset_trainer.training.data.sources import CaptionWeights, Source, SourceSettings, load_source
@@ -257,6 +258,30 @@ def test_gc_shows_what_it_would_remove_and_removes_it_only_when_told(
     assert len(cache) == 23 and not cache.list_debris()
     assert fill(photos)[0] == 1
     assert "0 of 24 entries" in run(capsys, "gc", str(photos))
+
+
+def test_gc_frees_what_no_late_run_has_used(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for age, revision in enumerate(("vae-3", "vae-2", "vae-1")):
+        cache = FeatureCache(photos)
+        fill_latents(cache, source_of(photos), BUCKETS, TinyVae(), **KIND | {"revision": revision})  # type: ignore[arg-type]
+        before = {*cache.root.glob("*.keys")}
+        record_run(cache.root, cache.asked)
+        (record,) = {*cache.root.glob("*.keys")} - before
+        os.utime(record, (1000 + age, 1000 + age))
+    assert run(capsys, "gc", str(photos)).splitlines() == [
+        "0 of 36 entries are of pictures or captions that are no longer there"
+    ]
+    (photos / "04.png").unlink()
+    lines = run(capsys, "gc", str(photos), "--last-runs", "1").splitlines()
+    assert lines == [
+        "3 of 36 entries are of pictures or captions that are no longer there",
+        "22 more are for no settings of the last runs (--last-runs 1)",
+        "nothing was removed; --yes does it",
+    ]
+    run(capsys, "gc", str(photos), "--last-runs", "1", "--yes")
+    assert len(FeatureCache(photos)) == 11 and fill(photos)[0] == 0  # vae-1 is KIND's
+    assert [*FeatureCache(photos).root.glob("*.keys")] == [record]
+    assert cli.main(["cache", "gc", str(photos), "--last-runs", "0"]) == 2
 
 
 def test_gc_of_a_dataset_goes_by_its_index(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,6 +27,7 @@ from blendset_trainer import sample, train
 from blendset_trainer.diffusion.families import Family
 from blendset_trainer.training.checkpoints import find_newest_checkpoint
 from blendset_trainer.training.data.cache_upkeep import CollectReport, collect_unused
+from blendset_trainer.training.data.cache_uses import read_last_keys
 from blendset_trainer.training.data.feature_cache import FeatureCache
 from blendset_trainer.training.finishing import finish
 from blendset_trainer.training.loop import MAX_SKIPPED_STEPS, run_training_loop
@@ -417,6 +418,7 @@ def test_caches_of_a_folder_that_cannot_be_written_go_elsewhere(
     assert (
         re.fullmatch(r"photos-[0-9a-f]{8}", place.name) and len(FeatureCache(place)) == 4
     )  # 3 pictures, 1 empty caption
+    assert read_last_keys(FeatureCache(place).root, 1) == FeatureCache(place).list_keys()
     (read_only / "2.png").unlink()
     assert collect_unused(read_only, elsewhere=elsewhere["cache_folder"]) == CollectReport(4, 1, (), removed=False)
     with monkeypatch.context() as patched:

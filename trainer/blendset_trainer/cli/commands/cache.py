@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from blendset_trainer.cli.console import print_json, print_table
-from blendset_trainer.cli.parser import DONE, Parser, add_command
+from blendset_trainer.cli.parser import DONE, Parser, add_command, parse_positive
 
 
 def add_cache(commands: argparse._SubParsersAction[Parser]) -> None:
@@ -31,7 +31,7 @@ def add_cache(commands: argparse._SubParsersAction[Parser]) -> None:
         inner,
         "gc",
         _collect,
-        "Show what is kept of pictures and captions that are no longer there, and remove it when told to",
+        "Show what is kept of pictures and captions that are gone, or for no late run, and remove it when told to",
         "blendset cache gc kitchen-dataset --yes",
     )
     for inner_command in (info, collect):
@@ -39,6 +39,13 @@ def add_cache(commands: argparse._SubParsersAction[Parser]) -> None:
         inner_command.add_argument(
             "--cache-folder", default="", metavar="DIR", help="train.cache_folder of its runs, where they set it"
         )
+    collect.add_argument(
+        "--last-runs",
+        type=parse_positive,
+        default=10,
+        metavar="N",
+        help="keep what any of the last N runs with different settings has used (default 10)",
+    )
     collect.add_argument("--yes", action="store_true", help="remove it")
 
 
@@ -60,14 +67,16 @@ def _print_info(arguments: argparse.Namespace) -> int:
 def _collect(arguments: argparse.Namespace) -> int:
     from blendset_trainer.training.data.cache_upkeep import collect_unused
 
-    report = collect_unused(arguments.folder, arguments.yes, arguments.cache_folder)
+    report = collect_unused(arguments.folder, arguments.yes, arguments.cache_folder, arguments.last_runs)
     if arguments.json:
         print_json(report)
         return DONE
     for path in report.damaged:
         print(f"{path} is damaged or was never finished")
     print(f"{report.unused} of {report.entries} entries are of pictures or captions that are no longer there")
-    if (report.unused or report.damaged) and not report.removed:
+    if report.of_old_runs:
+        print(f"{report.of_old_runs} more are for no settings of the last runs (--last-runs {arguments.last_runs})")
+    if (report.unused or report.of_old_runs or report.damaged) and not report.removed:
         print("nothing was removed; --yes does it")
     return DONE
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -19,6 +20,7 @@ from accelerate.utils import gather_object
 
 from blendset.errors import BlendsetError
 from blendset_trainer.diffusion.families import Family
+from blendset_trainer.training.data.cache_uses import record_run
 from blendset_trainer.training.data.feature_cache import (
     Entry,
     FeatureCache,
@@ -71,6 +73,7 @@ def fill_caches(
     """
     failures: list[tuple[str, str]] = []
     ranks = {"rank": accelerator.process_index, "processes": accelerator.num_processes}
+    used: dict[Path, set[str]] = {}
     for source in sources:
         cache = FeatureCache(find_cache_folder(source.root, cache_folder))
         failed = fill_latents(
@@ -94,7 +97,10 @@ def fill_caches(
             **ranks,
         )
         failures += [(source.name, reason.rstrip(".")) for reason in failed.values()]
+        used.setdefault(cache.root, set()).update(cache.asked)
     failures = gather_object(failures)
+    for root, keys in used.items():
+        record_run(root, keys)
     accelerator.wait_for_everyone()
     folders = {source.name: find_cache_folder(source.root, cache_folder) for source in sources}
     caches = {

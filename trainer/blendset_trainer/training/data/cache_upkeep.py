@@ -8,6 +8,7 @@ from pathlib import Path
 
 from blendset.errors import BlendsetError
 from blendset_trainer.stages.caption_forms import CAPTION_FORMS
+from blendset_trainer.training.data.cache_uses import LAST_RUNS, forget_old_runs, read_last_keys
 from blendset_trainer.training.data.feature_cache import CacheGroup, FeatureCache, find_cache_folder, hash_caption
 from blendset_trainer.training.data.photos import load_photos
 from blendset_trainer.training.data.views import load_view_rows
@@ -24,12 +25,16 @@ class CacheReport:
 
 @dataclass(frozen=True)
 class CollectReport:
-    """What of a cache is unused: of how many `entries`, with which damaged files, and whether it was removed."""
+    """What of a cache is unused: of how many `entries`, with which damaged files, and whether it was removed.
+
+    `unused` are of pictures or captions that are gone, `of_old_runs` of those that are left but no late run has used.
+    """
 
     entries: int
     unused: int
     damaged: tuple[Path, ...]
     removed: bool
+    of_old_runs: int = 0
 
 
 def describe_cache(folder: Path, elsewhere: str = "") -> CacheReport:
@@ -41,16 +46,23 @@ def describe_cache(folder: Path, elsewhere: str = "") -> CacheReport:
     return CacheReport(len(cache), tuple(cache.summarize()), tuple(cache.list_debris()))
 
 
-def collect_unused(folder: Path, remove: bool = False, elsewhere: str = "") -> CollectReport:
-    """Find the entries of pictures and captions that are no longer in a folder, and damaged files; may remove both.
+def collect_unused(
+    folder: Path, remove: bool = False, elsewhere: str = "", last_runs: int = LAST_RUNS
+) -> CollectReport:
+    """Find the entries that are of no use, and damaged files; may remove both.
 
+    Of no use are entries of pictures and captions that are no longer in a folder, and those that no configuration of
+    the `last_runs` runs has used, where runs have written down what they use.
     `elsewhere` is the `train.cache_folder` of its runs. Raises BlendsetError where there is no such folder.
     """
     cache = open_cache(folder, elsewhere)
     entries, unused, debris = len(cache), cache.find_unused(hash_origins(folder, elsewhere)), cache.list_debris()
+    last = read_last_keys(cache.root, last_runs)
+    old = set() if last is None else cache.list_keys() - unused - last
     if remove:
-        cache.remove(unused)
-    return CollectReport(entries, len(unused), tuple(debris), remove)
+        cache.remove(unused | old)
+        forget_old_runs(cache.root, last_runs)
+    return CollectReport(entries, len(unused), tuple(debris), remove, len(old))
 
 
 def open_cache(folder: Path, elsewhere: str = "") -> FeatureCache:

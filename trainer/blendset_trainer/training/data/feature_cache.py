@@ -97,13 +97,14 @@ class FeatureCache:
     """The features in a folder, as it was when it was opened, with what was added through this object since.
 
     Opening reads headers only, and features are read through memory maps. Any number of readers and writers may share
-    the folder. `damaged` are the shards that cannot be read.
+    the folder. `damaged` are the shards that cannot be read, `asked` the keys that were looked for.
     """
 
     def __init__(self, folder: Path) -> None:
         """Open `<folder>/cache/features`, of a dataset or a folder of photos; it need not be there yet."""
         self.root = folder / CACHE / FEATURES
         self.damaged: list[Path] = []
+        self.asked: set[str] = set()
         self._shards: dict[Path, _Shard] = {}
         self._shard_of: dict[str, _Shard] = {}
         for path in sorted(self.root.glob("*.safetensors")):
@@ -113,6 +114,7 @@ class FeatureCache:
         return len(self._shard_of)
 
     def __contains__(self, key: str) -> bool:
+        self.asked.add(key)
         return key in self._shard_of
 
     def get(self, key: str) -> Features:
@@ -154,6 +156,10 @@ class FeatureCache:
         """A summary of the entries for each model that made them."""
         names = sorted({shard.made_by for shard in self._shards.values()})
         return [self._summarize_group(name) for name in names]
+
+    def list_keys(self) -> set[str]:
+        """The keys of all entries."""
+        return {*self._shard_of}
 
     def find_unused(self, origins: Collection[str]) -> set[str]:
         """The keys of entries that were made from anything but these pictures and captions, by hash."""
