@@ -156,11 +156,15 @@ def _cluster(pieces: list[Piece], share: float) -> None:
 
 
 def _enlarge_some(piece: Piece, step: int) -> NDArray[np.float64]:
-    """Matrices (N, 4, 4) of every so many of the copies, so much larger that they cover as much."""
-    matrices = piece.matrices[::step].copy()
-    middle = piece.source.corners.mean(axis=0)
-    matrices[:, :3, 3] += matrices[:, :3, :3] @ middle * (1 - step**0.5)
-    matrices[:, :3, :3] *= step**0.5
+    """Matrices (N, 4, 4) of one in `step` copies, chosen by chance beside the outermost ones, so much larger that they
+    cover as much as all."""
+    middles = piece.boxes.mean(axis=1)
+    outermost = [middles.argmin(axis=0), middles.argmax(axis=0)]
+    kept = np.unique(np.concatenate([*outermost, np.random.default_rng(0).permutation(len(middles))[::step]]))
+    matrices: NDArray[np.float64] = piece.matrices[kept].copy()
+    scale = (len(middles) / len(kept)) ** 0.5
+    matrices[:, :3, 3] += matrices[:, :3, :3] @ piece.source.corners.mean(axis=0) * (1 - scale)
+    matrices[:, :3, :3] *= scale
     return matrices
 
 

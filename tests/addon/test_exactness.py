@@ -14,8 +14,8 @@ from mathutils import Vector
 
 from blendset.cameras import Array, Camera
 from blendset.records import ViewRecord
-from tests.addon import scenes
-from tests.addon.runs import SMALL, Outcome, render_dataset, with_options
+from tests.addon import scenes, scenes_instances
+from tests.addon.runs import SMALL, Outcome, import_addon, render_dataset, with_options
 
 RADIUS = 0.22
 MARKS = {f"Mark {n}": (x, y, z) for n, (x, y, z) in enumerate([
@@ -165,6 +165,37 @@ def test_nothing_is_infinitely_far_and_has_no_id(placed: Outcome) -> None:
         passes = placed.read_passes(view)
         assert np.array_equal(np.isinf(passes.depth), passes.id == 0)
         assert not passes.normal[passes.id == 0].any()
+
+
+def build_trays(path: Path) -> dict[str, Array]:
+    """Two trays whose masses of pebbles stand between each other, seen from above; where the pebbles are, by tray."""
+    scenes.tidy(path)
+    pebble = scenes_instances.add_box("Pebble", (50.0, 0.0, 0.0), size=0.14)
+    points: dict[str, Array] = {}
+    for name, shift in (("Left Tray", 0.0), ("Right Tray", 0.15)):
+        tray = scenes_instances.add_grid(name, 150, 0.3, (shift - 1.5, shift - 2.2, 4.0))
+        scenes_instances.scatter(tray, pebble)
+        points[name] = np.array([vertex.co for vertex in tray.data.vertices])
+    camera = bpy.context.scene.camera
+    assert camera is not None
+    camera.location, camera.rotation_euler = (0.0, 0.0, 11.0), (0.0, 0.0, 0.0)
+    scenes._save(path, {})
+    return points
+
+
+def test_pixels_of_merged_masses_belong_to_what_makes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both masses are instances of one object, and so have one number in Cycles' index pass."""
+    monkeypatch.setattr(import_addon("scene.gathering"), "SMALLEST", 0.1)  # pebbles that are large enough to be hit
+    points = build_trays(tmp_path / "trays.blend")
+    outcome = render_dataset(tmp_path / "trays.blend", tmp_path / "dataset", with_options(OWN, "cameras", views=1))
+    (view,) = outcome.views
+    mass = {entry.instance_of: entry for entry in outcome.scene.objects if entry.instance_of in points}
+    assert mass.keys() == points.keys()
+    found = outcome.read_passes(view).id
+    for name, places in points.items():
+        columns, rows = np.floor(project(view, places + np.array([0.0, 0.0, 0.07]))).astype(int).T
+        assert (found[rows, columns] == mass[name].id).all()
+    assert np.isin(found, [entry.id for entry in mass.values()]).sum() > 2000
 
 
 @pytest.fixture(scope="module")

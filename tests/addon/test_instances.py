@@ -59,6 +59,14 @@ def count_own_triangles(entry: SceneObject) -> int:
     return entry.triangles[1] - entry.triangles[0]
 
 
+def measure_surface(snapshot: Snapshot, entry: SceneObject) -> float:
+    """The surface of an object's triangles in a snapshot."""
+    corners = snapshot.vertices[snapshot.triangles[slice(*entry.triangles)]]
+    return float(
+        np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1).sum() / 2
+    )
+
+
 # ---- which instances are one thing -----------------------------------------------------------------------------------
 
 
@@ -168,6 +176,21 @@ def test_masses_of_small_instances_are_one_object_of_what_makes_them() -> None:
     (mass,) = (entry for entry in objects if entry.instance_of == "Field")
     assert mass.name == "Pebble" and mass.unit == "Field"
     assert count_own_triangles(mass) == 150 * count_triangles("Pebble")
+
+
+def test_masses_of_leaves_get_a_coarse_stand_in_that_covers_as_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rays need to know where leaves are, not each of them; all else keeps its shape."""
+    build.scatter(build.add_grid("Field", 400, 1.0), build.add_box("Pebble", (50.0, 0.0, 0.0), size=0.05))
+    build.add_box("Stone", (9.0, 0.0, 0.0))
+    fine = read().opened.snapshot
+    monkeypatch.setattr(import_addon("scene.snapshot"), "CLUTTER_LIMIT", 1000)
+    coarse = read().opened.snapshot
+    assert [(entry.name, entry.id) for entry in coarse.objects] == [(entry.name, entry.id) for entry in fine.objects]
+    for before, after in zip(fine.objects, coarse.objects, strict=True):
+        counts = count_own_triangles(before), count_own_triangles(after)
+        assert (counts[1] < 1200 < counts[0]) if before.instance_of else counts[0] == counts[1]
+        assert np.abs(coarse.bounds[after.id - 1] - fine.bounds[before.id - 1]).max() < 0.2
+        assert measure_surface(coarse, after) == pytest.approx(measure_surface(fine, before), rel=0.4)
 
 
 # ---- hair ------------------------------------------------------------------------------------------------------------
