@@ -15,13 +15,14 @@ projects := pyproject.toml shared/pyproject.toml trainer/pyproject.toml
 # Where the variable is set, each process would compile torch anew: half a minute of CPU, hundreds of times in a run.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-blenders test-acceptance test-ui guide lint types addon lock clean
+.PHONY: help demo test test-long test-blenders test-acceptance test-ui guide lint types addon lock clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo           a room made on the spot becomes a dataset, that a training set, and that a small model"
 	@echo "make test           the tests, in the trainer's environment and in Blender's"
 	@echo "make test-blenders  the add-on in the oldest and the newest Blender ($(oldest), $(newest))"
+	@echo "make test-long      500 damaged files over all commands, 200 odd settings: no traceback, each named"
 	@echo "make test-acceptance  slow suites: twenty kills at random moments"
 	@echo "make test-ui        an afternoon in a real Blender window, by mouse and keyboard"
 	@echo "make guide          the same, and the pictures of docs/artist.md"
@@ -74,6 +75,9 @@ test-blenders: addon
 	done
 	$(python) tests/run.py core=.venv-blender-$(oldest)/$(bin)/python \
 	  $(foreach version,$(oldest) $(newest),addon=.venv-blender-$(version)/$(bin)/python)
+
+test-long: .venv/.ready
+	$(python) tests/run.py long=$(python)
 
 test-acceptance: addon .venv-blender/.ready
 	$(python) tests/run.py acceptance=$(python)

@@ -23,9 +23,12 @@ def _make_exact_hook(kind: type[Any]) -> Callable[[Any, Any], Any]:
 
 def _structure_number(value: Any, _: Any) -> float:
     """Take a finite number; a whole number will do for a float."""
-    if type(value) not in (int, float) or not math.isfinite(value):
-        raise TypeError(f"expected a number, found {value!r}")
-    return float(value)
+    try:
+        if type(value) in (int, float) and math.isfinite(number := float(value)):
+            return number
+    except OverflowError:  # a whole number beyond every float
+        pass
+    raise TypeError(f"expected a number, found {value!r}")
 
 
 strict_converter = cattrs.Converter(forbid_extra_keys=True)

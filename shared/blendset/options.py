@@ -173,11 +173,11 @@ def check_option(option: dataclasses.Field[Any], value: Any, name: str) -> None:
         if limits["choices"] and item not in limits["choices"]:
             near = find_nearest(str(item), limits["choices"])
             cure = f"did you mean '{near}'?" if near else f"it takes {', '.join(limits['choices'])}."
-            raise BlendsetError(f"{name} is '{item}'; {cure}")
+            raise BlendsetError(f"{name} is {describe_value(item)}; {cure}")
         if limits["at_least"] is not None and item < limits["at_least"]:
-            raise BlendsetError(f"{name} is {item}; it must be at least {limits['at_least']:g}.")
+            raise BlendsetError(f"{name} is {describe_value(item)}; it must be at least {limits['at_least']:g}.")
         if limits["at_most"] is not None and item > limits["at_most"]:
-            raise BlendsetError(f"{name} is {item}; it must be at most {limits['at_most']:g}.")
+            raise BlendsetError(f"{name} is {describe_value(item)}; it must be at most {limits['at_most']:g}.")
     if value == () and option.default != ():
         raise BlendsetError(f"{name} is empty; give at least one value.")
 

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a user's files, names and numbers can do to a command: it does its work, or says in one sentence what is wrong.
 
-The long form, over all commands, is tests/long (`make test-long`).
+The long form, over all commands, is tests/long/test_borders.py (`make test-long`).
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,20 +14,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blendset_trainer.rendering import worker
+from blendset.config import Config
+from blendset.errors import BlendsetError
+from blendset.options import structure
+from blendset_trainer.selection.rules import Rules
+from blendset_trainer.synthesis.prompts.curation import Curation
+from blendset_trainer.training.settings import TrainConfig
 from tests.trainer.damages import CHANGES, RUINS
-from tests.trainer.test_cli import stub_command
-from tests.trainer.tiny_world import COMMANDS, World, make_world, run
+from tests.trainer.odd_settings import list_odd_values, list_options, set_value
+from tests.trainer.tiny_world import COMMANDS, SETTINGS, World, enter_world, run
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    root, before = tmp_path_factory.mktemp("world"), Path.cwd()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(worker, "find_worker", lambda choice: stub_command)
-        os.chdir(root)
-        yield make_world(root)
-        os.chdir(before)
+    with enter_world(tmp_path_factory.mktemp("world")) as made:
+        yield made
 
 
 @settings(max_examples=60, derandomize=True, deadline=None, database=None)
@@ -38,6 +38,27 @@ def test_a_damaged_file_is_named_and_no_other_is_changed(world: World, data: Any
     name = data.draw(st.sampled_from(world.list_files(command)))
     damage = data.draw(st.sampled_from([*RUINS, *CHANGES]))
     assert not world.try_damage(command, name, damage, data.draw)
+
+
+@pytest.mark.parametrize(
+    ("kind", "file"),
+    [(Config, "config.toml"), (TrainConfig, "train.toml"), (Rules, "rules.toml"), (Curation, "curation.toml")],
+)
+def test_every_option_takes_a_value_or_names_itself(kind: type, file: str) -> None:
+    for path, described in list_options(kind):
+        for value in list_odd_values(described):
+            try:
+                structure(kind, set_value(SETTINGS[file], path, value), file)
+            except BlendsetError as error:
+                assert str(error).startswith(file)
+                assert str(path[-1]) in str(error)
+                assert len(str(error)) < 400
+
+
+@settings(max_examples=30, derandomize=True, deadline=None, database=None)
+@given(data=st.data())
+def test_odd_settings_are_taken_or_named(world: World, data: Any) -> None:
+    assert not world.try_setting(*data.draw(st.sampled_from(world.list_odd_settings())))
 
 
 @pytest.mark.parametrize(

@@ -17,16 +17,22 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+import pytest
 import tomli_w
 from PIL import Image
 
 from blendset.config import Config
+from blendset.errors import describe_value
 from blendset.placement.camera_plan import CameraPlan, PlannedView, write_plan
 from blendset_trainer.cli import main as cli
 from blendset_trainer.cli.parser import DONE, FAILED, INCOMPLETE, WRONG_USAGE
+from blendset_trainer.rendering import worker
+from blendset_trainer.selection.rules import Rules
 from blendset_trainer.stages.shards import _read_scene
+from blendset_trainer.synthesis.prompts.curation import Curation
 from blendset_trainer.synthesis.prompts.grammar_writer import GRAMMAR_FILE
 from blendset_trainer.synthesis.prompts.prompt_files import TEXT_TO_IMAGE, VIEW, Prompt, write_prompts
+from blendset_trainer.training.settings import TrainConfig
 from tests.trainer import boxes
 from tests.trainer.damages import (
     RUINS,
@@ -39,6 +45,8 @@ from tests.trainer.damages import (
     read_state,
     restore_state,
 )
+from tests.trainer.odd_settings import list_odd_values, list_options, set_value
+from tests.trainer.test_cli import stub_command
 from tests.trainer.tiny_datasets import make_dataset
 from tests.trainer.tiny_pipelines import stable_diffusion
 
@@ -140,6 +148,16 @@ COMMANDS = (
 )  # fmt: skip
 
 
+PROMPTS = next(number for number, command in enumerate(COMMANDS) if command.words.startswith("prompts "))
+ODD_SETTINGS: dict[str, tuple[str, type]] = {
+    "plan scene.blend --config config.toml --out out/plan.json": ("config.toml", Config),
+    "train train.toml --dry-run": ("train.toml", TrainConfig),
+    "select dataset --rules rules.toml --name other": ("rules.toml", Rules),
+    COMMANDS[PROMPTS].words: ("curation.toml", Curation),
+}
+"""Commands that are tried with odd values of every option: their file of settings, and what declares its options."""
+
+
 class World:
     """The folder, and what it held when it was made."""
 
@@ -174,9 +192,35 @@ class World:
         fault = _find_fault(command, name, outcome, expected, damaged, after)
         return fault and f"blendset {command.words}\n{name}: {damage.__name__} {what}\n{fault}"
 
+    def list_odd_settings(self) -> list[tuple[Command, str, tuple[Any, ...], Any]]:
+        """Every odd value of every option: the command that reads it, the file, the option's path and the value."""
+        return [
+            (command, file, path, value)
+            for command in COMMANDS if (file := ODD_SETTINGS.get(command.words, ("",))[0])
+            for path, described in list_options(ODD_SETTINGS[command.words][1])
+            for value in list_odd_values(described)
+        ]  # fmt: skip
+
+    def try_setting(self, command: Command, file: str, path: tuple[Any, ...], value: Any) -> str:
+        """Set an option, run the command, set all back; returns what a person would not accept, or ""."""
+        (self.root / file).write_text(tomli_w.dumps(set_value(SETTINGS[file], path, value)), encoding="utf-8")
+        before = read_state(self.root)
+        outcome, after = self._run(command)
+        fault = _find_fault(command, file, outcome, None, before, after, str(path[-1]))
+        return fault and f"blendset {command.words}\n{file}: {path} is {describe_value(value)}\n{fault}"
+
     def _run(self, command: Command) -> tuple[Outcome, State]:
         with self.restored():
             return run(command.words.split()), read_state(self.root)
+
+
+@contextlib.contextmanager
+def enter_world(root: Path) -> Iterator[World]:
+    """Make the folder, and make it the current one; Blender is the stub."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worker, "find_worker", lambda choice: stub_command)
+        patch.chdir(root)
+        yield make_world(root)
 
 
 def make_world(root: Path) -> World:
@@ -247,7 +291,13 @@ def _get_text(stream: io.TextIOWrapper) -> str:
 
 
 def _find_fault(
-    command: Command, name: str, outcome: Outcome, expected: Outcome | None, damaged: State, after: State
+    command: Command,
+    name: str,
+    outcome: Outcome,
+    expected: Outcome | None,
+    damaged: State,
+    after: State,
+    option: str = "",
 ) -> str:
     """What a person would not accept of a command that met a damaged file; "" where there is nothing.
 
@@ -264,7 +314,7 @@ def _find_fault(
     if changed:
         return f"changed {sorted(changed)[:3]}"
     said = outcome.out + outcome.err
-    is_named = _names(said, name) or any(words in said for words in command.also)
+    is_named = _names(said, name) or (option and option in said) or any(words in said for words in command.also)
     if outcome.code in (FAILED, WRONG_USAGE):
         return _find_bad_sentence(outcome, is_named)
     if expected and not is_named and _strip_times(outcome.out) != _strip_times(expected.out):
