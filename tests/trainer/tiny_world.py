@@ -135,7 +135,7 @@ COMMANDS = (
     Command("cache gc photos", ("photos/*",), also=("entries are of",)),
     Command("train train.toml --explain", ("train.toml",)),
     Command("train train.toml --dry-run", ("train.toml", "photos/*", "model/*.json", "dataset/metadata.jsonl"),
-            ("run/*",)),
+            ("run/*",), also=("The band of source",)),
     Command("train train.toml", ("train.toml", "photos/*", "captioned/*", "dataset/*", "model/*", "run/*"), ("run/*",),
             slow=True, also=("began differently", "Source '")),
     Command("sample model --lora run/lora --prompts evaluation.txt --steps 1 --out out",
@@ -340,7 +340,10 @@ def _names(said: str, name: str) -> bool:
     path = Path(name)
     whole = next((folder for folder in NAMED_AS_A_WHOLE if name.startswith(f"{folder}/")), name)
     in_folder = str(path.parent) in said and (path.name in said or "cache" in path.parts)
-    return whole in said or in_folder or ("views" in path.parts and path.parent.name in said)
+    in_list = (
+        name.startswith("photos/") and f"({path.name})" in said
+    )  # "Source 'photo': left out, no caption: 1 (0.png)"
+    return whole in said or in_folder or in_list or ("views" in path.parts and path.parent.name in said)
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:

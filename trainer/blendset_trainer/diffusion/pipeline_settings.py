@@ -147,7 +147,7 @@ def find_pipeline(
 def _find_class(index: Mapping[str, Any]) -> tuple[str, str]:
     """The file beside the weights that has the pipeline's class, "" for diffusers' own, and the name of the class."""
     named = index.get("_class_name")
-    return (str(named[0]), str(named[1])) if isinstance(named, list) else ("", str(named))
+    return (str(named[0]), str(named[1])) if isinstance(named, list) and len(named) == 2 else ("", str(named))
 
 
 def _read_scheduler(model: str, source: str, index: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,8 +155,8 @@ def _read_scheduler(model: str, source: str, index: Mapping[str, Any]) -> dict[s
     scheduler = index.get("scheduler") or [None, ""]
     with explain_load_errors(model, "a diffusers pipeline"):
         kind = getattr(diffusers, str(scheduler[1]), None)
-        config = kind.load_config(source, subfolder="scheduler") if kind else {}
-    values = {name: _to_json(value) for name, value in dict(config).items() if not name.startswith("_")}
+        config = dict(kind.load_config(source, subfolder="scheduler")) if kind else {}
+    values = {name: _to_json(value) for name, value in config.items() if not name.startswith("_")}
     plain: dict[str, Any] = to_plain({"class": scheduler[1], **values})
     return plain
 

@@ -71,7 +71,9 @@ def _read_stamped_index(dataset: Dataset, columns: Sequence[str] | None = None) 
         dataset.rebuild_index()  # now, before keys are computed from columns that it lacks
     state = index.stat()
     if not state.st_size:
-        raise BlendsetError(f"{dataset.root} holds no views yet; render a scene into it first.")
+        raise BlendsetError(
+            f"{dataset.root} holds no views yet, for {INDEX} is empty; render a scene into it, or delete the file."
+        )
     stamp = f"{state.st_size}-{state.st_mtime_ns}"
     return stamp, _read_cached(dataset, "views", stamp, lambda: _parse_index(index), columns)
 
