@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a user's files, names and numbers can do to a command: it does its work, or says in one sentence what is wrong.
 
-The long form, over all commands, is tests/long/test_borders.py (`make test-long`).
+The long form, over all commands, is tests/long/test_many_damages.py (`make test-long`).
 """
 
 from __future__ import annotations
