@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 from blendset.dataset import INDEX, Dataset
 from blendset.errors import BlendsetError
-from blendset_trainer.models.chat.chat_model import ChatRequest
+from blendset_trainer.models.chat.chat_model import ChatRequest, ReplyError
 from blendset_trainer.models.chat.local import LocalChatModel
 from blendset_trainer.models.weights import find_model
 from blendset_trainer.scoring import vlm_quality
@@ -241,6 +241,28 @@ def test_quality_that_is_not_said_is_unparsable(dataset: Dataset, model: Make, m
     rows = rows_of(dataset, find_quality_scorer(str(model("qwen"))))
     assert {row["quality"] for row in rows.values()} == {"unparsable"}  # a random model speaks nonsense
     assert {row["score"] for row in rows.values()} == {None}
+
+
+@pytest.mark.parametrize(
+    ("reply", "quality"),
+    [
+        ("<think>Is the score: 2?</think>Score: 4\nReason: sharp", 4),
+        ("I'm sorry, but I can't judge pictures.", "The model refuses"),
+        ("", "holds no words"),
+        (ReplyError("The answer was cut after 64 tokens; raise --max-tokens."), "cut after 64 tokens"),
+    ],
+    ids=str,
+)
+def test_a_reply_that_is_no_answer_is_no_judgement(
+    dataset: Dataset, model: Make, monkeypatch: pytest.MonkeyPatch, reply: str | ReplyError, quality: int | str
+) -> None:
+    scorer = find_quality_scorer(str(model("qwen")))
+    monkeypatch.setattr(scorer.chat_model, "generate", lambda requests, _: [reply] * len(requests))
+    report = run_stage(dataset, scorer, LocalExecutor())
+    if isinstance(quality, int):
+        assert {row["score"] for row in all_rows(dataset, scorer)} == {quality}
+    else:
+        assert report.unreadable and all(quality in reason for reason in report.unreadable.values())
 
 
 def test_wrong_models_are_one_sentence(model: Make, tmp_path: Path) -> None:

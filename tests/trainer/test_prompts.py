@@ -379,6 +379,7 @@ class Desk:
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.statuses: list[int] = []
+        self.choices: list[dict[str, Any]] = []
         desk = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -388,10 +389,10 @@ class Desk:
                 status = desk.statuses.pop(0) if desk.statuses else 200
                 if status == 200:
                     desk.asked.append(question)
-                reply = {"choices": [{"message": {"content": list_for(question)}}]}
+                choice = desk.choices.pop(0) if desk.choices else {"message": {"content": list_for(question)}}
                 self.send_response(status)
                 self.end_headers()
-                self.wfile.write(json.dumps(reply).encode())
+                self.wfile.write(json.dumps({"choices": [choice]}).encode())
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -446,6 +447,24 @@ def test_what_was_answered_is_not_asked_again(dataset: Dataset, desk: Desk, tmp_
     assert "holds other prompts" in capsys.readouterr().err
     assert len(desk.asked) == 4
     assert out.read_bytes() == done
+
+
+def test_the_end_of_a_cut_list_and_a_refusal_are_no_prompts(
+    dataset: Dataset, desk: Desk, tmp_path: Path, capsys: Capture
+) -> None:
+    cut = "1. A dining chair on wet cobbles by a mill.\n2. A dining chair in a quiet room with"
+    desk.choices = [
+        {"message": {"content": cut}, "finish_reason": "length"},
+        {"message": {"content": "I'm sorry, but I can't write about a lamp like this."}},
+    ]
+    assert prompts(dataset, tmp_path / "out.jsonl", "--with", desk.spec, "--json", count=15) == 0
+    report = json.loads(capsys.readouterr().out)
+    removed = {each["prompt"]: each["reason"] for each in report["removed"]}
+    assert "cut after" in removed["2. A dining chair in a quiet room with"]
+    assert removed["I'm sorry, but I can't write about a lamp like this."] == "the model refuses"
+    written = [each.prompt for each in read_prompts(tmp_path / "out.jsonl")]
+    assert "A dining chair on wet cobbles by a mill." in written and len(written) == 15
+    assert not any("quiet room" in each or "sorry" in each for each in written)
 
 
 def test_a_server_writes_deformable_sets(dataset: Dataset, desk: Desk, tmp_path: Path) -> None:

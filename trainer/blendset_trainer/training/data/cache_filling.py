@@ -73,9 +73,10 @@ def fill_caches(
     """
     failures: list[tuple[str, str]] = []
     ranks = {"rank": accelerator.process_index, "processes": accelerator.num_processes}
-    used: dict[Path, set[str]] = {}
+    folders = {source.name: find_cache_folder(source.root, cache_folder) for source in sources}
+    _record_keys(sources, model, buckets, folders)
     for source in sources:
-        cache = FeatureCache(find_cache_folder(source.root, cache_folder))
+        cache = FeatureCache(folders[source.name])
         failed = fill_latents(
             cache,
             source,
@@ -97,17 +98,24 @@ def fill_caches(
             **ranks,
         )
         failures += [(source.name, reason.rstrip(".")) for reason in failed.values()]
-        used.setdefault(cache.root, set()).update(cache.asked)
     failures = gather_object(failures)
-    for root, keys in used.items():
-        record_run(root, keys)
     accelerator.wait_for_everyone()
-    folders = {source.name: find_cache_folder(source.root, cache_folder) for source in sources}
-    caches = {
-        name: FeatureCache(folder) for name, folder in folders.items()
-    }  # opened anew, with what others have added
+    caches = {name: FeatureCache(folder) for name, folder in folders.items()}  # anew, with what others have added
     reasons = {name: [reason for source, reason in failures if source == name] for name in folders}
     return caches, [(name, found) for name, each in reasons.items() for found in find("left out, cannot be read", each)]
+
+
+def _record_keys(
+    sources: Sequence[Source], model: Family, buckets: Sequence[Bucket], folders: Mapping[str, Path]
+) -> None:
+    """Write down in each cache which keys this run uses, before it adds any: nobody frees them from now on."""
+    used: dict[Path, set[str]] = {}
+    for source in sources:
+        keys = used.setdefault(FeatureCache(folders[source.name]).root, set())
+        keys.update(item.key for item in _list_latents(source, buckets, model.vae_revision, model.dtype))
+        keys.update(make_text_key(text, model.text_revision) for text in _list_texts(source))
+    for root, each in used.items():
+        record_run(root, each)
 
 
 def keep_encoded(source: Source, cache: FeatureCache, model: Family, buckets: Sequence[Bucket]) -> Source:
@@ -179,7 +187,7 @@ def fill_texts(
     on_progress: OnProgress = lambda done, total: None,
 ) -> None:
     """Add the features that are missing of every caption that the source's samples can have; see `fill_latents`."""
-    texts = {text: words for sample in source for text, words in source.list_captions(sample).items()}
+    texts = _list_texts(source)
     missing = [text for text in texts if make_text_key(text, revision) not in cache]
     todo = [text for text in missing if _belongs_to_rank(make_text_key(text, revision), rank, processes)]
     if todo:
@@ -200,6 +208,11 @@ def fill_texts(
             on_progress(min(done * batch, len(todo)), len(todo))
 
     _write_shards(cache, encode_batches(), made_by)
+
+
+def _list_texts(source: Source) -> dict[str, str]:
+    """Every text that a source's samples can have as a prompt, and the caption that it is made of."""
+    return {text: words for sample in source for text, words in source.list_captions(sample).items()}
 
 
 def make_latents_reader(caches: Mapping[str, FeatureCache], revision: str, dtype: torch.dtype) -> LoadLatents:

@@ -97,14 +97,13 @@ class FeatureCache:
     """The features in a folder, as it was when it was opened, with what was added through this object since.
 
     Opening reads headers only, and features are read through memory maps. Any number of readers and writers may share
-    the folder. `damaged` are the shards that cannot be read, `asked` the keys that were looked for.
+    the folder. `damaged` are the shards that cannot be read.
     """
 
     def __init__(self, folder: Path) -> None:
         """Open `<folder>/cache/features`, of a dataset or a folder of photos; it need not be there yet."""
         self.root = folder / CACHE / FEATURES
         self.damaged: list[Path] = []
-        self.asked: set[str] = set()
         self._shards: dict[Path, _Shard] = {}
         self._shard_of: dict[str, _Shard] = {}
         for path in sorted(self.root.glob("*.safetensors")):
@@ -114,7 +113,6 @@ class FeatureCache:
         return len(self._shard_of)
 
     def __contains__(self, key: str) -> bool:
-        self.asked.add(key)
         return key in self._shard_of
 
     def get(self, key: str) -> Features:
