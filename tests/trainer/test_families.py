@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from blendset.errors import BlendsetError
-from blendset_trainer.diffusion.families import Conditions
+from blendset_trainer.diffusion.families import Conditions, load_size_divisor
 from blendset_trainer.diffusion.lora import add_lora
 from blendset_trainer.diffusion.sampling import SamplingSettings, sample_images
 from tests.trainer.tiny_pipelines import KINDS, PIXELS, Make, maker
@@ -133,6 +133,11 @@ def test_revisions_follow_the_weights_that_features_come_from(pipeline: Make, tm
     save_file(changed, weights, metadata={"format": "pt"})
     assert load(copy).vae_revision != first.vae_revision
     assert load(copy).text_revision == first.text_revision
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_sides_of_pictures_are_known_without_weights(pipeline: Make, kind: str) -> None:
+    assert load_size_divisor(str(pipeline(kind))) == load(pipeline(kind)).size_divisor
 
 
 def test_other_models_are_refused_in_one_sentence(pipeline: Make, tmp_path: Path) -> None:
