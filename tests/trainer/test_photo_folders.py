@@ -23,8 +23,8 @@ from PIL import Image, ImageCms
 from blendset.errors import BlendsetError
 from blendset_trainer.cli.main import main
 from blendset_trainer.training.data.findings import report_findings
+from blendset_trainer.training.data.forecast import forecast_sources
 from blendset_trainer.training.data.loader import Loader
-from blendset_trainer.training.data.outlook import foresee
 from blendset_trainer.training.data.sampler import Sampler
 from blendset_trainer.training.data.sources import CaptionWeights, Source, SourceSettings, load_source
 from blendset_trainer.training.data.transforms import load_pixels
@@ -302,24 +302,24 @@ def test_a_rare_size_is_seen_as_often_as_the_others(rare: int) -> None:
     assert set(seen.values()) == {1}
 
 
-def test_what_is_rare_cropped_or_enlarged_is_foreseen(tmp_path: Path) -> None:
+def test_what_is_rare_cropped_or_enlarged_is_forecast(tmp_path: Path) -> None:
     save_flat(tmp_path, *(f"{number}.png" for number in range(8)))
     save_flat(tmp_path, "tall.png", size=(32, 64))
     save_flat(tmp_path, "wide.png", size=(192, 32))
     save_flat(tmp_path, "tiny.png", size=(8, 8))
     source = source_of(tmp_path)
     buckets = ((32, 32), (16, 32), (32, 16))
-    outlook = foresee([source], {"photo": 1.0}, buckets, samples=33, micro_batch=1, seed=0)[0]
-    assert str(outlook) == (
+    forecast = forecast_sources([source], {"photo": 1.0}, buckets, samples=33, micro_batch=1, seed=0)[0]
+    assert str(forecast) == (
         "11 samples, each seen 3 times (3 planned), in 3 sizes (32x32: 9, 16x32: 1, 32x16: 1); "
         "the crop keeps 33 to 100 % of a picture"
     )
-    assert [str(finding) for finding in outlook.list_findings()] == [
+    assert [str(finding) for finding in forecast.list_findings()] == [
         "cropped by more than a quarter: 1 (wide.png keeps 33 %)",
         "enlarged to more than twice their size: 1 (tiny.png 4 times)",
     ]
     with pytest.raises(BlendsetError, match=r"--strict refuses what was found of source 'photo': cropped .*wide\.png"):
-        report_findings((("photo", found) for found in outlook.list_findings()), lambda _: None, strict=True)
+        report_findings((("photo", found) for found in forecast.list_findings()), lambda _: None, strict=True)
 
 
 # --- the command ---

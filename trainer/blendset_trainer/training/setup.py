@@ -33,8 +33,8 @@ from blendset_trainer.training.data.cache_filling import (
     make_latents_reader,
 )
 from blendset_trainer.training.data.findings import Finding, find, report_findings
+from blendset_trainer.training.data.forecast import forecast_sources
 from blendset_trainer.training.data.loader import Batch, Loader
-from blendset_trainer.training.data.outlook import foresee
 from blendset_trainer.training.data.references import ReferenceSettings
 from blendset_trainer.training.data.sources import Source, hash_sources, load_source, read_source_rows
 from blendset_trainer.training.data.train_data import EncodePrompts, TrainData
@@ -125,7 +125,7 @@ def make_dry_plan(config: TrainConfig, report: OnReport, strict: bool) -> tuple[
     report_findings(sources.list_findings(), report, strict)
     divisor = load_size_divisor(config.model.path, config.model.revision)
     check_resolution(config.train.resolution, family.name, divisor)
-    report_outlook(config, sources, plan, make_aspect_buckets(config.train.resolution, divisor), report, strict)
+    report_forecast(config, sources, plan, make_aspect_buckets(config.train.resolution, divisor), report, strict)
     return plan, {source.name: len(source) for source in sources.training}
 
 
@@ -139,7 +139,7 @@ def load_sources(config: TrainConfig) -> Sources:
     )
 
 
-def report_outlook(
+def report_forecast(
     config: TrainConfig,
     sources: Sources,
     plan: TimestepPlan,
@@ -148,7 +148,7 @@ def report_outlook(
     strict: bool,
 ) -> None:
     """Report how often the run sees each sample, and how much of it; a `strict` run refuses what a person must know."""
-    outlooks = foresee(
+    forecasts = forecast_sources(
         sources.training,
         plan.compute_shares(),
         buckets,
@@ -156,9 +156,9 @@ def report_outlook(
         micro_batch=config.train.micro_batch,
         seed=config.seed,
     )
-    for outlook in outlooks:
-        report(f"Source '{outlook.source.name}': {outlook}.")
-    report_findings(((each.source.name, found) for each in outlooks for found in each.list_findings()), report, strict)
+    for forecast in forecasts:
+        report(f"Source '{forecast.source.name}': {forecast}.")
+    report_findings(((each.source.name, found) for each in forecasts for found in each.list_findings()), report, strict)
 
 
 def load_model(settings: ModelSettings, device: torch.device) -> Family:
@@ -195,7 +195,7 @@ def load_data(
     settings = config.train
     plan = make_plan(config, model.base_density, model.pipeline.scheduler)
     buckets = make_aspect_buckets(settings.resolution, model.size_divisor)
-    report_outlook(config, sources, plan, buckets, report, strict)
+    report_forecast(config, sources, plan, buckets, report, strict)
     if warning := model.report_truncated_prompts(list_captions(sources.training)):
         report(warning)
     if warning := model.report_truncated_prompts(config.validation.prompts, "validation prompts"):

@@ -25,7 +25,7 @@ Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Outlook:
+class SourceForecast:
     """What a run will see of a source; arrays are (samples,). `planned` is how often it goes through the source.
 
     `visits` is how often it sees each sample, None where there are too many to count; `kept` the share of a picture's
@@ -93,7 +93,7 @@ class Outlook:
             yield Finding(what, len(numbers), tuple(first), matters)
 
 
-def foresee(
+def forecast_sources(
     sources: Sequence[Source],
     shares: Mapping[str, float],
     buckets: Sequence[Bucket],
@@ -101,28 +101,28 @@ def foresee(
     samples: int,
     micro_batch: int,
     seed: int,
-) -> list[Outlook]:
+) -> list[SourceForecast]:
     """What a run of so many samples will see of each source. Raises BlendsetError as `Sampler` does."""
     numbers = {source.name: find_nearest_buckets(source.sizes, buckets) for source in sources}
     sampler = Sampler(numbers, shares, micro_batch=micro_batch, seed=seed)
     visits = sampler.count_visits(samples // micro_batch) if samples <= MAX_COUNTED else [None] * len(sources)
     return [
-        _foresee_source(
+        _forecast_source(
             source, samples * shares[source.name] / max(len(source), 1), counted, numbers[source.name], buckets
         )
         for source, counted in zip(sources, visits, strict=True)
     ]
 
 
-def _foresee_source(
+def _forecast_source(
     source: Source, planned: float, visits: Integers | None, numbers: Integers, buckets: Sequence[Bucket]
-) -> Outlook:
+) -> SourceForecast:
     cells = np.array([compute_cell_size(bucket, source.settings.layout) for bucket in buckets])[numbers]
     factors = cells / source.sizes
     scale = factors.max(axis=1)
     counts = np.bincount(numbers, minlength=len(buckets)).tolist()
     sizes = {bucket: count for bucket, count in zip(buckets, counts, strict=True) if count}
-    return Outlook(source, planned, visits, factors.min(axis=1) / scale, scale, sizes)
+    return SourceForecast(source, planned, visits, factors.min(axis=1) / scale, scale, sizes)
 
 
 def _format_span(values: Integers) -> str:
