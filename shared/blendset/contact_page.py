@@ -30,7 +30,7 @@ def write_contact_page(dataset: Dataset) -> Path:
     title = escape(dataset.record.name)
     head = f"<!doctype html><meta charset=utf-8><title>{title}</title><style>{STYLE}</style>"
     body = f"<h1>{title}</h1><p>{len(figures)} views</p><main>{''.join(figures)}</main>"
-    atomic_write(path, f"{head}{body}\n".encode())
+    atomic_write(path, f"{head}{body}\n".encode(errors="backslashreplace"))
     return path
 
 

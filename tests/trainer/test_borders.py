@@ -6,6 +6,7 @@ The long form, over all commands, is tests/long/test_many_damages.py (`make test
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from blendset.config import Config
 from blendset.errors import BlendsetError
 from blendset.options import structure
+from blendset_trainer.rendering.scenes import find_scenes
 from blendset_trainer.selection.rules import Rules
 from blendset_trainer.synthesis.prompts.curation import Curation
 from blendset_trainer.training.settings import TrainConfig
@@ -84,6 +86,53 @@ def test_settings_of_the_wrong_shape_name_the_file_and_what_it_lacks(text: str, 
     assert outcome.err.startswith(f"blendset: {file}")
     assert wrong in outcome.err
     assert outcome.err.count("\n") == 1
+
+
+ODD_NAMES = (
+    "\u00e4\u2603 'q\" #50%s{0}[x]*?\n<b>&", "e\u0301 a\\b:c;", "~", "~nobody", "-" + "x" * 200, "nul.txt",
+    os.fsdecode(b"\xff\xfe"),
+)  # fmt: skip
+"""Names that a pattern, a format, a page, a shell, a home folder, Windows or UTF-8 reads in another way."""
+
+
+@pytest.mark.parametrize("name", ODD_NAMES, ids=ascii)
+def test_a_dataset_and_what_is_made_of_it_may_have_any_name(world: World, name: str) -> None:
+    with world.restored():
+        Path("dataset").rename(f"./{name}")
+        for words in (
+            "score NAME --with phash",
+            "select NAME --rules rules.toml --name other",
+            "select NAME --rules NAME/selections/first.parquet --name same",
+            "report NAME --selection same --out out/NAME.html",
+            "export NAME --selection first --to huggingface --out out/NAME/parquet",
+            "export NAME --selection first --to webdataset --out out/NAME/shards",
+            "unpack out/NAME/shards --out out/NAME/again",
+        ):
+            outcome = run([_put_name(word, name) for word in words.split()])
+            assert outcome.code == 0, outcome
+        assert len(list(Path("out", name, "again").rglob("rgb.png"))) == 8
+        assert Path("out", f"{name}.html").is_file()
+
+
+@pytest.mark.parametrize("name", ODD_NAMES, ids=ascii)
+def test_a_scene_and_a_photo_may_have_any_name(world: World, name: str) -> None:
+    with world.restored():
+        Path("scene.blend").rename(f"./{name}.blend")
+        assert [path.name for path in find_scenes(f"./{name}.blend")] == [f"{name}.blend"]
+        folder = Path(f"./{name}")
+        folder.mkdir()
+        Path(f"./{name}.blend").rename(folder / "inside.blend")
+        assert [path.name for path in find_scenes(f"./{name}")] == ["inside.blend"]
+        for ending in ("png", "txt"):
+            Path(f"photos/0.{ending}").rename(f"photos/{name}.{ending}")
+        outcome = run("train train.toml --dry-run".split())
+        assert outcome.code == 0, outcome
+        assert ("left out" in outcome.out + outcome.err) == (not name.isprintable() and "\n" not in name)
+
+
+def _put_name(word: str, name: str) -> str:
+    """A word of a command line with a name in it, behind a folder."""
+    return word.replace("NAME", f"./{name}", 1)
 
 
 @pytest.mark.parametrize("words", ["prompts dataset --count 2 --out out/p.jsonl", "export dataset --to coco --out out"])

@@ -155,7 +155,7 @@ def find_blender(choice: str | None, environ: Mapping[str, str]) -> Blender:
 
 def _resolve_program(choice: str, environ: Mapping[str, str]) -> Path:
     """Return the program of a command, an environment's folder or a macOS bundle."""
-    path = Path(choice).expanduser().absolute()
+    path = Path(os.path.expanduser(choice)).absolute()
     inside = (find_python(path), path / "Contents/MacOS/Blender", path / "blender", path / "blender.exe")
     if program := next((candidate for candidate in (path, *inside) if candidate.is_file()), None):
         return program

@@ -58,7 +58,7 @@ def _write_file(
     schema: pa.Schema,
     path: Path,
 ) -> None:
-    with pq.ParquetWriter(path, schema) as writer:
+    with path.open("wb") as data, pq.ParquetWriter(data, schema) as writer:
         for start in range(0, len(views), ROW_GROUP_SIZE):
             rows = [_build_row(source, view, labels) for view in views[start : start + ROW_GROUP_SIZE]]
             writer.write_table(pa.Table.from_pylist(rows, schema))

@@ -22,6 +22,7 @@ from blendset.files import explain_read_errors
 from blendset.records import ViewRecord, decode_json
 from blendset_trainer.exporting.source import ExportSource, read_bytes, split_by_size
 from blendset_trainer.selection.files import HELD_OUT
+from blendset_trainer.stages.folder import read_parquet
 from blendset_trainer.stages.tables import CACHE
 
 SHARD_BYTES = 512_000_000
@@ -48,7 +49,8 @@ def export(source: ExportSource, out: Path, shard_bytes: int = SHARD_BYTES) -> i
             _write_archive(out / f"{split}-{number:06d}.tar", files)
     _write_archive(out / RECORDS, _read_other_files(source))
     rows = [row for archive in sorted(out.glob("*.tar")) for row in list_members(archive)]
-    pq.write_table(pa.Table.from_pylist(rows, SCHEMA), out / CONTENTS)
+    with (out / CONTENTS).open("wb") as data:
+        pq.write_table(pa.Table.from_pylist(rows, SCHEMA), data)
     return len(source.views)
 
 
@@ -124,7 +126,7 @@ def _read_contents(path: Path) -> list[dict[str, Any]]:
     try:
         if not path.is_file():
             raise pa.ArrowInvalid("it is missing")
-        table = pq.read_table(path, partitioning=None)
+        table = read_parquet(path)
         if not table.schema.equals(SCHEMA):
             raise pa.ArrowInvalid("it has other columns")
     except (OSError, pa.ArrowException) as error:

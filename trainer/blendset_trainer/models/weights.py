@@ -7,6 +7,7 @@ Only what the user names is fetched. What cannot be found or loaded is one Blend
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -91,7 +92,7 @@ def find_file(name: str) -> Path:
 
 def find_local_path(name: str) -> Path | None:
     """Return the path that a name is, or None for a hub id; BlendsetError for a path that does not exist."""
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
     if path.exists():
         return path
     if path.is_absolute() or name.startswith(("~", ".")) or "\\" in name:

@@ -25,7 +25,7 @@ def find_scenes(scenes: Scenes) -> list[Path]:
 
 
 def _expand_word(word: str) -> Sequence[Path]:
-    path = Path(word).expanduser()
+    path = Path(os.path.expanduser(word))
     if path.is_file():
         return [path]
     inside = path.rglob("*.blend") if path.is_dir() else map(Path, glob.glob(str(path), recursive=True))

@@ -57,7 +57,7 @@ def report(
     selection = _read_selection_or_only(dataset, settings.selection)
     content = build_report(dataset, records, read_index_with_stages(dataset), selection, run)
     lines = build_thumbnails(dataset, records, lambda done: on_progress("pictures", done, len(records)))
-    page = render_page(content, lines).encode()
+    page = render_page(content, lines).encode(errors="backslashreplace")  # a folder may have a name that is no UTF-8
     atomic_write(settings.out, page)
     unreadable = sum(line.startswith(MISSING) for line in lines)
     return ReportFile(str(settings.out), len(page), len(records), unreadable)

@@ -12,6 +12,7 @@ from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset.files import atomic_write, explain_read_errors
 from blendset.naming import slugify
+from blendset_trainer.stages.folder import read_parquet
 
 SELECTIONS = "selections"
 DROPS_SUFFIX = ".drops.parquet"
@@ -81,7 +82,7 @@ def read_recipe(chosen: pa.Table) -> tuple[str, str]:
 
 def _read_table(path: Path, schema: pa.Schema) -> pa.Table:
     with explain_read_errors(path, "make the selection again"):
-        table = pq.read_table(path, partitioning=None)
+        table = read_parquet(path)
         columns = table.select(schema.names)  # a KeyError for one that it lacks
         return columns.cast(schema).replace_schema_metadata(table.schema.metadata)
 

@@ -227,4 +227,6 @@ def _replace_prefix(column: str, old: str, new: str) -> str:
 
 def _read_selection_rules(path: Path) -> dict[str, Any]:
     with explain_read_errors(path, "give a TOML file or a selection of Blendset"):
-        return parse_toml(pq.read_schema(path).metadata[RULES].decode(), str(path))
+        with path.open("rb") as data:
+            rules = pq.read_schema(data).metadata[RULES]
+        return parse_toml(rules.decode(), str(path))

@@ -102,8 +102,9 @@ def _read_shard(path: Path, columns: list[str] | None) -> pa.Table:
 def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """Return the table in one file, or these columns of it.
 
-    `pyarrow.parquet.read_table` imports more, which takes longer than a small file.
+    `pyarrow.parquet.read_table` imports more, which takes longer than a small file. pyarrow itself opens no file whose
+    name is no UTF-8, and takes a first folder `~` for a person's own.
     """
-    with pq.ParquetFile(path) as file:
+    with path.open("rb") as data, pq.ParquetFile(data) as file:
         table = file.read(None if columns is None else list(columns))
     return table if columns is None else table.select(list(columns))  # a KeyError for one that it lacks

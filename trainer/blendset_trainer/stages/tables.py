@@ -116,7 +116,8 @@ def _parse_index(index: Path) -> pa.Table:
     parse = pa.json.ParseOptions(explicit_schema=pa.schema(_TYPES))
     with explain_read_errors(index, INDEX_CURE):
         hashes = _hash_records(index)
-        table = pa.json.read_json(index, pa.json.ReadOptions(block_size=BLOCK_BYTES), parse)
+        with index.open("rb") as lines:
+            table = pa.json.read_json(lines, pa.json.ReadOptions(block_size=BLOCK_BYTES), parse)
         return table.append_column("record_sha256", pa.array(hashes, _TEXT))
 
 

@@ -127,7 +127,7 @@ def write_card(folder: Path, data: CardData) -> None:
     """Write the card, and the plot of its curves, into the model's folder."""
     if data.curves:
         atomic_write(folder / CURVES, plot_curves(data.curves))
-    atomic_write(folder / CARD, format_card(data).encode())
+    atomic_write(folder / CARD, format_card(data).encode(errors="backslashreplace"))
 
 
 def plot_curves(curves: Mapping[str, Curve]) -> bytes:

@@ -59,7 +59,7 @@ def find_cache_folder(pictures: Path, elsewhere: str = "") -> Path:
     if not elsewhere:
         return pictures
     full = pictures.resolve()
-    return Path(elsewhere).expanduser() / f"{full.name}-{sha256_bytes(os.fsencode(full))[:8]}"
+    return Path(os.path.expanduser(elsewhere)) / f"{full.name}-{sha256_bytes(os.fsencode(full))[:8]}"
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,7 @@ def _inspect_photo(path: Path) -> Photo:
 
 def _read_memory(path: Path) -> dict[FileStamp, Photo]:
     with suppress(OSError, pa.ArrowException, LookupError):
-        table = pq.read_table(path, partitioning=None)
+        table = pq.read_table(pa.BufferReader(path.read_bytes()))
         if table.schema.metadata[_READER] == str(READER_VERSION).encode():
             rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
             return {tuple(row[:3]): Photo(*row[3:]) for row in rows}

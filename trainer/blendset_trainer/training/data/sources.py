@@ -7,6 +7,7 @@ A source has its rows as a table; a sample is made of them when it is read.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -230,7 +231,7 @@ def read_source_rows(settings: SourceSettings, base: Path = Path(), cache_folder
 
 
 def _find_root(settings: SourceSettings, base: Path) -> Path:
-    return base / Path(settings.folder or settings.dataset).expanduser()
+    return base / os.path.expanduser(settings.folder or settings.dataset)
 
 
 def _list_findings(
