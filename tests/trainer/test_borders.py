@@ -22,9 +22,9 @@ from blendset_trainer.rendering.scenes import find_scenes
 from blendset_trainer.selection.rules import Rules
 from blendset_trainer.synthesis.prompts.curation import Curation
 from blendset_trainer.training.settings import TrainConfig
-from tests.trainer.damages import CHANGES, RUINS
+from tests.trainer.damages import CHANGES, RUINS, read_state
 from tests.trainer.odd_settings import list_odd_values, list_options, set_value
-from tests.trainer.tiny_world import COMMANDS, SETTINGS, World, enter_world, run
+from tests.trainer.tiny_world import COMMANDS, OUR_FAULT, SETTINGS, World, enter_world, run
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +133,23 @@ def test_a_scene_and_a_photo_may_have_any_name(world: World, name: str) -> None:
 def _put_name(word: str, name: str) -> str:
     """A word of a command line with a name in it, behind a folder."""
     return word.replace("NAME", f"./{name}", 1)
+
+
+@pytest.mark.parametrize("out", ["rules.toml/inside", "photos"])
+@pytest.mark.parametrize("words", [
+    "plan scene.blend --config config.toml", "report dataset", "prompts dataset --count 2", "export dataset --to coco",
+    "unpack shards", "render scene.blend --config config.toml",
+])  # fmt: skip
+def test_an_out_that_cannot_be_written_is_one_sentence(world: World, words: str, out: str) -> None:
+    photos = read_state(Path("photos"))
+    with world.restored():
+        outcome = run([*words.split(), "--out", out])
+        assert outcome.code in (1, 2)
+        assert OUR_FAULT not in outcome.err
+        sentence = outcome.err.splitlines()[-1]
+        assert sentence.startswith("blendset: ")
+        assert out in sentence
+        assert read_state(Path("photos")) == photos
 
 
 @pytest.mark.parametrize("words", ["prompts dataset --count 2 --out out/p.jsonl", "export dataset --to coco --out out"])

@@ -13,6 +13,7 @@ from typing import Any
 
 from blendset.config import Config
 from blendset.errors import SettingsError
+from blendset.files import translate_disk_errors
 from blendset.jobs.scenes import Summary
 from blendset.jobs.supervisor import Supervisor
 from blendset.options import Settings, option
@@ -97,8 +98,9 @@ def plan(
                 break
         report = PlanReport(tuple(plans))
         if chosen.out and report.sound:
-            chosen.out.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(supervisor.dataset.plan_path(plans[0].summary.scenes[0].run), chosen.out)
+            with translate_disk_errors(chosen.out):
+                chosen.out.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(supervisor.dataset.plan_path(plans[0].summary.scenes[0].run), chosen.out)
     return report
 
 
