@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import inspect
 from collections.abc import Callable
 from pathlib import Path
@@ -393,6 +394,17 @@ def test_any_name_will_do(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", UNREADABLE)
 def test_a_file_that_cannot_be_read_ends_in_one_sentence(tmp_path: Path, name: str) -> None:
     path, _ = build_scene(name, tmp_path)
+    with pytest.raises(BlendsetError) as refusal:
+        import_addon("worker").open_file(path)
+    assert_one_sentence(refusal.value, str(path))
+
+
+@pytest.mark.parametrize("share", [0, 0.3, 0.7])
+def test_a_compressed_file_cut_short_and_a_file_of_zeros_end_in_one_sentence(tmp_path: Path, share: float) -> None:
+    path = tmp_path / "packed.blend"
+    scenes.tidy(path)
+    packed = gzip.compress(path.read_bytes())
+    path.write_bytes(packed[: int(len(packed) * share)] or bytes(1000))
     with pytest.raises(BlendsetError) as refusal:
         import_addon("worker").open_file(path)
     assert_one_sentence(refusal.value, str(path))
