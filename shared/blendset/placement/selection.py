@@ -20,14 +20,14 @@ from blendset.placement.gates import Verdict
 Unit = tuple[Verdict, ...]
 """What is accepted or rejected as a whole: one view, or the views of a set in order."""
 
-PATIENCE = 3
-"""Failed previews of one subject in a row before others of as many views get their turn; after three times as many it
-comes last of all."""
+PATIENCE, EXHAUSTED = 2, 6
+"""Failed previews of one subject in a row before others of as many views get their turn, and failed ones in all, for
+each view that it has or is to get first, before it comes last of all."""
 
-NEW_SURFACE_WEIGHT, APART_WEIGHT, FAILED_WEIGHT = 0.3, 0.2, 0.6
+NEW_SURFACE_WEIGHT, APART_WEIGHT, FAILED_WEIGHT = 0.3, 0.2, 1.0
 """What a candidate gains over its score: for surface that no accepted view shows, for its angle to the accepted views,
 and for its angle to those whose preview failed."""
-APART_DEG, FAILED_DEG = 90, 45
+APART_DEG, FAILED_DEG = 90, 75
 """Angles from which more of them adds nothing."""
 
 
@@ -86,7 +86,7 @@ class _Pool:
     @property
     def exhausted(self) -> bool:
         """Whether so many previews failed in all that it comes last."""
-        return len(self.failed) >= 2 * PATIENCE * (1 + len(self.accepted))
+        return len(self.failed) >= EXHAUSTED * (1 + len(self.accepted))
 
 
 class ViewSelector:
