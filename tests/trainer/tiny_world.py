@@ -340,9 +340,7 @@ def _names(said: str, name: str) -> bool:
     path = Path(name)
     whole = next((folder for folder in NAMED_AS_A_WHOLE if name.startswith(f"{folder}/")), name)
     in_folder = str(path.parent) in said and (path.name in said or "cache" in path.parts)
-    in_list = (
-        name.startswith("photos/") and f"({path.name})" in said
-    )  # "Source 'photo': left out, no caption: 1 (0.png)"
+    in_list = name.startswith("photos/") and f"({path.name}" in said  # "left out, damaged: 1 (0.png is empty)"
     return whole in said or in_folder or in_list or ("views" in path.parts and path.parent.name in said)
 
 
