@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,14 @@ def test_prompts_that_are_cut_are_said_and_where(model: Path, tmp_path: Path, ca
     assert "are ignored: 'a red chair in a green room a red chair ' ends at 'red chair a green room'" in error
     pictures = [(tmp_path / "out" / f"000{number}.png").read_bytes() for number in range(3)]
     assert len(set(pictures)) == 3  # of seeds of their own
+
+
+def test_a_decoder_that_does_not_fit_its_weights_is_named(model: Path, tmp_path: Path, capsys: Capture) -> None:
+    damaged = shutil.copytree(model, tmp_path / "model")
+    config = json.loads((damaged / "vae" / "config.json").read_text())
+    (damaged / "vae" / "config.json").write_text(json.dumps(config | {"up_block_types": {}}))
+    assert sample(damaged, tmp_path / "out", "--prompt", "a lamp") == 1
+    assert f"{damaged} was loaded and cannot be used (" in capsys.readouterr().err
 
 
 def test_a_folder_of_other_samples_is_left_alone(model: Path, tmp_path: Path, capsys: Capture) -> None:

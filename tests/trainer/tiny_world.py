@@ -125,7 +125,7 @@ COMMANDS = (
     Command("unpack shards --out out", ("shards/*",)),
     Command("prompts dataset --count 4 --out out/written.jsonl --keep-out evaluation.txt --keep-out prompts.jsonl"
             " --template grammar.toml --curate curation.toml",
-            (*DATASET, "evaluation.txt", "prompts.jsonl", "grammar.toml", "curation.toml")),
+            (*DATASET, "evaluation.txt", "prompts.jsonl", "grammar.toml", "curation.toml"), also=("loosen --curate",)),
     Command("plan scene.blend --config config.toml --out out/plan.json", ("scene.blend", "config.toml")),
     Command("render scene.blend --config config.toml --out out/new", ("scene.blend", "config.toml")),
     Command("render scene.blend --plan plan.json --out out/new", ("scene.blend", "plan.json")),
@@ -341,7 +341,8 @@ def _names(said: str, name: str) -> bool:
     whole = next((folder for folder in NAMED_AS_A_WHOLE if name.startswith(f"{folder}/")), name)
     in_folder = str(path.parent) in said and (path.name in said or "cache" in path.parts)
     in_list = name.startswith("photos/") and f"({path.name}" in said  # "left out, damaged: 1 (0.png is empty)"
-    return whole in said or in_folder or in_list or ("views" in path.parts and path.parent.name in said)
+    is_called = f"'{path.stem}'" in said  # "dataset has no selection 'first'"
+    return whole in said or in_folder or in_list or is_called or ("views" in path.parts and path.parent.name in said)
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from blendset_trainer.diffusion.latents import scale_latents, unscale_latents
 from blendset_trainer.diffusion.noise import NoiseAxis, Prediction, axis_from_scheduler, prediction_from_scheduler
 from blendset_trainer.diffusion.pipelines import GenericPipeline, compute_pipeline_revision, is_from_hub
-from blendset_trainer.models.weights import MODEL_FILES, fingerprint_files
+from blendset_trainer.models.weights import MODEL_FILES, explain_use_errors, fingerprint_files
 
 ATTENTION = "to_q", "to_k", "to_v", "to_out.0"
 """The projections of every attention in diffusers' models."""
@@ -159,7 +159,8 @@ class Family(GenericPipeline, ABC):
     def encode_images(self, pixels: Tensor) -> Tensor:
         """The VAE's posterior of images (B, 3, H, W) in -1..1: its mean, then its standard deviation, (B, 2C, h, w)."""
         vae = self.pipeline.vae
-        posterior = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist
+        with explain_use_errors(self.model):
+            posterior = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist
         return torch.cat([posterior.mean, posterior.std], dim=1)
 
     def sample_latents(self, posterior: Tensor, noise: Tensor) -> Tensor:
@@ -174,7 +175,8 @@ class Family(GenericPipeline, ABC):
         """Images (B, 3, H, W) in -1..1 of latents (B, C, h, w)."""
         vae = self.pipeline.vae
         unscaled = unscale_latents(vae, latents.to(vae.device, vae.dtype))
-        return vae.decode(unscaled).sample.float().clamp(-1, 1)  # type: ignore[no-any-return]
+        with explain_use_errors(self.model):
+            return vae.decode(unscaled).sample.float().clamp(-1, 1)  # type: ignore[no-any-return]
 
     @abstractmethod
     def encode_prompts(self, prompts: Sequence[str]) -> dict[str, Tensor]:
