@@ -84,10 +84,13 @@ class Source:
 
     @cached_property
     def corners(self) -> NDArray[np.float64]:
-        """Corners (8, 3) of the box around the geometry, or the points of what is nothing but fringe; local."""
+        """Corners (8, 3) of the box around the geometry, or the points of what is nothing but fringe; local. Vertices
+        that are not finite do not count."""
         if self.mesh is None or not len(self.mesh.vertices):
             return self.fringe if self.bound_box is None else self.bound_box
-        sides = zip(self.mesh.vertices.min(axis=0), self.mesh.vertices.max(axis=0), strict=True)
+        finite = self.mesh.vertices[np.isfinite(self.mesh.vertices).all(axis=1)]
+        vertices = finite if len(finite) else np.zeros((1, 3))
+        sides = zip(vertices.min(axis=0), vertices.max(axis=0), strict=True)
         return np.array(list(product(*sides)), dtype=np.float64)
 
 

@@ -193,6 +193,20 @@ def test_masses_of_leaves_get_a_coarse_stand_in_that_covers_as_much(monkeypatch:
         assert measure_surface(coarse, after) == pytest.approx(measure_surface(fine, before), rel=0.4)
 
 
+def test_a_broken_vertex_does_not_move_the_stand_ins_of_a_mass(monkeypatch: pytest.MonkeyPatch) -> None:
+    pebble = build.add_box("Pebble", (50.0, 0.0, 0.0), size=0.05)
+    mesh: Any = pebble.data
+    mesh.vertices.add(1)
+    mesh.vertices[-1].co = (float("nan"), 0.0, 0.0)
+    build.scatter(build.add_grid("Field", 400, 1.0), pebble)
+    monkeypatch.setattr(import_addon("scene.snapshot"), "CLUTTER_LIMIT", 1000)
+    snapshot = read().opened.snapshot
+    (mass,) = (entry for entry in snapshot.objects if entry.instance_of)
+    corners = snapshot.vertices[snapshot.triangles[slice(*mass.triangles)]]
+    assert 0 < len(corners) < 1500 and np.isfinite(corners).all()
+    assert np.ptp(corners[..., 1]) > 38
+
+
 # ---- hair ------------------------------------------------------------------------------------------------------------
 
 
