@@ -44,16 +44,8 @@ def main() -> None:
         "grass": (add_grass, options.grass),
     }
     with tempfile.TemporaryDirectory(prefix="blendset-benchmark-") as folder:
-        command = [
-            options.blendset,
-            "plan",
-            f"{folder}/yard.blend",
-            "--out",
-            f"{folder}/plan",
-            "--blender",
-            sys.executable,
-        ]
-        results = {name: measure_kind(add, count, options.repeat, command) for name, (add, count) in kinds.items()}
+        command = options.blendset, Path(folder)
+        results = {name: measure_kind(add, count, options.repeat, *command) for name, (add, count) in kinds.items()}
     write_results("leaves", results)
     head = (
         "scene",
@@ -79,14 +71,14 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measure_kind(add: Callable[[int], None], count: int, repeat: int, command: list[str]) -> dict[str, Times]:
+def measure_kind(add: Callable[[int], None], count: int, repeat: int, blendset: str, folder: Path) -> dict[str, Times]:
     """The median times with few and with all, which take turns, by their number."""
     runs: dict[int, list[Times]] = {max(1, round(FEW * count)): [], count: []}
     for _ in range(repeat):
         for number, times in runs.items():
             build_yard()
             add(number)
-            times.append(measure_planning() | measure_command(command))
+            times.append(measure_planning() | measure_command(blendset, folder))
     return {
         f"{number:,}": {name: statistics.median(each[name] for each in times) for name in times[0]}
         for number, times in runs.items()
@@ -118,12 +110,15 @@ def measure_planning() -> Times:
     }
 
 
-def measure_command(command: list[str]) -> Times:
-    """Seconds that planning the open scene takes as a command, which saves it where the command looks for it."""
-    bpy.ops.wm.save_as_mainfile(filepath=command[2])
-    Path(command[4]).unlink(missing_ok=True)
+def measure_command(blendset: str, folder: Path) -> Times:
+    """Seconds that planning the open scene takes as a command; the scene is saved into a folder."""
+    scene, plan = folder / "yard.blend", folder / "plan"
+    bpy.ops.wm.save_as_mainfile(filepath=str(scene))
+    plan.unlink(missing_ok=True)
     begun = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True)
+    subprocess.run(
+        [blendset, "plan", scene, "--out", plan, "--blender", sys.executable], check=True, capture_output=True
+    )
     return {"command_seconds": time.perf_counter() - begun}
 
 
