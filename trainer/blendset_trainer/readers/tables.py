@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from blendset.errors import BlendsetError
+from blendset.errors import BlendsetError, describe_error
 from blendset.files import read_text_file
+from blendset.records import decode_json
 from blendset_trainer.readers.images import read_image_bytes
 
 OnGuess = Callable[[str], None]
@@ -50,8 +50,8 @@ def _read_json_lines(path: Path, on_guess: OnGuess) -> Rows:
         if line.strip():
             where = f"{path}, line {number}"
             try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
+                row = decode_json(line)
+            except ValueError as error:
                 raise BlendsetError(f"{where}, is no JSON ({error}); mend or remove it.") from error
             yield where, row
 
@@ -79,8 +79,7 @@ def _read_parquet(path: Path, on_guess: OnGuess) -> Rows:
         known = [name for name in (FILE_NAME, *CAPTION_COLUMNS) if name in table.column_names]
         rows = table.select(known).to_pylist()
     except (pa.ArrowException, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise BlendsetError(f"{path} is no readable parquet file ({reason:.80}); write it again.") from error
+        raise BlendsetError(f"{path} is no readable parquet file ({describe_error(error)}); write it again.") from error
     yield from ((f"{path}, row {number}", row) for number, row in enumerate(rows, 1))
 
 

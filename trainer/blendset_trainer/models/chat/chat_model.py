@@ -12,6 +12,9 @@ import numpy.typing as npt
 
 from blendset.errors import BlendsetError
 
+SHOWN_LETTERS = 60
+"""Of a refusal that is told."""
+
 
 @dataclass(frozen=True, eq=False)
 class ChatRequest:
@@ -32,6 +35,18 @@ class ReplyError(BlendsetError):
 def make_cut_error(text: str, max_tokens: int) -> ReplyError:
     """Return the error for a reply that ended because it had `max_tokens` tokens, not because it was done."""
     return ReplyError(f"The answer was cut after {max_tokens} tokens; raise --max-tokens.", text)
+
+
+def make_refusal_error(text: str) -> ReplyError:
+    """Return the error for a reply in which the model says that it will not, or cannot, answer."""
+    words = " ".join(text.split())
+    more = "..." if len(words) > SHOWN_LETTERS else ""
+    return ReplyError(f"The model refuses ('{words[:SHOWN_LETTERS]}{more}'); take another model.")
+
+
+def make_thoughts_error() -> ReplyError:
+    """Return the error for a reply that holds nothing but what the model thinks."""
+    return ReplyError("The model thinks and does not answer; raise --max-tokens, or turn its thinking off.")
 
 
 class ChatModel(Protocol):

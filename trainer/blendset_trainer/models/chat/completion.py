@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from blendset_trainer.models.chat.chat_model import ReplyError, make_cut_error
+from blendset_trainer.models.chat.chat_model import ReplyError, make_cut_error, make_refusal_error, make_thoughts_error
 
 CUT = {"length", "max_tokens", "model_length", "max_output_tokens"}
 FILTERED = {"content_filter", "safety", "recitation", "prohibited_content", "blocklist", "refusal"}
@@ -46,7 +46,7 @@ def read_completion(reply: Any, max_tokens: int) -> str:
     if reason in FAILED:
         raise NoAnswerError(f"it ended its reply with '{reason}'")
     if not text and any(_join_parts(message.get(name)).strip() for name in THOUGHTS):
-        raise ReplyError("The model thinks and does not answer; raise --max-tokens, or turn its thinking off.")
+        raise make_thoughts_error()
     if not text:
         raise NoAnswerError("its reply held no words")
     return text
@@ -65,7 +65,7 @@ def _refuse_withheld(message: dict[str, Any], reason: str) -> None:
     refusals = [_get(part, "refusal") for part in parts] if isinstance(parts, list) else []
     refusal = next((each for each in (message.get("refusal"), *refusals) if isinstance(each, str) and each), None)
     if refusal:
-        raise ReplyError(f"The model refuses ('{_clean(' '.join(refusal.split()))[:60]}'); take another model.")
+        raise make_refusal_error(_clean(refusal))
     if reason in FILTERED:
         raise ReplyError("A filter of the server holds the answer back; take another model.")
     if reason in TOOLS or message.get("tool_calls") or message.get("function_call"):

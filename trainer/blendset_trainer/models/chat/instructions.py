@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from importlib.resources import files
 
-from blendset_trainer.models.chat.chat_model import ReplyError
+from blendset_trainer.models.chat.chat_model import ReplyError, make_thoughts_error
 from blendset_trainer.models.chat.replies import read_object, refuse_no_answer, strip_thoughts, unwrap_answer
 
 QUALITIES = ("1", "2", "3", "4", "5", "unparsable")
@@ -29,7 +29,7 @@ def parse_caption(reply: str) -> str:
     """Parse a reply that is a caption: on one line, without what models put around it; ReplyError where it is none."""
     text = unwrap_answer(reply)
     if not text and reply.strip():
-        raise ReplyError("The model thinks and does not answer; raise --max-tokens, or turn its thinking off.")
+        raise make_thoughts_error()
     refuse_no_answer(text)
     return text
 

@@ -14,7 +14,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from blendset_trainer.models.chat.chat_model import ReplyError
+from blendset_trainer.models.chat.chat_model import ReplyError, make_refusal_error
 
 _TAG = r"think(?:ing)?|thoughts?|reasoning|reflection|scratchpad|analysis"
 _THOUGHT = re.compile(
@@ -111,7 +111,7 @@ def refuse_no_answer(text: str) -> None:
     if not any(letter.isalnum() for letter in text) or text.strip(" .").casefold() in _EMPTY:
         raise ReplyError("The answer holds no words; run the command again, or take another model.")
     if is_refusal(text):
-        raise ReplyError(f"The model refuses ('{text[:60]}{'...' if len(text) > 60 else ''}'); take another model.")
+        raise make_refusal_error(text)
     if repeats_itself(text):
         raise ReplyError("The answer repeats itself; take another model.")
 

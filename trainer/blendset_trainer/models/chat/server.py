@@ -31,6 +31,7 @@ from PIL import Image
 
 from blendset.errors import BlendsetError
 from blendset.naming import join_names
+from blendset.records import decode_json
 from blendset_trainer.models.chat.chat_model import ChatRequest, ReplyError
 from blendset_trainer.models.chat.completion import NoAnswerError, read_completion, read_error_message
 
@@ -197,16 +198,16 @@ def _fetch(url: str, body: Mapping[str, Any] | None, timeout_s: float) -> Any:
     except (OSError, http.client.HTTPException) as error:
         raise NoAnswerError(getattr(error, "reason", error) or type(error).__name__) from error
     try:
-        return json.loads(data)
-    except (ValueError, RecursionError) as error:
+        return decode_json(data)
+    except ValueError as error:
         raise NoAnswerError("its reply was no JSON") from error
 
 
 def _read_json(error: urllib.error.HTTPError) -> Any:
     """What the body of an error says; None where it is no JSON or cannot be read."""
     try:
-        return json.loads(error.read(MAX_BYTES))
-    except (OSError, http.client.HTTPException, ValueError, RecursionError):
+        return decode_json(error.read(MAX_BYTES))
+    except (OSError, http.client.HTTPException, ValueError):
         return None
 
 
