@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a user can cause and mend: one exception type, whose text is one sentence.
 
-Everything else that is raised is a bug and keeps its traceback.
+Everything else that is raised is a bug. The library raises it as it is; a command says so in one sentence, and shows
+the traceback with --debug.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from blendset_trainer.diffusion.pipelines import (
     compute_pipeline_revision,
     find_commit,
     load_pipeline,
-    read_model_index,
+    read_model_config,
 )
 from blendset_trainer.models.loading import choose_device
 from blendset_trainer.models.weights import compute_revision, explain_load_errors, find_model, find_model_index
@@ -59,7 +59,7 @@ class PipelineSettings:
         dtype = PRECISIONS[self.precision or ("fp32" if device.type == "cpu" else "bf16")]
         revision = find_commit(self.revision)
         _, index = find_model_index(self.model, "model_index.json", revision or "")
-        parts = read_model_index(index)
+        parts = read_model_config(index)
         kind, controlnet = self._load_controlnet(dtype) if self.controlnet else (DiffusionPipeline, {})
         pipeline = load_pipeline(
             self.model,
@@ -126,7 +126,7 @@ def find_pipeline(
     Raises BlendsetError for a model that is no pipeline, or that takes no ControlNet or remote code as it is named.
     """
     source, index = find_model_index(model, "model_index.json")
-    parts = read_model_index(index)
+    parts = read_model_config(index)
     file, name = _find_class(parts)
     if controlnet and name not in (controlled := find_controlled_pipelines()):
         raise BlendsetError(f"{model} is a {name}, which takes no --controlnet; {' and '.join(controlled)} do.")

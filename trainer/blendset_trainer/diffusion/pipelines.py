@@ -56,12 +56,12 @@ def load_pipeline(
     return pipeline
 
 
-def read_model_index(path: Path) -> dict[str, Any]:
-    """Return the parts of a pipeline by name, from its model_index.json; BlendsetError where that is damaged."""
-    parts = read_json(path)
-    if not isinstance(parts, dict):
-        raise BlendsetError(f"{path} names no parts of a pipeline; get the model anew.")
-    return parts
+def read_model_config(path: Path) -> dict[str, Any]:
+    """Return what a model_index.json or config.json holds; BlendsetError where that is damaged."""
+    config = read_json(path)
+    if not isinstance(config, dict):
+        raise BlendsetError(f"{path} holds no configuration of a model; get the model anew.")
+    return config
 
 
 def find_commit(revision: str) -> str | None:

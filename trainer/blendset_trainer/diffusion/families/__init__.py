@@ -11,7 +11,7 @@ import torch
 from blendset.errors import BlendsetError
 from blendset_trainer.api.registry import Registry
 from blendset_trainer.diffusion.families.family import Conditions, Family
-from blendset_trainer.diffusion.pipelines import load_pipeline, read_model_index
+from blendset_trainer.diffusion.pipelines import load_pipeline, read_model_config
 from blendset_trainer.models.weights import explain_load_errors, find_model_index
 
 __all__ = ["FAMILIES", "Conditions", "Family", "load_families", "load_family", "load_scheduler", "load_size_divisor"]
@@ -42,7 +42,7 @@ def load_family(model: str, *, dtype: torch.dtype, revision: str = "", full: boo
     A VAE that overflows in half precision stays in float32. Raises BlendsetError for a pipeline of no known family.
     """
     source, index = find_model_index(model, "model_index.json", revision)
-    parts = read_model_index(index)
+    parts = read_model_config(index)
     family = _find_family(parts.get("_class_name"), model)
     denoiser = torch.float32 if full else dtype
     unused: dict[str, Any] = dict.fromkeys(family.unused_components)
@@ -63,7 +63,7 @@ def load_family(model: str, *, dtype: torch.dtype, revision: str = "", full: boo
 def load_scheduler(model: str, revision: str = "") -> tuple[type[Family], Any]:
     """A model's family (the class) and its diffusers scheduler; no weights are loaded. Raises as `load_family`."""
     source, index = find_model_index(model, "model_index.json", revision)
-    parts = read_model_index(index)
+    parts = read_model_config(index)
     family = _find_family(parts.get("_class_name"), model)
     with explain_load_errors(model, f"a {family.name} pipeline"):
         kind = getattr(diffusers, parts["scheduler"][1])
@@ -74,7 +74,7 @@ def load_size_divisor(model: str, revision: str = "") -> int:
     """A model's `Family.size_divisor`, of its configurations; no weights are loaded. Raises as `load_family`."""
     family, _ = load_scheduler(model, revision)
     parts = ("vae", family.denoiser_name)
-    vae, denoiser = (read_model_index(find_model_index(model, f"{part}/config.json", revision)[1]) for part in parts)
+    vae, denoiser = (read_model_config(find_model_index(model, f"{part}/config.json", revision)[1]) for part in parts)
     with explain_load_errors(model, f"a {family.name} pipeline"):
         return family.compute_size_divisor(2 ** (len(vae["block_out_channels"]) - 1), denoiser)
 
