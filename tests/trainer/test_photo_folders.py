@@ -28,6 +28,7 @@ from blendset_trainer.training.data.loader import Loader
 from blendset_trainer.training.data.sampler import Sampler
 from blendset_trainer.training.data.sources import CaptionWeights, Source, SourceSettings, load_source
 from blendset_trainer.training.data.transforms import load_pixels
+from blendset_trainer.training.setup import Sources
 from tests.trainer.icc_profiles import ADOBE_RGB, DISPLAY_P3, make_rgb_profile
 from tests.trainer.tiny_pipelines import stable_diffusion
 
@@ -263,6 +264,14 @@ def test_a_folder_called_held_out_is_held_out(tmp_path: Path) -> None:
     source = source_of(tmp_path)
     assert len(source) == 14 and source.left_out == {"held out": 2}
     assert [sample.id for sample in source_of(tmp_path, held_out=True)] == ["held-out/a.png", "held-out/b.png"]
+
+
+def test_a_picture_that_is_held_out_and_trained_all_the_same_is_named(tmp_path: Path) -> None:
+    save_flat(tmp_path, "train/0.png", "train/1.png", "held-out/a.png")
+    (tmp_path / "held-out" / "b.png").write_bytes((tmp_path / "train" / "1.png").read_bytes())
+    sources = Sources([source_of(tmp_path)], [source_of(tmp_path, held_out=True)])
+    found = [str(finding) for _, finding in sources.list_findings()]
+    assert "held out and trained all the same: 1 (held-out/b.png)" in found
 
 
 # --- how often ---

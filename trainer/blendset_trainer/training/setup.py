@@ -32,7 +32,7 @@ from blendset_trainer.training.data.cache_filling import (
     make_features_reader,
     make_latents_reader,
 )
-from blendset_trainer.training.data.findings import Finding, find, report_findings
+from blendset_trainer.training.data.findings import Finding, make_findings, report_findings
 from blendset_trainer.training.data.forecast import forecast_sources
 from blendset_trainer.training.data.loader import Batch, Loader
 from blendset_trainer.training.data.references import ReferenceSettings
@@ -72,7 +72,8 @@ class Sources:
         for source in self.held_out:
             leaks = source.rows.filter(pc.is_in(source.rows["sha256"], pa.array(trained, pa.string())))
             yield from (
-                (source.name, each) for each in find("held out and trained all the same", leaks["id"].to_pylist())
+                (source.name, each)
+                for each in make_findings("held out and trained all the same", leaks["id"].to_pylist())
             )
 
 

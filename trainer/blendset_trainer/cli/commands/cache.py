@@ -11,6 +11,7 @@ from pathlib import Path
 
 from blendset_trainer.cli.console import print_json, print_table
 from blendset_trainer.cli.parser import DONE, Parser, add_command, parse_positive
+from blendset_trainer.training.data.cache_uses import LAST_RUNS
 
 
 def add_cache(commands: argparse._SubParsersAction[Parser]) -> None:
@@ -42,9 +43,9 @@ def add_cache(commands: argparse._SubParsersAction[Parser]) -> None:
     collect.add_argument(
         "--last-runs",
         type=parse_positive,
-        default=10,
+        default=LAST_RUNS,
         metavar="N",
-        help="keep what any of the last N runs with different settings has used (default 10)",
+        help="keep what any of the last N runs with different settings has used (default %(default)s)",
     )
     collect.add_argument("--yes", action="store_true", help="remove it")
 

@@ -25,11 +25,12 @@ from blendset_trainer.training.data.feature_cache import (
     Entry,
     FeatureCache,
     find_cache_folder,
+    get_features_folder,
     hash_caption,
     make_latent_key,
     make_text_key,
 )
-from blendset_trainer.training.data.findings import Finding, find
+from blendset_trainer.training.data.findings import Finding, make_findings
 from blendset_trainer.training.data.loader import LoadLatents
 from blendset_trainer.training.data.prefetch import prefetch
 from blendset_trainer.training.data.sources import Sample, Source
@@ -102,7 +103,9 @@ def fill_caches(
     accelerator.wait_for_everyone()
     caches = {name: FeatureCache(folder) for name, folder in folders.items()}  # anew, with what others have added
     reasons = {name: [reason for source, reason in failures if source == name] for name in folders}
-    return caches, [(name, found) for name, each in reasons.items() for found in find("left out, cannot be read", each)]
+    return caches, [
+        (name, found) for name, each in reasons.items() for found in make_findings("left out, cannot be read", each)
+    ]
 
 
 def _record_keys(
@@ -111,7 +114,7 @@ def _record_keys(
     """Write down in each cache which keys this run uses, before it adds any: nobody frees them from now on."""
     used: dict[Path, set[str]] = {}
     for source in sources:
-        keys = used.setdefault(FeatureCache(folders[source.name]).root, set())
+        keys = used.setdefault(get_features_folder(folders[source.name]), set())
         keys.update(item.key for item in _list_latents(source, buckets, model.vae_revision, model.dtype))
         keys.update(make_text_key(text, model.text_revision) for text in _list_texts(source))
     for root, each in used.items():

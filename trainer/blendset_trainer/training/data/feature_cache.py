@@ -54,6 +54,11 @@ def _hash_parts(*parts: str) -> str:
     return sha256_bytes(encode_json(parts))[:32]
 
 
+def get_features_folder(folder: Path) -> Path:
+    """The folder of the features in a dataset, a folder of photos, or a place of its own."""
+    return folder / CACHE / FEATURES
+
+
 def find_cache_folder(pictures: Path, elsewhere: str = "") -> Path:
     """The folder with the cache of a dataset or a folder of photos: that folder, or one of its own `elsewhere`."""
     if not elsewhere:
@@ -102,7 +107,7 @@ class FeatureCache:
 
     def __init__(self, folder: Path) -> None:
         """Open `<folder>/cache/features`, of a dataset or a folder of photos; it need not be there yet."""
-        self.root = folder / CACHE / FEATURES
+        self.root = get_features_folder(folder)
         self.damaged: list[Path] = []
         self._shards: dict[Path, _Shard] = {}
         self._shard_of: dict[str, _Shard] = {}

@@ -31,7 +31,7 @@ class Finding:
         )
 
 
-def find(what: str, names: Sequence[str], matters: bool = True) -> tuple[Finding, ...]:
+def make_findings(what: str, names: Sequence[str], matters: bool = True) -> tuple[Finding, ...]:
     """The finding that something is so of the files of these names; nothing for none."""
     return (Finding(what, len(names), tuple(names[:NAMED]), matters),) if names else ()
 

@@ -19,7 +19,7 @@ from blendset.files import read_text_file
 from blendset_trainer.readers.images import list_image_suffixes
 from blendset_trainer.readers.tables import TABLES, read_caption_table
 from blendset_trainer.stages.tables import CACHE
-from blendset_trainer.training.data.findings import Finding, find
+from blendset_trainer.training.data.findings import Finding, make_findings
 
 CAPTION_SUFFIXES = (".txt", ".caption")
 """The endings of files with a caption; the first counts where a picture has both."""
@@ -95,20 +95,20 @@ def list_photo_files(folder: Path) -> PhotoFiles:
     return PhotoFiles(
         dict(sorted(captions.by_photo.items())),
         (
-            *find("left out, hidden", tree.hidden, matters=False),
-            *find("left out, links that lead nowhere", tree.dead_links),
-            *find("left out, names that are no UTF-8 (rename them)", tree.unreadable_names),
-            *find("left out, folders that cannot be opened", tree.closed),
-            *find("not read, no pictures by their names", tree.others),
-            *find("left out, not listed in the metadata file", captions.unlisted),
-            *find("listed more than once in the metadata file, the last time counts", captions.repeated),
+            *make_findings("left out, hidden", tree.hidden, matters=False),
+            *make_findings("left out, links that lead nowhere", tree.dead_links),
+            *make_findings("left out, names that are no UTF-8 (rename them)", tree.unreadable_names),
+            *make_findings("left out, folders that cannot be opened", tree.closed),
+            *make_findings("not read, no pictures by their names", tree.others),
+            *make_findings("left out, not listed in the metadata file", captions.unlisted),
+            *make_findings("listed more than once in the metadata file, the last time counts", captions.repeated),
         ),
         (
-            *find("caption files that are empty", captions.empty),
-            *find("caption files that are no text", captions.no_text),
-            *find("captions that are no UTF-8, read as Windows-1252 (save them as UTF-8)", captions.guessed),
-            *find("caption files without a picture", [name for name in tree.texts if name not in used]),
-            *find("pictures that share one caption file, for their names differ in the ending only", shared),
+            *make_findings("caption files that are empty", captions.empty),
+            *make_findings("caption files that are no text", captions.no_text),
+            *make_findings("captions that are no UTF-8, read as Windows-1252 (save them as UTF-8)", captions.guessed),
+            *make_findings("caption files without a picture", [name for name in tree.texts if name not in used]),
+            *make_findings("pictures that share one caption file, for their names differ in the ending only", shared),
         ),
     )
 

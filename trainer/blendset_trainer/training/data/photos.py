@@ -25,7 +25,7 @@ from blendset.files import atomic_write, sha256_bytes
 from blendset_trainer.readers.images import READER_VERSION, decode_image, read_image_bytes
 from blendset_trainer.selection.files import HELD_OUT
 from blendset_trainer.stages.tables import CACHE
-from blendset_trainer.training.data.findings import Finding, find
+from blendset_trainer.training.data.findings import Finding, make_findings
 from blendset_trainer.training.data.photo_files import PhotoFiles, list_photo_files
 from blendset_trainer.training.data.views import ROWS, SourceRows
 
@@ -87,7 +87,9 @@ def _no_photos_error(folder: Path, files: PhotoFiles) -> BlendsetError:
 
 
 def _find_faults(photos: Mapping[str, Photo]) -> tuple[Finding, ...]:
-    return find("left out, damaged", [f"{name} {photo.fault}" for name, photo in photos.items() if photo.fault])
+    return make_findings(
+        "left out, damaged", [f"{name} {photo.fault}" for name, photo in photos.items() if photo.fault]
+    )
 
 
 def _find_notes(photos: Mapping[str, Photo]) -> list[Finding]:
@@ -96,14 +98,14 @@ def _find_notes(photos: Mapping[str, Photo]) -> list[Finding]:
     for name, photo in photos.items():
         for note in filter(None, photo.notes.split("\n")):
             names[note].append(name)
-    return [finding for note, noted in names.items() for finding in find(note, noted)]
+    return [finding for note, noted in names.items() for finding in make_findings(note, noted)]
 
 
 def _find_copies(photos: Mapping[str, Photo]) -> tuple[Finding, ...]:
     """The photos that are the same, byte for byte, as one before them."""
     first = {photo.sha256: name for name, photo in reversed(list(photos.items()))}
     copies = [name for name, photo in photos.items() if photo.sha256 and first[photo.sha256] != name]
-    return find("copies of another picture, which is seen more often so", copies)
+    return make_findings("copies of another picture, which is seen more often so", copies)
 
 
 def _inspect_photos(folder: Path, memory: Path, names: Sequence[str]) -> dict[str, Photo]:
