@@ -21,10 +21,12 @@ from blendset.files import (
     TEMPORARY_FILES,
     atomic_write,
     explain_read_errors,
+    link_file,
     lock_folder,
     sha256_bytes,
     sha256_file,
     translate_disk_errors,
+    write_many,
 )
 from blendset.options import flatten_settings
 from blendset.records import (
@@ -33,6 +35,7 @@ from blendset.records import (
     SceneRecord,
     ViewRecord,
     decode_json,
+    encode_json,
     read_json,
     read_record,
     to_plain,
@@ -40,6 +43,12 @@ from blendset.records import (
 )
 
 RGB, PASSES, VIEW_RECORD = "rgb.png", "passes.exr", "view.json"
+PICTURES = (RGB, "rgb.jpg", "rgb.webp")
+"""What a view's picture may be called. Blendset writes the first; pictures of other people keep their own format."""
+IDS = "ids.png"
+"""The object ids of a picture that has no passes: 16-bit grey, (height, width), keys into the scene's objects."""
+CACHE = "cache"
+"""The folder of what may be deleted at any time."""
 BLOCK = 1000
 """Most views of a scene in one folder."""
 CAPTION = "caption"
@@ -54,7 +63,8 @@ RECORD_COLUMNS = (
     "visible_objects", "exposure_ev", "samples", "seed",
 )  # fmt: skip
 COLUMNS = ("rgb_file_name", "passes_path", *RECORD_COLUMNS, "rgb_sha256", "passes_sha256")
-"""Of metadata.jsonl. `rgb_sha256` tells whether foreign columns (a caption, say) still belong to the picture."""
+"""Of metadata.jsonl. `rgb_sha256` tells whether foreign columns (a caption, say) still belong to the picture.
+`passes_sha256` is of passes.exr, or of ids.png where there are no passes."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +91,8 @@ class Dataset:
     def create_or_open(cls, root: Path, record: DatasetRecord, mix_settings: bool = False) -> Dataset:
         """Open the dataset that a run adds to, and make it where the folder is new or empty.
 
-        Raises BlendsetError for a folder that holds something else, or whose views were rendered with other settings.
+        A run without render settings adds pictures that are no renders; it agrees with all. Raises BlendsetError for a
+        folder that holds something else, or whose views were rendered with other settings.
         """
         path = root / "dataset.json"
         with translate_disk_errors(root):
@@ -91,11 +102,13 @@ class Dataset:
             if not path.exists():
                 write_json(path, record)
             stored = cls(root).record
-            if not mix_settings:
-                _refuse_other_settings(root, stored.render_settings, to_plain(record.render_settings))
+            requested = to_plain(record.render_settings)
+            if stored.render_settings and requested and not mix_settings:
+                _refuse_other_settings(root, stored.render_settings, requested)
             joined = replace(
                 stored,
                 sources=tuple(sorted({*stored.sources, *record.sources})),
+                render_settings=stored.render_settings or requested,
                 view_blocks=stored.view_blocks or record.view_blocks,
             )
             if joined != stored:
@@ -147,16 +160,32 @@ class Dataset:
 
     def write_view(self, view: ViewRecord, payload: Mapping[str, bytes]) -> ViewRecord:
         """Write the files of a view, then its record; return the record with their sizes and hashes."""
-        folder = self.view_folder(view.scene, view.view_id)
-        with translate_disk_errors(folder):
-            (folder / VIEW_RECORD).unlink(missing_ok=True)
-            _remove_files(folder.glob(TEMPORARY_FILES))
-        for name, data in payload.items():
-            atomic_write(folder / name, data, sync_folder=False)
-        entries = {name: FileEntry(len(data), sha256_bytes(data)) for name, data in payload.items()}
-        complete = replace(view, files=entries)
+        folder, complete = self.write_view_files(view, payload, {})
         write_json(folder / VIEW_RECORD, complete)
         return complete
+
+    def write_view_files(
+        self, view: ViewRecord, payload: Mapping[str, bytes], links: Mapping[str, Path]
+    ) -> tuple[Path, ViewRecord]:
+        """Write the files of a view but its record; return their folder, and the record with their sizes and hashes.
+
+        `links` are files elsewhere that hold the bytes of the payload of these names, and which are linked to where the
+        disk allows it. There is no view until its record is written.
+        """
+        folder = self.view_folder(view.scene, view.view_id)
+        with translate_disk_errors(folder):
+            if folder.exists():
+                (folder / VIEW_RECORD).unlink(missing_ok=True)
+                _remove_files(folder.glob(TEMPORARY_FILES))
+        for name, data in payload.items():
+            if name not in links or not link_file(links[name], folder / name):
+                atomic_write(folder / name, data, sync_folder=False)
+        entries = {name: FileEntry(len(data), sha256_bytes(data)) for name, data in payload.items()}
+        return folder, replace(view, files=entries)
+
+    def write_view_records(self, views: Mapping[Path, ViewRecord]) -> None:
+        """Write the records of views, by their folders, whose files are there."""
+        write_many({folder / VIEW_RECORD: encode_json(view) for folder, view in views.items()})
 
     def has_view(self, scene: str, view_id: str) -> bool:
         """Return whether a view is there with sound files; one that is not has to be written again."""
@@ -176,7 +205,7 @@ class Dataset:
 
     def rgb_path(self, view: ViewRecord) -> Path:
         """Return the path of a view's picture."""
-        return self.view_folder(view.scene, view.view_id) / RGB
+        return self.view_folder(view.scene, view.view_id) / get_picture_name(view)
 
     def passes(self, view: ViewRecord) -> Passes:
         """Read a view's depth, normals and object ids; BlendsetError for a file that is missing or damaged."""
@@ -190,11 +219,11 @@ class Dataset:
         """Read the record of a rendering run; BlendsetError where it is missing or damaged."""
         return dict(read_json(_check_record(self.run_path(run))))
 
-    def rebuild_index(self, captions: Mapping[str, str] | None = None) -> int:
+    def rebuild_index(self, captions: Mapping[str, str | None] | None = None) -> int:
         """Write metadata.jsonl from the records and return its number of rows; safe beside other writers.
 
         Columns that are not Blendset's stay with the views whose picture is unchanged. Damaged records are left out.
-        `captions` by view id become the column `caption`; views that they leave out keep theirs.
+        `captions` by view id become the column `caption`, None takes one away; views that they leave out keep theirs.
         """
         with lock_folder(self.root / LOCK):
             _remove_files(self.root.glob(f".{INDEX}{TEMPORARY_FILES}"))
@@ -235,14 +264,20 @@ class Dataset:
         """Return the row of metadata.jsonl for a view in this folder, without foreign columns."""
         values = to_plain(view)
         values |= values["camera"]
-        folder_name = folder.relative_to(self.root).as_posix()
+        folder_name, picture = folder.relative_to(self.root).as_posix(), get_picture_name(view)
+        planes = view.files.get(PASSES) or view.files.get(IDS)
         return {
-            "rgb_file_name": f"{folder_name}/{RGB}",
+            "rgb_file_name": f"{folder_name}/{picture}",
             "passes_path": f"{folder_name}/{PASSES}" if PASSES in view.files else None,
             **{column: values[column] for column in RECORD_COLUMNS},
-            "rgb_sha256": view.files[RGB].sha256 if RGB in view.files else None,
-            "passes_sha256": view.files[PASSES].sha256 if PASSES in view.files else None,
+            "rgb_sha256": view.files[picture].sha256 if picture in view.files else None,
+            "passes_sha256": planes.sha256 if planes else None,
         }
+
+
+def get_picture_name(view: ViewRecord) -> str:
+    """Return the name of a view's picture in its folder: one of PICTURES, the first where the record lists none."""
+    return next((name for name in PICTURES if name in view.files), RGB)
 
 
 def open_dataset(dataset: Dataset | Path | str) -> Dataset:
@@ -284,7 +319,9 @@ def _remove_files(temporaries: Iterable[Path]) -> None:
 
 def _refuse_foreign_folder(root: Path) -> None:
     if not root.is_dir() or any(not path.name.startswith(".") for path in root.iterdir()):
-        raise BlendsetError(f"{root} holds something else than a Blendset dataset; choose a new or empty folder.")
+        raise BlendsetError(
+            f"{root} holds something else than a Blendset dataset (it has no dataset.json); choose a new or empty one."
+        )
 
 
 def _refuse_other_settings(root: Path, stored: Mapping[str, Any], requested: Mapping[str, Any]) -> None:
@@ -314,7 +351,7 @@ def read_index(path: Path) -> dict[str, dict[str, Any]]:
 
 def find_file_problems(folder: Path, view: ViewRecord) -> Iterator[Problem]:
     """Yield each file of a view that is not what its record says."""
-    if RGB not in view.files:
+    if get_picture_name(view) not in view.files:
         yield Problem(folder / VIEW_RECORD, f"lists no {RGB}")
     for name, entry in view.files.items():
         path = folder / name

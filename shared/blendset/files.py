@@ -11,7 +11,7 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -98,6 +98,49 @@ def atomic_write(path: Path, data: bytes | memoryview, sync_folder: bool = True)
                 temporary.unlink()
         if sync_folder:
             sync_directory(path.parent)
+
+
+def write_many(files: Mapping[Path, bytes]) -> None:
+    """Write several files, each whole or not at all; their folders are made.
+
+    The disk is waited for when all are written, and not after each, which is several times as fast for small files.
+    Raises BlendsetError where the disk refuses.
+    """
+    temporaries = {path: path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp") for path in files}
+    try:
+        for path, temporary in temporaries.items():
+            with translate_disk_errors(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                temporary.write_bytes(files[path])
+        for path, temporary in temporaries.items():
+            with translate_disk_errors(path), temporary.open("r+b") as file:
+                os.fsync(file.fileno())
+        for path, temporary in temporaries.items():
+            with translate_disk_errors(path):
+                temporary.replace(path)
+        for folder in {path.parent for path in files}:
+            sync_directory(folder)
+    finally:
+        for temporary in temporaries.values():
+            with suppress(OSError):
+                temporary.unlink()
+
+
+def link_file(source: Path, path: Path) -> bool:
+    """Let `path` be another name of the file at `source`, in one step; its folders are made.
+
+    Return False where the disk has no such links, or `source` is on another disk. Raises BlendsetError where the disk
+    refuses the folder.
+    """
+    real = os.path.realpath(source) if source.is_symlink() else source
+    with translate_disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        try:
+            os.link(real, path)
+        except OSError:
+            return False
+    return True
 
 
 def sync_directory(folder: Path) -> None:
@@ -205,7 +248,10 @@ def decode_text(data: bytes, name: str, on_guess: Callable[[str], None] | None =
         text = _decode_old_windows(data, name)
         on_guess(f"{name} is no UTF-8 and was read as Windows-1252; save it as UTF-8 if letters came out wrong.")
     if "\0" in text:
-        raise BlendsetError(f"{name} holds no text, or text without a mark of its encoding; save it as UTF-8.")
+        where = f"null byte in line {text[: text.index(chr(0))].count(chr(10)) + 1}"
+        raise BlendsetError(
+            f"{name} holds no text, or text without a mark of its encoding ({where}); save it as UTF-8."
+        )
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 

@@ -37,12 +37,13 @@ def option(
     choices: Collection[str] = (),
     metavar: str = "",
     separator: str = "",
+    several: bool = False,
 ) -> Any:
     """Return a dataclass field with what the command line, the window and the check need to know about the option.
 
     `help` may be a function that returns the text, and `choices` any collection: where they depend on what is
     installed, they are read only when somebody asks for them. `separator` stands between the values of a tuple of texts
-    where all are in one word: "," in "image-stats,phash".
+    where all are in one word: "," in "image-stats,phash". `several` texts may follow one flag.
     """
     return field(
         default=default,
@@ -55,6 +56,7 @@ def option(
                 "choices": choices,
                 "metavar": metavar,
                 "separator": separator,
+                "several": several,
             }
         ),
     )

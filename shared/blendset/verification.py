@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from blendset.dataset import (
+    IDS,
     INDEX,
     PASSES,
     RGB,
@@ -107,8 +108,9 @@ def _find_content_problems(folder: Path, view: ViewRecord) -> Iterator[Problem]:
     scene_folder = folder.parent.parent if is_block(folder.parent) else folder.parent
     if (scene_folder.name, folder.name) != (view.scene, view.view_id):
         yield Problem(folder / VIEW_RECORD, f"belongs into {view.scene}/{view.view_id}")
-    if _read_png_size((folder / RGB).read_bytes()) != size:
-        yield Problem(folder / RGB, f"is no whole PNG of {size[0]} x {size[1]} pixels")
+    for name in {RGB, IDS} & set(view.files):
+        if _read_png_size((folder / name).read_bytes()) not in _list_sizes(view):
+            yield Problem(folder / name, f"is no whole PNG of {size[0]} x {size[1]} pixels")
     if PASSES in view.files:
         try:
             shapes = {plane.shape for plane in read_exr(folder / PASSES).values()}
@@ -117,6 +119,12 @@ def _find_content_problems(folder: Path, view: ViewRecord) -> Iterator[Problem]:
         else:
             if shapes != {size[::-1]}:
                 yield Problem(folder / PASSES, f"is not {size[0]} x {size[1]} pixels")
+
+
+def _list_sizes(view: ViewRecord) -> set[tuple[int, int]]:
+    """Return the (width, height) that a view's PNG may have; that of another camera may have to be turned upright."""
+    camera = view.camera
+    return {(camera.width, camera.height)} | ({(camera.height, camera.width)} if camera.fx == 0 else set())
 
 
 def _read_png_size(data: bytes) -> tuple[int, int] | None:

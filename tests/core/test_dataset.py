@@ -352,7 +352,7 @@ def test_other_settings_are_refused_unless_asked_for(tmp_path: Path) -> None:
 def test_another_folder_is_no_dataset(tmp_path: Path) -> None:
     (tmp_path / "thesis.odt").touch()
     for root in (tmp_path, tmp_path / "thesis.odt"):
-        with pytest.raises(BlendsetError, match="choose a new or empty folder"):
+        with pytest.raises(BlendsetError, match="choose a new or empty one"):
             Dataset.create_or_open(root, RECORD)
         with pytest.raises(BlendsetError, match="is no Blendset dataset"):
             Dataset(root)

@@ -123,9 +123,11 @@ def test_no_file_names_a_package_index() -> None:
 
 # --- the trainer's rooms ----------------------------------------------------------------------------------------------
 
-LOOSE = {"contact_sheet", "style", "synthetic_views", "things", "training_runs"}
+LOOSE = {"adopted_views", "contact_sheet", "style", "synthetic_views", "things", "training_runs"}
 """Modules of the trainer that lie in no room, because several rooms need them or a documented command names them."""
 ROOMS = {
+    "adopted_views": {"stages"},
+    "adoption": {"adopted_views", "stages", "synthetic_views"},
     "api": set(),
     "readers": set(),
     "style": set(),
@@ -140,11 +142,11 @@ ROOMS = {
     "scoring": {"models", "stages"},
     "selection": {"stages"},
     "diffusion": {"models"},
-    "exporting": {"selection", "stages", "synthetic_views", "things"},
-    "reporting": {"selection", "stages", "style", "synthetic_views", "things", "training_runs"},
+    "exporting": {"adopted_views", "selection", "stages", "synthetic_views", "things"},
+    "reporting": {"adopted_views", "selection", "stages", "style", "synthetic_views", "things", "training_runs"},
     "contact_sheet": {"reporting"},
     "synthesis": {"diffusion", "language", "models", "selection", "stages", "synthetic_views"},
-    "training": {"diffusion", "models", "selection", "stages", "style", "training_runs"},
+    "training": {"adopted_views", "diffusion", "models", "selection", "stages", "style", "training_runs"},
 }
 """Each room of the trainer, and the rooms that it may import. They meet in the dataset. All may import `BELOW_ALL`."""
 BELOW_ALL = {"api", "readers"}
