@@ -11,6 +11,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from blendset_trainer.adoption.adopt import AdoptReport as AdoptReport
+    from blendset_trainer.adoption.adopt import AdoptSettings as AdoptSettings
+    from blendset_trainer.adoption.adopt import adopt as adopt
     from blendset_trainer.captioning.caption import CaptionReport as CaptionReport
     from blendset_trainer.captioning.caption import CaptionSettings as CaptionSettings
     from blendset_trainer.captioning.caption import caption as caption
@@ -62,6 +65,9 @@ if TYPE_CHECKING:
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _HOMES = {
+    "AdoptReport": "adoption.adopt:AdoptReport",
+    "AdoptSettings": "adoption.adopt:AdoptSettings",
+    "adopt": "adoption.adopt:adopt",
     "CaptionReport": "captioning.caption:CaptionReport",
     "CaptionSettings": "captioning.caption:CaptionSettings",
     "caption": "captioning.caption:caption",

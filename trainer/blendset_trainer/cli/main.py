@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from blendset import __version__
 from blendset.errors import SettingsError
+from blendset_trainer.cli.commands.adopt import add_adopt
 from blendset_trainer.cli.commands.blender import add_blender
 from blendset_trainer.cli.commands.cache import add_cache
 from blendset_trainer.cli.commands.calibrate import add_calibrate
@@ -35,6 +36,7 @@ COMMANDS = (
     add_plan,
     add_render,
     add_verify,
+    add_adopt,
     add_caption,
     add_score,
     add_select,

@@ -102,9 +102,10 @@ def parse_share(text: str) -> float:
 parse_share.__name__ = "share"
 
 
-def add_dataset(command: Parser) -> None:
-    """Add DATASET to a command."""
-    command.add_argument("dataset", type=Path, metavar="DATASET", help="the dataset's folder")
+def add_dataset(command: Parser, optional: bool = False) -> None:
+    """Add DATASET to a command, which may be left out where it is `optional`."""
+    many = "?" if optional else None
+    command.add_argument("dataset", type=Path, nargs=many, metavar="DATASET", help="the dataset's folder")
 
 
 def add_scenes(command: Parser) -> None:

@@ -79,7 +79,9 @@ def _make_value_words(option: Field[Any], kind: Any) -> dict[str, Any]:
     words: dict[str, Any] = {"metavar": option.metadata["metavar"] or None}
     if not option.metadata["choices"] and (parse := _choose_parser(option, kind)):
         words["type"] = parse
-    if kind == tuple[str, ...] and not option.metadata["separator"]:
+    if option.metadata["several"]:
+        words |= {"action": "extend", "nargs": "+"}
+    elif kind == tuple[str, ...] and not option.metadata["separator"]:
         words["action"] = "append"
     elif kind == tuple[Path, ...]:
         words["nargs"] = "+"
@@ -93,6 +95,8 @@ def _choose_parser(option: Field[Any], kind: Any) -> Any:
         return partial(split_values, option)
     if kind == tuple[int, int]:
         return _parse_layout
+    if kind == tuple[float, ...]:
+        return _parse_numbers
     if kind == tuple[Path, ...]:
         return Path
     if kind is int and limits[0] == 1:
@@ -109,6 +113,14 @@ def _parse_layout(text: str) -> tuple[int, int]:
 
 
 _parse_layout.__name__ = "_layout"  # argparse names the type in its errors
+
+
+def _parse_numbers(text: str) -> tuple[float, ...]:
+    """Numbers, from "0,90,180"."""
+    return tuple(map(float, text.split(",")))
+
+
+_parse_numbers.__name__ = "_numbers"
 
 
 def _strip_none(kind: Any) -> Any:

@@ -7,6 +7,7 @@ What had to be chosen on the way (the first of several frames, a profile that is
 from __future__ import annotations
 
 import io
+import stat
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms
 
 from blendset.errors import BlendsetError
+from blendset.files import explain_read_errors
 
 READER_VERSION = 1
 """Changes when the same file gives other pixels."""
@@ -66,11 +68,16 @@ _FULL_16_BIT = 65535
 class DecodedImage:
     """An image in mode RGB, or RGBA where it has transparency; `size` is its full width and height, `notes` are some of
     the constants above.
+
+    `file_format` and `file_mode` are what Pillow calls those of the file; `orientation` is EXIF's, 1 for upright.
     """
 
     image: Image.Image
     size: tuple[int, int]
     notes: tuple[str, ...]
+    file_format: str
+    file_mode: str
+    orientation: int
 
 
 @cache
@@ -97,9 +104,26 @@ def put_on_white(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
 
 
+def encode_png(image: Image.Image) -> bytes:
+    """The bytes of a PNG file without a colour profile, for LittleCMS writes the time of day into those it makes."""
+    file = io.BytesIO()
+    image.save(file, "PNG", icc_profile=None)
+    return file.getvalue()
+
+
+def decode_ids(data: bytes, path: Path) -> NDArray[np.uint32]:
+    """The object ids (height, width) in the bytes of an ids.png; BlendsetError for anything else."""
+    with explain_read_errors(path, "restore it"), Image.open(io.BytesIO(data)) as file:
+        if file.format != "PNG" or file.mode not in ("I;16", "I", "L"):
+            raise ValueError("it is no grey PNG")
+        return np.asarray(file).astype(np.uint32)
+
+
 def read_image_bytes(path: Path, cure: str = "restore it") -> bytes:
-    """The bytes of a file; BlendsetError where it cannot be read."""
+    """The bytes of a file; BlendsetError where it cannot be read, as a pipe, which would be waited for."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ValueError("it is a folder, a pipe or a device")
         return path.read_bytes()
     except (OSError, ValueError) as error:  # the second for a name that no system takes
         raise BlendsetError(f"{path} cannot be read ({getattr(error, 'strerror', None) or error}); {cure}.") from error
@@ -123,16 +147,18 @@ def decode_image(data: bytes, path: Path, cure: str = "restore it", draft: int =
             if file.format not in _ONE_PICTURE and getattr(file, "is_animated", False):
                 notes.append(FIRST_FRAME)
             file.load()
-            turn = _read_orientation(file, notes)
+            file_format, file_mode = file.format or "", file.mode
+            orientation = _read_orientation(file, notes)
             image = _convert_to_srgb(_convert_to_8_bit(file, notes), file.info.get("icc_profile"), notes)
     except Image.DecompressionBombError as error:
         limit = f"{MAX_PIXELS / 1e6:.0f} megapixels"
         raise BlendsetError(f"{path} has more than {limit}; make it smaller, or leave it out.") from error
     except Exception as error:  # what Pillow's readers raise over a damaged file has no common kind
         raise BlendsetError(f"{path} is no readable picture ({_describe(error, data)}); {cure}.") from error
-    if turn in _SIDEWAYS:
-        size = size[::-1]
-    return DecodedImage(image if turn is None else image.transpose(turn), size, tuple(notes))
+    turn = _UPRIGHT.get(orientation)
+    upright = image if turn is None else image.transpose(turn)
+    size = size[::-1] if turn in _SIDEWAYS else size
+    return DecodedImage(upright, size, tuple(notes), file_format, file_mode, orientation)
 
 
 @cache
@@ -157,16 +183,17 @@ def _describe(error: Exception, data: bytes) -> str:
     return next((what for mark, what in _STRANGERS if mark in data[:64].lower()), "no format that Pillow reads")
 
 
-def _read_orientation(file: Image.Image, notes: list[str]) -> Image.Transpose | None:
-    """How a loaded picture is turned upright; None where it is."""
+def _read_orientation(file: Image.Image, notes: list[str]) -> int:
+    """The EXIF orientation of a loaded picture: a key of _UPRIGHT, or 1 where it is upright."""
     try:
         exif = file.getexif()
         if "icc_profile" not in file.info and _marks_adobe_rgb(exif):
             notes.append(ADOBE_RGB)
-        return _UPRIGHT.get(exif.get(ExifTags.Base.Orientation, 1))
+        orientation = exif.get(ExifTags.Base.Orientation, 1)
+        return orientation if orientation in _UPRIGHT else 1
     except Exception:  # noqa: BLE001 - what Pillow raises over damaged EXIF has no common kind
         notes.append(BROKEN_EXIF)
-        return None
+        return 1
 
 
 def _marks_adobe_rgb(exif: Image.Exif) -> bool:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from blendset.dataset import INDEX, RGB, VIEW_RECORD, Dataset, read_scene_record
+from blendset.dataset import INDEX, VIEW_RECORD, Dataset, get_picture_name, read_scene_record
 from blendset.errors import BlendsetError
 from blendset.files import sha256_bytes
 from blendset.naming import name_view_set
@@ -113,10 +113,16 @@ def cut_shards(items: Sequence[ViewItem], size: int, whole_sets: bool) -> list[V
 def read_view(dataset: Dataset, item: ViewItem) -> View:
     """Return the view of an item; BlendsetError where its record is not the one that the index was made from."""
     record = read_record(item.folder / VIEW_RECORD, ViewRecord)
-    entry = record.files.get(RGB)
+    entry = record.files.get(get_picture_name(record))
     if entry is None or entry.sha256 != item.rgb_sha256:
         raise BlendsetError(f"{item.folder} is not what {INDEX} says; render again, which rebuilds the index.")
     return View(record, item.folder, _read_scene(dataset.scene_path(record.scene)), item.caption)
+
+
+def load_view(dataset: Dataset, scene: str, view_id: str) -> View:
+    """Return a view of a dataset by its scene and id; BlendsetError where a record is missing or damaged."""
+    folder = dataset.view_folder(scene, view_id)
+    return View(read_record(folder / VIEW_RECORD, ViewRecord), folder, _read_scene(dataset.scene_path(scene)))
 
 
 @lru_cache(maxsize=16)

@@ -14,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from blendset.dataset import PASSES, RGB
+from blendset.dataset import IDS, PASSES, get_picture_name
 from blendset.errors import BlendsetError
 from blendset.exr import Passes, read_ids, read_passes
 from blendset.files import sha256_bytes
 from blendset.records import FORMAT_VERSION, SceneRecord, ViewRecord, to_plain
-from blendset_trainer.readers.images import decode_rgb
+from blendset_trainer.readers.images import decode_ids, decode_rgb
 
 Decoded = TypeVar("Decoded")
 
@@ -33,6 +33,7 @@ INPUTS = {
 }
 """What a stage can read, each with the column of `tables.read_index` that changes when it changes."""
 COSINE, SHARE, GREY_LEVELS = "cosine, -1 to 1", "share, 0 to 1", "grey levels, 0 to 255"
+PROBABILITY = "probability, 0 to 1"
 """Scales that columns of several stages share."""
 
 
@@ -52,7 +53,7 @@ class View:
     @cached_property
     def rgb(self) -> npt.NDArray[np.uint8]:
         """The picture (height, width, 3), sRGB."""
-        return np.asarray(decode_rgb(self._read_bytes(RGB), self.folder / RGB, "render it again"))
+        return np.asarray(decode_rgb(self.read_picture(), self.picture_path, self.cure))
 
     @cached_property
     def passes(self) -> Passes:
@@ -61,8 +62,10 @@ class View:
 
     @cached_property
     def ids(self) -> npt.NDArray[np.uint32]:
-        """The object ids of the passes (height, width), without decoding the other passes."""
-        return self.passes.id if "passes" in vars(self) else self._read_passes(read_ids)
+        """The object ids (height, width) of the passes, without decoding the others, or of a picture without passes."""
+        if "passes" in vars(self):
+            return self.passes.id
+        return self._read_passes(read_ids) if self.has_passes else decode_ids(self._read_bytes(IDS), self.folder / IDS)
 
     @property
     def has_passes(self) -> bool:
@@ -70,9 +73,28 @@ class View:
         return PASSES in self.record.files
 
     @property
+    def has_ids(self) -> bool:
+        """Whether it is known which object each pixel shows, from passes or for a picture without them."""
+        return self.has_passes or IDS in self.record.files
+
+    @property
+    def picture_path(self) -> Path:
+        """The file of the picture."""
+        return self.folder / get_picture_name(self.record)
+
+    @property
+    def cure(self) -> str:
+        """What to do about a picture that is damaged."""
+        return "render it again" if self.has_passes else "restore it"
+
+    def read_picture(self) -> bytes:
+        """Return the bytes of the picture's file; BlendsetError where they are not those that were written."""
+        return self._read_bytes(self.picture_path.name)
+
+    @property
     def subject_mask(self) -> npt.NDArray[np.bool_] | None:
-        """The mask (height, width) of the subject; None for a view without a subject or without passes."""
-        if not self.record.subject or not self.has_passes:
+        """The mask (height, width) of the subject; None for a view without a subject or without object ids."""
+        if not self.record.subject or not self.has_ids:
             return None
         return np.isin(self.ids, self.record.subject_objects)
 
@@ -90,9 +112,9 @@ class View:
         try:
             data = path.read_bytes()
         except OSError as error:
-            raise BlendsetError(f"{path} cannot be read ({error.strerror}); restore it or render it again.") from error
+            raise BlendsetError(f"{path} cannot be read ({error.strerror}); {self.cure}.") from error
         if sha256_bytes(data) != entry.sha256:
-            raise BlendsetError(f"{path} was changed: its SHA-256 is not the one in its record; render it again.")
+            raise BlendsetError(f"{path} was changed: its SHA-256 is not the one in its record; {self.cure}.")
         return data
 
 

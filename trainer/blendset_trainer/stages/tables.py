@@ -19,16 +19,15 @@ import pyarrow.compute as pc
 import pyarrow.json
 import pyarrow.parquet as pq
 
-from blendset.dataset import COLUMNS, INDEX, INDEX_CURE, RECORD_COLUMNS, Dataset
+from blendset.dataset import CACHE, COLUMNS, INDEX, INDEX_CURE, RECORD_COLUMNS, Dataset
 from blendset.errors import BlendsetError, describe_value
 from blendset.files import atomic_write, explain_read_errors, sha256_bytes
 from blendset.records import decode_json
 from blendset_trainer.stages.caption_forms import DENSE
 from blendset_trainer.stages.folder import ROW_COLUMNS, STAGE_RECORD, StageFolder, read_parquet
 from blendset_trainer.stages.shards import compute_keys
-from blendset_trainer.stages.stage import CAPTIONS, KINDS, Stage
+from blendset_trainer.stages.stage import CAPTIONS, KINDS, SCORES, Stage
 
-CACHE = "cache"
 BLOCK_BYTES = 32 << 20
 """How much of metadata.jsonl is parsed at a time; a line must fit."""
 
@@ -192,18 +191,34 @@ def read_valid_columns(folder: StageFolder, index: pa.Table) -> pa.Table | None:
     return rows.drop_columns(list(ROW_COLUMNS)).combine_chunks().take(positions)
 
 
-def read_captions(dataset: Dataset, index: pa.Table, forms: Sequence[str]) -> dict[str, pa.ChunkedArray]:
+def read_captions(
+    dataset: Dataset, index: pa.Table, forms: Sequence[str], of_sets: bool | None = None
+) -> dict[str, pa.ChunkedArray]:
     """Return an array of captions per form (see `caption_forms`), one per view of the index, null where there is none.
 
-    Where several captioners described today's picture of a view, the one that ran last counts.
+    Where several captioners described today's picture of a view, the one that ran last counts. `of_sets` takes those
+    that describe whole view sets (True) or single views (False) only; they may have more forms, such as "quality".
     """
     captions = {form: pa.chunked_array([pa.nulls(index.num_rows, _TEXT)]) for form in forms}
     for folder in reversed(_sort_by_last_run(dataset, CAPTIONS)):
+        if of_sets is not None and folder.record.whole_sets != of_sets:
+            continue
         columns = read_valid_columns(folder, index)
         for form in forms:
             if columns is not None and form in columns.column_names:
                 captions[form] = pc.coalesce(captions[form], columns[form])
     return captions
+
+
+def read_last_score(dataset: Dataset, index: pa.Table, prefix: str, column: str) -> tuple[str, pa.ChunkedArray] | None:
+    """Return the name of the scorer that ran last of those whose names begin so, and its column, one row per view of
+    the index; None where there is none.
+    """
+    for folder in reversed(_sort_by_last_run(dataset, SCORES)):
+        columns = read_valid_columns(folder, index) if folder.record.name.startswith(prefix) else None
+        if columns is not None and column in columns.column_names:
+            return folder.record.name, columns[column]
+    return None
 
 
 def read_dense_captions(dataset: Dataset, captioner: Stage) -> dict[str, str]:
@@ -217,10 +232,15 @@ def read_dense_captions(dataset: Dataset, captioner: Stage) -> dict[str, str]:
 
 
 def summarize_columns(table: pa.Table, names: Sequence[str]) -> dict[str, ColumnSummary]:
-    """Return a summary of each named column that holds numbers; null and what is not finite do not count."""
+    """Return a summary of each named column that holds numbers; null and what is not finite do not count.
+
+    True is 1 and false is 0, so that the mean is the share of what is true.
+    """
     summaries: dict[str, ColumnSummary] = {}
     for name in names:
         column = table[name] if name in table.column_names else pa.array([], pa.float64())
+        if pa.types.is_boolean(column.type):
+            column = column.cast(pa.int8())
         if pa.types.is_floating(column.type):
             column = column.filter(pc.is_finite(column))
         if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):

@@ -5,8 +5,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+
 from blendset.dataset import Dataset
 from blendset.files import sha256_file
+from blendset_trainer.adopted_views import list_licences
 from blendset_trainer.diffusion.export import save_full, save_lora
 from blendset_trainer.diffusion.families import Family
 from blendset_trainer.selection.files import get_selection_path
@@ -63,5 +67,12 @@ def _describe_source(plan: TimestepPlan, source: Source) -> TrainedOn:
         share=plan.compute_shares()[source.name],
         bands=", ".join(row.band for row in make_plan_rows(plan) if row.source == source.name),
         scenes=tuple(sorted({path.stem for path in dataset.root.glob("scenes/*.json")})) if dataset else (),
-        licence=dataset.record.licence if dataset else "",
+        licence=describe_licences(dataset, source) if dataset else "",
     )
+
+
+def describe_licences(dataset: Dataset, source: Source) -> str:
+    """The licences of the pictures that a source of a dataset holds, as text; "" where nobody says any."""
+    used = pa.array(np.unique(source.members))
+    licences = list_licences(dataset, source.rows["id"].take(used).to_pylist())
+    return ", ".join(licence or "not stated" for licence in licences) if any(licences) else ""

@@ -26,13 +26,13 @@ from blendset_trainer.diffusion.noise import axis_from_scheduler, prediction_fro
 from blendset_trainer.diffusion.pipelines import PRECISIONS
 from blendset_trainer.diffusion.sampling import make_call_options
 from blendset_trainer.models.loading import choose_device
+from blendset_trainer.readers.findings import Finding, make_findings, report_findings
 from blendset_trainer.training.data.cache_filling import (
     fill_caches,
     keep_encoded,
     make_features_reader,
     make_latents_reader,
 )
-from blendset_trainer.training.data.findings import Finding, make_findings, report_findings
 from blendset_trainer.training.data.forecast import forecast_sources
 from blendset_trainer.training.data.loader import Batch, Loader
 from blendset_trainer.training.data.references import ReferenceSettings

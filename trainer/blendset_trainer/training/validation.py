@@ -12,9 +12,10 @@ from blendset.errors import BlendsetError
 from blendset.files import atomic_write
 from blendset.randomness import sample_uniform
 from blendset_trainer.diffusion.families import Family
-from blendset_trainer.diffusion.images import encode_png, make_grid
+from blendset_trainer.diffusion.images import make_grid
 from blendset_trainer.diffusion.reference_attention import reference_attention
 from blendset_trainer.diffusion.sampling import SamplingSettings, sample_images
+from blendset_trainer.readers.images import encode_png
 from blendset_trainer.training.data.train_data import TrainData
 from blendset_trainer.training.losses import compute_losses
 from blendset_trainer.training.settings import TrainConfig

@@ -129,8 +129,9 @@ class StageTask:
             view = read_view(self.dataset, item)
             if "rgb" in self.stage.reads:
                 view.rgb  # noqa: B018 (decoded here, in a thread)
-            for planes in {"passes", "ids"} & self.stage.reads if view.has_passes else ():
-                getattr(view, planes)
+            for planes, has_planes in (("passes", view.has_passes), ("ids", view.has_ids)):
+                if has_planes and planes in self.stage.reads:
+                    getattr(view, planes)
         except BlendsetError as error:
             return item, error
         return item, view

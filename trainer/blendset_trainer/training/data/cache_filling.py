@@ -20,6 +20,7 @@ from accelerate.utils import gather_object
 
 from blendset.errors import BlendsetError
 from blendset_trainer.diffusion.families import Family
+from blendset_trainer.readers.findings import Finding, make_findings
 from blendset_trainer.training.data.cache_uses import record_run
 from blendset_trainer.training.data.feature_cache import (
     Entry,
@@ -30,7 +31,6 @@ from blendset_trainer.training.data.feature_cache import (
     make_latent_key,
     make_text_key,
 )
-from blendset_trainer.training.data.findings import Finding, make_findings
 from blendset_trainer.training.data.loader import LoadLatents
 from blendset_trainer.training.data.prefetch import prefetch
 from blendset_trainer.training.data.sources import Sample, Source

@@ -20,10 +20,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from blendset.dataset import CACHE
 from blendset.errors import BlendsetError, DiskError
 from blendset.files import TEMPORARY_FILES, atomic_write, sha256_bytes, translate_disk_errors
 from blendset.records import encode_json
-from blendset_trainer.stages.tables import CACHE
 
 FEATURES = "features"
 """The folder in the cache of a dataset or a folder of photos."""

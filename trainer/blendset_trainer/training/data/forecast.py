@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from blendset_trainer.training.data.findings import NAMED, Finding
+from blendset_trainer.readers.findings import NAMED, Finding
 from blendset_trainer.training.data.sampler import Integers, Sampler
 from blendset_trainer.training.data.sources import Source
 from blendset_trainer.training.data.transforms import Bucket, compute_cell_size, find_nearest_buckets

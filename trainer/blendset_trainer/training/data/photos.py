@@ -20,13 +20,13 @@ from pathlib import Path, PurePosixPath
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from blendset.dataset import CACHE
 from blendset.errors import BlendsetError
 from blendset.files import atomic_write, sha256_bytes
+from blendset_trainer.readers.findings import Finding, make_findings
 from blendset_trainer.readers.images import READER_VERSION, decode_image, read_image_bytes
+from blendset_trainer.readers.photo_files import PhotoFiles, list_photo_files
 from blendset_trainer.selection.files import HELD_OUT
-from blendset_trainer.stages.tables import CACHE
-from blendset_trainer.training.data.findings import Finding, make_findings
-from blendset_trainer.training.data.photo_files import PhotoFiles, list_photo_files
 from blendset_trainer.training.data.views import ROWS, SourceRows
 
 MEMORY_FILE = "photos.parquet"

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from blendset.errors import BlendsetError
 from blendset.options import REQUIRED, option
 from blendset.randomness import sample_uniform
+from blendset_trainer.readers.findings import NAMED, Finding
 from blendset_trainer.stages.caption_forms import CAPTION_FORMS, DENSE, SHORT
 from blendset_trainer.training.data.feature_cache import find_cache_folder
-from blendset_trainer.training.data.findings import NAMED, Finding
 from blendset_trainer.training.data.photos import load_photos
 from blendset_trainer.training.data.views import SourceRows, load_view_rows
 from blendset_trainer.training.timesteps.settings import BandSettings

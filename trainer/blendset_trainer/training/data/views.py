@@ -16,11 +16,11 @@ import pyarrow.compute as pc
 
 from blendset.dataset import CAPTION, Dataset
 from blendset.errors import BlendsetError
+from blendset_trainer.readers.findings import Finding
 from blendset_trainer.selection.files import HELD_OUT, read_chosen
 from blendset_trainer.stages.caption_forms import CAPTION_FORMS, DENSE
 from blendset_trainer.stages.stage import INPUTS
 from blendset_trainer.stages.tables import read_captions, read_index
-from blendset_trainer.training.data.findings import Finding
 
 ROWS = pa.schema(
     {"id": pa.string(), "set": pa.string(), "group": pa.string(), "azimuth": pa.float64(), "picture": pa.string(),

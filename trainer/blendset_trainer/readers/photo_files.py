@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import mimetypes
 import os
+import posixpath
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path, PurePosixPath
+from typing import Any
 
+from blendset.dataset import CACHE
 from blendset.errors import BlendsetError
 from blendset.files import read_text_file
+from blendset_trainer.readers.findings import Finding, make_findings
 from blendset_trainer.readers.images import list_image_suffixes
 from blendset_trainer.readers.tables import TABLES, read_caption_table
-from blendset_trainer.stages.tables import CACHE
-from blendset_trainer.training.data.findings import Finding, make_findings
 
 CAPTION_SUFFIXES = (".txt", ".caption")
 """The endings of files with a caption; the first counts where a picture has both."""
@@ -31,12 +34,14 @@ SYSTEM_FILES = {"desktop.ini", "thumbs.db"}
 class PhotoFiles:
     """The photos of a folder by their paths in it, in order, each with its caption, None where there is none.
 
-    `findings` are about files, `caption_findings` about captions only.
+    `rows` are those of tables, of the photos that one lists. `findings` are about files, `caption_findings` about
+    captions only.
     """
 
     captions: Mapping[str, str | None]
     findings: tuple[Finding, ...]
     caption_findings: tuple[Finding, ...]
+    rows: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass
@@ -52,12 +57,12 @@ class _Tree:
     closed: list[str] = field(default_factory=list)
     unreadable_names: list[str] = field(default_factory=list)
 
-    def add(self, folder: Path, name: str) -> None:
+    def add(self, folder: str, name: str) -> None:
         """Sort a file in."""
         kind = _guess_kind(name)
         if not _is_utf_8(name):
             self.unreadable_names.append(name)
-        elif not (folder / name).exists() and (folder / name).is_symlink():
+        elif os.path.islink(f"{folder}/{name}") and not os.path.exists(f"{folder}/{name}"):
             self.dead_links.append(name)
         elif _is_hidden(name):
             self.hidden += [name] * (kind == "picture")
@@ -71,6 +76,7 @@ class _Captions:
     """The captions of photos as they are found, and what is found about them."""
 
     by_photo: dict[str, str | None] = field(default_factory=dict)
+    rows: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     guessed: list[str] = field(default_factory=list)
     no_text: list[str] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
@@ -110,6 +116,7 @@ def list_photo_files(folder: Path) -> PhotoFiles:
             *make_findings("caption files without a picture", [name for name in tree.texts if name not in used]),
             *make_findings("pictures that share one caption file, for their names differ in the ending only", shared),
         ),
+        captions.rows,
     )
 
 
@@ -128,29 +135,34 @@ def _walk(folder: Path) -> _Tree:
                 continue
             known.add(os.path.realpath(here))
             waiting += [path for path in (Path(here, name) for name in folders) if path.is_symlink()]
+            above = Path(here).relative_to(folder).as_posix()
             for name in sorted(names):
-                tree.add(folder, Path(here, name).relative_to(folder).as_posix())
+                tree.add(str(folder), name if above == "." else f"{above}/{name}")
     return tree
 
 
 def _guess_kind(name: str) -> str:
     """What a file is by its name: a picture, a text, a table, something else; "" for what nobody looks for."""
-    path = PurePosixPath(name)
-    suffix, mime = path.suffix.lower(), mimetypes.guess_type(path.name)[0] or ""
-    if path.name in TABLES:
+    last = name.rpartition("/")[2]
+    if last in TABLES:
         return "table"
+    kind = _guess_kind_of_suffix(posixpath.splitext(last)[1].lower())
+    return "" if kind == "other" and (last.lower() in SYSTEM_FILES or _is_hidden(name)) else kind
+
+
+@cache
+def _guess_kind_of_suffix(suffix: str) -> str:
+    mime = mimetypes.guess_type(f"a{suffix}")[0] or ""
     if suffix in CAPTION_SUFFIXES:
         return "text"
     if suffix in list_image_suffixes() or mime.startswith("image/"):
         return "picture"
-    is_known = mime.startswith("text/") or mime == "application/json" or path.name.lower() in SYSTEM_FILES
-    return "" if is_known or _is_hidden(name) else "other"
+    return "" if mime.startswith("text/") or mime == "application/json" else "other"
 
 
 def _is_hidden(name: str) -> bool:
     """Whether a file is hidden, as names with a dot are, or in the cache that Blendset keeps in the folder."""
-    parts = PurePosixPath(name).parts
-    return parts[0] == CACHE or any(part.startswith(".") for part in parts)
+    return name.startswith((".", f"{CACHE}/")) or name == CACHE or "/." in name
 
 
 def _is_utf_8(name: str) -> bool:
@@ -169,13 +181,18 @@ def _read_tables(folder: Path, names: Sequence[str], captions: _Captions) -> dic
         if below.as_posix() in tables:
             raise BlendsetError(f"{folder / below} holds several of {', '.join(TABLES)}; keep one of them.")
         listed: dict[str, str | None] = {}
-        for file_name, caption in read_caption_table(folder / name, lambda _, name=name: captions.guessed.append(name)):  # type: ignore[misc]
+        on_guess = partial(_add_guess, captions, name)
+        for file_name, caption, row in read_caption_table(folder / name, on_guess):
             photo = _find_listed(folder, below, file_name)
             captions.repeated += [photo] * (photo in listed)
-            listed[photo] = caption
+            listed[photo], captions.rows[photo] = caption, row
         tables[below.as_posix()] = set(listed)
         captions.by_photo |= listed
     return tables
+
+
+def _add_guess(captions: _Captions, name: str, sentence: str) -> None:
+    captions.guessed.append(name)
 
 
 def _find_listed(folder: Path, below: PurePosixPath, name: str) -> str:
@@ -186,6 +203,8 @@ def _find_listed(folder: Path, below: PurePosixPath, name: str) -> str:
 
 def _find_table(photo: str, tables: Mapping[str, set[str]]) -> str:
     """The nearest folder above a photo that has a table; "" where none has."""
+    if not tables:
+        return ""
     return next((above.as_posix() for above in PurePosixPath(photo).parents if above.as_posix() in tables), "")
 
 
@@ -208,8 +227,8 @@ def _read_texts(folder: Path, photos: Sequence[str], texts: Sequence[str], capti
 def _index_texts(names: Sequence[str]) -> dict[str, str]:
     """Files with captions by their paths without the ending, as they are and folded."""
     index: dict[str, str] = {}
-    by_rank = sorted(names, key=lambda name: CAPTION_SUFFIXES.index(PurePosixPath(name).suffix.lower()))
-    stems = {name: name.removesuffix(PurePosixPath(name).suffix) for name in by_rank}
+    by_rank = sorted(names, key=lambda name: CAPTION_SUFFIXES.index(posixpath.splitext(name)[1].lower()))
+    stems = {name: posixpath.splitext(name)[0] for name in by_rank}
     for keys in (stems, {name: _fold(stem) for name, stem in stems.items()}):
         for name, key in keys.items():
             index.setdefault(key, name)
@@ -218,8 +237,10 @@ def _index_texts(names: Sequence[str]) -> dict[str, str]:
 
 def _find_text(photo: str, index: Mapping[str, str]) -> str:
     """The file with a photo's caption: a.txt of a.jpg, or a.jpg.txt; "" where there is none."""
-    stem = photo.removesuffix(PurePosixPath(photo).suffix)
-    return next((index[key] for key in (stem, photo, _fold(stem), _fold(photo)) if key in index), "")
+    stem = posixpath.splitext(photo)[0]
+    if stem in index:
+        return index[stem]
+    return next((index[key] for key in (photo, _fold(stem), _fold(photo)) if key in index), "")
 
 
 def _fold(path: str) -> str:

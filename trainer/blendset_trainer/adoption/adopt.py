@@ -1,0 +1,291 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Adopts other people's pictures: each becomes a view of a dataset, once, completely or not at all.
+
+Pictures are read in blocks. When the files of a block are there, its records are written together, then its captions,
+and last its rows in the ledger, while the next block is read. A run that was killed does its last blocks again and ends
+with the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+from blendset.dataset import BLOCK, CAPTION, INDEX, VIEW_RECORD, Dataset, read_index
+from blendset.errors import BlendsetError, DiskError
+from blendset.files import lock_folder, sha256_bytes
+from blendset.naming import slugify
+from blendset.options import REQUIRED, Settings, option, resolve_settings
+from blendset.records import DatasetRecord, read_record
+from blendset_trainer.adopted_views import ADOPTIONS
+from blendset_trainer.adoption.captions import CaptionFolder
+from blendset_trainer.adoption.layouts.detection import LAYOUTS, find_layout
+from blendset_trainer.adoption.ledger import RECORD, AdoptionRecord, Ledger
+from blendset_trainer.adoption.pictures import PictureSource, SourcePicture
+from blendset_trainer.adoption.scene_record import SourceScene
+from blendset_trainer.adoption.source_stamp import compute_stamp, count_views
+from blendset_trainer.adoption.views import AdoptionOptions, PictureRequest, PreparedView, prepare_view
+from blendset_trainer.api.progress import OnProgress, ignore_progress
+from blendset_trainer.readers.findings import make_findings
+
+SOURCES = ("photo", "synthetic", "render")
+BLOCK_PICTURES = 256
+"""Pictures that a killed run does again at most."""
+READERS = 2
+"""Threads that read pictures; more of them wait for one another where pictures are small."""
+LOCK = ".adopt.lock"
+
+NumberedPicture = tuple[SourcePicture, int]
+"""A picture, and its number among those of its name, from 0."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdoptSettings(Settings):
+    """Where pictures go, as what, and what is kept of their files."""
+
+    out: Path = option(REQUIRED, "the dataset that they join, new or not", metavar="DATASET")
+    layout: str = option("", f"how the source is laid out: {', '.join(LAYOUTS.table)} (default: seen)", metavar="NAME")
+    kind: str = option("photo", "what the pictures are (default %(default)s)", flag="--as", choices=SOURCES)
+    name: str = option("", "what the source is called in the dataset (default: its own name)", metavar="NAME")
+    licence: str = option("", "licence of pictures whose source says none", metavar="TEXT")
+    creator: str = option("", "creator of pictures whose source says none", metavar="TEXT")
+    copy: bool = option(False, "copy files instead of linking to them")
+    keep_metadata: bool = option(False, "keep places, cameras and names (EXIF, XMP, IPTC, comments) in the files")
+
+
+@dataclass(frozen=True)
+class AdoptReport:
+    """What a run did: pictures that became views now and before, why others did not by name, and what was found.
+
+    `files` counts what became of the files of the pictures that were adopted now.
+    """
+
+    dataset: str
+    scene: str
+    made: int
+    kept: int
+    faults: dict[str, str]
+    files: dict[str, int]
+    findings: tuple[str, ...]
+
+
+def adopt(
+    source: Path | str,
+    settings: AdoptSettings | None = None,
+    *,
+    on_progress: OnProgress = ignore_progress,
+    **options: Any,
+) -> AdoptReport:
+    """Make views of the pictures of a source (a path, or an id of the Hugging Face Hub) in the dataset `out`.
+
+    Files are linked to, or copied, and never changed. `options` are fields of `AdoptSettings`. What is adopted already
+    is not read again, so it is safe to interrupt and to call again. Raises SettingsError for wrong options, and
+    BlendsetError for a source that cannot be read; a picture that cannot be read stops nothing.
+    """
+    settings = resolve_settings(AdoptSettings, settings, options)
+    path = Path(source)
+    _refuse_nesting(path, settings.out)
+    stamp = compute_stamp(path, replace(settings, out=Path()))
+    if stamp and (before := _find_complete(path, settings.out, stamp)):
+        return before
+    opened = find_layout(str(source), settings.layout)
+    pictures = _number_pictures(opened)
+    head = list(islice(pictures, BLOCK + 1))
+    dataset = _open_dataset(opened, settings, is_large=len(head) > BLOCK)
+    with lock_folder(dataset.root / LOCK, blocking=False, name="blendset adopt"):
+        run = _Adoption(dataset, _name_scene(settings.name or opened.title), _make_options(settings))
+        run.claim_scene(str(path.resolve()) if path.exists() else str(source))
+        with run.committer:
+            for block in _cut_blocks(chain(head, pictures)):
+                run.adopt_block(block)
+                on_progress("pictures", run.done, 0)
+        return run.finish(stamp, opened.findings)
+
+
+def _find_complete(source: Path, out: Path, stamp: str) -> AdoptReport | None:
+    """Return the report of a run that adopted all of a source, where neither it nor its views have changed since."""
+    for path in sorted(out.glob(f"{ADOPTIONS}/*/{RECORD}")):
+        record = read_record(path, AdoptionRecord)
+        if record.stamp == stamp and record.source == str(source.resolve()):
+            dataset, ledger = Dataset(out), Ledger(Dataset(out), record.scene)
+            kept = ledger.count_rows()
+            is_whole = kept == count_views(dataset, record.scene) and dataset.scene_path(record.scene).exists()
+            if is_whole and not _is_index_stale(dataset, ledger):
+                return AdoptReport(str(out), record.scene, 0, kept, {}, {}, record.findings)
+    return None
+
+
+def _is_index_stale(dataset: Dataset, ledger: Ledger) -> bool:
+    index = dataset.root / INDEX
+    return not index.exists() or index.stat().st_mtime_ns <= ledger.find_newest_change()
+
+
+def _cut_blocks(pictures: Iterator[NumberedPicture]) -> Iterator[list[NumberedPicture]]:
+    """Yield the pictures in blocks of BLOCK_PICTURES."""
+    while block := list(islice(pictures, BLOCK_PICTURES)):
+        yield block
+
+
+def _number_pictures(source: PictureSource) -> Iterator[NumberedPicture]:
+    counts: Counter[str] = Counter()
+    for picture in source.list_pictures():
+        yield picture, counts[picture.name]
+        counts[picture.name] += 1
+
+
+def _refuse_nesting(source: Path, out: Path) -> None:
+    """Raise BlendsetError where a source on disk holds the dataset, or lies in it."""
+    if not source.exists():
+        return
+    one, other = source.resolve(), out.resolve()
+    if one.is_relative_to(other) or other.is_relative_to(one):
+        raise BlendsetError(f"{out} and {source} lie in one another; choose a folder beside the source.")
+
+
+def _name_scene(title: str) -> str:
+    """The id of a source's scene, as those of .blend files are built: a slug, and six digits of a hash of the name."""
+    return f"{slugify(title)}-{sha256_bytes(title.encode(errors='replace'))[:6]}"
+
+
+def _open_dataset(source: PictureSource, settings: AdoptSettings, is_large: bool) -> Dataset:
+    record = DatasetRecord(
+        name=settings.out.absolute().name,
+        licence=settings.licence or source.licence,
+        creator=settings.creator,
+        sources=(settings.name or source.title,),
+        render_settings={},
+        view_blocks=is_large,
+    )
+    return Dataset.create_or_open(settings.out, record)
+
+
+def _make_options(settings: AdoptSettings) -> AdoptionOptions:
+    return AdoptionOptions(settings.kind, settings.copy, settings.keep_metadata, settings.licence, settings.creator)
+
+
+class _Adoption:
+    """A run over one source: what is known of its pictures from before, and what becomes of them."""
+
+    def __init__(self, dataset: Dataset, scene: str, options: AdoptionOptions) -> None:
+        self.dataset = dataset
+        self.options = options
+        self.scene = SourceScene(dataset, scene)
+        self.ledger = Ledger(dataset, scene)
+        self.captions = CaptionFolder(dataset)
+        self.committer = ThreadPoolExecutor(1)
+        self.committed: Future[None] | None = None
+        self.stamps = self.ledger.read_stamps()
+        self.left = set(self.stamps)
+        self.made: set[str] = set()
+        self.kept = 0
+        self.faults: dict[str, str] = {}
+        self.files: Counter[str] = Counter()
+        self.notes: dict[str, list[str]] = {}
+        self.former: dict[str, str] = {}  # captions by view id that pictures had before they were changed
+
+    @cached_property
+    def captions_before(self) -> dict[str, str]:
+        """The captions before the first changed picture of this run."""
+        return self.captions.read()
+
+    @property
+    def done(self) -> int:
+        """How many pictures were looked at."""
+        return len(self.made) + self.kept + len(self.faults)
+
+    def claim_scene(self, source: str) -> None:
+        """Write the record of the source, as one that is not complete; BlendsetError where another has its name."""
+        before = self.ledger.read_record()
+        if before and before.source != source and Path(before.source).exists():
+            raise BlendsetError(
+                f"{self.dataset.root} has pictures of {before.source} under the name of {source}; give it another one "
+                "with --name."
+            )
+        self.ledger.write_record(AdoptionRecord(scene=self.scene.scene, source=source))
+
+    def adopt_block(self, block: Sequence[NumberedPicture]) -> None:
+        """Adopt the pictures of a block that are no views yet, or were changed."""
+        self.left.difference_update((picture.name, number) for picture, number in block)
+        requests = [self._make_request(picture, number) for picture, number in block]
+        todo = [request for request in requests if not self._is_kept(request)]
+        self.kept += len(block) - len(todo)
+        self.scene.write()
+        if not todo:
+            return
+        names = [request.view_id for request in todo]
+        self.former |= {name: self.captions_before[name] for name in names if name in self.captions_before}
+        self.captions.rows.remove(names)
+        self.ledger.rows.remove(names)
+        with ThreadPoolExecutor(READERS) as readers:
+            outcomes = list(readers.map(self._prepare_or_fault, todo))
+        noted = [self._note(request, outcome) for request, outcome in zip(todo, outcomes, strict=True)]
+        self._wait_for_commit()
+        self.committed = self.committer.submit(self._commit, [view for view in noted if view is not None])
+
+    def _commit(self, views: Sequence[PreparedView]) -> None:
+        """Let views come into being, with their captions and their rows."""
+        if views:
+            self.dataset.write_view_records({view.folder: view.record for view in views})
+            self.captions.add(views)
+            self.ledger.add([view.row for view in views])
+
+    def _wait_for_commit(self) -> None:
+        """Wait until the block before is there; raises what the disk refused."""
+        if self.committed:
+            self.committed.result()
+
+    def _make_request(self, picture: SourcePicture, number: int) -> PictureRequest:
+        return PictureRequest(self.scene.scene, picture, number, self.scene.find_ids(picture.labels), self.options)
+
+    def _is_kept(self, request: PictureRequest) -> bool:
+        """Whether a picture is a view already, as it is now."""
+        if self.stamps.get(request.key) != request.stamp:
+            return False
+        return (self.dataset.view_folder(self.scene.scene, request.view_id) / VIEW_RECORD).exists()
+
+    def _prepare_or_fault(self, request: PictureRequest) -> PreparedView | BlendsetError:
+        try:
+            return prepare_view(self.dataset, request)
+        except DiskError:
+            raise
+        except BlendsetError as error:
+            return error
+
+    def _note(self, request: PictureRequest, outcome: PreparedView | BlendsetError) -> PreparedView | None:
+        """Count what became of a picture; return its view, None where there is none."""
+        name = request.picture.name
+        if isinstance(outcome, BlendsetError):
+            self.faults[f"{name} ({request.number + 1})" if request.number else name] = str(outcome)
+            return None
+        self.made.add(outcome.row.view_id)
+        self.files[outcome.row.file] += 1
+        for note in outcome.notes:
+            self.notes.setdefault(note, []).append(name)
+        return outcome
+
+    def finish(self, stamp: str, findings: Sequence[str]) -> AdoptReport:
+        """Bring the index up to date, write what was not adopted, and return what became of all pictures."""
+        self._wait_for_commit()
+        rows = read_index(self.dataset.root / INDEX)
+        known = {view_id for view_id, row in rows.items() if row.get(CAPTION)} - self.made
+        captions = {name: text for name, text in self.captions.read().items() if name not in known}
+        is_uncaptioned = bool(captions.keys() & rows.keys())  # where another command wrote the index of a killed run
+        if self.made or is_uncaptioned or _is_index_stale(self.dataset, self.ledger):
+            taken = {name for name, text in self.former.items() if rows.get(name, {}).get(CAPTION) == text}
+            self.dataset.rebuild_index({**dict.fromkeys(taken), **captions})
+        gone = make_findings("no longer in the source, and still views", [name for name, _ in sorted(self.left)])
+        notes = [finding for note, names in self.notes.items() for finding in make_findings(note, names)]
+        found = (*findings, *map(str, (*notes, *gone)))
+        self.ledger.write_quarantine(self.faults)
+        record = self.ledger.read_record()
+        if record and stamp and not self.faults and not gone:
+            self.ledger.write_record(replace(record, stamp=stamp, findings=found))
+        return AdoptReport(
+            str(self.dataset.root), self.scene.scene, len(self.made), self.kept, self.faults, dict(self.files), found
+        )
