@@ -189,7 +189,10 @@ def test_a_call_does_what_the_command_does(dataset: Dataset, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("options", "says"),
-    [({"writer": "gramar"}, "did you mean grammar?"), ({"curate": "synthvml"}, "choose duplicates, synthvlm, none")],
+    [
+        ({"writer": "gramar"}, "did you mean grammar?"),
+        ({"curate": "synthvml"}, "choose duplicates, rsidiff, synthvlm, none"),
+    ],
 )
 def test_a_call_that_cannot_be_meant_is_refused(
     dataset: Dataset, tmp_path: Path, options: dict[str, Any], says: str
@@ -229,19 +232,23 @@ def test_empties_and_duplicates_go_and_the_order_stays() -> None:
     assert len(texts(curate_prompts(written, load_curation("none"), []))) == len(written) - 1
 
 
-def test_near_duplicates_are_those_that_all_pairs_would_give() -> None:
+@pytest.mark.parametrize("threshold", [0.2, 0.4, 0.6, 0.8, 1.0])
+def test_near_duplicates_are_those_that_all_pairs_would_give(threshold: float) -> None:
     random = Random(0)
-    seen, kept = NearDuplicates(0.6), list[set[str]]()
+    index, kept = NearDuplicates(threshold), list[tuple[str, set[str]]]()
     found = 0
     for _ in range(600):
-        text = " ".join(random.choices("abc", [6, 3, 1], k=random.randint(1, 12)))
-        grams = make_ngrams(split_words(text), 3)
-        like = any(len(grams & other) / len(grams | other) >= 0.6 for other in kept)
-        assert bool(seen.find(text)) == like
-        found += like
+        text = " ".join(random.choices("abcde", [6, 3, 1, 1, 1], k=random.choice([3, 12, 40, 120])))
+        if random.random() < 0.5 and kept:  # most of an earlier one, or more than that
+            words = random.choice(kept)[0].split()
+            text = " ".join(words[random.randint(0, 1 + len(words) // 5) :] + text.split()[: random.randint(0, 3)])
+        grams = make_ngrams(split_words(text or "a"), 3)
+        like = [other for other, others in kept if len(grams & others) / len(grams | others) >= threshold]
+        assert index.find(text or "a") == next(iter(like), "")
+        found += bool(like)
         if not like:
-            kept.append(grams)
-    assert 100 < found < 500
+            kept.append((text or "a", grams))
+    assert 100 < found < 600
 
 
 @pytest.mark.parametrize(
@@ -516,7 +523,7 @@ def test_mistakes_are_one_sentence(dataset: Dataset, tmp_path: Path, capsys: Cap
         (["--with", "hf"], 2, "write hf:MODEL"),
         (["--with", "hf:./nowhere"], 1, "./nowhere does not exist"),
         (["--kind", "text-to-image", "--with", "grammar"], 2, "leave --with and --template out"),
-        (["--curate", "synthvml"], 2, "choose duplicates, synthvlm, none"),
+        (["--curate", "synthvml"], 2, "choose duplicates, rsidiff, synthvlm, none"),
         (["--keep-out", "nowhere.txt"], 2, "nowhere.txt cannot be read"),
         (["--selection", "best"], 1, "has no selection 'best'"),
         (["--count", "0"], 2, "0 is not above 0"),

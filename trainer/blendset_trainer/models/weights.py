@@ -179,7 +179,9 @@ def explain_load_errors(name: str, kind: str) -> Iterator[None]:
     """Raise errors of a library that loads the model `name` as one BlendsetError; `kind` is what it should be."""
     try:
         yield
-    except (*LIBRARY_ERRORS, SafetensorError, UnpicklingError) as error:
+    except Exception as error:
+        if not isinstance(error, (*LIBRARY_ERRORS, SafetensorError, UnpicklingError)) and type(error) is not Exception:
+            raise  # of Exception itself, for tokenizers raises nothing else where a tokenizer.json is damaged
         raise BlendsetError(
             f"{name} cannot be loaded as {kind} ({describe_error(error)}); name a model of that kind, whole and in its "
             "library's own code (remote code stays off)."

@@ -29,6 +29,7 @@ from blendset_trainer.models.chat.instructions import (
     parse_labelled_captions,
     parse_quality,
     read_prompt,
+    remove_rendering_words,
 )
 from blendset_trainer.stages.caption_forms import CAPTION_FORMS, DENSE, SHORT
 from blendset_trainer.stages.stage import SHARE, Column, View
@@ -38,6 +39,8 @@ VIEW_PROMPTS, SET_PROMPTS = {SHORT: ["short"], DENSE: ["dense"]}, {"set": ["view
 """The prompt files that each request consists of."""
 TOKENS = {SHORT: 64, DENSE: 192, "set": 768}
 """The most tokens of a reply where a captioner sets no other; a set's reply has room for thoughts."""
+RENDER = "render"
+"""The source of views that are renderings."""
 GROUNDING = {"grounded_share": Column(pa.float32(), SHARE), "unsupported": Column(pa.list_(pa.string()))}
 
 Row = dict[str, Any] | BlendsetError
@@ -130,6 +133,8 @@ class ModelCaptioner:
 
     def _build_request(self, prompt: str, views: Sequence[View]) -> ChatRequest:
         facts = build_facts_prompt(views) if self.facts else ""
+        if any(view.record.source != RENDER for view in views):
+            prompt = remove_rendering_words(prompt)
         return ChatRequest([view.rgb for view in views], "\n\n".join(filter(None, (facts, prompt))))
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`blendset prompts`: writes prompts from a dataset's labels and captions, and says why others were left out.
+"""`blendset prompts`: writes prompts for a dataset or for no scene, or curates pools, and says why others went.
 
 Its options are the fields of `PromptSettings`.
 """
@@ -32,10 +32,10 @@ def add_prompts(commands: argparse._SubParsersAction[Parser]) -> None:
         commands,
         "prompts",
         _write_prompts,
-        "Write prompts for further pictures of a dataset's subjects; the same seed writes the same prompts",
+        "Write prompts for pictures of a dataset's subjects or of no scene, or curate those that exist",
         "blendset prompts kitchen-dataset --with grammar --count 200 --out prompts.jsonl",
     )
-    add_dataset(command)
+    add_dataset(command, optional=True)
     add_settings(command, PromptSettings)
 
 
@@ -46,22 +46,27 @@ def _write_prompts(arguments: argparse.Namespace) -> int:
     with report_progress(quiet=arguments.json) as on_progress:
         report = prompts(arguments.dataset, settings, on_progress=on_progress)
     if arguments.json:
-        print_json({"prompts": str(report.out), "kept": len(report.kept), "removed": report.removed})
+        notes = list(report.notes.values())
+        print_json({"prompts": str(report.out), "kept": len(report.kept), "removed": report.removed, "notes": notes})
     else:
-        _print_report(report, settings.total)
+        _print_report(report, "read" if settings.pool else "written")
     return DONE
 
 
-def _print_report(report: PromptReport, total: int) -> None:
+def _print_report(report: PromptReport, origin: str) -> None:
     reasons = Counter(prompt.reason for prompt in report.removed).most_common()
     counts = [
-        ("written", len(report.kept) + len(report.removed)),
-        *((f"  {reason}", -count) for reason, count in reasons),
+        (origin, str(len(report.kept) + len(report.removed))),
+        *((f"  {reason}", str(-count)) for reason, count in reasons),
+        *((f"  {what}", "not looked at") for what in report.notes),
+        ("kept", str(len(report.kept))),
     ]
-    print_table(("", "prompts"), [(what, str(count)) for what, count in [*counts, ("kept", len(report.kept))]])
+    print_table(("", "prompts"), counts)
+    for note in report.notes.values():
+        print(note, file=sys.stderr)
     _name_contaminated([prompt for prompt in report.removed if prompt.reason == IN_EVALUATION])
-    if len(report.kept) < total:
-        print(f"Only {len(report.kept)} of {total} prompts could be made.", file=sys.stderr)
+    if report.total and len(report.kept) < report.total:
+        print(f"Only {len(report.kept)} of {report.total} prompts could be made.", file=sys.stderr)
     print(f"\n{report.out}")
 
 

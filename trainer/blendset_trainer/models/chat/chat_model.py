@@ -24,6 +24,16 @@ class ChatRequest:
     text: str
 
 
+@dataclass(frozen=True)
+class WeighedAnswer:
+    """An answer, or why there is none; and for each word that was asked about the probability that the answer begins
+    with it, None where the model does not tell.
+    """
+
+    answer: str | BlendsetError
+    probabilities: Sequence[float] | None
+
+
 class ReplyError(BlendsetError):
     """A model has replied, and its reply is no answer: cut, a refusal, thoughts only. `text` is what there is of it."""
 
@@ -72,3 +82,8 @@ class ChatModel(Protocol):
 
         A reply that is longer than `max_tokens` is a ReplyError.
         """
+
+    def generate_weighed(
+        self, requests: Sequence[ChatRequest], words: Sequence[str], max_tokens: int
+    ) -> list[WeighedAnswer]:
+        """Return one answer per request, as `generate` does, and how probable it is that it begins with each word."""

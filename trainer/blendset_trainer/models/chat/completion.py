@@ -3,6 +3,11 @@
 
 from __future__ import annotations
 
+import math
+import re
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 from blendset_trainer.models.chat.chat_model import ReplyError, make_cut_error, make_refusal_error, make_thoughts_error
@@ -50,6 +55,33 @@ def read_completion(reply: Any, max_tokens: int) -> str:
     if not text:
         raise NoAnswerError("its reply held no words")
     return text
+
+
+def read_probabilities(reply: Any, words: Sequence[str]) -> list[float] | None:
+    """Return, per word, the probability that the answer begins with it, from the `logprobs` of a chat completion.
+
+    None where there are none, or no line of the reply begins with one of the words. Only the likeliest tokens are sent,
+    so the rest counts as 0; of a word that is several tokens, the first counts.
+    """
+    tokens = _get(reply, "choices", 0, "logprobs", "content")
+    texts = [str(_get(token, "token") or "") for token in tokens] if isinstance(tokens, list) else []
+    begun = list(re.finditer(rf"^\W*({'|'.join(words)})\b", "".join(texts), re.IGNORECASE | re.MULTILINE))
+    if not begun:
+        return None
+    ends = list(accumulate(map(len, texts)))
+    likeliest = _get(tokens, bisect_right(ends, begun[-1].start(1)), "top_logprobs")
+    return [_sum_probabilities(likeliest, word, words) for word in words] if isinstance(likeliest, list) else None
+
+
+def _sum_probabilities(likeliest: Sequence[Any], word: str, words: Sequence[str]) -> float:
+    """The sum of the probabilities of the tokens that `word` begins with, and no other of `words`."""
+    total = 0.0
+    for entry in likeliest:
+        text, logprob = re.sub(r"\W", "", str(_get(entry, "token") or "")).lower(), _get(entry, "logprob")
+        begins = [each for each in words if text and each.lower().startswith(text)]
+        if begins == [word] and isinstance(logprob, int | float):
+            total += math.exp(min(logprob, 0.0))
+    return min(total, 1.0)
 
 
 def read_error_message(reply: Any) -> str:

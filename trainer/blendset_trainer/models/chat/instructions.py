@@ -14,6 +14,8 @@ from blendset_trainer.models.chat.chat_model import ReplyError, make_thoughts_er
 from blendset_trainer.models.chat.replies import read_object, refuse_no_answer, strip_thoughts, unwrap_answer
 
 QUALITIES = ("1", "2", "3", "4", "5", "unparsable")
+RENDERING_WORDS = (", a computer rendering,", " rendered")
+"""What prompts for captions say of renderings only."""
 _SCORE = re.compile(r"\bscore\W{1,6}([1-5])(?![.,]?\d)", re.IGNORECASE)
 _QUOTES = "\"'“”‘’`* "
 _NO_LABEL = r"(?!\W*(?:dense|short|reason|score)\W*?:)"
@@ -23,6 +25,13 @@ def read_prompt(*names: str) -> str:
     """Read prompt files by name, one after another."""
     folder = files("blendset_trainer.models.chat") / "prompts"
     return "\n\n".join((folder / f"{name}.txt").read_text("utf-8").strip() for name in names)
+
+
+def remove_rendering_words(prompt: str) -> str:
+    """Return a prompt about renderings as one about any pictures."""
+    for words in RENDERING_WORDS:
+        prompt = prompt.replace(words, "")
+    return prompt
 
 
 def parse_caption(reply: str) -> str:
@@ -55,6 +64,18 @@ def parse_label(reply: str, label: str) -> str | None:
         re.IGNORECASE | re.MULTILINE,
     )
     return " ".join(found[-1].split()).strip(_QUOTES) or None if found else None
+
+
+def parse_verdict(reply: str, words: Sequence[str]) -> tuple[str | None, str | None]:
+    """Parse a reply `WORD: reason` with one of `words`; (None, None) for one with none of them, or with several."""
+    fields = read_object(reply)
+    text = strip_thoughts(reply) if fields is None else ": ".join(map(str, fields.values()))
+    either = "|".join(words)
+    begun = re.findall(rf"^\W*({either})\b[*_ \t]*(?:[:.–—-][*_ \t]*(.*))?$", text, re.IGNORECASE | re.MULTILINE)
+    named = re.findall(rf"\b({either})\b[*_]*[ \t]*:", text, re.IGNORECASE)
+    if len({word.upper() for word in (*named, *(word for word, _ in begun))}) != 1 or not begun:
+        return None, None
+    return begun[0][0].upper(), " ".join(begun[0][1].split()).strip(_QUOTES) or None
 
 
 def parse_quality(reply: str) -> str:

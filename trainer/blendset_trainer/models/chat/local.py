@@ -16,7 +16,7 @@ from PIL import Image
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer
 
 from blendset.errors import BlendsetError
-from blendset_trainer.models.chat.chat_model import ChatRequest, make_cut_error
+from blendset_trainer.models.chat.chat_model import ChatRequest, WeighedAnswer, make_cut_error
 from blendset_trainer.models.loading import choose_device, choose_language_dtype, load_model
 from blendset_trainer.models.weights import Weights
 
@@ -71,18 +71,30 @@ class LocalChatModel:
     def compute_probabilities(self, requests: Sequence[ChatRequest], words: Sequence[str]) -> list[list[float]]:
         """Return, per request and word, the probability that the answer begins with that word.
 
-        All spellings of a word count, with or without a capital and with or without a space before it. The
-        probabilities are over all tokens that the model has, so a row need not sum to 1. Raises BlendsetError for a
-        model without a chat template, and for a word that is not one token.
+        All spellings of a word count: as given, in small letters, with a capital, and with a space before it. The
+        probabilities are over all tokens that the model has, so a row need not sum to 1. Of a word that is several
+        tokens as given, the first counts. Raises BlendsetError for a model without a chat template, and for words that
+        begin with the same token.
         """
         if not self.has_chat_template:
             raise BlendsetError(f"{self.weights.source} has no chat template and cannot be asked; name a chat model.")
         tokens = [self._find_first_tokens(word) for word in words]
+        if len({token for found in tokens for token in found}) < sum(map(len, tokens)):
+            raise BlendsetError(
+                f"{self.weights.source} begins '{words[0]}' and '{words[1]}' with one token; name another model."
+            )
         rows: list[list[float]] = []
         for batch in _split_batches(requests):
             probabilities = self._model(**self._encode(batch)).logits[:, -1].float().softmax(dim=-1)
             rows += torch.stack([probabilities[:, ids].sum(dim=1) for ids in tokens], dim=1).tolist()
         return rows
+
+    def generate_weighed(
+        self, requests: Sequence[ChatRequest], words: Sequence[str], max_tokens: int
+    ) -> list[WeighedAnswer]:
+        """Return one answer per request, and the probabilities of `compute_probabilities`."""
+        probabilities = self.compute_probabilities(requests, words)
+        return list(map(WeighedAnswer, self.generate(requests, max_tokens), probabilities))
 
     @property
     def _model(self) -> Any:
@@ -159,14 +171,17 @@ class LocalChatModel:
         return inputs.to(choose_device(), self._model.dtype)
 
     def _find_first_tokens(self, word: str) -> list[int]:
-        """Return the tokens that each spell the word whole; BlendsetError where there are none."""
+        """Return the tokens that each spell the word whole; else those that the word as given begins with."""
         tokenizer = self._tokenizer
-        spellings = [space + cased for space in ("", " ") for cased in (word.lower(), word.capitalize())]
-        first = {tokenizer(spelling, add_special_tokens=False).input_ids[0] for spelling in spellings}
-        tokens = sorted(token for token in first if tokenizer.decode([token]).strip().lower() == word.lower())
-        if not tokens:
-            raise BlendsetError(f"{self.weights.source} has no token for '{word}'; name a model that says it in one.")
-        return tokens
+        spellings = [space + cased for space in ("", " ") for cased in (word, word.lower(), word.capitalize())]
+        first = [tokenizer(spelling, add_special_tokens=False).input_ids[0] for spelling in spellings]
+        texts = {token: tokenizer.decode([token]).strip().lower() for token in first}
+        whole = sorted(token for token, text in texts.items() if text == word.lower())
+        parts = {token for token, spelling in zip(first, spellings, strict=True) if spelling.strip() == word}
+        as_given = {token for token in parts if texts[token] and word.lower().startswith(texts[token])}
+        if not (whole or as_given):
+            raise BlendsetError(f"{self.weights.source} has no token that '{word}' begins with; name another model.")
+        return sorted({*whole, *as_given})
 
 
 def _split_batches(requests: Sequence[ChatRequest]) -> Iterator[Sequence[ChatRequest]]:

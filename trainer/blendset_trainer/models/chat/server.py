@@ -32,11 +32,20 @@ from PIL import Image
 from blendset.errors import BlendsetError
 from blendset.naming import join_names
 from blendset.records import decode_json
-from blendset_trainer.models.chat.chat_model import ChatRequest, ReplyError
-from blendset_trainer.models.chat.completion import NoAnswerError, read_completion, read_error_message
+from blendset_trainer.models.chat.chat_model import ChatRequest, ReplyError, WeighedAnswer
+from blendset_trainer.models.chat.completion import (
+    NoAnswerError,
+    read_completion,
+    read_error_message,
+    read_probabilities,
+)
 
 TRANSIENT = {408, 409, 425, 429, 500, 502, 503, 504}
 """HTTP statuses after which a request is sent again."""
+UNKNOWN_FIELD = {400, 422, 501}
+"""HTTP statuses of servers that do not know a field of a request, as `logprobs`."""
+TOP_LOGPROBS = 20
+"""How many likely tokens a server is asked for: as many as OpenAI's and vLLM send."""
 REFUSED = {401, 403, 404}
 """HTTP statuses that every request would get."""
 EXAMPLE = "http://localhost:8000/v1?concurrency=16&per_minute=600#MODEL"
@@ -74,6 +83,7 @@ class ServerChatModel:
     longest_wait_s: float = 60.0
     _rate_limit: _RateLimit | None = field(default=None, init=False, repr=False, compare=False)
     _failures: int = field(default=0, init=False, repr=False, compare=False)
+    _sends_logprobs: bool = field(default=True, init=False, repr=False, compare=False)
 
     parameters: ClassVar[Mapping[str, Any]] = {"temperature": 0}
 
@@ -96,47 +106,61 @@ class ServerChatModel:
 
         Raises BlendsetError where the server refuses the model or the key, so that no request can be answered.
         """
+        return [weighed.answer for weighed in self.generate_weighed(requests, (), max_tokens)]
+
+    def generate_weighed(
+        self, requests: Sequence[ChatRequest], words: Sequence[str], max_tokens: int
+    ) -> list[WeighedAnswer]:
+        """Return one answer per request, with probabilities where the server sends `logprobs`."""
         if self._failures >= MAX_FAILURES:
             error = BlendsetError(f"{self.url} was not asked, for it had failed {self._failures} times in a row.")
-            return [error] * len(requests)
+            return [WeighedAnswer(error, None)] * len(requests)
         with ThreadPoolExecutor(self.concurrency) as threads:
-            answers = list(threads.map(lambda request: self._request_answer(request, max_tokens), requests))
+            weighed = list(threads.map(lambda request: self._request_answer(request, words, max_tokens), requests))
+        answers = [each.answer for each in weighed]
         failed = all(isinstance(answer, BlendsetError) and not isinstance(answer, ReplyError) for answer in answers)
         self._failures = self._failures + len(answers) if failed else 0
-        return answers
+        return weighed
 
-    def _request_answer(self, request: ChatRequest, max_tokens: int) -> str | BlendsetError:
+    def _request_answer(self, request: ChatRequest, words: Sequence[str], max_tokens: int) -> WeighedAnswer:
         """Return the answer to one request, or why there is none."""
-        body = {
+        body: dict[str, Any] = {
             "model": self.model,
             "temperature": 0,
             "max_tokens": max_tokens,
             "messages": [{"role": "user", "content": _build_content(request)}],
         }
+        if words and self._sends_logprobs:
+            body |= {"logprobs": True, "top_logprobs": TOP_LOGPROBS}
         try:
-            return self._post_with_retries(body)
-        except ReplyError as error:
-            return error
+            return self._post_with_retries(body, words)
         except NoAnswerError as error:
-            return BlendsetError(
-                f"{self.url} gave no answer in {self.attempts} attempts ({error}); run the command again later."
-            )
+            cure = f"gave no answer in {self.attempts} attempts ({error}); run the command again later."
         except _RefusedError as error:
             if error.status in REFUSED:
                 raise BlendsetError(
                     f"{self.url} refuses the model {self.model} ({error}); "
                     "check the URL, the model's name and OPENAI_API_KEY."
                 ) from error
-            return BlendsetError(f"{self.url} refuses a question ({error}); look at its picture and text.")
+            if "logprobs" in body and error.status in UNKNOWN_FIELD:
+                return self._request_without_logprobs(request, max_tokens)
+            cure = f"refuses a question ({error}); look at its picture and text."
+        return WeighedAnswer(BlendsetError(f"{self.url} {cure}"), None)
 
-    def _post_with_retries(self, body: Mapping[str, Any]) -> str:
+    def _request_without_logprobs(self, request: ChatRequest, max_tokens: int) -> WeighedAnswer:
+        """Return the answer to a request that was refused with `logprobs`; where there is one, ask for them no more."""
+        weighed = self._request_answer(request, (), max_tokens)
+        self._sends_logprobs &= isinstance(weighed.answer, BlendsetError)
+        return weighed
+
+    def _post_with_retries(self, body: Mapping[str, Any], words: Sequence[str]) -> WeighedAnswer:
         """Return the server's answer; a request without one is sent again, after longer and longer waits."""
         assert self._rate_limit is not None
         for attempt in range(1, self.attempts + 1):
             self._rate_limit.wait()
             try:
                 reply = _fetch(f"{self.url}/chat/completions", body, self.timeout_s)
-                return read_completion(reply, body["max_tokens"])
+                return _read_reply(reply, words, body["max_tokens"])
             except NoAnswerError as error:
                 if attempt == self.attempts:
                     raise
@@ -163,6 +187,15 @@ def find_server(spec: str) -> ServerChatModel:
     if len(numbers) < len(options):
         raise BlendsetError(f"{spec} holds no number where one should be; give a URL such as {EXAMPLE}.")
     return ServerChatModel(url, parts.fragment or _fetch_only_model(url), **numbers)
+
+
+def _read_reply(reply: Any, words: Sequence[str], max_tokens: int) -> WeighedAnswer:
+    """The answer in a reply, or the ReplyError why it is none; NoAnswerError where another attempt may bring one."""
+    probabilities = read_probabilities(reply, words) if words else None
+    try:
+        return WeighedAnswer(read_completion(reply, max_tokens), probabilities)
+    except ReplyError as error:
+        return WeighedAnswer(error, probabilities)
 
 
 def _fetch_only_model(url: str) -> str:

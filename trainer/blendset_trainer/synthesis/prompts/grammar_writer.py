@@ -22,7 +22,7 @@ from blendset_trainer.language.lexicon import COLOURS, MATERIAL_OF, OTHER_COLOUR
 from blendset_trainer.synthesis.prompts.prompt_files import DEFORMABLE, GRAMMAR, RESTYLE, SET, SET_SIZE, Prompt
 from blendset_trainer.synthesis.prompts.sources import PromptSubject
 
-GRAMMAR_FILE = Path(__file__).with_name("grammar.toml")
+GRAMMAR_FILE = Path(__file__).with_name("words") / "grammar.toml"
 OUTDOORS, INDOORS, ENCLOSED = WHERE = ("outdoors", "indoors", "enclosed")
 """`enclosed` has no windows, and so neither season nor time of day."""
 DETAILS_PER_DESCRIPTION = 2
@@ -65,6 +65,9 @@ class ThingWords:
     materials: tuple[str, ...] = option(REQUIRED, "adjectives")
     details: tuple[str, ...] = option(REQUIRED, "what a thing is 'with'")
     nouns: tuple[str, ...] = option((), "last words of their names; empty is all other things")
+    settings: tuple[SettingWords, ...] = option(
+        (), "places of their own, as [[families.settings]]; empty is all places"
+    )
 
 
 @dataclass(frozen=True)
@@ -109,13 +112,14 @@ def _find_faults(grammar: PromptGrammar) -> Iterator[str]:
     """What leaves a sentence incomplete, as the ends of sentences about the file."""
     seasons, times = {*grammar.seasons}, {each.name for each in grammar.times}
     named = [season for each in grammar.settings for season in each.seasons]
+    named += [season for thing in grammar.families for each in thing.settings for season in each.seasons]
     named += [season for each in grammar.lights for season in each.seasons]
     yield from (f"has no season '{season}'; add it to seasons" for season in named if season not in seasons)
     for light in grammar.lights:
         yield from (f"has no time '{time}'; add it under [[times]]" for time in light.times if time not in times)
-    for setting in grammar.settings:
-        for season, time in _list_moments(grammar, setting):
-            if not _find_lights(grammar, setting, season, time):
+    for setting in (*grammar.settings, *(setting for each in grammar.families for setting in each.settings)):
+        for season, time in list_moments(grammar, setting):
+            if not find_lights(grammar, setting, season, time):
                 moment = f" {time.alone}" if time else ""
                 yield f"has no light for '{setting.place}'{moment}; add one under [[lights]]"
     if not grammar.settings:
@@ -159,16 +163,17 @@ def choose_surroundings(grammar: PromptGrammar, subject: PromptSubject, seed: in
     """The surroundings `number` of a subject, in which every setting comes once before one comes again."""
     setting = choose_setting(grammar, subject, seed, number)
     random = make_text_random(seed, subject.label, "scene", number)
-    season, time = random.choice(_list_moments(grammar, setting))
-    light = random.choice(_find_lights(grammar, setting, season, time)).light
+    season, time = random.choice(list_moments(grammar, setting))
+    light = random.choice(find_lights(grammar, setting, season, time)).light
     return Surroundings(setting, season, time, light, random.choice(grammar.styles))
 
 
 def choose_setting(grammar: PromptGrammar, subject: PromptSubject, seed: int, number: int) -> SettingWords:
     """The setting of surroundings `number` of a subject: the settings are shuffled anew for each round."""
-    turn, at = divmod(number, len(grammar.settings))
+    settings = find_thing(grammar, subject).settings or grammar.settings
+    turn, at = divmod(number, len(settings))
     random = make_text_random(seed, subject.label, "settings", turn)
-    return random.sample(grammar.settings, len(grammar.settings))[at]
+    return random.sample(settings, len(settings))[at]
 
 
 def compose_sentence(
@@ -177,15 +182,15 @@ def compose_sentence(
     """A sentence about a subject in its surroundings, without a full stop."""
     hangs = {*subject.noun.split(), singularize(subject.noun).split()[-1]} & {*grammar.hanging}
     ground = "" if hangs else surroundings.setting.ground
-    words = [_name_subject(subject, material), ground, surroundings.setting.place, _describe_moment(surroundings)]
+    words = [_name_subject(subject, material), ground, surroundings.setting.place, describe_moment(surroundings)]
     clauses = [" ".join(filter(None, words)), surroundings.light, surroundings.style]
-    return _capitalize(", ".join(filter(None, clauses)))
+    return capitalize(", ".join(filter(None, clauses)))
 
 
 def compose_description(grammar: PromptGrammar, subject: PromptSubject, random: Random) -> str:
     """A description of a subject's looks, without its surroundings and without a full stop."""
-    details = random.sample(_find_thing(grammar, subject).details, DETAILS_PER_DESCRIPTION)
-    return _capitalize(
+    details = random.sample(find_thing(grammar, subject).details, DETAILS_PER_DESCRIPTION)
+    return capitalize(
         f"{_name_subject(subject, _choose_material(grammar, subject, random))} with {join_phrases(details)}"
     )
 
@@ -198,16 +203,16 @@ def _name_subject(subject: PromptSubject, material: str = "") -> str:
 def _choose_material(grammar: PromptGrammar, subject: PromptSubject, random: Random) -> str:
     """What the subject is to be made of; "" where its name says it already."""
     named = {*subject.noun.split()} & {*MATERIAL_OF, *MATERIAL_OF.values(), *COLOURS, *OTHER_COLOURS}
-    return "" if named else random.choice(_find_thing(grammar, subject).materials)
+    return "" if named else random.choice(find_thing(grammar, subject).materials)
 
 
-def _find_thing(grammar: PromptGrammar, subject: PromptSubject) -> ThingWords:
+def find_thing(grammar: PromptGrammar, subject: PromptSubject) -> ThingWords:
     """The words for things of the subject's sort, by the last word of its name."""
     last = singularize(subject.noun).split()[-1]
     return next((each for each in grammar.families if last in each.nouns), grammar.families[-1])
 
 
-def _list_moments(grammar: PromptGrammar, setting: SettingWords) -> list[tuple[str, TimeWords | None]]:
+def list_moments(grammar: PromptGrammar, setting: SettingWords) -> list[tuple[str, TimeWords | None]]:
     """The seasons and times of day at which a setting can be shown; "" and None where nothing shows them."""
     if setting.where == ENCLOSED:
         return [("", None)]
@@ -215,9 +220,7 @@ def _list_moments(grammar: PromptGrammar, setting: SettingWords) -> list[tuple[s
     return [(season, time) for season in seasons for time in grammar.times]
 
 
-def _find_lights(
-    grammar: PromptGrammar, setting: SettingWords, season: str, time: TimeWords | None
-) -> list[LightWords]:
+def find_lights(grammar: PromptGrammar, setting: SettingWords, season: str, time: TimeWords | None) -> list[LightWords]:
     """The lights that there are in a setting at a season and time of day."""
     return [
         each
@@ -228,7 +231,7 @@ def _find_lights(
     ]
 
 
-def _describe_moment(surroundings: Surroundings) -> str:
+def describe_moment(surroundings: Surroundings) -> str:
     """The words for season and time of day; "" where there is neither."""
     if surroundings.time is None or not surroundings.season:
         return surroundings.time.alone if surroundings.time else ""
@@ -236,5 +239,6 @@ def _describe_moment(surroundings: Surroundings) -> str:
     return surroundings.time.in_season.replace("{a_season}", a_season).replace("{season}", surroundings.season)
 
 
-def _capitalize(text: str) -> str:
+def capitalize(text: str) -> str:
+    """A text with a capital at its beginning."""
     return text[0].upper() + text[1:]

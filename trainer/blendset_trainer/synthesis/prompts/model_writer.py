@@ -10,7 +10,8 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from functools import cache
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,9 +20,10 @@ from blendset.files import read_text_file
 from blendset_trainer.language.grammar import add_article, pluralize, singularize
 from blendset_trainer.models.chat.replies import is_refusal, strip_thoughts
 from blendset_trainer.synthesis.prompts.curation import PATIENCE, RemovedPrompt
+from blendset_trainer.synthesis.prompts.free_writer import Axes, FreeWords, choose_axes, describe_axes
 from blendset_trainer.synthesis.prompts.grammar_writer import PromptGrammar, choose_setting, join_deformable
 from blendset_trainer.synthesis.prompts.ngrams import split_words
-from blendset_trainer.synthesis.prompts.prompt_files import DEFORMABLE, RESTYLE, SET, SET_SIZE, Prompt
+from blendset_trainer.synthesis.prompts.prompt_files import DEFORMABLE, FREE, RESTYLE, SET, SET_SIZE, Prompt
 from blendset_trainer.synthesis.prompts.reply_cache import CachedReply, ReplyCache
 from blendset_trainer.synthesis.prompts.sources import PromptSubject
 
@@ -53,15 +55,18 @@ class PromptAuthor:
     seed: int
 
 
-def load_template(path: Path) -> str:
-    """Read a template; BlendsetError where it cannot be read or has braces that cannot be filled in."""
+def load_template(path: Path, kind: str) -> str:
+    """Read a template for a kind of prompts; BlendsetError where it cannot be read or has braces that cannot be filled
+    in.
+    """
     text = read_text_file(path).strip()
+    values = _make_template_values(PromptSubject("", "chair"), MAX_PROMPTS_PER_REQUEST, ())
+    if kind == FREE:
+        values = _make_free_values(())
     try:
-        text.format(**_make_template_values(PromptSubject("", "chair"), MAX_PROMPTS_PER_REQUEST, ()))
+        text.format(**values)
     except (LookupError, ValueError, AttributeError) as error:
-        known = ", ".join(
-            f"{{{name}}}" for name in _make_template_values(PromptSubject("", "chair"), MAX_PROMPTS_PER_REQUEST, ())
-        )
+        known = ", ".join(f"{{{name}}}" for name in values)
         raise BlendsetError(f"{path} has braces that cannot be filled in ({error}); it may use {known}.") from error
     return text
 
@@ -77,7 +82,7 @@ def write_restyle_prompts(
     for turns in _plan_turns(subjects, count, per_request):
         requests = [_fill_template(author.template, turn, per_request, author) for turn in turns]
         items = [
-            [(subject.label, item) for item in _parse_items_about(subject, reply, removed)]
+            [(subject.label, item) for _, item in _parse_items_about([subject.noun], reply, removed)]
             for (subject, _), reply in zip(turns, author.replies.generate(requests), strict=True)
         ]
         for label, item in _interleave(items):
@@ -93,18 +98,36 @@ def write_deformable_prompts(
     """
     sets = math.ceil(count / SET_SIZE)
     per_request = min(MAX_PROMPTS_PER_REQUEST // SET_SIZE, math.ceil(sets / len(subjects)))
-    description_template = load_template(TEMPLATES / "description.txt")
+    description_template = load_template(TEMPLATES / "description.txt", DEFORMABLE)
     for turns in _plan_turns(subjects, sets, per_request):
         backgrounds = [_fill_template(author.template, turn, per_request * SET_SIZE, author) for turn in turns]
         descriptions = [_fill_template(description_template, turn, per_request, author) for turn in turns]
         by_turn = [
-            list(_combine_sets(author, turn, *(_parse_items_about(turn[0], reply, removed) for reply in replies)))
+            list(_combine_sets(author, turn, *(_list_items_about(turn[0], reply, removed) for reply in replies)))
             for turn, *replies in zip(
                 turns, author.replies.generate(backgrounds), author.replies.generate(descriptions), strict=True
             )
         ]
         for members in _interleave(by_turn):
             yield from members
+
+
+def write_free_prompts(
+    author: PromptAuthor, words: FreeWords, count: int, removed: list[RemovedPrompt]
+) -> Iterator[Prompt]:
+    """About `count` prompts and some to spare, on axes whose values the grammar chooses.
+
+    Items of a reply that name none of its subjects are appended to `removed`.
+    """
+    axes, per_request = choose_axes(author.grammar, words, author.seed), min(MAX_PROMPTS_PER_REQUEST, count)
+    needed = math.ceil(count / per_request)
+    for start in range(0, PATIENCE * needed, REQUESTS_PER_SAVE):
+        size = min(REQUESTS_PER_SAVE, needed, PATIENCE * needed - start)
+        turns = [list(islice(axes, per_request)) for _ in range(size)]
+        replies = author.replies.generate([author.template.format(**_make_free_values(turn)) for turn in turns])
+        for turn, reply in zip(turns, replies, strict=True):
+            for noun, item in _parse_items_about([each.noun for each in turn], reply, removed):
+                yield Prompt(f"{item}.", noun, FREE, {}, author.by, author.seed)
 
 
 def parse_list(reply: str) -> list[str]:
@@ -143,23 +166,44 @@ def _make_template_values(subject: PromptSubject, count: int, settings: Sequence
     return {"count": str(count), "subject": subject.noun, "caption": caption, "places": "; ".join(settings)}
 
 
-def _parse_items_about(subject: PromptSubject, reply: CachedReply, removed: list[RemovedPrompt]) -> list[str]:
-    """The items of a reply that name their subject, in singular or plural; the others are appended to `removed`.
+def _make_free_values(axes: Sequence[Axes]) -> dict[str, str]:
+    """The names that a template of free prompts may have in braces, and their values."""
+    return {"count": str(len(axes)), "axes": describe_axes(axes)}
+
+
+def _list_items_about(subject: PromptSubject, reply: CachedReply, removed: list[RemovedPrompt]) -> list[str]:
+    return [item for _, item in _parse_items_about([subject.noun], reply, removed)]
+
+
+def _parse_items_about(nouns: Sequence[str], reply: CachedReply, removed: list[RemovedPrompt]) -> list[tuple[str, str]]:
+    """The items of a reply that name one of its subjects, in singular or plural, each after that subject; the others
+    are appended to `removed`.
 
     Of a reply that was cut, the last line is one of the others. A refusal has no items.
     """
-    last = subject.noun.split()[-1]
+    about = ", ".join(noun.split()[-1] for noun in nouns)
     text = reply.text
     if is_refusal(strip_thoughts(text)):
-        removed.append(RemovedPrompt(" ".join(text.split())[:SHOWN_LETTERS], "the model refuses", last))
+        removed.append(RemovedPrompt(" ".join(text.split())[:SHOWN_LETTERS], "the model refuses", about))
         return []
     if reply.problem:
         text, _, unfinished = text.rstrip().rpartition("\n")
-        removed.append(RemovedPrompt(unfinished[:SHOWN_LETTERS], reply.problem.rstrip("."), last))
-    names = {*split_words(f"{last} {singularize(last)} {pluralize(last)}")}
-    items = parse_list(text)
-    removed += [RemovedPrompt(item, "subject not named", last) for item in items if not names & {*split_words(item)}]
-    return [item for item in items if names & {*split_words(item)}]
+        removed.append(RemovedPrompt(unfinished[:SHOWN_LETTERS], reply.problem.rstrip("."), about))
+    items = [(_find_named(nouns, item), item) for item in parse_list(text)]
+    removed += [RemovedPrompt(item, "subject not named", about) for noun, item in items if not noun]
+    return [(noun, item) for noun, item in items if noun]
+
+
+def _find_named(nouns: Sequence[str], text: str) -> str:
+    """The first of the nouns whose last word a text has, in singular or plural; "" for none."""
+    words = {*split_words(text)}
+    return next((noun for noun in nouns if _list_names(noun) & words), "")
+
+
+@cache
+def _list_names(noun: str) -> frozenset[str]:
+    last = noun.split()[-1]
+    return frozenset(split_words(f"{last} {singularize(last)} {pluralize(last)}"))
 
 
 def _combine_sets(

@@ -14,7 +14,7 @@ from blendset.files import atomic_write, explain_read_errors, read_text_file
 from blendset.options import REQUIRED, option, structure
 from blendset.records import decode_json
 
-RESTYLE, TEXT_TO_IMAGE, DEFORMABLE = KINDS = ("restyle", "text-to-image", "deformable")
+RESTYLE, TEXT_TO_IMAGE, DEFORMABLE, FREE = KINDS = ("restyle", "text-to-image", "deformable", "free")
 GRAMMAR, CAPTIONS = "grammar", "captions"
 """Who writes prompts without a model."""
 SET_SIZE = 3
@@ -52,21 +52,6 @@ def write_prompts(path: Path, prompts: Sequence[Prompt]) -> None:
 def make_overwrite_error(path: Path) -> BlendsetError:
     """The error for a file that holds other prompts."""
     return BlendsetError(f"{path} holds other prompts; choose another --out, or delete it first.")
-
-
-def read_texts(path: Path) -> list[str]:
-    """Read prompts of any origin: the field `prompt` of each line of a .jsonl, or each line of a text file.
-
-    Raises BlendsetError for a file that cannot be read, and for a line without a prompt.
-    """
-    lines = _number_lines(path, _read_text(path).split("\n"))
-    if path.suffix != ".jsonl":
-        return [line.strip() for _, line in lines]
-    texts = [(where, _parse_object(line, where).get("prompt")) for where, line in lines]
-    for where, text in texts:
-        if not isinstance(text, str):
-            raise BlendsetError(f"{where} has no text under 'prompt'; give a file with a prompt to a line.")
-    return [str(text) for _, text in texts]
 
 
 def _read_text(path: Path) -> str:

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What prompts are written about: a dataset's labelled subjects, and the captions of its views."""
+"""What prompts are written about: subjects, of a dataset or by name, and the captions of its views."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -13,12 +14,18 @@ import pyarrow.compute as pc
 
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
+from blendset.files import read_text_file
 from blendset_trainer.language.lexicon import extract_noun
 from blendset_trainer.selection.files import read_chosen
 from blendset_trainer.stages.caption_forms import SHORT
 from blendset_trainer.stages.tables import read_captions, read_index
 from blendset_trainer.synthesis.prompts.prompt_files import CAPTIONS, TEXT_TO_IMAGE, VIEW, Prompt
 from blendset_trainer.synthetic_views import SYNTHETIC
+
+SYNCD_ANIMALS = tuple(
+    "hamster rabbit fox parrot bird squirrel cat dog alpaca mouse frog bear woodpecker duck fish monkey".split()
+)
+"""The subjects of SynCD's deformable sets (arXiv 2502.01720)."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,17 @@ def load_subjects(dataset: Dataset, selection: str = "") -> list[PromptSubject]:
             f"again, or ask for --kind {TEXT_TO_IMAGE}."
         )
     return [subjects[label] for label in sorted(subjects)]
+
+
+def read_subjects(path: Path | None) -> list[PromptSubject]:
+    """The subjects that a file names, a line each, once each, or SynCD's animals; BlendsetError for a file without."""
+    if path is None:
+        return [PromptSubject(animal, animal) for animal in SYNCD_ANIMALS]
+    lines = read_text_file(path, cure="give a file with a subject to a line").split("\n")
+    names = dict.fromkeys(" ".join(line.split()) for line in lines if line.strip())
+    if not names:
+        raise BlendsetError(f"{path} names no subject; give a file with a subject to a line.")
+    return [PromptSubject(name, name) for name in names]
 
 
 def load_caption_prompts(dataset: Dataset, selection: str, seed: int) -> Iterator[Prompt]:
