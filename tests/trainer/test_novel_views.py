@@ -78,7 +78,7 @@ def test_a_sheet_becomes_views_with_their_angles(
     model: Path, code: Path, dataset: Dataset, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert synthesized(dataset, model, "--remote-code", str(code)) == 0
-    assert "1 of 3 views have no subject or no mask of it, and are left out." in capsys.readouterr().err
+    assert "1 of 3 views are left out: no subject is shown (scene-0002)." in capsys.readouterr().err
     assert verify_dataset(dataset).problems == ()
     views = synthetic(dataset)
     assert len(views) == 12
@@ -156,7 +156,10 @@ def test_a_mask_of_nothing_stops_its_own_view_alone(
     nothing = np.zeros((64, 64), np.uint32)
     add_picture(dataset, "attic", "lamp", 9, np.zeros((64, 64, 3), np.uint8), nothing, subject_objects=(5,))
     assert synthesized(dataset, model, "--remote-code", str(code)) == 0
-    assert "The mask of lamp-0009 covers nothing; choose views that show their subject." in capsys.readouterr().err
+    assert (
+        "The subject of lamp-0009 cannot be cut out: the mask covers nothing; choose other views."
+        in capsys.readouterr().err
+    )
     assert len(synthetic(dataset)) == 12
 
 

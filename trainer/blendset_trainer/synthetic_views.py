@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from blendset.records import FORMAT_VERSION, CameraRecord, read_record
+from blendset.dataset import Dataset
+from blendset.records import FORMAT_VERSION, CameraRecord, SceneRecord, read_record, write_json
 from blendset_trainer.stages.caption_forms import CAPTION_FORMS
 
 SYNTHESIS, SYNTHETIC = "synthesis.json", "synthetic"
@@ -39,6 +40,20 @@ class SynthesisRecord:
     guidance: dict[str, float]
     seed: int
     settings: dict[str, Any] = field(default_factory=dict)
+
+
+PROMPTS_SCENE = "prompts"
+"""The scene of a dataset that holds images which belong to none of Blender's."""
+_EMPTY_SCENE = SceneRecord(
+    scene=PROMPTS_SCENE, blend_name="", blend_sha256="", blender_scene="", frame=0, metres_per_unit=1.0, objects=(),
+    missing_files=(), notes=("pictures of prompts, which no scene shows",),
+)  # fmt: skip
+
+
+def add_prompts_scene(dataset: Dataset) -> None:
+    """Add the scene "prompts" to a dataset that lacks it."""
+    if not dataset.scene_path(PROMPTS_SCENE).exists():
+        write_json(dataset.scene_path(PROMPTS_SCENE), _EMPTY_SCENE)
 
 
 def read_synthesis(folder: Path) -> SynthesisRecord:

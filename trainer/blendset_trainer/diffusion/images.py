@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -74,10 +73,3 @@ def make_grid(images: Sequence[Image.Image]) -> Image.Image:
     for number, image in enumerate(images):
         grid.paste(image, (number % columns * width, number // columns * height))
     return grid
-
-
-def encode_png(image: Image.Image) -> bytes:
-    """The bytes of a PNG file."""
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()

@@ -12,11 +12,12 @@ from blendset.files import atomic_write
 from blendset.records import encode_json, write_json
 from blendset_trainer.api.progress import OnProgress, OnReport, ignore_progress, ignore_report
 from blendset_trainer.diffusion.families import Family, load_family
-from blendset_trainer.diffusion.images import encode_png, make_grid
+from blendset_trainer.diffusion.images import make_grid
 from blendset_trainer.diffusion.lora import load_lora
 from blendset_trainer.diffusion.references import ReferenceGuidance, sample_with_references
 from blendset_trainer.diffusion.sampling import SamplingSettings, resolve_sampling, sample_images
 from blendset_trainer.models.loading import choose_device, choose_language_dtype
+from blendset_trainer.readers.images import encode_png
 
 GRID, RECORD = "grid.png", "samples.json"
 SAMPLE_FILES = RECORD, GRID, "[0-9]*.png"

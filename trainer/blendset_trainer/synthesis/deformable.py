@@ -18,7 +18,6 @@ import torch
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset.naming import slugify
-from blendset.records import SceneRecord, write_json
 from blendset.tokens import Grid
 from blendset_trainer.diffusion.families import FAMILIES, Family, load_families
 from blendset_trainer.diffusion.randomness import seed_generators
@@ -28,9 +27,6 @@ from blendset_trainer.synthesis.prompts.prompt_files import DEFORMABLE, SET, Pro
 from blendset_trainer.synthesis.requests import SynthesisRequest, blank_parent, find_generator, make_view_request
 from blendset_trainer.synthesis.settings import DeformableSettings
 from blendset_trainer.synthesis.subject_attention import SubjectAttention, find_word_tokens
-
-SCENE = "prompts"
-"""The scene of a dataset that holds images which belong to none of Blender's."""
 
 
 @dataclass
@@ -87,11 +83,13 @@ class Deformable(PipelineSynthesizer):
         return height // pixels, width // pixels
 
 
-def plan_deformable(dataset: Dataset, settings: DeformableSettings) -> tuple[Deformable, list[ViewRequest], list[str]]:
+def plan_deformable(
+    dataset: Dataset | None, settings: DeformableSettings
+) -> tuple[Deformable, list[ViewRequest], list[str]]:
     """The synthesizer, its requests, and why prompts were left out (never any).
 
     Raises BlendsetError where the file has no prompt of this kind, and for a model that cannot be run or whose captions
-    have no queries. Adds the scene "prompts" to a dataset that lacks it.
+    have no queries.
     """
     prompts = [prompt for prompt in read_prompts(settings.prompts) if prompt.kind == DEFORMABLE]
     if not prompts:
@@ -104,8 +102,6 @@ def plan_deformable(dataset: Dataset, settings: DeformableSettings) -> tuple[Def
             f"{generator.model} is a {generator.pipeline}, whose captions do not ask where things are; give a "
             f"{' or a '.join(pipelines)}."
         )
-    if not dataset.scene_path(SCENE).exists():
-        write_json(dataset.scene_path(SCENE), EMPTY_SCENE)
     synthesizer = Deformable(generator, settings.width, settings.height)
     return synthesizer, list(request_sets(synthesizer, prompts, settings.variants, settings.seed)), []
 
@@ -120,16 +116,10 @@ def request_sets(synthesizer: Deformable, prompts: Iterable[Prompt], variants: i
             request = SynthesisRequest(DeformableSettings.job, (), "", synthesizer.generator, seed, settings)
             subject = f"{slugify(label, 28)}-{request.digest}"
             for number, text in enumerate(texts):
-                view_request = make_view_request(request, blank_parent(SCENE, label), number, subject=subject)
+                view_request = make_view_request(request, blank_parent(label, label), number, subject=subject)
                 yield replace(view_request, record=replace(view_request.record, prompt=text))
 
 
 def _get_set(prompt: Prompt) -> tuple[str, str]:
     """What tells the sets of a file apart; a prompt of no set is one by itself."""
     return prompt.label, prompt.parts.get(SET, prompt.prompt)
-
-
-EMPTY_SCENE = SceneRecord(
-    scene=SCENE, blend_name="", blend_sha256="", blender_scene="", frame=0, metres_per_unit=1.0, objects=(),
-    missing_files=(), notes=("pictures of prompts, which no scene shows",),
-)  # fmt: skip

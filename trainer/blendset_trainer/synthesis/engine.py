@@ -20,10 +20,18 @@ from blendset.dataset import PASSES, RGB, Dataset
 from blendset.errors import BlendsetError
 from blendset.quality import LUMA, collect_metrics, compute_statistics
 from blendset.records import ViewRecord, encode_json
-from blendset_trainer.diffusion.images import encode_png
 from blendset_trainer.models.memory import run_within_memory
+from blendset_trainer.readers.images import encode_png
 from blendset_trainer.stages.executors.task import Executor, ShardResult
-from blendset_trainer.synthetic_views import SYNTHESIS, SynthesisRecord, has_camera, make_unknown_camera
+from blendset_trainer.synthesis.search.report import SearchReport
+from blendset_trainer.synthetic_views import (
+    PROMPTS_SCENE,
+    SYNTHESIS,
+    SynthesisRecord,
+    add_prompts_scene,
+    has_camera,
+    make_unknown_camera,
+)
 
 GeneratedImage = NDArray[np.float32]
 """(H, W, 3), sRGB in 0..1."""
@@ -159,7 +167,8 @@ def batch_requests(requests: Sequence[ViewRequest], size: int) -> list[RequestBa
 class SynthesisReport:
     """What a run did: how many views were made now, how many were there before, and by id why others failed.
 
-    `notes` say what the machine had too little room for, `left_out` why views of the dataset have no request.
+    `notes` say what the machine had too little room for, `left_out` why views of the dataset have no request. `search`
+    is how the settings were chosen, where they were searched.
     """
 
     made: int
@@ -167,6 +176,7 @@ class SynthesisReport:
     failed: dict[str, str]
     notes: tuple[str, ...]
     left_out: tuple[str, ...] = ()
+    search: SearchReport | None = None
 
 
 def generate_views(
@@ -188,6 +198,8 @@ def generate_views(
     todo = [batch for batch in batches if not there.issuperset(request.view_id for request in batch)]
     failed: dict[str, str] = {}
     notes: dict[str, None] = {}
+    if any(request.view.scene == PROMPTS_SCENE for request in requests):
+        add_prompts_scene(dataset)
     done, total = len(requests) - sum(map(len, todo)), len(requests)
     on_progress(done, total)
     try:

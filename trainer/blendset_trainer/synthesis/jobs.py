@@ -20,12 +20,13 @@ from blendset_trainer.synthesis.settings import (
     RestyleSettings,
     SynthesisSettings,
     TextToImageSettings,
+    WithOut,
 )
 
 if TYPE_CHECKING:
     from blendset_trainer.synthesis.engine import Synthesizer, ViewRequest
 
-    Plan = Callable[[Dataset, SynthesisSettings], tuple[Synthesizer, list[ViewRequest], list[str]]]
+    Plan = Callable[[Dataset | None, SynthesisSettings], tuple[Synthesizer, list[ViewRequest], list[str]]]
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,11 @@ class SynthesisJob:
     plan: str
     purpose: str
     example: str
+
+    @property
+    def needs_dataset(self) -> bool:
+        """Whether it begins with the views of a dataset; else it can make a dataset of its own."""
+        return not issubclass(self.settings, WithOut)
 
     def load_plan(self) -> Plan:
         """Import the function that plans it."""
@@ -65,13 +71,13 @@ JOBS = {
             DeformableSettings,
             "blendset_trainer.synthesis.deformable:plan_deformable",
             "Make sets of pictures of one subject from prompts alone, such as animals in other poses",
-            "--model OWNER/MODEL --prompts PROMPTS.jsonl",
+            "--model OWNER/MODEL --prompts PROMPTS.jsonl --out animals",
         ),
         SynthesisJob(
             TextToImageSettings,
             "blendset_trainer.synthesis.text_to_image:plan_text_to_image",
-            "Make pictures of the views' captions, or of prompts that were made of them",
-            "--model OWNER/MODEL --variants 4",
+            "Make pictures of prompts of any origin, or of the views' captions",
+            "--model OWNER/MODEL --prompts PROMPTS.txt --variants 4 --out pictures",
         ),
     )
 }

@@ -14,15 +14,19 @@ from blendset_trainer.stages.tables import read_captions, read_index
 from blendset_trainer.synthetic_views import SYNTHETIC
 
 
-def load_parents(dataset: Dataset, selection: str = "") -> list[ViewRecord]:
-    """The views that are not synthesized themselves, all or those of a selection; BlendsetError where there is none."""
+def load_parents(dataset: Dataset, selection: str = "", *, with_synthetic: bool = False) -> list[ViewRecord]:
+    """The views, all or those of a selection, and of them those that are not synthesized, unless `with_synthetic`.
+
+    Raises BlendsetError where there is none.
+    """
     chosen = set(read_chosen(dataset, selection)["view_id"].to_pylist()) if selection else None
-    views = [view for view in dataset.views() if view.source != SYNTHETIC]
-    views = [view for view in views if chosen is None or view.view_id in chosen]
-    if not views:
+    views = [view for view in dataset.views() if chosen is None or view.view_id in chosen]
+    parents = [view for view in views if with_synthetic or view.source != SYNTHETIC]
+    if not parents:
         where = f"Selection '{selection}' of {dataset.root}" if selection else f"{dataset.root}"
-        raise BlendsetError(f"{where} holds no view to begin with; render some, or name another selection.")
-    return views
+        what = "but synthetic ones" if views else "to begin with"
+        raise BlendsetError(f"{where} holds no view {what}; render some, or name another selection.")
+    return parents
 
 
 def load_captioned_parents(dataset: Dataset, selection: str, form: str) -> list[tuple[ViewRecord, str]]:

@@ -16,7 +16,7 @@ from blendset.records import ViewRecord, encode_json
 from blendset_trainer.diffusion.pipeline_settings import PipelineSettings, find_pipeline
 from blendset_trainer.synthesis.engine import ViewRequest
 from blendset_trainer.synthesis.settings import SynthesisSettings
-from blendset_trainer.synthetic_views import SYNTHETIC, SynthesisRecord, make_unknown_camera
+from blendset_trainer.synthetic_views import PROMPTS_SCENE, SYNTHETIC, SynthesisRecord, make_unknown_camera
 
 
 @dataclass(frozen=True)
@@ -99,11 +99,11 @@ def make_view_request(
     return ViewRequest(view, request.make_record(seed, parents), view.view_set, parent.view_id if keeps_passes else "")
 
 
-def blank_parent(scene: str, subject: str) -> ViewRecord:
-    """A record that stands for the parent of images that have none, but that show `subject`."""
+def blank_parent(subject: str, label: str) -> ViewRecord:
+    """A record that stands for the parent of images that have none, but that show a subject with this label."""
     return ViewRecord(
-        view_id="", run="", scene=scene, subject=subject, subject_label=subject, view_set="", view_index=0, seed=0,
-        **_NOT_RENDERED, **_UNKNOWN_GEOMETRY,
+        view_id="", run="", scene=PROMPTS_SCENE, subject=subject, subject_label=label, view_set="", view_index=0,
+        seed=0, **_NOT_RENDERED, **_UNKNOWN_GEOMETRY,
     )  # fmt: skip
 
 

@@ -31,12 +31,13 @@ from blendset_trainer.synthesis.engine import GeneratedImage, RequestBatch, View
 from blendset_trainer.synthesis.layouts import LatentLayout
 from blendset_trainer.synthesis.parents import load_parents
 from blendset_trainer.synthesis.pipeline_synthesizer import PipelineSynthesizer, repeat_texts
-from blendset_trainer.synthesis.prompts.prompt_files import read_prompts, read_texts
+from blendset_trainer.synthesis.prompts.pools import read_pool, read_texts
 from blendset_trainer.synthesis.requests import SynthesisRequest, find_generator, make_view_request
 from blendset_trainer.synthesis.settings import APART, RestyleSettings
 from blendset_trainer.synthesis.view_sets import build_object_ids, compute_disparity, find_view_sets, load_geometry
 from blendset_trainer.synthesis.warp import plan_warps
 from blendset_trainer.synthesis.warp_callback import WarpCallback, WarpMode
+from blendset_trainer.synthetic_views import has_camera
 
 FLUX_CONTROL = "control_image"
 
@@ -125,8 +126,10 @@ def plan_restyle(dataset: Dataset, settings: RestyleSettings) -> tuple[Restyle, 
     """
     synthesizer = Restyle(find_generator(settings, settings.controlnet), settings)
     requests: list[ViewRequest] = []
-    left_out: list[str] = []
-    views = load_parents(dataset, settings.selection)
+    parents = load_parents(dataset, settings.selection)
+    views = [view for view in parents if has_camera(view.camera)]
+    without = len(parents) - len(views)
+    left_out = [f"{without} of {len(parents)} views are left out: they were not rendered."] if without else []
     for members in find_view_sets(dataset, views, settings.views, settings.covisible):
         if isinstance(members, BlendsetError):
             left_out.append(str(members))
@@ -148,7 +151,7 @@ def load_prompts(settings: RestyleSettings, label: str) -> list[str]:
     """
     prompts = list(settings.prompt)
     if settings.prompts and settings.prompts.suffix == ".jsonl":
-        prompts += [prompt.prompt for prompt in read_prompts(settings.prompts) if prompt.label in ("", label)]
+        prompts += [prompt.prompt for prompt in read_pool(settings.prompts) if prompt.label in ("", label)]
     elif settings.prompts:
         prompts += read_texts(settings.prompts)
     return list(dict.fromkeys(prompts))

@@ -7,7 +7,7 @@ Nothing here imports torch, so that a command line is read before the models' li
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,6 +15,7 @@ from blendset.errors import SettingsError
 from blendset.options import REQUIRED, option
 from blendset_trainer.stages.caption_forms import CAPTION_FORMS, DENSE
 from blendset_trainer.stages.executors.settings import RAY, ExecutorSettings
+from blendset_trainer.synthesis.search.grid import parse_grid
 
 SYNCD_WINDOW = 0.8
 """Sigma of rectified flow above which SynCD (arXiv 2502.01720) warps."""
@@ -22,6 +23,10 @@ APART = "apart"
 """The views of a set do not attend to one another."""
 BACKGROUNDS = {"grey": 127, "white": 255}
 """Levels (0 to 255). Grey is what Zero123++ puts behind a picture with transparency, and draws behind its own."""
+
+AUTO = "auto"
+RENDER_PASSES, OBJECT_IDS, ALPHA, BACKGROUND, SEGMENTER = MASKS = ("passes", "ids", "alpha", "background", "segmenter")
+"""Where the mask of a picture's subject comes from; "auto" takes the first that has one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,15 +84,42 @@ class _OfSize:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextToImageSettings(_OfSize, _FromViews, SynthesisSettings):
-    """Pictures of captions: of each view's, in the form `captions`, or of those in a file of prompts."""
+class WithOut(SynthesisSettings):
+    """Of jobs that need no views but prompts, and so no dataset to begin with."""
+
+    prompts: Path | None = option(
+        None, "prompts of any origin (.txt, .jsonl, .csv, .parquet), instead of the views' captions", metavar="FILE"
+    )
+    out: Path | None = option(
+        None, "the dataset that the pictures join, in place of DATASET; made where there is none", metavar="DATASET"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextToImageSettings(_OfSize, _FromViews, WithOut):
+    """Pictures of prompts: those in a file, or each view's caption in the form `captions`."""
 
     job: ClassVar[str] = "text-to-image"
 
     captions: str = option(DENSE, "form of the captions (default %(default)s)", choices=CAPTION_FORMS)
-    prompts: Path | None = option(
-        None, "what 'blendset prompts --kind text-to-image' wrote, instead of the views' captions", metavar="FILE"
+    search: tuple[str, ...] = option(
+        (),
+        "try these values on a sample of prompts, such as cfg-scale=3,5,7 steps=30,60, and use the best",
+        metavar="NAME=VALUES",
+        several=True,
     )
+    by: str = option("", "what rates the pictures of a search, such as clip:MODEL or NAME.COLUMN", metavar="SCORER")
+    on: int = option(1000, "prompts in the sample of a search (default %(default)s)", metavar="N", at_least=2)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if bool(self.search) != bool(self.by):
+            lack = (
+                "--by SCORER, what rates the pictures" if self.search else "--search NAME=VALUES, what it is to choose"
+            )
+            raise SettingsError(f"{'--search' if self.search else '--by'} is given alone; add {lack}.")
+        for choice in parse_grid(self.search, [each.name for each in fields(self)]) if self.search else ():
+            replace(self, search=(), by="", **choice)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,8 +173,13 @@ class RestyleSettings(_FromViews, SynthesisSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class NovelViewsSettings(_OfSize, _FromViews, SynthesisSettings):
-    """Subjects from other sides, cut out and put on a `background`. `layout` says in how many rows and columns the
-    model draws its views; None for a model that is known."""
+    """Subjects from other sides, cut out by a mask and put on a `background`.
+
+    `layout` says in how many rows and columns the model draws its views, `azimuths` how far each is turned beyond the
+    picture's; both are left out for a model that is known. With `grid` a set is the picture, cut out, and three views a
+    quarter turn apart, as Bootstrap3D has them. Creating one raises SettingsError also for `mask` "segmenter" without
+    one, and for other than one azimuth for each view.
+    """
 
     job: ClassVar[str] = "novel-views"
 
@@ -152,11 +189,44 @@ class NovelViewsSettings(_OfSize, _FromViews, SynthesisSettings):
         metavar="ROWSxCOLUMNS",
         at_least=1,
     )
+    azimuths: tuple[float, ...] = option(
+        (),
+        "degrees by which each view of the model is turned beyond the picture's (default: known of Zero123++)",
+        metavar="DEG,DEG,...",
+    )
     background: str = option("grey", "what is behind the subject (default %(default)s)", choices=tuple(BACKGROUNDS))
+    mask: str = option(
+        AUTO,
+        "what the subject is cut out by: render passes, object ids, transparency, a plain background, a segmenter, or "
+        "the first of these that finds it (default %(default)s)",
+        choices=(AUTO, *MASKS),
+    )
+    segmenter: str = option(
+        "", "a segmenter of transformers that takes points, for pictures where nothing else finds it", metavar="MODEL"
+    )
+    of_synthetic: bool = option(
+        False, "begin with synthetic pictures too, which else a selection has to name; never with novel views"
+    )
+    grid: bool = option(
+        False, "make each set of the picture, cut out, and three views a quarter turn apart, as training's 2x2 grids"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.mask == SEGMENTER and not self.segmenter:
+            raise SettingsError(
+                "--mask segmenter needs a segmenter; add --segmenter MODEL, such as facebook/sam2.1-hiera-small."
+            )
+        if self.azimuths and not self.layout:
+            raise SettingsError("--azimuths needs the --layout of the model's views.")
+        if self.azimuths and self.layout and len(self.azimuths) != (count := self.layout[0] * self.layout[1]):
+            raise SettingsError(
+                f"--azimuths names {len(self.azimuths)} views and --layout has {count}; name each once."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeformableSettings(_OfSize, SynthesisSettings):
+class DeformableSettings(_OfSize, WithOut):
     """Sets of pictures of one subject, from a file of prompts alone."""
 
     job: ClassVar[str] = "deformable"

@@ -14,15 +14,19 @@ from pathlib import Path
 import torch
 
 from blendset.dataset import Dataset
-from blendset.errors import BlendsetError
+from blendset.errors import BlendsetError, SettingsError
+from blendset.files import sha256_bytes
+from blendset.naming import slugify
 from blendset.records import ViewRecord
 from blendset_trainer.diffusion.randomness import seed_generators
 from blendset_trainer.synthesis.engine import GeneratedImage, RequestBatch, ViewRequest
-from blendset_trainer.synthesis.parents import load_captioned_parents, load_parents
+from blendset_trainer.synthesis.parents import load_captioned_parents
 from blendset_trainer.synthesis.pipeline_synthesizer import PipelineSynthesizer, name_sides, repeat_texts
-from blendset_trainer.synthesis.prompts.prompt_files import TEXT_TO_IMAGE, VIEW, read_prompts
-from blendset_trainer.synthesis.requests import SynthesisRequest, find_generator, make_view_request
+from blendset_trainer.synthesis.prompts.pools import read_pool
+from blendset_trainer.synthesis.prompts.prompt_files import VIEW, Prompt
+from blendset_trainer.synthesis.requests import SynthesisRequest, blank_parent, find_generator, make_view_request
 from blendset_trainer.synthesis.settings import TextToImageSettings
+from blendset_trainer.synthetic_views import has_camera
 
 
 @dataclass
@@ -66,43 +70,83 @@ class TextToImage(PipelineSynthesizer):
 
 
 def plan_text_to_image(
-    dataset: Dataset, settings: TextToImageSettings
+    dataset: Dataset | None, settings: TextToImageSettings
 ) -> tuple[TextToImage, list[ViewRequest], list[str]]:
-    """The synthesizer, its requests, and why views were left out (never any): images of the dataset's captions, or of
-    those in a file of prompts. Raises BlendsetError where there is none, and for a model that cannot be run.
+    """The synthesizer, its requests, and what to say of prompts whose views are not there: images of the prompts in a
+    file, or of the dataset's captions.
+
+    Raises BlendsetError where there is none, and for a model that cannot be run.
     """
-    synthesizer = TextToImage(find_generator(settings), settings.width, settings.height)
+    synthesizer = make_synthesizer(settings)
+    captioned, remarks = load_prompts(dataset, settings)
+    return synthesizer, list(request_images(synthesizer, captioned, settings.variants, settings.seed)), remarks
+
+
+def make_synthesizer(settings: TextToImageSettings) -> TextToImage:
+    """The synthesizer of settings; BlendsetError for a model that cannot be run."""
+    return TextToImage(find_generator(settings), settings.width, settings.height)
+
+
+def load_prompts(
+    dataset: Dataset | None, settings: TextToImageSettings
+) -> tuple[list[tuple[ViewRecord, str]], list[str]]:
+    """What to draw, each prompt after the record of its parent; and what to say of prompts whose views are not there.
+
+    Raises BlendsetError where there is nothing to draw.
+    """
     if settings.prompts:
-        captioned = read_captioned_parents(dataset, settings.prompts)
-    else:
-        captioned = load_captioned_parents(dataset, settings.selection, settings.captions)
-    return synthesizer, list(request_images(synthesizer, captioned, settings.variants, settings.seed)), []
+        return read_prompted_parents(dataset, settings.prompts)
+    if not dataset:
+        raise SettingsError(f"There is nothing to draw in {settings.out}; give --prompts FILE.")
+    return load_captioned_parents(dataset, settings.selection, settings.captions), []
 
 
 def request_images(
     synthesizer: TextToImage, captioned: Sequence[tuple[ViewRecord, str]], variants: int, seed: int
 ) -> Iterator[ViewRequest]:
-    """Requests for `variants` images of each caption, whose parent is the view that the caption was written for."""
+    """Requests for `variants` images of each caption, whose parent is the view that the caption was written for, or a
+    record without an id where it was written for none: then what the caption describes is a subject of its own.
+    """
     for parent, caption in captioned:
+        parents = (parent.view_id,) if parent.view_id else ()
         request = SynthesisRequest(
-            TextToImageSettings.job, (parent.view_id,), caption, synthesizer.generator, seed, synthesizer.size
+            TextToImageSettings.job, parents, caption, synthesizer.generator, seed, synthesizer.size
         )
+        subject = _name_subject(parent, caption)
         for number in range(variants):
-            view_request = make_view_request(request, parent, number)
+            view_request = make_view_request(request, parent, number, subject=subject)
             yield replace(view_request, group=view_request.view_id)  # each can be made without the others
 
 
-def read_captioned_parents(dataset: Dataset, path: Path) -> list[tuple[ViewRecord, str]]:
-    """The prompts that `blendset prompts --kind text-to-image` wrote, each with the view that it was written for.
+def _name_subject(parent: ViewRecord, caption: str) -> str:
+    """The subject of a caption's images: the parent's, or a photo itself, or what the caption describes."""
+    if not parent.view_id:
+        return f"{parent.subject}-{sha256_bytes(caption.encode())[:10]}"
+    return parent.subject if has_camera(parent.camera) else parent.subject or parent.view_id
 
-    Raises BlendsetError where there is none, and for a view that the dataset lacks.
+
+def read_prompted_parents(dataset: Dataset | None, path: Path) -> tuple[list[tuple[ViewRecord, str]], list[str]]:
+    """The prompts of a file, each once, with the view of the dataset that it was written for; those that were written
+    for none, or for one that is not there, with a blank record. The latter are counted in a sentence.
+
+    Raises BlendsetError where the file has no prompt.
     """
-    views = {view.view_id: view for view in load_parents(dataset)}
-    prompts = [
-        (prompt.parts.get(VIEW, ""), prompt.prompt) for prompt in read_prompts(path) if prompt.kind == TEXT_TO_IMAGE
-    ]
-    if lost := [view_id for view_id, _ in prompts if view_id not in views]:
-        raise BlendsetError(f"{path} is of view '{lost[0]}', which is no render of {dataset.root}; write prompts anew.")
-    if not prompts:
-        raise BlendsetError(f"{path} has no prompt of kind '{TEXT_TO_IMAGE}'; write some with that --kind.")
-    return [(views[view_id], prompt) for view_id, prompt in prompts]
+    prompts: dict[tuple[str, str], Prompt] = {}
+    for prompt in read_pool(path):
+        prompts.setdefault((prompt.parts.get(VIEW, ""), prompt.prompt), prompt)
+    named = {view_id for view_id, _ in prompts if view_id}
+    views = {view.view_id: view for view in dataset.views() if view.view_id in named} if dataset and named else {}
+    remarks = []
+    if lost := [view_id for view_id, _ in prompts if view_id and view_id not in views]:
+        where = f"{dataset.root} does not have" if dataset else "a new dataset does not have"
+        remarks.append(
+            f"{len(lost)} of {len(prompts)} prompts of {path} were written for views that {where}, such as {lost[0]}; "
+            "their pictures have no parents."
+        )
+    parents = [(views.get(view_id) or _blank_parent_of(prompt), text) for (view_id, text), prompt in prompts.items()]
+    return parents, remarks
+
+
+def _blank_parent_of(prompt: Prompt) -> ViewRecord:
+    """The record that stands for the parent of a prompt's images, with a name for what they show."""
+    return blank_parent(slugify(prompt.label or prompt.prompt, 28), prompt.label)

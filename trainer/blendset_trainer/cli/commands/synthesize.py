@@ -10,14 +10,17 @@ from collections.abc import Sequence
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, NoReturn
 
-from blendset_trainer.cli.console import print_json, report_progress
+from blendset_trainer.cli.console import print_json, print_table, report_progress
 from blendset_trainer.cli.parser import DONE, FAILED, Parser, UsageError, add_command, add_dataset
 from blendset_trainer.cli.settings_options import add_settings, get_flag, read_settings
+from blendset_trainer.stages.run import MAX_REASONS
 from blendset_trainer.synthesis.jobs import JOBS, SynthesisJob
+from blendset_trainer.synthesis.search.grid import describe_options
 from blendset_trainer.synthesis.synthesize import synthesize
 
 if TYPE_CHECKING:
     from blendset_trainer.synthesis.engine import SynthesisReport
+    from blendset_trainer.synthesis.search.report import SearchReport
 
 PURPOSE = (
     "Let a generator make views that join the dataset, with their parents; what is there already is not made again"
@@ -50,7 +53,7 @@ def add_synthesize(commands: argparse._SubParsersAction[Parser]) -> None:
     )
     for name, job in JOBS.items():
         command = add_command(inner, name, _synthesize, job.purpose, _format_example(name, job))
-        add_dataset(command)
+        add_dataset(command, optional=not job.needs_dataset)
         add_settings(command, job.settings)
         command.set_defaults(settings=job.settings)
 
@@ -79,7 +82,7 @@ def _list_flags(job: SynthesisJob) -> list[str]:
 
 
 def _format_example(name: str, job: SynthesisJob) -> str:
-    return f"blendset synthesize {name} kitchen-dataset {job.example}"
+    return f"blendset synthesize {name} {'kitchen-dataset ' if job.needs_dataset else ''}{job.example}"
 
 
 def _synthesize(arguments: argparse.Namespace) -> int:
@@ -94,8 +97,31 @@ def _print_report(report: SynthesisReport, arguments: argparse.Namespace) -> int
     if arguments.json:
         print_json(asdict(report))
     else:
-        for line in (*report.left_out, *report.notes, *dict.fromkeys(report.failed.values())):
+        if report.search:
+            _print_search(report.search)
+        reasons = list(dict.fromkeys(report.failed.values()))
+        more = [f"{len(reasons) - MAX_REASONS} more reasons; --json has all"] if len(reasons) > MAX_REASONS else []
+        for line in (*report.left_out, *report.notes, *reasons[:MAX_REASONS], *more):
             print(line, file=sys.stderr)
         counts = f"{report.made} pictures made now, {report.kept} before, {len(report.failed)} failed"
-        print(f"{arguments.dataset}: {counts}")
+        print(f"{arguments.dataset or arguments.out}: {counts}")
     return FAILED if report.failed and not report.made + report.kept else DONE
+
+
+def _print_search(search: SearchReport) -> None:
+    """Print the table of a search, and what it chose."""
+    print_table(
+        ("setting", search.by, "95 % interval", "behind the best", "95 % interval"),
+        [
+            (describe_options(each.options), f"{each.mean:.4g}", _format_interval(each.interval), f"{each.behind:.3g}",
+             _format_interval(each.behind_interval))
+            for each in search.settings
+        ],
+    )  # fmt: skip
+    for line in search.left_out:
+        print(line, file=sys.stderr)
+    print(f"{search.reason} ({search.prompts} prompts)")
+
+
+def _format_interval(ends: tuple[float, float]) -> str:
+    return f"{ends[0]:.4g} to {ends[1]:.4g}"
