@@ -50,12 +50,12 @@ PIXELS = 0.01
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """Two scenes, one in centimetres; captions; a selection that holds one view out."""
+    """Two scenes, one in centimetres and with a view set; captions; a selection that holds one view out."""
     dataset = make_dataset(tmp_path_factory.mktemp("data") / "boxes")
     for scene, units in (("attic", 1.0), ("cellar", 0.01)):
         add_scene(dataset, scene, units)
         for number in range(4 if scene == "attic" else 2):
-            add_view(dataset, scene, number)
+            add_view(dataset, scene, number, view_set="pair" if scene == "cellar" else "", view_index=number)
     dataset.rebuild_index()
     index = dataset.root / "metadata.jsonl"
     rows = [json.loads(line) | {"caption": CAPTION} for line in index.read_text(encoding="utf-8").splitlines()]

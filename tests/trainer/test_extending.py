@@ -141,9 +141,9 @@ def test_an_export_format(views: Dataset, here: Path) -> None:
     views.rebuild_index(captions)
     with added("An export format", here) as section:
         section.run()
-    documents = json.loads(Path("LLAVA/train.json").read_text(encoding="utf-8"))
-    assert {one["id"]: one["conversations"][1]["value"] for one in documents} == captions
-    assert {Path("LLAVA", one["image"]) for one in documents} == set(Path("LLAVA/images").iterdir())
+    written = json.loads(Path("KOHYA/train.json").read_text(encoding="utf-8"))
+    assert {Path(name).stem: one["caption"] for name, one in written.items()} == captions
+    assert {Path("KOHYA/train", name) for name in written} == set(Path("KOHYA/train").iterdir())
     assert main(shlex.split(section.commands[0])) == 2
 
 
@@ -255,10 +255,10 @@ def test_help_and_choices_show_what_other_packages_bring(
         main(["score", "--help"])
     assert "glare, tint:MODEL" in " ".join(capsys.readouterr().out.split())
     assert main(["export", "DATASET", "--to", "latex", "--out", "out"]) == 1
-    assert "has passes, which latex needs" in capsys.readouterr().err
+    assert "No view of DATASET can go into latex" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["export", "--help"])
-    assert ",webdataset,latex}" in capsys.readouterr().out
+    assert ",yolo,latex}" in capsys.readouterr().out
     assert main(["score", "DATASET", "--with", "tint"]) == 2
     assert "write tint:MODEL" in capsys.readouterr().err
 

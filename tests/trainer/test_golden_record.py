@@ -152,7 +152,7 @@ SELECTIONS = {
 """The selections of each dataset, and the rules of each."""
 CAPTION = "caption rooms --with metadata"
 SCORERS = "image-stats", "ssim-roundtrip", "phash", "geometry", "consistency"
-FORMATS = "image-text", "webdataset", "huggingface", "croissant", "coco", "bop", "nerf", "colmap"
+FORMATS = "image-text", "webdataset", "huggingface", "croissant", "coco", "bop", "nerf", "colmap", "llava", "yolo"
 PROMPTS = {
     "restyle": "--kind restyle --count 12",
     "deformable": "--kind deformable --count 6 --seed 1",

@@ -31,7 +31,7 @@ from blendset_trainer.synthesis.jobs import JOBS
 from tests.trainer.tiny_datasets import thirty_views
 
 COMMANDS = (
-    *("plan", "render", "verify", "caption", "score", "select", "report", "export", "unpack"),
+    *("plan", "render", "verify", "adopt", "caption", "score", "select", "report", "export", "unpack"),
     *("prompts", "synthesize", "train", "calibrate", "sample"),
 )
 """Each is a command and a function of the library."""
@@ -57,6 +57,7 @@ LINES = {
     "plan": Command(blendset_trainer.PlanSettings, ("scenes",), frozenset(CONFIG - {"config:cameras:preset"})),
     "render": Command(blendset_trainer.RenderSettings, ("scenes",), frozenset(CONFIG)),
     "verify": Command(None, ("dataset",)),
+    "adopt": Command(blendset_trainer.AdoptSettings, ("source",)),
     "caption": Command(blendset_trainer.CaptionSettings, ("dataset",)),
     "score": Command(blendset_trainer.ScoreSettings, ("dataset",)),
     "select": Command(blendset_trainer.SelectSettings, ("dataset",)),

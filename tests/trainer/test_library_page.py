@@ -55,6 +55,7 @@ def test_all_else_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert all(sentence in out for sentence in promised)
     assert names["drawn"].failed == {}
     assert (names["made"].made, names["made"].failed, names["drawn"].made) == (24, {}, 4)
+    assert (names["alone"].made, Dataset(Path("pictures")).record.name) == (2, "pictures")
     assert names["views"].num_rows == names["best"].selected == 6
     assert Dataset(Path("kitchen-again")).record == Dataset(Path("kitchen")).record
     assert Path("report.html").is_file()

@@ -252,6 +252,21 @@ def test_facts_are_in_the_prompt_when_asked_for(dataset: Dataset, desk: Desk) ->
     assert not any("oak chair" in body["messages"][0]["content"][-1]["text"] for body in desk.asked)
 
 
+def test_only_a_rendering_is_called_one(dataset: Dataset, desk: Desk) -> None:
+    run(dataset, quick(desk))
+    assert all("a computer rendering" in body["messages"][0]["content"][-1]["text"] for body in desk.asked)
+    desk.asked.clear()
+    for view in list(dataset.views()):
+        files = {name: (dataset.view_folder(view.scene, view.view_id) / name).read_bytes() for name in view.files}
+        dataset.write_view(replace(view, source="photo"), files)
+    dataset.rebuild_index()
+    for path in (dataset.root / "captions").rglob("*.parquet"):
+        path.unlink()
+    run(dataset, quick(desk))
+    assert desk.asked
+    assert not any("render" in body["messages"][0]["content"][-1]["text"] for body in desk.asked)
+
+
 @pytest.mark.parametrize(
     "trouble",
     [

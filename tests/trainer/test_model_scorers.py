@@ -14,17 +14,21 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
+from transformers import AutoProcessor, BlipForImageTextRetrieval
 
 from blendset.dataset import INDEX, Dataset
 from blendset.errors import BlendsetError
 from blendset_trainer.models.chat.chat_model import ChatRequest, ReplyError
 from blendset_trainer.models.chat.local import LocalChatModel
+from blendset_trainer.models.clip import find_clip
 from blendset_trainer.models.weights import find_model
 from blendset_trainer.scoring import vlm_quality
 from blendset_trainer.scoring.aesthetic import find_aesthetic_scorer, load_head
-from blendset_trainer.scoring.clip import SYNTHVLM_PREFIX, ClipScorer, find_clip, find_clip_scorer
+from blendset_trainer.scoring.clip import SYNTHVLM_PREFIX, ClipScorer, find_clip_scorer
 from blendset_trainer.scoring.dino import find_dino_scorer, find_square, summarize_cosines
+from blendset_trainer.scoring.itm import find_itm_scorer
 from blendset_trainer.scoring.preference import find_preference_scorer
 from blendset_trainer.scoring.vlm_quality import find_quality_scorer
 from blendset_trainer.scoring.vqa import find_vqa_scorer
@@ -214,6 +218,25 @@ def test_preference_is_a_cosine_times_the_models_scale(dataset: Dataset, model: 
     assert none["cosine"] is None
 
 
+def test_itm_is_what_blip_says_of_each_pair_alone(dataset: Dataset, model: Make) -> None:
+    folder = model("itm")
+    rows = rows_of(dataset, find_itm_scorer(str(folder)))
+    blip = BlipForImageTextRetrieval.from_pretrained(folder).eval()
+    processor = AutoProcessor.from_pretrained(folder)
+    captions = {"chair-0000": "a red chair", "chair-0001": "a blue lamp"}
+    for view in dataset.views():
+        if view.view_id in captions:
+            inputs = processor(
+                images=Image.open(dataset.rgb_path(view)), text=captions[view.view_id], return_tensors="pt"
+            )
+            with torch.inference_mode():
+                expected = blip(**inputs).itm_score.softmax(dim=1)[0, 1].item()
+            assert rows[view.view_id]["p_match"] == pytest.approx(expected, rel=1e-4)
+    assert 0 <= rows["chair-0002"]["p_match"] <= 1  # a caption that is too long is cut
+    assert len({row["p_match"] for row in rows.values()}) == 4
+    assert rows["lamp-0009"]["p_match"] is None
+
+
 @pytest.mark.parametrize("kind", ["llava", "qwen"])
 def test_vqa_is_the_probability_of_yes(dataset: Dataset, model: Make, kind: str) -> None:
     rows = rows_of(dataset, find_vqa_scorer(str(model(kind))))
@@ -272,6 +295,8 @@ def test_wrong_models_are_one_sentence(model: Make, tmp_path: Path) -> None:
         stage = find_vqa_scorer(str(model("blip")))
         stage.setup()
         stage.model.compute_probabilities([], ("yes",))
+    with pytest.raises(BlendsetError, match="has no head for image-text matching"):
+        find_itm_scorer(str(model("blip"))).setup()
     with pytest.raises(BlendsetError, match="did you mean ViT-B-32"):
         find_clip("ViT-B-23")
     with pytest.raises(BlendsetError, match="one of its tags: openai"):

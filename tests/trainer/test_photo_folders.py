@@ -22,7 +22,7 @@ from PIL import Image, ImageCms
 
 from blendset.errors import BlendsetError
 from blendset_trainer.cli.main import main
-from blendset_trainer.training.data.findings import report_findings
+from blendset_trainer.readers.findings import report_findings
 from blendset_trainer.training.data.forecast import forecast_sources
 from blendset_trainer.training.data.loader import Loader
 from blendset_trainer.training.data.sampler import Sampler

@@ -12,10 +12,12 @@ import pytest
 from blendset_trainer.selection.rules import PRESETS, find_columns, list_presets, load_preset
 from blendset_trainer.stages.catalogue import SCORERS
 from blendset_trainer.stages.registry import find_stage
-from tests.trainer.tiny_models import dino_model
+from tests.trainer.tiny_models import dino_model, itm_model, qwen_model
 
 HEADS = "sac+logos+ava1-l14-linearMSE.pth", "sa_0_4_vit_l_14_linear.pth"
+ITM = "Salesforce/blip-itm-base-coco"
 DINOS = "facebook/dinov2-base", "facebook/dinov2-with-registers-large"
+VLM = "Qwen/Qwen3-VL-8B-Instruct"
 
 
 @pytest.fixture
@@ -25,6 +27,8 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / head).write_bytes(b"weights")
     for model in DINOS:
         dino_model(tmp_path / model)
+    qwen_model(tmp_path / VLM)
+    itm_model(tmp_path / ITM)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(open_clip.pretrained, "download_pretrained", lambda *_: str(tmp_path / HEADS[0]))
 

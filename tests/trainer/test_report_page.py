@@ -227,7 +227,7 @@ def test_it_shows_what_was_made_of_a_set_below_the_set(browser: Browser, pages: 
             ids = tiles.evaluate_all("all => all.map((each) => each.dataset.view)")
             assert ids == [f"lamp-{number:04d}" for number in numbers]
         expect(page.locator("#steps li")).to_have_text(
-            [re.compile("^2best"), re.compile("^2passed.*100 %$"), re.compile("^4views with those synthesized$")]
+            [re.compile("^2best"), re.compile("^2passed.*100 %$"), re.compile("^4views in all")]
         )
 
 

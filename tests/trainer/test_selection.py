@@ -21,13 +21,14 @@ from blendset.errors import BlendsetError
 from blendset_trainer.cli.commands.select import add_select
 from blendset_trainer.cli.main import main
 from blendset_trainer.cli.parser import Parser
-from blendset_trainer.selection.apply_rules import ViewSelection, apply_rules
+from blendset_trainer.selection.apply_rules import ViewSelection, apply_rules, hash_columns
 from blendset_trainer.selection.budgets import Allowance
 from blendset_trainer.selection.columns import Vectors, read_unit_vectors
-from blendset_trainer.selection.diversity import POOL, RECENT, k_center, parallel_farthest_points
+from blendset_trainer.selection.diversity import k_center, parallel_farthest_points
 from blendset_trainer.selection.duplicates import find_duplicates
 from blendset_trainer.selection.files import HELD_OUT, TRAIN
 from blendset_trainer.selection.rules import (
+    Rules,
     list_presets,
     load_preset,
     load_rules,
@@ -35,10 +36,13 @@ from blendset_trainer.selection.rules import (
     rules_from_dict,
     rules_to_toml,
 )
-from tests.trainer.tiny_datasets import add_scene, add_view, make_dataset
+from blendset_trainer.selection.select import select
+from blendset_trainer.stages.farthest_points import POOL, RECENT
+from tests.trainer.tiny_datasets import add_scene, add_view, make_dataset, thirty_views
 
 AESTHETIC = "aesthetic-sa-0-4-vit-l-14-linear.score"
 DINO = "dino-dinov2-with-registers-large"
+VLM = "vlm-filter-qwen3-vl-8b-instruct"
 
 
 def table(count: int, **columns: Any) -> pa.Table:
@@ -88,7 +92,15 @@ def embeddings(vectors: NDArray[Any]) -> pa.Array:
 
 
 def test_every_preset_is_sound_and_comes_back_from_its_own_toml(tmp_path: Path) -> None:
-    assert list_presets() == ["blendfusion", "blendset", "bootstrap3d", "syncd", "synthvlm"]
+    assert list_presets() == [
+        "blendfusion",
+        "blendset",
+        "bootstrap3d",
+        "photos",
+        "syncd",
+        "synthvlm",
+        "synthvlm-captions",
+    ]
     for name in list_presets():
         written = tmp_path / "rules.toml"
         written.write_text(rules_to_toml(load_preset(name)), encoding="utf-8")
@@ -149,6 +161,7 @@ def test_blendfusion_drops_beyond_its_published_limits_only() -> None:
         "image-stats.mean": (30.0, 29.9),
         "image-stats.variance": (300.0, 299.0),
         "image-stats.dark_fraction": (0.3, 0.31),
+        f"{VLM}.good": (True, False),
         "clip-vit-l-14.similarity": (0.20, 0.19),
         "aesthetic-sac-logos-ava1-l14-linearmse.score": (3.0, 2.9),
     }
@@ -163,6 +176,37 @@ def test_blendfusion_drops_beyond_its_published_limits_only() -> None:
     assert list(reasons(selection).values()) == [
         rule.reason for rule in load_preset("blendfusion").keep
     ]  # each by its own rule
+    assert selection.skipped == ()
+
+
+@pytest.mark.parametrize("verdicts", [None, [True, False, None]])
+def test_blendfusion_filters_by_a_vision_language_model_where_that_has_run(verdicts: list[bool | None] | None) -> None:
+    views = table(
+        3,
+        **dict.fromkeys(("image-stats.subject_pixels", "image-stats.mean"), [90.0] * 3),
+        **{"image-stats.variance": [900.0] * 3, "image-stats.dark_fraction": [0.0] * 3},
+        **{"clip-vit-l-14.similarity": [0.3] * 3, "aesthetic-sac-logos-ava1-l14-linearmse.score": [5.0] * 3},
+        **{"dino-dinov2-base.embedding": embeddings(np.eye(3))},
+        **({f"{VLM}.good": verdicts} if verdicts else {}),
+    )
+    selection = apply_rules(views, load_preset("blendfusion"))
+    assert sorted(chosen(selection)) == ([0, 2] if verdicts else [0, 1, 2])
+    assert reasons(selection) == ({1: "hard to caption"} if verdicts else {})
+    assert selection.skipped == (() if verdicts else (f"{VLM}.good",))
+    assert hash_columns(views, load_preset("blendfusion")) != hash_columns(views, Rules())
+
+
+def test_a_rule_without_its_stage_is_told_and_one_without_its_column_is_refused(tmp_path: Path) -> None:
+    made = thirty_views(tmp_path / "data")
+    rules = tmp_path / "rules.toml"
+    rules.write_text('[[keep]]\ncolumn = "vlm-filter-x.good"\nat_least = 1\nmissing = "keep"\n', encoding="utf-8")
+    report = select(made, rules=rules, name="all")
+    assert report.selected == 30
+    assert report.note == (
+        "The rule over 'vlm-filter-x.good' was left out, for no view has that figure; "
+        "run 'blendset score --with vlm-filter:MODEL' (here vlm-filter-x) to apply it."
+    )
+    assert "no view has" in complaint({"keep": [{"column": "widht", "at_least": 1, "missing": "keep"}]}).lower()
 
 
 def test_parallel_farthest_points_are_what_the_definition_gives() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import huggingface_hub.constants
 import pytest
+from tokenizers import Tokenizer
 
 from blendset.errors import BlendsetError
 from blendset_trainer.models.weights import compute_revision, explain_load_errors, find_file, find_model
@@ -60,3 +61,15 @@ def test_a_librarys_complaint_becomes_one_sentence() -> None:
         explain_load_errors("it", "a model"),
     ):
         raise ValueError("first line.\nsecond line")
+
+
+def test_a_damaged_tokenizer_is_one_sentence_and_other_errors_stay_what_they_are() -> None:
+    with (
+        pytest.raises(BlendsetError, match=r"^it cannot be loaded as a model \("),
+        explain_load_errors("it", "a model"),
+    ):
+        Tokenizer.from_str('{"post_processor": []}')  # which raises Exception itself
+    with pytest.raises(BlendsetError, match=r"^as it is$"), explain_load_errors("it", "a model"):
+        raise BlendsetError("as it is")
+    with pytest.raises(AssertionError), explain_load_errors("it", "a model"):
+        raise AssertionError

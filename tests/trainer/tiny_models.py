@@ -64,6 +64,7 @@ def open_clip_model(folder: Path, context_length: int = 16, width: int = 16) -> 
 
 
 def clip_model(folder: Path) -> Path:
+    torch.manual_seed(0)  # the class embedding is no matrix
     words = tokenizer(limit=16)
     text = {**SMALL, "vocab_size": len(words), "max_position_embeddings": 16, "bos_token_id": 1, "eos_token_id": 2}
     config = transformers.CLIPConfig(text_config=text, vision_config=EYE, projection_dim=16)
@@ -152,12 +153,20 @@ def sam3_model(folder: Path) -> Path:
 
 
 def blip_model(folder: Path) -> Path:
+    return _blip(folder, transformers.BlipForConditionalGeneration)
+
+
+def itm_model(folder: Path) -> Path:
+    return _blip(folder, transformers.BlipForImageTextRetrieval)
+
+
+def _blip(folder: Path, architecture: Any) -> Path:
     words = tokenizer()
     text = {**SMALL, "vocab_size": len(words), "encoder_hidden_size": 32, "projection_dim": 32, "bos_token_id": 1,
             "pad_token_id": 0, "eos_token_id": 2, "sep_token_id": 2}  # fmt: skip
     config = transformers.BlipConfig(text_config=text, vision_config=EYE, projection_dim=32)
     processor = transformers.BlipProcessor(transformers.BlipImageProcessor(size=SIZE), words)
-    return _saved(folder, transformers.BlipForConditionalGeneration(config), processor)
+    return _saved(folder, architecture(config), processor)
 
 
 def llava_model(folder: Path) -> Path:
@@ -200,9 +209,24 @@ def qwen_model(folder: Path) -> Path:
     return _saved(folder, _ending(transformers.Qwen2_5_VLForConditionalGeneration(config)), processor)
 
 
-def reciting_model(folder: Path, text: str) -> Path:
+def causal_model(folder: Path) -> Path:
+    """A language model of random weights, that has a chat template and knows the words yes and no."""
+    words = tokenizer("yes", "no", limit=256)
+    words.chat_template = "{{ messages[0].content }} {% if add_generation_prompt %}: {% endif %}"
+    config = transformers.LlamaConfig(vocab_size=len(words), **{**TEXT, "max_position_embeddings": 256})
+    return _saved(folder, transformers.LlamaForCausalLM(config), words)
+
+
+def text_model(folder: Path) -> Path:
+    """A text encoder of BERT's form."""
+    words = tokenizer(limit=32)
+    config = transformers.BertConfig(vocab_size=len(words), max_position_embeddings=32, **SMALL)
+    return _saved(folder, transformers.BertModel(config), words)
+
+
+def reciting_model(folder: Path, text: str, by_word: bool = False) -> Path:
     """A language model that learned one text by heart, and says it whatever it is asked."""
-    words = _phrases(text)
+    words = _phrases(text, by_word)
     words.chat_template = CHAT
     torch.manual_seed(0)
     config = transformers.MistralConfig(vocab_size=len(words), sliding_window=8, **TEXT)  # long questions are forgotten
@@ -221,10 +245,10 @@ def reciting_model(folder: Path, text: str) -> Path:
     return folder
 
 
-def _phrases(text: str) -> Any:
-    """A tokenizer of bytes, and of the phrases of a text, which becomes a few dozen tokens long."""
+def _phrases(text: str, by_word: bool) -> Any:
+    """A tokenizer of bytes, and of the phrases (or words) of a text, which becomes a few dozen tokens long."""
     inner = Tokenizer(models.BPE())
-    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=by_word)
     inner.decoder = decoders.ByteLevel()
     special, every_byte = ["<pad>", "<s>", "</s>"], pre_tokenizers.ByteLevel.alphabet()
     inner.train_from_iterator(

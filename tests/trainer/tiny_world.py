@@ -84,6 +84,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
 }
 
+DRAW = ("synthesize text-to-image --out drawn --model model --prompts evaluation.txt --width 32 --height 32"
+        " --search steps=1,2 --by image-stats.sharpness")  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Command:
@@ -145,6 +148,7 @@ COMMANDS = (
     Command("synthesize text-to-image dataset --model model --prompts prompts.jsonl --width 32 --height 32 --steps 1",
             (*DATASET, "model/*", "prompts.jsonl"), ("dataset/views/*", "dataset/runs/*", "dataset/scenes/*"),
             slow=True),
+    Command(DRAW, ("drawn/dataset.json", "drawn/searches/*", "model/*", "evaluation.txt"), ("drawn/*",), slow=True),
 )  # fmt: skip
 
 
@@ -238,6 +242,7 @@ def make_world(root: Path) -> World:
         "export dataset --to webdataset --selection first --out shards",
         "render scene.blend --config config.toml --out rendered",
         "train train.toml",
+        DRAW,
     ):
         outcome = run(words.split())
         assert outcome.code == 0, outcome

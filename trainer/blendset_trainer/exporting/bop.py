@@ -22,7 +22,7 @@ from blendset_trainer.exporting.geometry import (
     find_farthest_depth,
 )
 from blendset_trainer.exporting.instances import Instance, SceneInstances, compute_bbox, find_instances
-from blendset_trainer.exporting.source import ExportSource, encode_json, group_by_scene, select_with_passes, write_file
+from blendset_trainer.exporting.source import ExportSource, encode_json, group_by_scene, write_file
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,14 +42,13 @@ def export(source: ExportSource, out: Path) -> int:
     are no models and no masks of whole silhouettes (optional in BOP), and a model's space is the world's, moved to the
     centre of the object's bounds.
     """
+    source = source.select_with_passes()
     scenes = _number_scenes(source)
-    exported = 0
     for split, views in source.group_by_split("train", "val").items():
-        for name, members in group_by_scene(select_with_passes(views)).items():
+        for name, members in group_by_scene(views).items():
             _write_scene(source, scenes[name], members, out / split / f"{scenes[name].number:06d}")
-            exported += len(members)
     write_file(out / "models" / "models_info.json", encode_json(_build_models(scenes.values())))
-    return exported
+    return len(source.views)
 
 
 def _number_scenes(source: ExportSource) -> dict[str, _NumberedScene]:

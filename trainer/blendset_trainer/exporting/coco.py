@@ -6,7 +6,7 @@ The format: https://cocodataset.org/#format-data. Held-out views are the split `
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,41 +14,48 @@ import numpy as np
 
 from blendset.masks import Mask
 from blendset.records import ViewRecord, to_plain
-from blendset_trainer.exporting.instances import Instance, SceneInstances, compute_bbox, find_instances
-from blendset_trainer.exporting.source import ExportSource, encode_json, select_with_passes, write_file
-
-Category = tuple[str, str]
-"""Name and supercategory."""
+from blendset_trainer.exporting.instances import (
+    Category,
+    SceneInstances,
+    compute_bbox,
+    find_instances,
+    get_category,
+    number_categories,
+)
+from blendset_trainer.exporting.licences import describe_coco_image, list_all_licences
+from blendset_trainer.exporting.source import ExportSource, encode_json, write_file
 
 
 def export(source: ExportSource, out: Path) -> int:
-    """Write one annotation per instance in a picture, from the id pass; views without passes are left out.
+    """Write one annotation per instance in a picture; views of which object ids are not known are left out.
 
     Return the number of views written.
     """
+    source = source.select_with_ids()
     instances = find_instances(source)
-    categories = _number_categories(instances.values())
+    categories, licences = number_categories(instances.values()), list_all_licences(source)
     exported = 0
     for split, views in source.group_by_split("train", "val").items():
         images, annotations = [], []
-        for view in select_with_passes(views):
+        for view in views:
             exported += 1
-            images.append(_format_image(view, exported))
+            name, picture = source.read_upright(view)
+            images.append(_format_image(view, exported, name, describe_coco_image(source, view, licences)))
             annotations += _format_annotations(source, view, instances[view.scene], exported, categories)
-            write_file(out / split / f"{view.view_id}.png", source.read_file(view))
+            write_file(out / split / name, picture)
         for number, annotation in enumerate(annotations, start=1):
             annotation["id"] = number
-        document = _build_header(source, categories) | {"images": images, "annotations": annotations}
+        document = _build_header(source, categories, licences) | {"images": images, "annotations": annotations}
         write_file(out / "annotations" / f"instances_{split}.json", encode_json(document))
     return exported
 
 
-def _build_header(source: ExportSource, categories: Mapping[Category, int]) -> dict[str, Any]:
+def _build_header(source: ExportSource, categories: Mapping[Category, int], licences: Sequence[str]) -> dict[str, Any]:
     """Info, licences and categories, which all splits share."""
     record = source.dataset.record
     return {
         "info": {"description": record.name, "contributor": record.creator},
-        "licenses": [{"id": 1, "name": record.licence}],
+        "licenses": [{"id": number, "name": name} for number, name in enumerate(licences, 1)],
         "categories": [
             {"id": number, "name": name, "supercategory": supercategory}
             for (name, supercategory), number in categories.items()
@@ -56,22 +63,12 @@ def _build_header(source: ExportSource, categories: Mapping[Category, int]) -> d
     }
 
 
-def _number_categories(scenes: Iterable[SceneInstances]) -> dict[Category, int]:
-    """Number the categories of all scenes from 1, so that every split has the same numbers."""
-    names = sorted({_get_category(instance) for scene in scenes for instance in scene.instances})
-    return {category: number for number, category in enumerate(names, start=1)}
-
-
-def _get_category(instance: Instance) -> Category:
-    return instance.label, "structure" if instance.structural else "object"
-
-
-def _format_image(view: ViewRecord, number: int) -> dict[str, Any]:
+def _format_image(view: ViewRecord, number: int, name: str, ownership: Mapping[str, Any]) -> dict[str, Any]:
     """An image and, beyond COCO, its scene and its camera in Blendset's convention (along -Z, +Y up)."""
     return {
         "id": number,
-        "license": 1,
-        "file_name": f"{view.view_id}.png",
+        **ownership,
+        "file_name": name,
         "width": view.camera.width,
         "height": view.camera.height,
         "scene": view.scene,
@@ -83,11 +80,11 @@ def _format_annotations(
     source: ExportSource, view: ViewRecord, instances: SceneInstances, image: int, categories: Mapping[Category, int]
 ) -> list[dict[str, Any]]:
     """The annotations of one view, without their ids."""
-    masks = instances.find_masks(source.dataset.passes(view).id)
+    masks = instances.find_masks(source.read_ids(view))
     return [
         {
             "image_id": image,
-            "category_id": categories[_get_category(instance)],
+            "category_id": categories[get_category(instance)],
             "object": instance.name,
             **_format_mask(mask),
         }

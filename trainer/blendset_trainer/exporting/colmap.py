@@ -19,7 +19,7 @@ from blendset.cameras import Array, Camera, compute_pixel_centres
 from blendset.randomness import make_view_rng
 from blendset.records import CameraRecord, ViewRecord
 from blendset_trainer.exporting.geometry import compute_opencv_from_world, compute_quaternion
-from blendset_trainer.exporting.source import ExportSource, group_by_scene, has_passes, select_with_passes, write_file
+from blendset_trainer.exporting.source import ExportSource, group_by_scene, has_passes, name_picture, write_file
 from blendset_trainer.readers.images import decode_rgb
 
 MAX_POINTS = 100_000
@@ -50,12 +50,12 @@ class _Observations:
 def export(source: ExportSource, out: Path) -> int:
     """Write one model per scene, in Blender units, with the points that at least two views observe.
 
-    Return the number of views written. Raises BlendsetError where no view has a known camera.
+    Return the number of views written. Views whose camera is unknown are left out.
     """
     source = source.select_with_cameras()
     for scene, views in group_by_scene(source.views).items():
         for view in views:
-            write_file(out / scene / "images" / _get_image_name(view), source.read_file(view))
+            write_file(out / scene / "images" / name_picture(view), source.read_file(view))
         _write_model(source, views, out / scene / "sparse" / "0")
     return len(source.views)
 
@@ -68,11 +68,11 @@ def _write_model(source: ExportSource, views: Sequence[ViewRecord], folder: Path
     write_file(folder / "cameras.txt", _encode_lines(f"{number} {camera}" for camera, number in cameras.items()))
     images: list[str] = []
     for number, (view, camera, observed) in enumerate(zip(views, intrinsics, observations, strict=True), start=1):
-        images.append(f"{number} {_format_pose(view.camera)} {cameras[camera]} {_get_image_name(view)}")
+        images.append(f"{number} {_format_pose(view.camera)} {cameras[camera]} {name_picture(view)}")
         images.append(_format_observations(observed))
     write_file(folder / "images.txt", _encode_lines(images))
     write_file(folder / "points3D.txt", _encode_lines(_format_points(points, observations)))
-    if held_out := [_get_image_name(view) for view in views if view.view_id in source.held_out]:
+    if held_out := [name_picture(view) for view in views if view.view_id in source.held_out]:
         write_file(folder / "test.txt", _encode_lines(held_out))
 
 
@@ -85,7 +85,7 @@ def _sample_points(source: ExportSource, views: Sequence[ViewRecord]) -> tuple[_
     Passes are read twice, so that memory holds one at a time.
     """
     count = min(MAX_VIEW_POINTS, MAX_POINTS // len(views))
-    samples = [_sample_view(source, view, count) for view in select_with_passes(views)]
+    samples = [_sample_view(source, view, count) for view in views if has_passes(view)]
     points = _Points(
         np.concatenate([np.empty((0, 3)), *(sample.positions for sample in samples)]),
         np.concatenate([np.empty((0, 3), np.uint8), *(sample.colours for sample in samples)]),
@@ -144,10 +144,6 @@ def _filter_tracks(points: _Points, observations: Sequence[_Observations]) -> tu
 def _encode_lines(lines: Iterable[str]) -> bytes:
     """Lines as a file in UTF-8, each with its line end."""
     return "".join(f"{line}\n" for line in lines).encode()
-
-
-def _get_image_name(view: ViewRecord) -> str:
-    return f"{view.view_id}.png"
 
 
 def _format_numbers(values: Iterable[Any]) -> str:

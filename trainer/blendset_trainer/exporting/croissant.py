@@ -17,7 +17,9 @@ from blendset.dataset import Dataset
 from blendset.files import sha256_file
 from blendset.records import write_json
 from blendset_trainer.exporting import huggingface
+from blendset_trainer.exporting.licences import list_all_licences
 from blendset_trainer.exporting.source import ExportSource, group_by_scene
+from blendset_trainer.synthetic_views import has_camera
 
 FILE_SET_ID, VIEWS_ID, SPLITS_ID = "parquet-files", "views", "splits"
 PARQUET = "application/x-parquet"
@@ -52,17 +54,21 @@ def export(source: ExportSource, out: Path) -> int:
     """
     exported = huggingface.export(source, out)
     record = source.dataset.record
-    known = {"license": record.licence, "creator": record.creator and {"@type": "sc:Person", "name": record.creator}}
+    licences = [name for name in list_all_licences(source) if name]
+    known = {
+        "license": licences[0] if len(licences) == 1 else licences,
+        "creator": record.creator and {"@type": "sc:Person", "name": record.creator},
+    }
     document = {
         "@context": CONTEXT,
         "@type": "sc:Dataset",
         "conformsTo": ["http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/RAI/1.0"],
         "name": record.name,
-        "description": f"{_count_by_source(source)}, from {len(group_by_scene(source.views))} 3D scenes.",
+        "description": f"{_count_by_source(source)}{_count_scenes(source)}.",
         **{name: value for name, value in known.items() if value},
         **_describe_provenance(source),
         "distribution": [*_describe_files(out), _describe_file_set()],
-        "recordSet": [_describe_splits(source), _describe_views(source.dataset)],
+        "recordSet": [_describe_splits(source), _describe_views(source)],
     }
     write_json(out / "croissant.json", document)
     return exported
@@ -77,6 +83,12 @@ def _count_by_source(source: ExportSource) -> str:
     return ", ".join(f"{count} views of source '{kind}'" for kind, count in sorted(counts.items()))
 
 
+def _count_scenes(source: ExportSource) -> str:
+    """How many scenes the views are of, as the end of a sentence; views without a camera are of none."""
+    scenes = {view.scene for view in source.views if has_camera(view.camera)}
+    return f", from {len(scenes)} 3D scenes" if scenes else ""
+
+
 def _describe_provenance(source: ExportSource) -> dict[str, Any]:
     """The fields about synthetic data, collection, and the scenes and runs that views come from."""
     rendered = [view for view in source.views if view.source == "render"]
@@ -84,7 +96,7 @@ def _describe_provenance(source: ExportSource) -> dict[str, Any]:
         "rai:hasSyntheticData": any(view.source != "photo" for view in source.views),
         "rai:dataCollection": f"{_count_by_source(source)}: 'render' was path traced by Blender's Cycles from the "
         "scenes under prov:wasDerivedFrom, with cameras that Blendset placed; 'synthetic' was made by a generative "
-        "model.",
+        f"model{_describe_adopted(source)}.",
         "rai:dataCollectionType": "Software Collection",
         "rai:machineAnnotationTools": f"Blendset {__version__}",
         "prov:wasDerivedFrom": [
@@ -92,6 +104,13 @@ def _describe_provenance(source: ExportSource) -> dict[str, Any]:
         ],
         "prov:wasGeneratedBy": [_describe_run(source.dataset, run) for run in sorted({view.run for view in rendered})],
     }
+
+
+def _describe_adopted(source: ExportSource) -> str:
+    """What adopted pictures are, as the end of a sentence; "" where there are none."""
+    count = sum(view.view_id in source.adoptions for view in source.views)
+    what = f"; {count} of them are pictures of other people, whose columns say licence, origin and creator"
+    return what if count else ""
 
 
 def _describe_scene(dataset: Dataset, scene: str, views: int) -> dict[str, Any]:
@@ -154,7 +173,7 @@ def _describe_splits(source: ExportSource) -> dict[str, Any]:
     }
 
 
-def _describe_views(dataset: Dataset) -> dict[str, Any]:
+def _describe_views(source: ExportSource) -> dict[str, Any]:
     """The fields of a view: its picture, its split and the plain columns."""
     path = {"fileProperty": "fullpath"}
     return {
@@ -172,7 +191,7 @@ def _describe_views(dataset: Dataset) -> dict[str, Any]:
             ),
             *(
                 _build_field(column.name, DATA_TYPES[column.type], {"column": column.name})
-                for column in huggingface.build_schema(dataset)
+                for column in huggingface.build_schema(source)
                 if column.type in DATA_TYPES
             ),
         ],

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from blendset.dataset import Dataset, open_dataset
 from blendset.errors import BlendsetError
+from blendset.naming import join_names
 from blendset.options import REQUIRED, Settings, option, resolve_settings
 from blendset_trainer.api.progress import OnProgress, ignore_progress
 from blendset_trainer.api.registry import Registry
@@ -22,10 +23,13 @@ FORMATS = Registry(
         "coco": "blendset_trainer.exporting.coco:export",
         "colmap": "blendset_trainer.exporting.colmap:export",
         "croissant": "blendset_trainer.exporting.croissant:export",
+        "groups": "blendset_trainer.exporting.groups:export",
         "huggingface": "blendset_trainer.exporting.huggingface:export",
         "image-text": "blendset_trainer.exporting.image_text:export",
+        "llava": "blendset_trainer.exporting.llava:export",
         "nerf": "blendset_trainer.exporting.nerf:export",
         "webdataset": "blendset_trainer.exporting.webdataset:export",
+        "yolo": "blendset_trainer.exporting.yolo:export",
     },
     group="blendset.exports",
 )
@@ -43,12 +47,14 @@ class ExportSettings(Settings):
 
 @dataclass(frozen=True)
 class ExportReport:
-    """How many views were written, and how many were left out because they have no passes."""
+    """How many views were written and how many were left out, these by reason too; notes are sentences for a person."""
 
     out: str
     format: str
     views: int
     left_out: int
+    reasons: dict[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,9 +93,15 @@ def export(
     source = open_source(dataset, settings.selection)
     with create_folder(out) as folder:
         views = write_format(source, folder)
+        left_out = len(source.views) - views
+        if unexplained := left_out - source.left_out.total():
+            source.left_out["no place in this format"] += unexplained
         if not views:
-            raise BlendsetError(f"No view of {dataset.root} has passes, which {name} needs; export to another.")
-    return ExportReport(str(out), name, views, len(source.views) - views)
+            raise BlendsetError(
+                f"No view of {dataset.root} can go into {name} ({join_names(list(source.left_out), 5)}); "
+                "choose another format."
+            )
+    return ExportReport(str(out), name, views, left_out, dict(source.left_out), tuple(source.notes))
 
 
 def unpack(

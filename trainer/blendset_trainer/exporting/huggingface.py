@@ -15,9 +15,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from blendset.dataset import RECORD_COLUMNS, RGB, Dataset
+from blendset.dataset import RECORD_COLUMNS, get_picture_name
 from blendset.records import ViewRecord, to_plain
-from blendset_trainer.exporting.source import ExportSource, split_by_size
+from blendset_trainer.exporting.licences import OWNERSHIP, describe_ownership
+from blendset_trainer.exporting.source import ExportSource, name_picture, split_by_size
 from blendset_trainer.stages.tables import read_index
 from blendset_trainer.things import label_visible_objects, read_part_labels
 
@@ -34,21 +35,24 @@ COLUMNS = ("caption", *RECORD_COLUMNS)
 
 def export(source: ExportSource, out: Path, max_file_bytes: int = MAX_FILE_BYTES) -> int:
     """Write the parquet files of each split, each under about `max_file_bytes`; return the number of views written."""
-    schema = build_schema(source.dataset)
+    schema = build_schema(source)
     labels = read_part_labels(source.dataset, source.views)
     (out / "data").mkdir()
     for split, views in source.group_by_split("train", "test").items():
-        files = list(split_by_size(views, lambda view: view.files[RGB].bytes, max_file_bytes))
+        files = list(split_by_size(views, lambda view: view.files[get_picture_name(view)].bytes, max_file_bytes))
         for number, members in enumerate(files):
             path = out / "data" / f"{split}-{number:05d}-of-{len(files):05d}.parquet"
             _write_file(source, members, labels, schema, path)
     return len(source.views)
 
 
-def build_schema(dataset: Dataset) -> pa.Schema:
-    """The columns of an export: the picture, then the columns of the index that are about the view."""
-    index = read_index(dataset).schema
-    return pa.schema([pa.field("image", IMAGE), *(index.field(name) for name in COLUMNS)], SCHEMA_METADATA)
+def build_schema(source: ExportSource) -> pa.Schema:
+    """The columns of an export: the picture, the columns of the index that are about the view, and where there are
+    adopted pictures whose each picture is."""
+    index = read_index(source.dataset).schema
+    ownership = [pa.field(name, pa.string()) for name in OWNERSHIP if source.adoptions]
+    columns = [pa.field("image", IMAGE), *(index.field(name) for name in COLUMNS), *ownership]
+    return pa.schema(columns, SCHEMA_METADATA)
 
 
 def _write_file(
@@ -67,5 +71,8 @@ def _write_file(
 def _build_row(source: ExportSource, view: ViewRecord, labels: Mapping[str, Mapping[int, str]]) -> dict[str, Any]:
     """All that is known of a view, by name; the schema selects its columns. `labels` are those of parts, by scene."""
     values = to_plain(replace(view, visible_objects=label_visible_objects(view, labels.get(view.scene, {}))))
-    picture = {"bytes": source.read_file(view), "path": f"{view.view_id}.png"}
-    return {**values, **values["camera"], "image": picture, "caption": source.captions.get(view.view_id)}
+    known = {
+        "image": {"bytes": source.read_file(view), "path": name_picture(view)},
+        "caption": source.captions.get(view.view_id),
+    }
+    return {**values, **values["camera"], **describe_ownership(source, view), **known}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from blendset_trainer.exporting.source import ExportSource, write_file
+from blendset_trainer.exporting.source import ExportSource, name_picture, write_file
 from blendset_trainer.selection.files import HELD_OUT
 
 
@@ -20,6 +20,6 @@ def export(source: ExportSource, out: Path) -> int:
     source.check_captions()
     for split, views in source.group_by_split("train", HELD_OUT).items():
         for view in views:
-            write_file(out / split / f"{view.view_id}.png", source.read_file(view))
+            write_file(out / split / name_picture(view), source.read_file(view))
             write_file(out / split / f"{view.view_id}.txt", source.captions[view.view_id].encode())
     return len(source.views)

@@ -39,13 +39,13 @@ class Instance:
 
 @dataclass(frozen=True, eq=False)
 class SceneInstances:
-    """The instances of a scene, and for each id in passes.exr the number of its instance (0: none)."""
+    """The instances of a scene, and for each object id the number of its instance (0: none)."""
 
     instances: tuple[Instance, ...]
     number_of_id: NDArray[np.int64]
 
     def find_masks(self, ids: NDArray[Any]) -> Iterator[tuple[Instance, Mask]]:
-        """Yield each instance that an id pass (H, W) shows, and its mask (H, W)."""
+        """Yield each instance that ids (H, W) show, and its mask (H, W)."""
         numbers = self.number_of_id[np.where(ids < len(self.number_of_id), ids, 0)]
         for number in np.unique(numbers[numbers > 0]):
             yield self.instances[number - 1], numbers == number
@@ -112,6 +112,21 @@ def _build_instance(number: int, name: str, label: str, parts: list[SceneObjectR
         bounds_min=np.min([part.bounds_min for part in parts], axis=0),
         bounds_max=np.max([part.bounds_max for part in parts], axis=0),
     )
+
+
+Category = tuple[str, str]
+"""Name and supercategory."""
+
+
+def get_category(instance: Instance) -> Category:
+    """The category of an instance: its label, and whether it is structure (a wall, a floor) or an object."""
+    return instance.label, "structure" if instance.structural else "object"
+
+
+def number_categories(scenes: Iterable[SceneInstances]) -> dict[Category, int]:
+    """Number the categories of all scenes from 1, so that every split has the same numbers."""
+    names = sorted({get_category(instance) for scene in scenes for instance in scene.instances})
+    return {category: number for number, category in enumerate(names, start=1)}
 
 
 def compute_bbox(mask: Mask) -> list[int]:

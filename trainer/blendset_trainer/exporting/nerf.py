@@ -14,7 +14,14 @@ import numpy as np
 
 from blendset.records import CameraRecord, SceneRecord, ViewRecord
 from blendset_trainer.exporting.geometry import compute_depth_step, encode_depth_png, find_farthest_depth
-from blendset_trainer.exporting.source import ExportSource, encode_json, group_by_scene, select_with_passes, write_file
+from blendset_trainer.exporting.source import (
+    ExportSource,
+    encode_json,
+    group_by_scene,
+    has_passes,
+    name_picture,
+    write_file,
+)
 
 NERFSTUDIO_STEP = 1e-3
 """Blender units per grey level of a depth map that nerfstudio expects unless it is told another."""
@@ -23,14 +30,13 @@ MAX_ERROR = 1e-3
 
 
 def export(source: ExportSource, out: Path) -> int:
-    """Write one folder per scene; return the number of views written.
+    """Write one folder per scene; return the number of views written. Views whose camera is unknown are left out.
 
-    Depth is written where every view of the scene has it, as nerfstudio requires. Raises BlendsetError where no view
-    has a known camera.
+    Depth is written where every view of the scene has it, as nerfstudio requires.
     """
     source = source.select_with_cameras()
     for scene, views in group_by_scene(source.views).items():
-        has_depth = len(select_with_passes(views)) == len(views)
+        has_depth = all(map(has_passes, views))
         step = _choose_depth_step(source, views) if has_depth else None
         for view in views:
             write_file(out / scene / _get_image_path(view), source.read_file(view))
@@ -59,7 +65,7 @@ def _compute_aabb_scale(scene: SceneRecord) -> int:
 
 
 def _get_image_path(view: ViewRecord) -> str:
-    return f"images/{view.view_id}.png"
+    return f"images/{name_picture(view)}"
 
 
 def _get_depth_path(view: ViewRecord) -> str:

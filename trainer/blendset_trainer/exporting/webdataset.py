@@ -16,14 +16,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from blendset.dataset import INDEX, INDEX_CURE, VIEW_RECORD
+from blendset.dataset import CACHE, INDEX, INDEX_CURE, VIEW_RECORD
 from blendset.errors import BlendsetError
 from blendset.files import explain_read_errors
 from blendset.records import ViewRecord, decode_json
 from blendset_trainer.exporting.source import ExportSource, read_bytes, split_by_size
 from blendset_trainer.selection.files import HELD_OUT
 from blendset_trainer.stages.folder import read_parquet
-from blendset_trainer.stages.tables import CACHE
 
 SHARD_BYTES = 512_000_000
 RECORDS, CONTENTS = "records.tar", "index.parquet"

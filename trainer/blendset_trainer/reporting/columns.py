@@ -12,6 +12,7 @@ import pyarrow as pa
 from blendset.records import ViewRecord
 from blendset_trainer.stages.caption_forms import DENSE, SHORT
 from blendset_trainer.stages.stage import GREY_LEVELS, SHARE
+from blendset_trainer.synthetic_views import has_camera
 
 CAMERA, LIGHT, CAPTIONS, SCORES = "Camera and framing", "Light", "Captions", "Scores"
 TEXT_COLUMNS = (DENSE, SHORT, "caption")
@@ -35,6 +36,8 @@ MEASUREMENTS = {
     "exposure_ev": (LIGHT, "Exposure", "stops"),
 }
 """What the records of rendered views measure: group, title and scale of each."""
+CAMERA_SETTINGS = {"focal_length_mm", "exposure_ev"}
+"""Those that are 0 where the camera is unknown."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,8 @@ def _build_record_columns(records: Sequence[ViewRecord]) -> Iterator[ReportColum
 
 def _read_measurement(record: ViewRecord, name: str) -> Any:
     """A measurement from a record, its camera or its statistics; None where there is none."""
+    if name in CAMERA_SETTINGS and not has_camera(record.camera):
+        return None
     for holder in (record, record.camera):
         if hasattr(holder, name):
             return getattr(holder, name)

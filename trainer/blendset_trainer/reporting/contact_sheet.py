@@ -11,7 +11,7 @@ import io
 import math
 import sys
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.util import find_spec
 from itertools import groupby
@@ -24,8 +24,10 @@ from blendset.errors import BlendsetError
 from blendset.files import atomic_write
 from blendset.naming import slugify
 from blendset.records import ViewRecord
+from blendset_trainer.adopted_views import read_adopted_names
 from blendset_trainer.readers.images import load_rgb
 from blendset_trainer.style import GREY, INK, PAPER, RED, SERIES_COLOURS
+from blendset_trainer.synthetic_views import has_camera
 
 TILE, GAP, MARGIN = 256, 16, 40
 """Pixels of a picture's longer side, between pictures, and around them."""
@@ -92,17 +94,20 @@ def _draw_bands(dataset: Dataset, views: list[ViewRecord], columns: int, width: 
     yield _draw_heading(
         dataset.record.name, f"{_format_counts(views)}, {scenes} scene{'s' * (scenes > 1)}", width, round(width / 42)
     )
+    names = read_adopted_names(dataset)
     for scene, members in groupby(views, key=lambda view: view.scene):
         scene_views = list(members)
         yield _draw_heading(scene, _format_counts(scene_views), width, max(20, width // 62))
         subjects = list(dict.fromkeys(view.subject for view in scene_views))
         for start in range(0, len(scene_views), columns):
-            yield _draw_row(dataset, scene_views[start : start + columns], subjects, width)
+            yield _draw_row(dataset, scene_views[start : start + columns], subjects, names, width)
 
 
 def _format_counts(views: Sequence[ViewRecord]) -> str:
-    """ "12 views of 3 subjects"."""
+    """ "12 views of 3 subjects"; of pictures of no scene and no subject their number alone."""
     subjects = len({(view.scene, view.subject) for view in views if view.subject})
+    if not subjects and not any(has_camera(view.camera) for view in views):
+        return f"{len(views)} picture{'s' * (len(views) != 1)}"
     return f"{len(views)} view{'s' * (len(views) != 1)} of {subjects} subject{'s' * (subjects != 1)}"
 
 
@@ -127,8 +132,13 @@ def _draw_heading(text: str, note: str, width: int, size: int) -> Image.Image:
     return band
 
 
-def _draw_row(dataset: Dataset, views: Sequence[ViewRecord], subjects: list[str], width: int) -> Image.Image:
-    """Draw one row of pictures; a coloured rule runs above those of the same subject."""
+def _draw_row(
+    dataset: Dataset, views: Sequence[ViewRecord], subjects: list[str], names: Mapping[str, str], width: int
+) -> Image.Image:
+    """Draw one row of pictures; a coloured rule runs above those of the same subject.
+
+    `names` are those of adopted pictures at their sources, by view id.
+    """
     pictures = [_load_thumbnail(dataset, view) for view in views]
     top = 12
     bottom = top + max(picture.height for picture in pictures)
@@ -140,7 +150,7 @@ def _draw_row(dataset: Dataset, views: Sequence[ViewRecord], subjects: list[str]
         colour = SERIES_COLOURS[subjects.index(view.subject) % len(SERIES_COLOURS)] if view.subject else GREY
         draw.rectangle((left, 2, left + TILE - 1 + GAP * continues, 5), colour)
         band.paste(picture, (left + (TILE - picture.width) // 2, top))
-        _draw_caption(draw, view, left, bottom)
+        _draw_caption(draw, view, names.get(view.view_id, ""), left, bottom)
     return band
 
 
@@ -152,15 +162,20 @@ def _load_thumbnail(dataset: Dataset, view: ViewRecord) -> Image.Image:
     return small
 
 
-def _draw_caption(draw: ImageDraw.ImageDraw, view: ViewRecord, left: int, top: int) -> None:
-    """Draw a view's label, its shares and its failed checks below its picture."""
-    label = find_drawable(view.subject_label) or view.subject or "whole scene"
+def _draw_caption(draw: ImageDraw.ImageDraw, view: ViewRecord, name: str, left: int, top: int) -> None:
+    """Draw a view's label or adopted name, its shares and its failed checks below its picture."""
+    label = find_drawable(view.subject_label) or view.subject or find_drawable(name) or name_whole(view)
     draw.text((left, top + 25), _shorten_text(label, 20, TILE), INK, _load_font(20, label), "ls")
     shares = {"share": view.subject_share, "visible": view.visible_fraction}
     text = "   ".join(f"{name} {value:.0%}" for name, value in shares.items() if value is not None)
     draw.text((left, top + 47), text, GREY, _load_font(17), "ls")
     failed = ", ".join(view.failed_checks).replace("_", " ")
     draw.text((left, top + 68), _shorten_text(failed, 17, TILE), RED, _load_font(17), "ls")
+
+
+def name_whole(view: ViewRecord) -> str:
+    """What a view without a subject is called: a view of the whole scene, or a picture of no scene."""
+    return "whole scene" if has_camera(view.camera) else "picture"
 
 
 def find_drawable(text: str) -> str:

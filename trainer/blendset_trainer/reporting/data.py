@@ -17,14 +17,15 @@ from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset.files import explain_read_errors
 from blendset.records import ViewRecord, VisibleObject, read_json
+from blendset_trainer.adopted_views import list_licences, read_adopted_names
 from blendset_trainer.reporting.columns import Caption, ReportColumn, build_columns, collect_captions, round_number
-from blendset_trainer.reporting.contact_sheet import make_sort_key
+from blendset_trainer.reporting.contact_sheet import make_sort_key, name_whole
 from blendset_trainer.reporting.funnel import FunnelSummary, ReasonCount, explain_reasons, summarize_funnel
 from blendset_trainer.reporting.synthesis import SynthesisSection, build_synthesis_section
 from blendset_trainer.reporting.training import TrainingSection
 from blendset_trainer.selection.duplicates import group_duplicates
 from blendset_trainer.selection.files import list_selections, read_chosen, read_drops, read_recipe
-from blendset_trainer.synthetic_views import SYNTHETIC
+from blendset_trainer.synthetic_views import SYNTHETIC, has_camera
 from blendset_trainer.things import label_visible_objects, read_part_labels
 
 MIN_SHARE, MAX_OBJECTS = 0.005, 10
@@ -121,15 +122,16 @@ def build_report(
     groups, compared = group_duplicates(rows)
     duplicates = _group_equal(groups)
     labels = read_part_labels(dataset, records)
+    names = read_adopted_names(dataset)
     views = [
-        _build_view(dataset, record, view_captions, selection, labels.get(record.scene, {}))
+        _build_view(dataset, record, view_captions, selection, labels.get(record.scene, {}), names)
         for record, view_captions in zip(records, captions, strict=True)
     ]
     return Report(
         name=dataset.record.name,
         folder=dataset.root.name,
         facts=tuple(_collect_facts(dataset, records)),
-        funnel=summarize_funnel(dataset, [record for record in records if record.source != SYNTHETIC]),
+        funnel=summarize_funnel(dataset, _select_rendered(records)),
         selection=None if selection is None else _summarize_selection(selection, views),
         selections=list_selections(dataset),
         views=views,
@@ -171,21 +173,35 @@ def _summarize_selection(selection: ReportSelection, views: Sequence[ReportView]
 
 def _collect_facts(dataset: Dataset, records: Sequence[ViewRecord]) -> Iterator[tuple[str, str]]:
     """Collect terms and texts about the dataset and how its pictures were made."""
-    record, runs = dataset.record, list(_read_runs(dataset))
+    record, runs, rendered = dataset.record, list(_read_runs(dataset)), _select_rendered(records)
     subjects = {(view.scene, view.subject) for view in records if view.subject}
     sizes = Counter(f"{view.camera.width} × {view.camera.height}" for view in records)
     yield "Views", f"{len(records):,}"
     yield "Subjects", f"{len(subjects):,}"
-    yield "Scenes", f"{len({view.scene for view in records}):,}"
+    yield "Scenes", f"{len({view.scene for view in rendered}):,}"
     yield "Pixels", _join_values(size for size, _ in sizes.most_common())
-    yield "Samples", _join_values(sorted({view.samples for view in records}))
-    yield "Source", _join_values(sorted({view.source for view in records}))
-    yield "Lighting", _join_values(sorted({view.lighting for view in records}))
-    for number, name in enumerate(("Placement", "Blender", "Device")):
-        yield name, _join_values(sorted({run[number] for run in runs}))
+    yield "Source", _join_values(_count_sources(records))
+    if rendered:
+        yield "Samples", _join_values(sorted({view.samples for view in rendered}))
+        yield "Lighting", _join_values(sorted({view.lighting for view in rendered}))
+        for number, name in enumerate(("Placement", "Blender", "Device")):
+            yield name, _join_values(sorted({run[number] for run in runs}))
     yield "Files", _join_values(record.sources)
-    yield "Licence", record.licence or "not stated"
+    licences = list_licences(dataset, [view.view_id for view in records])
+    yield "Licence", _join_values(licence or "not stated" for licence in licences)
     yield "Creator", record.creator or "not stated"
+
+
+def _select_rendered(records: Sequence[ViewRecord]) -> list[ViewRecord]:
+    """The views that were rendered from a scene; of pictures of other people, and most synthesized ones, no camera is
+    known."""
+    return [record for record in records if record.source != SYNTHETIC and has_camera(record.camera)]
+
+
+def _count_sources(records: Sequence[ViewRecord]) -> list[str]:
+    """The sources by name, each with its number of views where there are several."""
+    counts = Counter(view.source for view in records)
+    return sorted(counts) if len(counts) == 1 else [f"{name} ({counts[name]:,})" for name in sorted(counts)]
 
 
 def _read_runs(dataset: Dataset) -> Iterator[tuple[str, str, str]]:
@@ -212,14 +228,18 @@ def _build_view(
     captions: Sequence[Caption],
     selection: ReportSelection | None,
     labels: Mapping[int, str],
+    names: Mapping[str, str],
 ) -> ReportView:
-    """The data of one view, with what the selection says of it; `labels` are those of the scene's parts, by id."""
+    """The data of one view, with what the selection says of it.
+
+    `labels` are those of the scene's parts, by id; `names` those of adopted pictures at their sources, by view id.
+    """
     row = selection.chosen.get(record.view_id) if selection else None
     return ReportView(
         id=record.view_id,
         scene=record.scene,
         subject=record.subject,
-        label=record.subject_label or record.subject or "whole scene",
+        label=record.subject_label or record.subject or names.get(record.view_id) or name_whole(record),
         source=record.source,
         path=dataset.rgb_path(record).relative_to(dataset.root).as_posix(),
         width=record.camera.width,

@@ -247,7 +247,9 @@ const hint = (text, command) => h("p", { class: "note" }, `${text} `, h("code", 
 
 function drawCard() {
   const facts = new Map(report.facts);
-  byId("lead").textContent = `${count(views.length, "view")} of ${count(Number(facts.get("Subjects").replaceAll(",", "")), "subject")} in ${count(Number(facts.get("Scenes")), "scene")}`;
+  const number = (name) => Number(facts.get(name).replaceAll(",", ""));
+  const from = number("Scenes") ? ` of ${count(number("Subjects"), "subject")} in ${count(number("Scenes"), "scene")}` : "";
+  byId("lead").textContent = `${count(views.length, "view")}${from}`;
   byId("card").append(...report.facts.slice(3).map(([term, text]) => h("div", {}, h("dt", {}, term), h("dd", {}, text))));
   const sections = [...document.querySelectorAll("main > section")].map((section) => section.id);
   byId("sections").append(...sections.map((id) => h("a", { href: `#${id}` }, id[0].toUpperCase() + id.slice(1))));
@@ -261,7 +263,7 @@ function steps() {
   const before = candidates ? [[candidates, "cameras proposed"], [accepted, "cameras passed every gate"]] : [];
   const rendered = funnel.runs.reduce((total, run) => total + run.rendered, 0);
   const renders = rendered ? [[rendered, "best of them rendered"], [sound, "passed the last check"]] : [];
-  const made = report.synthesis ? [[views.length, "views with those synthesized"]] : [];
+  const made = views.length > rendered ? [[views.length, rendered ? "views in all, with those that were not rendered" : "pictures"]] : [];
   const after = selection ? [[selection.chosen, `selected by “${selection.name}”`]] : [];
   return [...before, ...renders, ...made, ...after];
 }
@@ -293,11 +295,13 @@ function drawFunnel() {
   const unselected = report.selections.length
     ? hint(`This page shows no selection. There are ${report.selections.join(", ")}; show one with`, `blendset report ${report.folder} --selection ${report.selections[0]}`)
     : hint("There is no selection yet; make one with", `blendset select ${report.folder} --preset blendset --name first`);
+  const isRendered = funnel.runs.length > 0;
+  if (!isRendered) byId("funnel-title").textContent = "From all pictures to chosen ones";
   byId("reasons").append(
-    why("Why cameras were turned down", funnel.turned_down, unkept),
+    ...(isRendered ? [why("Why cameras were turned down", funnel.turned_down, unkept)] : []),
     h("div", {},
-      why("Why rendered views failed the last check", funnel.failed, h("p", { class: "note" }, "All of them passed."), open("check")),
-      h("br"),
+      isRendered ? why("Why rendered views failed the last check", funnel.failed, h("p", { class: "note" }, "All of them passed."), open("check")) : null,
+      isRendered ? h("br") : null,
       why("Why views were not selected", selection?.reasons ?? [], selection ? h("p", { class: "note" }, "All of them were selected.") : unselected, open("drop")),
       selection?.rules ? h("details", {}, h("summary", {}, `The rules of “${selection.name}”`), h("pre", {}, selection.rules)) : null,
     ),

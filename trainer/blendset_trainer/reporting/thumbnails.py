@@ -19,13 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from blendset.dataset import PASSES, RGB, Dataset
+from blendset.dataset import CACHE, PASSES, Dataset, get_picture_name
 from blendset.errors import BlendsetError, DiskError
 from blendset.exr import Passes
 from blendset.files import atomic_write, sha256_bytes
 from blendset.records import ViewRecord
 from blendset_trainer.readers.images import load_rgb
-from blendset_trainer.stages.tables import CACHE
 
 KINDS = ("Picture", "Objects", "Depth", "Normals")
 MISSING = "-"
@@ -68,7 +67,7 @@ def _build_line(dataset: Dataset, view: ViewRecord, size: int) -> str:
         CACHE_VERSION,
         size,
         view.subject_objects,
-        *(view.files[name].sha256 for name in (RGB, PASSES) if name in view.files),
+        *(view.files[name].sha256 for name in (get_picture_name(view), PASSES) if name in view.files),
     ]
     key = sha256_bytes(repr(key_parts).encode())
     cached = dataset.root / CACHE / "thumbnails" / key[:2] / f"{key}.txt"

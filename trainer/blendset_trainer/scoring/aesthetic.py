@@ -19,9 +19,9 @@ from safetensors.torch import load_file
 from blendset.errors import BlendsetError
 from blendset.files import sha256_file
 from blendset.naming import slugify
+from blendset_trainer.models.clip import ClipModel, ClipWeights, find_clip
 from blendset_trainer.models.loading import choose_device
 from blendset_trainer.models.weights import explain_load_errors, find_file
-from blendset_trainer.scoring.clip import ClipModel, ClipWeights, find_clip
 from blendset_trainer.stages.stage import Column, View
 
 DEFAULT_CLIP = "ViT-L-14/openai"

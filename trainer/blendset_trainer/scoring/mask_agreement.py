@@ -6,21 +6,15 @@ The segmenter must take a box as its prompt. `consistency` has a column `silhoue
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import torch
-from PIL import Image
-from transformers import AutoModelForMaskGeneration
 
 from blendset.errors import BlendsetError
 from blendset.masks import Mask, find_bounding_slices
-from blendset_trainer.models.loading import choose_device, load_model
+from blendset_trainer.models.segmenter import BOXES, Segmenter
 from blendset_trainer.models.weights import find_model
 from blendset_trainer.scoring.transformers_scorer import TransformersScorer
 from blendset_trainer.stages.stage import SHARE, Column, View
@@ -48,12 +42,7 @@ class MaskAgreement(TransformersScorer):
 
     def setup(self) -> None:
         """Load the segmenter; BlendsetError where it takes no box."""
-        self._loaded = load_model(self.weights, "a segmenter", AutoModelForMaskGeneration)
-        if "input_boxes" not in inspect.signature(self._loaded[1].__call__).parameters:
-            raise BlendsetError(
-                f"{self.weights.source} takes no box that says what to segment; give a segmenter that does, such as "
-                "SAM or SAM 2."
-            )
+        self._segmenter = Segmenter(self.weights, BOXES)
 
     def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any] | BlendsetError]:
         """Return one row of the stage's columns for each view, in their order."""
@@ -61,20 +50,11 @@ class MaskAgreement(TransformersScorer):
 
     def _compute_iou(self, view: View) -> float | None:
         mask = view.subject_mask
-        return None if mask is None or mask.mean() < SMALLEST else iou(mask, self._segment(view.rgb, mask))
-
-    @torch.inference_mode()
-    def _segment(self, rgb: npt.NDArray[np.uint8], mask: Mask) -> Mask:
-        """Return the mask (H, W) that the model finds in a picture (H, W, 3) within the box of a mask (H, W)."""
-        assert self._loaded is not None
-        model, processor = self._loaded
+        if mask is None or mask.mean() < SMALLEST:
+            return None
         rows, columns = find_bounding_slices(mask)
-        box = [float(side) for side in (columns.start, rows.start, columns.stop, rows.stop)]
-        inputs = processor(images=Image.fromarray(rgb), input_boxes=[[box]], return_tensors="pt")
-        output = model(**inputs.to(choose_device(), torch.float32))  # SAM's boxes are doubles, which some devices lack
-        sizes = [inputs[name] for name in ("original_sizes", "reshaped_input_sizes") if name in inputs]
-        masks = processor.post_process_masks(output.pred_masks, *sizes)[0][0]
-        return np.asarray(masks[output.iou_scores[0, 0].argmax()].cpu())
+        box = columns.start, rows.start, columns.stop, rows.stop
+        return iou(mask, self._segmenter.segment_box(view.rgb, box))
 
 
 def iou(mask: Mask, other: Mask) -> float:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from blendset.dataset import Dataset, open_dataset
 from blendset.options import REQUIRED, option, resolve_settings
 from blendset_trainer.api.progress import OnProgress, ignore_progress
@@ -27,7 +29,7 @@ class ScoreSettings(ExecutorSettings):
     )
     max_tokens: int | None = option(
         None,
-        "vlm-quality: tokens of an answer, thoughts included; what is longer is no judgement (default 384)",
+        "vlm-quality, vlm-filter: tokens of an answer, thoughts included; what is longer is cut (default 384, 64)",
         metavar="N",
         at_least=1,
     )
@@ -57,7 +59,12 @@ def score(
     scorers = _make_scorers(settings)
     dataset, executor = open_dataset(dataset), make_executor(settings)
     stages = {scorer.name: run_stage(dataset, scorer, executor, on_progress) for scorer in scorers}
-    names = [f"{scorer.name}.{column}" for scorer in scorers for column in scorer.columns]
+    names = [
+        f"{scorer.name}.{name}"
+        for scorer in scorers
+        for name, column in scorer.columns.items()
+        if not pa.types.is_string(column.type)
+    ]
     return ScoreReport(stages, summarize_columns(read_index_with_stages(dataset), names))
 
 

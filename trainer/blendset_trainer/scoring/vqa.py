@@ -16,7 +16,7 @@ from blendset.naming import slugify
 from blendset_trainer.models.chat.chat_model import ChatRequest
 from blendset_trainer.models.chat.local import LocalChatModel
 from blendset_trainer.models.weights import find_model
-from blendset_trainer.stages.stage import Column, View
+from blendset_trainer.stages.stage import PROBABILITY, Column, View
 
 QUESTION = 'Does this figure show "{caption}"? Please answer yes or no.'
 """The question of the paper."""
@@ -34,8 +34,8 @@ class VqaScorer:
     whole_sets: ClassVar[bool] = False
     parameters: ClassVar[Mapping[str, Any]] = {"question": QUESTION}
     columns: ClassVar[Mapping[str, Column]] = {
-        "p_yes": Column(pa.float32(), "probability, 0 to 1"),
-        "p_no": Column(pa.float32(), "probability, 0 to 1"),
+        "p_yes": Column(pa.float32(), PROBABILITY),
+        "p_no": Column(pa.float32(), PROBABILITY),
     }
 
     def __post_init__(self) -> None:

@@ -7,7 +7,7 @@ Nothing is deleted. A selection is a list of views; its drops give the reason fo
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,7 @@ from blendset_trainer.selection.columns import Numbers, get_column, read_numbers
 from blendset_trainer.selection.diversity import k_center, parallel_farthest_points
 from blendset_trainer.selection.duplicates import find_duplicates, read_vectors_and_cosine
 from blendset_trainer.selection.files import CHOSEN, DROPS, HELD_OUT, PRESET, RULES, TABLE_HASH, TRAIN
-from blendset_trainer.selection.groups import KEYS, number_view_sets
+from blendset_trainer.selection.groups import FOCAL_LENGTH, KEYS, number_view_sets
 from blendset_trainer.selection.ranking import compute_scores, sort_best_first
 from blendset_trainer.selection.rules import Diversity, KeepRule, Rules, SourceRule, find_columns, rules_to_toml
 from blendset_trainer.selection.splits import assign_splits
@@ -32,11 +32,13 @@ class ViewSelection:
     """The result of rules: every view is either in `chosen` (schema CHOSEN) or in `drops` (schema DROPS).
 
     `chosen` is in order of choice, `drops` in the table's order. `reasons` counts the drops in the order of the rules.
+    `skipped` are the columns of the rules that were left out, see `find_skipped_rules`.
     """
 
     chosen: pa.Table
     drops: pa.Table
     reasons: dict[str, int]
+    skipped: tuple[str, ...] = ()
 
 
 def apply_rules(table: pa.Table, rules: Rules, preset: str = "") -> ViewSelection:
@@ -46,7 +48,8 @@ def apply_rules(table: pa.Table, rules: Rules, preset: str = "") -> ViewSelectio
     column is missing.
     """
     verdicts = _Verdicts(table.num_rows)
-    for rule in rules.keep:
+    skipped = find_skipped_rules(table, rules)
+    for rule in (rule for rule in rules.keep if rule not in skipped):
         _apply_keep_rule(table, rule, verdicts)
     if rules.smallest_view_set > 1:
         _drop_small_view_sets(table, rules.smallest_view_set, verdicts)
@@ -54,7 +57,18 @@ def apply_rules(table: pa.Table, rules: Rules, preset: str = "") -> ViewSelectio
     _drop_duplicates(table, rules, score, verdicts)
     rows, sides = _choose(table, rules, score, verdicts)
     chosen = _build_chosen(table, rows, sides, rules, preset)
-    return ViewSelection(chosen, _build_drops(table, verdicts), verdicts.reasons)
+    columns = tuple(rule.column for rule in skipped)
+    return ViewSelection(chosen, _build_drops(table, verdicts), verdicts.reasons, columns)
+
+
+def find_skipped_rules(table: pa.Table, rules: Rules) -> list[KeepRule]:
+    """Return the rules that keep views without their figure and are over a column of a stage that has none at all."""
+    stages = {name.partition(".")[0] for name in table.column_names if "." in name}
+    return [
+        rule
+        for rule in rules.keep
+        if rule.missing == "keep" and "." in rule.column and rule.column.partition(".")[0] not in stages
+    ]
 
 
 @dataclass
@@ -79,28 +93,30 @@ class _Verdicts:
             self.figure[dropped] = figure[dropped]
         self.reasons[reason] = self.reasons.get(reason, 0) + int(dropped.sum())
 
-    def drop_missing(self, values: Numbers, name: str) -> None:
-        """Drop the views without a value in this column."""
-        if np.isnan(values).any():
-            self.drop(np.isnan(values), f"no {name}")
+    def drop_missing(self, values: Numbers, name: str, judged: NDArray[np.bool_] | bool = True) -> None:
+        """Drop the views without a value in this column, of those that are `judged` (a mask, or all)."""
+        missing = np.isnan(values) & judged
+        if missing.any():
+            self.drop(missing, f"no {name}")
 
 
 def _apply_keep_rule(table: pa.Table, rule: KeepRule, verdicts: _Verdicts) -> None:
+    judged = np.isin(read_texts(table, "source"), rule.sources) | (not rule.sources)
     if rule.one_of:
         values = read_texts(table, rule.column)
         outside = ~np.isin(values, rule.one_of) & ~((values == "") & (rule.missing == "keep"))
-        verdicts.drop(outside, rule.reason or f"{rule.column} is another")
+        verdicts.drop(outside & judged, rule.reason or f"{rule.column} is another")
         return
     figure = read_numbers(table, rule.column)
     if rule.missing == "drop":
-        verdicts.drop_missing(figure, rule.column)
+        verdicts.drop_missing(figure, rule.column, judged)
     for bound, sign, beyond in (
         (rule.at_least, "below", figure < _to_number(rule.at_least)),
         (rule.above, "not above", figure <= _to_number(rule.above)),
         (rule.at_most, "above", figure > _to_number(rule.at_most)),
     ):
         if bound is not None:
-            verdicts.drop(beyond, rule.reason or f"{rule.column} {sign} {bound:g}", figure)
+            verdicts.drop(beyond & judged, rule.reason or f"{rule.column} {sign} {bound:g}", figure)
 
 
 def _to_number(bound: float | None) -> float:
@@ -209,8 +225,8 @@ def _drop_unchosen(
 def _build_chosen(
     table: pa.Table, rows: NDArray[np.int64], sides: list[str] | None, rules: Rules, preset: str
 ) -> pa.Table:
-    views = table.select(IDENTITY if not rules.splits or not rules.splits.column else [*IDENTITY, rules.splits.column])
-    views = views.take(pa.array(rows))
+    of_splits = {rules.splits.column, FOCAL_LENGTH} if rules.splits else set()
+    views = table.select([*IDENTITY, *sorted(of_splits & set(table.column_names))]).take(pa.array(rows))
     if sides is None:
         sides = assign_splits(views, rules.splits, rules.seed) if rules.splits else [TRAIN] * len(rows)
     origins = read_texts(views, "source").tolist()
@@ -250,7 +266,9 @@ def _build_drops(table: pa.Table, verdicts: _Verdicts) -> pa.Table:
 
 def hash_columns(table: pa.Table, rules: Rules) -> str:
     """Return the SHA-256, in hexadecimal, of the columns that a selection by these rules depends on."""
-    names = dict.fromkeys([*IDENTITY, *find_columns(rules)])
+    skipped = find_skipped_rules(table, rules)
+    applied = replace(rules, keep=tuple(rule for rule in rules.keep if rule not in skipped))
+    names = dict.fromkeys([*IDENTITY, *find_columns(applied)])
     digest = hashlib.sha256()
     for name in names:
         values = get_column(table, name).combine_chunks()

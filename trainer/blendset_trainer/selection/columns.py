@@ -60,7 +60,7 @@ def get_column(table: pa.Table, name: str) -> pa.ChunkedArray:
     stage, _, column = name.partition(".")
     alike = next((other for other in table.column_names if column and other.endswith(f".{column}")), "")
     if column and not any(other.startswith(f"{stage}.") for other in table.column_names):
-        cure = f"run {_find_command(stage)}"
+        cure = f"run {find_command(stage)}"
         cure += f", or use another scorer with --scorer {stage}={alike.split('.')[0]}" if alike else ""
     else:
         near = find_nearest(name, table.column_names)
@@ -68,8 +68,8 @@ def get_column(table: pa.Table, name: str) -> pa.ChunkedArray:
     raise BlendsetError(f"No view has a column '{name}'; {cure}{'?' if cure.startswith('did') else '.'}")
 
 
-def _find_command(stage: str) -> str:
-    """Return the command that computes a stage's columns, as far as its name tells."""
+def find_command(stage: str) -> str:
+    """Return the command that computes the columns of the stage of this name, as far as the name tells."""
     for command, stages in (("score", SCORERS), ("caption", CAPTIONERS)):
         for name, usage in stages.usages.items():
             takes_model = usage != name  # whose name follows the stage's

@@ -9,22 +9,32 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from blendset_trainer.selection.columns import read_texts
+from blendset_trainer.selection.columns import read_numbers, read_texts
 
 Groups = NDArray[np.int64]
 """A group number per view (views,), below the number of views."""
 
+FOCAL_LENGTH = "fx"
+"""The column, in pixels; 0 for a picture whose camera is unknown."""
 KEYS = {"scene": ("scene",), "subject": ("scene", "subject"), "label": ("subject_label",), "view_set": ()}
 """The columns that identify a scene, subject or label; for view sets see `number_view_sets`."""
 
 
 def number_groups(table: pa.Table, kind: str) -> Groups:
-    """Return the number of each view's scene, subject, label or view set, which `kind`, a key of KEYS, names."""
-    return (
-        number_view_sets(table)
-        if kind == "view_set"
-        else _number_rows(*(read_texts(table, column) for column in KEYS[kind]))
-    )
+    """Return the number of each view's scene, subject, label or view set, which `kind`, a key of KEYS, names.
+
+    A picture without a subject and without a known camera shows nothing that another one shows for certain: its
+    subject is that of its view set alone, or its own, which is that of further views that were made of it.
+    """
+    if kind == "view_set":
+        return number_view_sets(table)
+    keys = [read_texts(table, column) for column in KEYS[kind]]
+    if kind == "subject" and FOCAL_LENGTH in table.column_names:
+        alone = (keys[-1] == "") & (read_numbers(table, FOCAL_LENGTH) == 0)
+        single = alone & (read_texts(table, "view_set") == "")
+        keys[-1] = np.where(single, read_texts(table, "view_id"), keys[-1])  # which is the subject of its novel views
+        keys.append(np.where(alone & ~single, number_view_sets(table).astype(np.str_), ""))
+    return _number_rows(*keys)
 
 
 def number_view_sets(table: pa.Table) -> Groups:

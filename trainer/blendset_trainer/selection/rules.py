@@ -32,7 +32,12 @@ class KeepRule:
     above: float | None = option(None, "figures above this pass")
     at_most: float | None = option(None, "highest figure that passes")
     one_of: tuple[str, ...] = option((), "texts that pass")
-    missing: str = option("drop", "what becomes of a view without the figure", choices=("drop", "keep"))
+    missing: str = option(
+        "drop",
+        "what becomes of a view without the figure; with keep, a rule without its scorer is left out",
+        choices=("drop", "keep"),
+    )
+    sources: tuple[str, ...] = option((), "the sources whose views are judged; empty is all")
     reason: str = option("", "what the funnel says of the views that go")
     scorer: str = option("", "the scorer that the bounds were set for; empty takes any")
 

@@ -16,6 +16,7 @@ from blendset.options import REQUIRED, Settings, option, resolve_settings
 from blendset.placement.funnel import read_funnel
 from blendset_trainer.api.progress import OnProgress, ignore_progress
 from blendset_trainer.selection.apply_rules import ViewSelection, apply_rules
+from blendset_trainer.selection.columns import find_command
 from blendset_trainer.selection.files import HELD_OUT, get_selection_path, write_selection
 from blendset_trainer.selection.rules import Rules, list_presets, load_preset, load_rules, replace_scorer
 from blendset_trainer.selection.splits import OneGroupError
@@ -56,7 +57,7 @@ class SelectSettings(Settings):
 class SelectionReport:
     """A selection that was written: its file, how many views the dataset has, and what became of them.
 
-    `note` says which rule of a preset was not applied, and why; it is empty where all were.
+    `note` says which rules were not applied, and why; it is empty where all were.
     """
 
     path: Path
@@ -92,15 +93,17 @@ def select(
     dataset, rules = open_dataset(dataset), _load_rules(settings)
     path = get_selection_path(dataset, settings.name)
     table = read_index_with_stages(dataset)
-    note = ""
+    notes = []
     try:
         selection = apply_rules(table, rules, settings.preset or "")
     except OneGroupError:
         if not settings.preset:
             raise
-        selection, note = apply_rules(table, replace(rules, splits=None), settings.preset), NOTHING_HELD_OUT
+        selection = apply_rules(table, replace(rules, splits=None), settings.preset)
+        notes.append(NOTHING_HELD_OUT)
+    notes += [_describe_skipped(column) for column in selection.skipped]
     write_selection(path, selection.chosen, selection.drops)
-    return SelectionReport(path, table.num_rows, selection, note)
+    return SelectionReport(path, table.num_rows, selection, " ".join(notes))
 
 
 def count_funnel(dataset: Dataset, report: SelectionReport) -> Iterator[tuple[str, int]]:
@@ -116,6 +119,11 @@ def count_funnel(dataset: Dataset, report: SelectionReport) -> Iterator[tuple[st
     yield "selected", report.selected
     if report.held_out:
         yield "  of them held out", report.held_out
+
+
+def _describe_skipped(column: str) -> str:
+    command = find_command(column.partition(".")[0])
+    return f"The rule over '{column}' was left out, for no view has that figure; run {command} to apply it."
 
 
 def _load_rules(settings: SelectSettings) -> Rules:

@@ -43,8 +43,11 @@ def _export(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(report)
     else:
-        without = f"; {report.left_out} have no passes and are left out" if report.left_out else ""
-        print(f"{report.views} views are in {report.out}{without}")
+        print(f"{report.views} views are in {report.out}")
+        for reason, count in report.reasons.items():
+            print(f"{count} left out: {reason}")
+        for note in report.notes:
+            print(note)
     return DONE
 
 
