@@ -22,7 +22,7 @@ help:
 	@echo "make demo           a room made on the spot becomes a dataset, that a training set, and that a small model"
 	@echo "make test           the tests, in the trainer's environment and in Blender's"
 	@echo "make test-blenders  the add-on in the oldest and the newest Blender ($(oldest), $(newest))"
-	@echo "make test-long      500 damaged files over all commands, 200 odd settings: no traceback, each named"
+	@echo "make test-long      500 damaged files, 200 odd settings: each named; chains killed in every step"
 	@echo "make test-acceptance  slow suites: twenty kills at random moments"
 	@echo "make test-ui        an afternoon in a real Blender window, by mouse and keyboard"
 	@echo "make guide          the same, and the pictures of docs/artist.md"
