@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Adopts other people's pictures: each becomes a view of a dataset, once, completely or not at all.
 
-Pictures are read in blocks. When the files of a block are there, its records are written together, then its captions,
-and last its rows in the ledger, while the next block is read. A run that was killed does its last blocks again and ends
-with the same bytes.
+Pictures are adopted in blocks (`adoption.task`), those of large sources in several processes. A run that was killed
+does its last blocks again and ends with the same bytes.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, islice
@@ -18,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from blendset.dataset import BLOCK, CAPTION, INDEX, VIEW_RECORD, Dataset, read_index
-from blendset.errors import BlendsetError, DiskError
+from blendset.errors import BlendsetError
 from blendset.files import lock_folder, sha256_bytes
 from blendset.naming import slugify
 from blendset.options import REQUIRED, Settings, option, resolve_settings
@@ -30,15 +28,18 @@ from blendset_trainer.adoption.ledger import RECORD, AdoptionRecord, Ledger
 from blendset_trainer.adoption.pictures import PictureSource, SourcePicture
 from blendset_trainer.adoption.scene_record import SourceScene
 from blendset_trainer.adoption.source_stamp import compute_stamp, count_views
-from blendset_trainer.adoption.views import AdoptionOptions, PictureRequest, PreparedView, prepare_view
+from blendset_trainer.adoption.task import AdoptionTask, BlockResult, PictureBlock
+from blendset_trainer.adoption.views import AdoptionOptions, PictureRequest
 from blendset_trainer.api.progress import OnProgress, ignore_progress
 from blendset_trainer.readers.findings import make_findings
+from blendset_trainer.stages.executors.local import LocalExecutor
+from blendset_trainer.stages.executors.processes import ProcessExecutor
 
 SOURCES = ("photo", "synthetic", "render")
 BLOCK_PICTURES = 256
 """Pictures that a killed run does again at most."""
-READERS = 2
-"""Threads that read pictures; more of them wait for one another where pictures are small."""
+MAX_WORKERS = 8
+"""Most processes that read pictures where nobody says how many; more wait for the disk."""
 LOCK = ".adopt.lock"
 
 NumberedPicture = tuple[SourcePicture, int]
@@ -57,6 +58,12 @@ class AdoptSettings(Settings):
     creator: str = option("", "creator of pictures whose source says none", metavar="TEXT")
     copy: bool = option(False, "copy files instead of linking to them")
     keep_metadata: bool = option(False, "keep places, cameras and names (EXIF, XMP, IPTC, comments) in the files")
+    workers: int | None = option(
+        None,
+        f"processes that read more than {BLOCK} pictures of a folder, COCO or LLaVA (default: one a CPU)",
+        metavar="N",
+        at_least=1,
+    )
 
 
 @dataclass(frozen=True)
@@ -91,7 +98,7 @@ def adopt(
     settings = resolve_settings(AdoptSettings, settings, options)
     path = Path(source)
     _refuse_nesting(path, settings.out)
-    stamp = compute_stamp(path, replace(settings, out=Path()))
+    stamp = compute_stamp(path, replace(settings, out=Path(), workers=None))
     if stamp and (before := _find_complete(path, settings.out, stamp)):
         return before
     opened = find_layout(str(source), settings.layout)
@@ -101,10 +108,12 @@ def adopt(
     with lock_folder(dataset.root / LOCK, blocking=False, name="blendset adopt"):
         run = _Adoption(dataset, _name_scene(settings.name or opened.title), _make_options(settings))
         run.claim_scene(str(path.resolve()) if path.exists() else str(source))
-        with run.committer:
-            for block in _cut_blocks(chain(head, pictures)):
-                run.adopt_block(block)
-                on_progress("pictures", run.done, 0)
+        is_shared = len(head) > BLOCK and opened.is_picklable
+        executor = ProcessExecutor(settings.workers) if is_shared and settings.workers else LocalExecutor()
+        for result in executor.run(AdoptionTask(dataset), run.list_missing(_cut_blocks(chain(head, pictures)))):
+            assert isinstance(result, BlockResult)
+            run.add_result(result)
+            on_progress("pictures", run.done, 0)
         return run.finish(stamp, opened.findings)
 
 
@@ -178,8 +187,6 @@ class _Adoption:
         self.scene = SourceScene(dataset, scene)
         self.ledger = Ledger(dataset, scene)
         self.captions = CaptionFolder(dataset)
-        self.committer = ThreadPoolExecutor(1)
-        self.committed: Future[None] | None = None
         self.stamps = self.ledger.read_stamps()
         self.left = set(self.stamps)
         self.made: set[str] = set()
@@ -209,36 +216,28 @@ class _Adoption:
             )
         self.ledger.write_record(AdoptionRecord(scene=self.scene.scene, source=source))
 
-    def adopt_block(self, block: Sequence[NumberedPicture]) -> None:
-        """Adopt the pictures of a block that are no views yet, or were changed."""
-        self.left.difference_update((picture.name, number) for picture, number in block)
-        requests = [self._make_request(picture, number) for picture, number in block]
-        todo = [request for request in requests if not self._is_kept(request)]
-        self.kept += len(block) - len(todo)
-        self.scene.write()
-        if not todo:
-            return
-        names = [request.view_id for request in todo]
-        self.former |= {name: self.captions_before[name] for name in names if name in self.captions_before}
-        self.captions.rows.remove(names)
-        self.ledger.rows.remove(names)
-        with ThreadPoolExecutor(READERS) as readers:
-            outcomes = list(readers.map(self._prepare_or_fault, todo))
-        noted = [self._note(request, outcome) for request, outcome in zip(todo, outcomes, strict=True)]
-        self._wait_for_commit()
-        self.committed = self.committer.submit(self._commit, [view for view in noted if view is not None])
+    def list_missing(self, blocks: Iterable[Sequence[NumberedPicture]]) -> Iterator[PictureBlock]:
+        """Yield the pictures of blocks that are no views yet, or were changed; what was known of them is removed."""
+        for block in blocks:
+            self.left.difference_update((picture.name, number) for picture, number in block)
+            requests = [self._make_request(picture, number) for picture, number in block]
+            missing = tuple(request for request in requests if not self._is_kept(request))
+            self.kept += len(block) - len(missing)
+            self.scene.write()
+            if missing:
+                names = [request.view_id for request in missing]
+                self.former |= {name: self.captions_before[name] for name in names if name in self.captions_before}
+                self.captions.rows.remove(names)
+                self.ledger.rows.remove(names)
+                yield missing
 
-    def _commit(self, views: Sequence[PreparedView]) -> None:
-        """Let views come into being, with their captions and their rows."""
-        if views:
-            self.dataset.write_view_records({view.folder: view.record for view in views})
-            self.captions.add(views)
-            self.ledger.add([view.row for view in views])
-
-    def _wait_for_commit(self) -> None:
-        """Wait until the block before is there; raises what the disk refused."""
-        if self.committed:
-            self.committed.result()
+    def add_result(self, result: BlockResult) -> None:
+        """Count what became of a block."""
+        self.made |= set(result.made)
+        self.faults |= result.unreadable
+        self.files.update(result.files)
+        for note, names in result.noted.items():
+            self.notes.setdefault(note, []).extend(names)
 
     def _make_request(self, picture: SourcePicture, number: int) -> PictureRequest:
         return PictureRequest(self.scene.scene, picture, number, self.scene.find_ids(picture.labels), self.options)
@@ -249,29 +248,8 @@ class _Adoption:
             return False
         return (self.dataset.view_folder(self.scene.scene, request.view_id) / VIEW_RECORD).exists()
 
-    def _prepare_or_fault(self, request: PictureRequest) -> PreparedView | BlendsetError:
-        try:
-            return prepare_view(self.dataset, request)
-        except DiskError:
-            raise
-        except BlendsetError as error:
-            return error
-
-    def _note(self, request: PictureRequest, outcome: PreparedView | BlendsetError) -> PreparedView | None:
-        """Count what became of a picture; return its view, None where there is none."""
-        name = request.picture.name
-        if isinstance(outcome, BlendsetError):
-            self.faults[f"{name} ({request.number + 1})" if request.number else name] = str(outcome)
-            return None
-        self.made.add(outcome.row.view_id)
-        self.files[outcome.row.file] += 1
-        for note in outcome.notes:
-            self.notes.setdefault(note, []).append(name)
-        return outcome
-
     def finish(self, stamp: str, findings: Sequence[str]) -> AdoptReport:
         """Bring the index up to date, write what was not adopted, and return what became of all pictures."""
-        self._wait_for_commit()
         rows = read_index(self.dataset.root / INDEX)
         known = {view_id for view_id, row in rows.items() if row.get(CAPTION)} - self.made
         captions = {name: text for name, text in self.captions.read().items() if name not in known}
@@ -280,12 +258,21 @@ class _Adoption:
             taken = {name for name, text in self.former.items() if rows.get(name, {}).get(CAPTION) == text}
             self.dataset.rebuild_index({**dict.fromkeys(taken), **captions})
         gone = make_findings("no longer in the source, and still views", [name for name, _ in sorted(self.left)])
-        notes = [finding for note, names in self.notes.items() for finding in make_findings(note, names)]
+        notes = [
+            finding for note, names in sorted(self.notes.items()) for finding in make_findings(note, sorted(names))
+        ]
         found = (*findings, *map(str, (*notes, *gone)))
-        self.ledger.write_quarantine(self.faults)
+        faults = dict(sorted(self.faults.items()))
+        self.ledger.write_quarantine(faults)
         record = self.ledger.read_record()
         if record and stamp and not self.faults and not gone:
             self.ledger.write_record(replace(record, stamp=stamp, findings=found))
         return AdoptReport(
-            str(self.dataset.root), self.scene.scene, len(self.made), self.kept, self.faults, dict(self.files), found
+            str(self.dataset.root),
+            self.scene.scene,
+            len(self.made),
+            self.kept,
+            dict(sorted(self.faults.items())),
+            dict(self.files),
+            found,
         )

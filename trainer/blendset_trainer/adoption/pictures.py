@@ -73,6 +73,10 @@ class PictureSource(Protocol):
         """The licence of the whole source in words; "" where it does not say."""
 
     @property
+    def is_picklable(self) -> bool:
+        """Whether pictures can be sent to other processes, which read them in any order."""
+
+    @property
     def findings(self) -> tuple[str, ...]:
         """Sentences about what is in the source and not used, or was guessed; complete after the last picture."""
 

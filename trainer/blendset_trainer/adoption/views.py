@@ -76,6 +76,11 @@ class PictureRequest:
         return self.picture.name, self.number
 
     @property
+    def title(self) -> str:
+        """What the picture is called in sentences for the user: its name, with its place where others have it too."""
+        return f"{self.picture.name} ({self.number + 1})" if self.number else self.picture.name
+
+    @property
     def stamp(self) -> str:
         """A text that changes when the picture, or what it is adopted as, changes."""
         return f"{self.picture.stamp} {self.options.digest}"

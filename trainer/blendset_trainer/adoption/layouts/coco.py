@@ -102,6 +102,7 @@ class CocoSource:
     """The pictures that some of COCO's files list."""
 
     licence = ""
+    is_picklable = True
 
     def __init__(self, path: Path, documents: list[Path]) -> None:
         self.title = path.absolute().name if path.is_dir() else path.stem

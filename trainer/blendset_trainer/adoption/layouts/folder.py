@@ -27,6 +27,7 @@ class FolderSource:
     files: PhotoFiles
 
     licence = ""
+    is_picklable = True
 
     @property
     def title(self) -> str:

@@ -52,6 +52,8 @@ def open_source(source: str) -> HuggingFaceSource:
 class HuggingFaceSource:
     """The pictures in the rows of some files."""
 
+    is_picklable = False
+
     def __init__(self, found: RowFiles) -> None:
         self.title = found.title
         self.licence = found.licence

@@ -52,6 +52,7 @@ class LlavaSource:
     """The pictures that the entries of some JSON files are about."""
 
     licence = ""
+    is_picklable = True
 
     def __init__(self, path: Path, documents: list[Path]) -> None:
         self.title = path.absolute().name if path.is_dir() else path.stem

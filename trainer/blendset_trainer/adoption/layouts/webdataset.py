@@ -75,6 +75,7 @@ class WebDatasetSource:
     """The pictures of some shards below a folder, or of one."""
 
     licence = ""
+    is_picklable = False
 
     def __init__(self, path: Path, shards: list[Path]) -> None:
         self.title = path.absolute().name if path.is_dir() else path.name.partition(".")[0]

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
-from blendset_trainer.adoption.adopt import AdoptReport, AdoptSettings, adopt
+from blendset_trainer.adoption.adopt import MAX_WORKERS, AdoptReport, AdoptSettings, adopt
 from blendset_trainer.cli.console import print_json, report_progress
 from blendset_trainer.cli.parser import DONE, FAILED, Parser, add_command
 from blendset_trainer.cli.settings_options import add_settings, read_settings
@@ -35,6 +36,8 @@ def add_adopt(commands: argparse._SubParsersAction[Parser]) -> None:
 
 def _adopt(arguments: argparse.Namespace) -> int:
     settings = read_settings(AdoptSettings, arguments)
+    if settings.workers is None:
+        settings = replace(settings, workers=min(os.cpu_count() or 1, MAX_WORKERS))
     with report_progress(quiet=arguments.json) as on_progress:
         report = adopt(arguments.source, settings, on_progress=on_progress)
     if arguments.json:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
 
 from blendset.errors import BlendsetError
@@ -31,41 +31,47 @@ AnyWorker = TypeVar("AnyWorker", bound=Worker)
 
 
 def run(
-    shards: Sequence[Shard],
+    shards: Iterable[Shard],
     max_workers: int,
     start_worker: Callable[[], AnyWorker],
     wait_for_answers: Callable[[list[AnyWorker]], list[AnyWorker]],
 ) -> Iterator[ShardResult]:
     """Compute shards with at most `max_workers` workers, and yield each result as it arrives, in any order.
 
-    `start_worker` makes a worker. `wait_for_answers` takes the busy workers, blocks until some can be received from,
-    and returns those. A worker is terminated as soon as no shard is left for it, because a replacement of a dead one
-    may wait for its CPU. Raises what a stage raises, and BlendsetError for a shard that kills its workers.
+    A shard is asked for when a worker is free for it. `start_worker` makes a worker. `wait_for_answers` takes the busy
+    workers, blocks until some can be received from, and returns those. A worker is terminated as soon as no shard is
+    left for it, because a replacement of a dead one may wait for its CPU. Raises what a stage raises, and BlendsetError
+    for a shard that kills its workers.
     """
-    waiting, crashes, busy = deque(shards), Counter[Shard](), dict[AnyWorker, Shard]()
+    coming, again, crashes, busy = iter(shards), deque[Shard](), Counter[Shard](), dict[AnyWorker, Shard]()
 
-    def submit(worker: AnyWorker) -> None:
-        busy[worker] = waiting.popleft()
-        worker.submit(busy[worker])
+    def find_next() -> Shard | None:
+        return again.popleft() if again else next(coming, None)
+
+    def submit(worker: AnyWorker, shard: Shard) -> None:
+        busy[worker] = shard
+        worker.submit(shard)
 
     try:
-        while waiting or busy:
-            while waiting and len(busy) < max_workers:
-                submit(start_worker())
+        while True:
+            while len(busy) < max_workers and (shard := find_next()):
+                submit(start_worker(), shard)
+            if not busy:
+                return
             for worker in wait_for_answers(list(busy)):
                 result = worker.receive()
-                shard = busy.pop(worker)
-                if result and waiting:
-                    submit(worker)
+                done = busy.pop(worker)
+                if result and (shard := find_next()):
+                    submit(worker, shard)
                 else:
                     worker.terminate()
                 if result:
                     yield result
                 else:
-                    crashes[shard] += 1
-                    if crashes[shard] == MAX_CRASHES:
-                        raise _crash_error(shard)
-                    waiting.appendleft(shard)
+                    crashes[done] += 1
+                    if crashes[done] == MAX_CRASHES:
+                        raise _crash_error(done)
+                    again.append(done)
     finally:
         for worker in busy:
             worker.terminate()
@@ -74,5 +80,5 @@ def run(
 def _crash_error(shard: Shard) -> BlendsetError:
     return BlendsetError(
         f"The {len(shard)} views from {shard[0].view_id} on ended {MAX_CRASHES} worker processes, perhaps for want of "
-        "memory; use fewer workers, or run the command without --executor to see why."
+        "memory; use fewer workers, or none, to see why."
     )

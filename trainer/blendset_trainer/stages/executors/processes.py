@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import signal
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from multiprocessing.connection import Connection, wait
@@ -27,7 +27,7 @@ class ProcessExecutor:
     def __init__(self, workers: int | None = None) -> None:
         self.workers = workers or os.cpu_count() or 1
 
-    def run(self, task: Task, shards: Sequence[Shard]) -> Iterator[ShardResult]:
+    def run(self, task: Task, shards: Iterable[Shard]) -> Iterator[ShardResult]:
         """Yield the result of each shard; raises what the stage raises, BlendsetError for a shard that kills them."""
         threads = max(1, (os.cpu_count() or 1) // self.workers)
         return pool.run(shards, self.workers, partial(_ProcessWorker, task, threads), _wait_for_answers)

@@ -7,7 +7,7 @@ Ray's own retries are not used: a lost node uses all of them up before Ray has n
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -26,7 +26,7 @@ class RayExecutor:
     def __init__(self, workers: int | None = None) -> None:
         self.workers = workers
 
-    def run(self, task: Task, shards: Sequence[Shard]) -> Iterator[ShardResult]:
+    def run(self, task: Task, shards: Iterable[Shard]) -> Iterator[ShardResult]:
         """Yield the result of each shard.
 
         Raises what the stage raises, and BlendsetError for a shard that kills its actors or where Ray is not installed.

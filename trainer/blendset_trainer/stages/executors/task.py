@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -140,7 +140,7 @@ class StageTask:
 class Executor(Protocol):
     """A way to run a task."""
 
-    def run(self, task: Task, shards: Sequence[Shard]) -> Iterator[ShardResult]:
+    def run(self, task: Task, shards: Iterable[Shard]) -> Iterator[ShardResult]:
         """Compute the shards and yield the result of each as it is done, in any order."""
 
 
