@@ -283,24 +283,24 @@ def test_other_options_are_applied_to_what_is_adopted_already(tmp_path: Path) ->
     assert read_adoptions(Dataset(tmp_path / "dataset")).num_rows == 1
 
 
-def test_killed_runs_end_with_the_same_bytes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("pictures", [600, 1300])  # the latter in two worker processes
+def test_killed_runs_end_with_the_same_bytes(tmp_path: Path, pictures: int) -> None:
     source = tmp_path / "photos"
-    for number in range(600):
+    for number in range(pictures):
         write_picture(source / f"{number:03d}.jpg", number, f"picture {number}" if number % 5 else "")
     whole, killed = tmp_path / "whole" / "dataset", tmp_path / "killed" / "dataset"
     adopt(source, out=whole)
     command = [sys.executable, "-m", "blendset_trainer.cli.main", "adopt", str(source), "--out", str(killed)]
+    command += ["--workers", "2"]
     for views in (20, 300):
         run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while run.poll() is None and len(list(killed.glob("views/*/view.json"))) < views:
-            if sum(1 for _ in killed.glob("views/*/*/view.json")) >= views:
-                break
+        while run.poll() is None and sum(1 for _ in killed.glob("views/**/view.json")) < views:
             time.sleep(0.005)
         run.send_signal(signal.SIGKILL)
         run.wait()
     assert subprocess.run(command, check=True, capture_output=True).returncode == 0
     assert read_tree(killed) == read_tree(whole)
-    assert verify_dataset(Dataset(killed)).views == 600
+    assert verify_dataset(Dataset(killed)).views == pictures
 
 
 # --- datasets of several sources --------------------------------------------------------------------------------------
