@@ -60,9 +60,10 @@ def run(
                 return
             for worker in wait_for_answers(list(busy)):
                 result = worker.receive()
+                following = find_next() if result else None  # before the worker is let go, for this may raise
                 done = busy.pop(worker)
-                if result and (shard := find_next()):
-                    submit(worker, shard)
+                if following:
+                    submit(worker, following)
                 else:
                     worker.terminate()
                 if result:
