@@ -10,12 +10,10 @@ import multiprocessing
 import os
 import shutil
 import signal
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +25,9 @@ from transformers import AutoConfig, SamModel
 from blendset_trainer.cli.main import main
 from tests.trainer import sheet_pipeline, tiny_models, tiny_pipelines
 from tests.trainer.tiny_datasets import add_scene, make_dataset
+from tests.trainer.tiny_judge import serve_judge
 from tests.trainer.traced_sets import TURN, add_set, painted, view_at
 
-JUDGE = "MV-LLaVA-7B"
 """Called as what Bootstrap3D's preset was made for, for columns are named after it."""
 TEXTS = [f"a {colour} {thing} {place}" for colour in ("red", "blue") for thing in ("chair", "lamp")
          for place in ("in a room", "on a table")]  # fmt: skip
@@ -211,25 +209,14 @@ def prepare(chain: Chain, folder: Path, models: Path) -> Path:
 def judging() -> Iterator[str]:
     """The URL of a server that rates sets from 2 to 5 and describes them, by their pictures alone."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            seen = json.dumps([part for part in body["messages"][0]["content"] if part["type"] == "image_url"])
-            number = int(sha256(seen.encode()).hexdigest()[:8], 16)
-            words = " ".join(f"{word}{number >> shift & 255}" for shift, word in enumerate(("wood", "cloth", "brass")))
-            lines = (f"DENSE: A chair of {words}, which stands on a floor.", f"SHORT: A chair of {words}.",
-                     "REASON: some blur", f"SCORE: {2 + number % 4}")  # fmt: skip
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(json.dumps({"choices": [{"message": {"content": "\n".join(lines)}}]}).encode())
+    def answer(pictures: list[dict[str, Any]]) -> str:
+        number = int(sha256(json.dumps(pictures).encode()).hexdigest()[:8], 16)
+        words = " ".join(f"{word}{number >> shift & 255}" for shift, word in enumerate(("wood", "cloth", "brass")))
+        dense, short = f"A chair of {words}, which stands on a floor.", f"A chair of {words}."
+        return f"DENSE: {dense}\nSHORT: {short}\nREASON: some blur\nSCORE: {2 + number % 4}"
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        threading.Thread(target=http.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{http.server_port}/v1#{JUDGE}"
-        http.shutdown()
+    with serve_judge(answer) as url:
+        yield url
 
 
 # --- runs ---

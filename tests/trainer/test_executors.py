@@ -3,7 +3,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -61,3 +66,38 @@ def test_views_that_kill_every_worker_are_named(dataset: Dataset) -> None:
 def test_what_a_worker_cannot_do_is_said_by_its_parent(dataset: Dataset) -> None:
     with pytest.raises(BlendsetError, match="no model here"):
         run_stage(dataset, Refusing(), ProcessExecutor(2), shard_views=4)
+
+
+def test_workers_end_in_their_shard_when_their_parent_is_killed(dataset: Dataset, tmp_path: Path) -> None:
+    code = f"""
+from pathlib import Path
+from blendset.dataset import Dataset
+from blendset_trainer.stages.executors.processes import ProcessExecutor
+from blendset_trainer.stages.run import run_stage
+from tests.trainer.tiny_stages import Sleeping
+if __name__ == "__main__":
+    run_stage(Dataset(Path({str(dataset.root)!r})), Sleeping(log=Path({str(tmp_path)!r})), ProcessExecutor(2))
+"""
+    script = tmp_path / "script.py"
+    script.write_text(code, encoding="utf-8")
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    parent = subprocess.Popen([sys.executable, str(script)], env=environment)
+    wait_until(lambda: list(tmp_path.glob("*.pid")))
+    workers = [int(path.stem) for path in tmp_path.glob("*.pid")]
+    parent.kill()
+    parent.wait()
+    wait_until(lambda: not any(map(is_running, workers)))
+
+
+def wait_until(holds: Callable[[], object]) -> None:
+    """Returns when something holds; fails after a minute."""
+    end = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process runs; one that has ended, and that nobody waits for, does not."""
+    state = Path(f"/proc/{pid}/stat")
+    return state.exists() and state.read_text().rpartition(")")[2].split()[0] != "Z"

@@ -3,12 +3,9 @@
 
 from __future__ import annotations
 
-import json
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import chdir
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +19,11 @@ from blendset_trainer.stages.tables import read_index_with_stages
 from blendset_trainer.synthesis.prompts.prompt_files import DEFORMABLE, Prompt, write_prompts
 from tests.trainer import tiny_models
 from tests.trainer.tiny_datasets import add_scene, make_dataset
+from tests.trainer.tiny_judge import serve_judge
 from tests.trainer.tiny_pipelines import PIXELS, maker
 from tests.trainer.traced_sets import TURN, add_set, painted, view_at
 
-HEAD, DINO, JUDGE = "sa_0_4_vit_l_14_linear", "dinov2-with-registers-large", "MV-LLaVA-7B"
+HEAD, DINO = "sa_0_4_vit_l_14_linear", "dinov2-with-registers-large"
 """Called as what the presets were made for is, for columns are named after it."""
 RATING, AGREEMENT, PARTNER, QUALITY = (
     "aesthetic-sa-0-4-vit-l-14-linear.score", f"dino-{DINO}.set_mean", f"dino-{DINO}.best_pair",
@@ -120,21 +118,8 @@ def judge() -> Iterator[str]:
     """The URL of a server that finds sets the better the more pictures they have; of renders it has no opinion."""
     said = {4: "Four renders.", 3: "REASON: none\nSCORE: 5", 2: "REASON: hardly a set\nSCORE: 3"}
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            pictures = [part for part in body["messages"][0]["content"] if part["type"] == "image_url"]
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(json.dumps({"choices": [{"message": {"content": said[len(pictures)]}}]}).encode())
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        threading.Thread(target=http.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{http.server_port}/v1#{JUDGE}"
-        http.shutdown()
+    with serve_judge(lambda pictures: said[len(pictures)]) as url:
+        yield url
 
 
 def test_bootstrap3d_keeps_sets_of_quality_for_high_noise(dataset: Dataset, judge: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,3 +86,15 @@ class Refusing(Redness):
 
     def setup(self) -> None:
         raise BlendsetError("There is no model here; name another.")
+
+
+@dataclass(frozen=True)
+class Sleeping(Redness):
+    """Writes its process's number into a folder, and then takes longer than any test."""
+
+    log: Path = Path()
+
+    def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
+        (self.log / f"{os.getpid()}.pid").touch()
+        time.sleep(600)
+        return super().compute_rows(views)

@@ -34,6 +34,7 @@ from blendset_trainer.api.progress import OnProgress, ignore_progress
 from blendset_trainer.readers.findings import make_findings
 from blendset_trainer.stages.executors.local import LocalExecutor
 from blendset_trainer.stages.executors.processes import ProcessExecutor
+from blendset_trainer.stages.executors.task import Executor
 
 SOURCES = ("photo", "synthetic", "render")
 BLOCK_PICTURES = 256
@@ -60,7 +61,7 @@ class AdoptSettings(Settings):
     keep_metadata: bool = option(False, "keep places, cameras and names (EXIF, XMP, IPTC, comments) in the files")
     workers: int | None = option(
         None,
-        f"processes that read more than {BLOCK} pictures of a folder, COCO or LLaVA (default: one a CPU)",
+        f"processes that read more than {BLOCK} pictures of a folder, COCO or LLaVA (default: one a CPU, at most 8)",
         metavar="N",
         at_least=1,
     )
@@ -104,12 +105,12 @@ def adopt(
     opened = find_layout(str(source), settings.layout)
     pictures = _number_pictures(opened)
     head = list(islice(pictures, BLOCK + 1))
-    dataset = _open_dataset(opened, settings, is_large=len(head) > BLOCK)
+    is_large = len(head) > BLOCK
+    dataset = _open_dataset(opened, settings, is_large)
     with lock_folder(dataset.root / LOCK, blocking=False, name="blendset adopt"):
         run = _Adoption(dataset, _name_scene(settings.name or opened.title), _make_options(settings))
         run.claim_scene(str(path.resolve()) if path.exists() else str(source))
-        is_shared = len(head) > BLOCK and opened.is_picklable
-        executor = ProcessExecutor(settings.workers) if is_shared and settings.workers else LocalExecutor()
+        executor = _choose_executor(opened, settings, is_large)
         for result in executor.run(AdoptionTask(dataset), run.list_missing(_cut_blocks(chain(head, pictures)))):
             assert isinstance(result, BlockResult)
             run.add_result(result)
@@ -172,6 +173,13 @@ def _open_dataset(source: PictureSource, settings: AdoptSettings, is_large: bool
         view_blocks=is_large,
     )
     return Dataset.create_or_open(settings.out, record)
+
+
+def _choose_executor(source: PictureSource, settings: AdoptSettings, is_large: bool) -> Executor:
+    """Worker processes for a large source whose pictures can be sent to them, else this process."""
+    if is_large and source.is_picklable and (settings.workers or 1) > 1:
+        return ProcessExecutor(settings.workers)
+    return LocalExecutor()
 
 
 def _make_options(settings: AdoptSettings) -> AdoptionOptions:

@@ -7,7 +7,6 @@ ledger. A block that was interrupted is done again and ends with the same bytes.
 
 from __future__ import annotations
 
-import multiprocessing
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -77,17 +76,9 @@ class AdoptionTask:
         )
 
     def _prepare_or_fault(self, request: PictureRequest) -> PreparedView | BlendsetError:
-        _exit_without_parent()
         try:
             return prepare_view(self.dataset, request)
         except DiskError:
             raise
         except BlendsetError as error:
             return error
-
-
-def _exit_without_parent() -> None:
-    """End a worker whose parent was killed, for the next run may write the same views."""
-    parent = multiprocessing.parent_process()
-    if parent is not None and not parent.is_alive():
-        raise SystemExit

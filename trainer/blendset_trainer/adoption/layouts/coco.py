@@ -168,11 +168,7 @@ class CocoSource:
             elif key == "categories":
                 found.labels[_read_number(value, "id")] = read_text(value.get("name"))
             elif key == "licenses":
-                address = read_text(value.get("url"))
-                name = read_text(value.get("name"))
-                found.licences[_read_number(value, "id")] = (
-                    f"{name} ({address})" if name and address else name or address
-                )
+                found.licences[_read_number(value, "id")] = _format_licence(value)
         return found
 
     def _add_image(self, found: _Annotations, value: Mapping[str, Any], extent: Extent) -> None:

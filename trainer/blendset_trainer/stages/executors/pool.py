@@ -81,5 +81,5 @@ def run(
 def _crash_error(shard: Shard) -> BlendsetError:
     return BlendsetError(
         f"The {len(shard)} views from {shard[0].view_id} on ended {MAX_CRASHES} worker processes, perhaps for want of "
-        "memory; use fewer workers, or none, to see why."
+        "memory; use fewer workers, or run it without any to see why."
     )

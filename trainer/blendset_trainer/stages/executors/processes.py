@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -70,8 +71,9 @@ def _wait_for_answers(workers: list[_ProcessWorker]) -> list[_ProcessWorker]:
 
 
 def _run_worker(pipe: Connection, threads: int) -> None:
-    """In the worker process: receive a task, then shards, and send answers until killed or until the parent is gone."""
+    """In the worker process: receive a task, then shards, and send answers until killed or until the parent ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which terminates its workers
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # read by torch when it is imported, which the task does
     with suppress(EOFError, ConnectionError):
         task: Task = pipe.recv()
@@ -79,6 +81,14 @@ def _run_worker(pipe: Connection, threads: int) -> None:
         while True:
             shard = pipe.recv()
             pipe.send(failure or _catch(partial(task.compute, shard)))
+
+
+def _exit_with_parent() -> None:
+    """End this process when its parent ends, in the middle of a shard too: the next run may compute the same shard."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _catch(call: Callable[[], ShardResult | None]) -> ShardResult | Exception | None:
