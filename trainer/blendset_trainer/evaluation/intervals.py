@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Intervals of means, of their differences, and of statistics of whole sets, over units that were sampled one by one.
+
+A unit is what another draw would replace: a prompt, a subject, a scene. Pictures of one unit are averaged before they
+come here. Means have bootstrap intervals (BCa, Efron 1987, doi 10.2307/2289144). Statistics of whole sets, such as
+distances, have jackknife intervals over groups of units (Efron and Stein 1981), for a resample would hold pictures
+twice, which such statistics take for agreement.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from blendset.errors import BlendsetError
+
+CONFIDENCE = 0.95
+RESAMPLES = 2000
+MAX_BOOTSTRAP = 2000
+"""With more units than this the bootstrap ends where Student's t does, which is at once."""
+GROUPS = 50
+"""Of the jackknife, where there are as many units."""
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its 95 % interval, from `units` units. `effect` is the size of a difference in standard deviations
+    (Cohen's d; of pairs, of their differences), None for what is no difference.
+    """
+
+    value: float
+    low: float
+    high: float
+    units: int
+    effect: float | None = None
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether the interval leaves zero out: whether a difference is one."""
+        return self.low > 0 or self.high < 0
+
+
+def estimate_mean(values: Values, confidence: float = CONFIDENCE) -> Estimate:
+    """Return the mean of values (N,), one per unit. Raises BlendsetError for fewer than two, or one that is no number."""
+    values = _check(values)
+    return Estimate(float(values.mean()), *_bound_mean(values, confidence), len(values))
+
+
+def estimate_paired(values: Values, others: Values, confidence: float = CONFIDENCE) -> Estimate:
+    """Return the mean of `values` - `others`, both (N,) over the same units in the same order.
+
+    Raises BlendsetError where they are of different lengths, for fewer than two, or one that is no number.
+    """
+    if len(values) != len(others):
+        raise BlendsetError(f"{len(values)} units cannot be paired with {len(others)}; give the same units to both.")
+    differences = _check(values) - _check(others)
+    low, high = _bound_mean(differences, confidence)
+    return Estimate(
+        float(differences.mean()), low, high, len(differences), _divide(differences.mean(), differences.std(ddof=1))
+    )
+
+
+def estimate_unpaired(values: Values, others: Values, confidence: float = CONFIDENCE) -> Estimate:
+    """Return the mean of `values` (N,) minus that of `others` (M,), of units that have nothing to do with each other.
+
+    Raises BlendsetError for fewer than two of either, or one that is no number.
+    """
+    values, others = _check(values), _check(others)
+    difference = float(values.mean() - others.mean())
+    spread = math.sqrt((values.var(ddof=1) + others.var(ddof=1)) / 2)
+    units = min(len(values), len(others))
+    if not spread:
+        return Estimate(difference, difference, difference, units, _divide(difference, spread))
+    if max(len(values), len(others)) > MAX_BOOTSTRAP:
+        interval = stats.ttest_ind(values, others, equal_var=False).confidence_interval(confidence)
+    else:
+        interval = _bootstrap((values, others), lambda one, two, axis: one.mean(axis) - two.mean(axis), confidence)
+    return Estimate(difference, float(interval.low), float(interval.high), units, _divide(difference, spread))
+
+
+def jackknife(
+    compute: Callable[[NDArray[np.bool_]], Sequence[float]], units: int, seed: int, confidence: float = CONFIDENCE
+) -> list[Estimate]:
+    """Return the statistics that `compute` gives for a mask (units,) of the units to use, each with its interval.
+
+    The units are left out in GROUPS random groups, one after another. Raises BlendsetError for fewer than two units.
+    """
+    if units < 2:
+        raise BlendsetError(f"An interval needs at least two units, and there is {units}; give more pictures.")
+    groups = min(units, GROUPS)
+    group = np.random.default_rng(seed).permutation(units) % groups
+    whole = np.asarray(compute(np.ones(units, bool)), np.float64)
+    parts = np.array([compute(group != number) for number in range(groups)], np.float64)
+    error = np.sqrt((groups - 1) / groups * ((parts - parts.mean(axis=0)) ** 2).sum(axis=0))
+    half = stats.t.ppf((1 + confidence) / 2, groups - 1) * error
+    return [
+        Estimate(float(value), float(value - width), float(value + width), units)
+        for value, width in zip(whole, half, strict=True)
+    ]
+
+
+def _bound_mean(values: Values, confidence: float) -> tuple[float, float]:
+    """The interval of the mean of values (N,)."""
+    spread = values.std(ddof=1)
+    if not spread:
+        return float(values[0]), float(values[0])
+    if len(values) > MAX_BOOTSTRAP:
+        half = stats.t.ppf((1 + confidence) / 2, len(values) - 1) * spread / math.sqrt(len(values))
+        return float(values.mean() - half), float(values.mean() + half)
+    interval = _bootstrap((values,), np.mean, confidence)
+    return float(interval.low), float(interval.high)
+
+
+def _bootstrap(
+    samples: tuple[Values, ...], statistic: Callable[..., object], confidence: float
+) -> stats._common.ConfidenceInterval:
+    result = stats.bootstrap(
+        samples, statistic, n_resamples=RESAMPLES, confidence_level=confidence, rng=np.random.default_rng(0), batch=200
+    )
+    return result.confidence_interval
+
+
+def _check(values: Values) -> Values:
+    values = np.asarray(values, np.float64)
+    if len(values) < 2:
+        raise BlendsetError(f"An interval needs at least two units, and there is {len(values)}; give more pictures.")
+    if not np.isfinite(values).all():
+        raise BlendsetError("A value is not a finite number (NaN or infinite); score the pictures again.")
+    return values
+
+
+def _divide(difference: float, spread: float) -> float | None:
+    return float(difference / spread) if spread else None
