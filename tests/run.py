@@ -26,16 +26,19 @@ def targets(suite: str) -> list[str]:
     return files if suite == "addon" else [f"tests/{suite}"] * bool(files)
 
 
-def run(python: str, target: str) -> Counter[str]:
-    """Runs pytest on one target and counts outcomes; a process that dies counts as a failure."""
+def run(python: str, target: str, faults: list[str]) -> Counter[str]:
+    """Runs pytest on one target and counts outcomes; a process that dies counts as a failure. A line for each failure
+    is appended to `faults`.
+    """
     core = {"PYTHONPATH": str(ROOT / "shared")} if target == "tests/core" else {}
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [python, "-m", "pytest", target, "--quiet", "-p", "no:cacheprovider", f"--junit-xml={report}"]
         code = subprocess.run(command, cwd=ROOT, env=os.environ | core).returncode
         counts = outcomes(report) if report.exists() else Counter()
+        faults += [f"{target} in {python}: {line}" for line in describe_faults(report)] if report.exists() else []
     if code not in (0, 1) and not (code == 5 and counts["skipped"]):
-        print(f"{target} in {python}: pytest ended with {code}")
+        faults.append(f"{target} in {python}: pytest ended with {code}")
         counts["failed"] += 1
     return counts
 
@@ -51,7 +54,14 @@ def outcomes(report: Path) -> Counter[str]:
     return counts
 
 
-def run_suite(suite: str, python: str) -> Counter[str]:
+def describe_faults(report: Path) -> list[str]:
+    """A line for each test of a JUnit report that failed: its name and the beginning of the reason."""
+    cases = [(case, fault) for case in ElementTree.parse(report).iter("testcase")
+             for kind in ("failure", "error") for fault in case.iter(kind)]  # fmt: skip
+    return [f"{case.get('name')}: {' '.join((fault.get('message') or '').split())[:300]}" for case, fault in cases]
+
+
+def run_suite(suite: str, python: str, faults: list[str]) -> Counter[str]:
     """Runs one suite; one whose Python is not here is skipped, or failed where it is required."""
     if not (ROOT / python).exists():
         print(f"{suite}: skipped, for there is no {python}", flush=True)
@@ -60,7 +70,7 @@ def run_suite(suite: str, python: str) -> Counter[str]:
     counts: Counter[str] = Counter()
     for target in targets(suite):
         print(f"\n{target} in {python}", flush=True)
-        counts += run(python, target)
+        counts += run(python, target, faults)
     print(f"{suite} in {python}: {time.monotonic() - started:.0f} s", flush=True)
     return counts
 
@@ -68,8 +78,12 @@ def run_suite(suite: str, python: str) -> Counter[str]:
 def main() -> int:
     """Runs all suites of the command line, whatever fails, and returns the exit code."""
     counts: Counter[str] = Counter()
+    faults: list[str] = []
     for argument in sys.argv[1:]:
-        counts += run_suite(*argument.split("=", 1))
+        suite, python = argument.split("=", 1)
+        counts += run_suite(suite, python, faults)
+    for fault in faults:  # last, where a log that was cut short still shows them
+        print(f"\nFAILED {fault}")
     print(f"\n{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped")
     return 1 if counts["failed"] or not counts["passed"] else 0
 

@@ -168,7 +168,8 @@ ABOVE_ALL = {"", "cli"}
 """The package itself, which names the functions of the library, and the command line: they import any room, and no
 room imports them."""
 TAKEN_OF_SELECTION = {"blendset_trainer.selection.files", "blendset_trainer.selection.duplicates"}
-"""What other rooms but `evaluation` may import of the one that makes selections: how to read one, and what counts as a duplicate."""
+"""What other rooms may import of the one that makes selections: how to read one, and what counts as a duplicate. The
+judge reads rules too."""
 
 
 def name_room(module: str) -> str:

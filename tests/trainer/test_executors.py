@@ -99,5 +99,8 @@ def wait_until(holds: Callable[[], object]) -> None:
 
 def is_running(pid: int) -> bool:
     """Whether a process runs; one that has ended, and that nobody waits for, does not."""
-    state = Path(f"/proc/{pid}/stat")
-    return state.exists() and state.read_text().rpartition(")")[2].split()[0] != "Z"
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:  # it may go between two looks
+        return False
+    return state.rpartition(")")[2].split()[0] != "Z"
