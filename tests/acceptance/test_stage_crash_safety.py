@@ -25,6 +25,7 @@ from blendset_trainer.scoring.image_stats import ImageStats
 from blendset_trainer.stages.executors.local import LocalExecutor
 from blendset_trainer.stages.executors.ray import RayExecutor
 from blendset_trainer.stages.run import run_stage
+from tests.processes import is_running
 from tests.real_runs import ROOT
 from tests.run import REQUIRED
 from tests.trainer.tiny_datasets import add_picture, add_scene, files, make_dataset
@@ -79,11 +80,6 @@ def children(process: int) -> list[int]:
     return [int(word) for word in listed.read_text().split()] if listed.exists() else []
 
 
-def alive(process: int) -> bool:
-    status = Path(f"/proc/{process}/stat")
-    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
-
-
 def wait_until(ready: Callable[[], bool], what: str) -> None:
     until = time.monotonic() + PATIENCE_S
     while not ready():
@@ -103,7 +99,7 @@ def test_killed_ten_times_a_run_ends_with_the_same_bytes(dataset: Dataset, undis
         workers = children(run.pid)
         run.kill()
         run.wait()
-        wait_until(lambda: not any(map(alive, workers)), "workers outlive their parent")  # noqa: B023
+        wait_until(lambda: not any(map(is_running, workers)), "workers outlive their parent")  # noqa: B023
     assert shards(dataset) < VIEWS / SHARD_VIEWS, "it was done before the last kill"
     subprocess.run(command, cwd=ROOT, check=True)
     folder = next((dataset.root / "scores").iterdir())

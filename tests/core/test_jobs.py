@@ -43,6 +43,7 @@ from blendset.jobs.scenes import Summary
 from blendset.jobs.supervisor import BATCH, Shard, Supervisor, Update, parse_shard
 from blendset.records import ViewRecord, read_record, to_plain
 from blendset.verification import verify_dataset
+from tests.processes import is_running
 from tests.real_runs import contents
 
 STUB = Path(__file__).with_name("stub_worker.py")
@@ -85,18 +86,6 @@ def render(scenes: list[Path], out: Path, settings: Config | None = None, **opti
 def assert_sound(root: Path, views: int) -> None:
     report = verify_dataset(Dataset(root))
     assert (report.views, report.problems) == (views, ())
-
-
-def alive(pid: int) -> bool:
-    """Whether a process still runs; one that has ended and waits to be collected does not."""
-    stat = Path(f"/proc/{pid}/stat")
-    if Path("/proc/self").exists():
-        return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def pids_of(supervisor: Supervisor, update: Update) -> list[int]:
@@ -489,7 +478,7 @@ def test_a_killed_supervisor_leaves_no_second_writer_and_the_next_run_completes(
         process.kill()
         process.wait()
         until = time.monotonic() + 2
-        while any(alive(pid) for pid in children):
+        while any(is_running(pid) for pid in children):
             assert time.monotonic() < until, "a worker outlived its supervisor"
             time.sleep(0.01)
     render([path], tmp_path / "out")

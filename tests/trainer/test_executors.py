@@ -18,6 +18,7 @@ from blendset.errors import BlendsetError
 from blendset_trainer.stages.executors.local import LocalExecutor
 from blendset_trainer.stages.executors.processes import ProcessExecutor
 from blendset_trainer.stages.run import run_stage
+from tests.processes import is_running
 from tests.trainer.tiny_datasets import files, thirty_views
 from tests.trainer.tiny_stages import Mortal, Redness, Refusing
 
@@ -95,12 +96,3 @@ def wait_until(holds: Callable[[], object]) -> None:
     while not holds():
         assert time.monotonic() < end
         time.sleep(0.01)
-
-
-def is_running(pid: int) -> bool:
-    """Whether a process runs; one that has ended, and that nobody waits for, does not."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:  # it may go between two looks
-        return False
-    return state.rpartition(")")[2].split()[0] != "Z"
