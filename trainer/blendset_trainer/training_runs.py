@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from blendset.errors import BlendsetError
 from blendset.files import READ_ERRORS, explain_read_errors
-from blendset.records import decode_json
+from blendset.records import FORMAT_VERSION, decode_json, read_record
 
 LOG = "log.jsonl"
 """One JSON object a line: means over some steps ("loss", "loss_by" source/band) or a validation ("held_out").
@@ -18,6 +19,37 @@ Each has "samples", the number of training samples so far.
 PLAN_JSON, PLAN_PNG = "timestep_plan.json", "timestep_plan.png"
 VALIDATION = "validation"
 """The folder of picture grids, one for each validation, named by optimizer step."""
+LINEAGE = "lineage.json"
+"""Beside the weights: what they were trained on, and by which rules that was selected."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedSource:
+    """A source of a training: the name of its dataset or folder, its selection, and the rules of that as TOML; "" where
+    there is none."""
+
+    name: str
+    kind: str
+    dataset: str
+    selection: str = ""
+    selection_sha256: str = ""
+    rules: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineageRecord:
+    """The content of lineage.json; `base` is that of the base model, where it has one."""
+
+    format_version: int = FORMAT_VERSION
+    base_model: str
+    sources: tuple[TrainedSource, ...]
+    base: LineageRecord | None = None
+
+
+def read_lineage(folder: Path) -> LineageRecord | None:
+    """Return what the weights in a folder were trained on; None where nothing says it, BlendsetError for damage."""
+    path = folder / LINEAGE
+    return read_record(path, LineageRecord) if path.is_file() else None
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

@@ -17,13 +17,14 @@ from typing import Any
 
 from blendset.dataset import BLOCK, CAPTION, INDEX, VIEW_RECORD, Dataset, read_index
 from blendset.errors import BlendsetError
-from blendset.files import lock_folder, sha256_bytes
+from blendset.files import lock_folder, sha256_bytes, sha256_file
 from blendset.naming import slugify
 from blendset.options import REQUIRED, Settings, option, resolve_settings
 from blendset.records import DatasetRecord, read_record
 from blendset_trainer.adopted_views import ADOPTIONS
 from blendset_trainer.adoption.captions import CaptionFolder
 from blendset_trainer.adoption.layouts.detection import LAYOUTS, find_layout
+from blendset_trainer.adoption.layouts.listed_prompts import list_prompts
 from blendset_trainer.adoption.ledger import RECORD, AdoptionRecord, Ledger
 from blendset_trainer.adoption.pictures import PictureSource, SourcePicture
 from blendset_trainer.adoption.scene_record import SourceScene
@@ -57,6 +58,9 @@ class AdoptSettings(Settings):
     name: str = option("", "what the source is called in the dataset (default: its own name)", metavar="NAME")
     licence: str = option("", "licence of pictures whose source says none", metavar="TEXT")
     creator: str = option("", "creator of pictures whose source says none", metavar="TEXT")
+    prompts: Path | None = option(
+        None, "captions of the pictures, in the order of their names, a line each", metavar="FILE"
+    )
     copy: bool = option(False, "copy files instead of linking to them")
     keep_metadata: bool = option(False, "keep places, cameras and names (EXIF, XMP, IPTC, comments) in the files")
     workers: int | None = option(
@@ -99,10 +103,12 @@ def adopt(
     settings = resolve_settings(AdoptSettings, settings, options)
     path = Path(source)
     _refuse_nesting(path, settings.out)
-    stamp = compute_stamp(path, replace(settings, out=Path(), workers=None))
+    stamp = compute_stamp(path, (replace(settings, out=Path(), workers=None), _hash_file(settings.prompts)))
     if stamp and (before := _find_complete(path, settings.out, stamp)):
         return before
     opened = find_layout(str(source), settings.layout)
+    if settings.prompts:
+        opened = list_prompts(opened, settings.prompts)
     pictures = _number_pictures(opened)
     head = list(islice(pictures, BLOCK + 1))
     is_large = len(head) > BLOCK
@@ -116,6 +122,11 @@ def adopt(
             run.add_result(result)
             on_progress("pictures", run.done, 0)
         return run.finish(stamp, opened.findings)
+
+
+def _hash_file(file: Path | None) -> str:
+    """The hash of a file that there is; "" else, which is said when it is read."""
+    return sha256_file(file) if file and file.is_file() else ""
 
 
 def _find_complete(source: Path, out: Path, stamp: str) -> AdoptReport | None:

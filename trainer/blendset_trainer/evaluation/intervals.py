@@ -47,7 +47,7 @@ class Estimate:
 
 
 def estimate_mean(values: Values, confidence: float = CONFIDENCE) -> Estimate:
-    """Return the mean of values (N,), one per unit. Raises BlendsetError for fewer than two, or one that is no number."""
+    """Return the mean of values (N,), one per unit; BlendsetError for fewer than two, or for one that is no number."""
     values = _check(values)
     return Estimate(float(values.mean()), *_bound_mean(values, confidence), len(values))
 
@@ -85,15 +85,19 @@ def estimate_unpaired(values: Values, others: Values, confidence: float = CONFID
 
 
 def jackknife(
-    compute: Callable[[NDArray[np.bool_]], Sequence[float]], units: int, seed: int, confidence: float = CONFIDENCE
+    compute: Callable[[NDArray[np.bool_]], Sequence[float]],
+    units: int,
+    seed: int,
+    groups: int = GROUPS,
+    confidence: float = CONFIDENCE,
 ) -> list[Estimate]:
     """Return the statistics that `compute` gives for a mask (units,) of the units to use, each with its interval.
 
-    The units are left out in GROUPS random groups, one after another. Raises BlendsetError for fewer than two units.
+    The units are left out in so many random groups, one after another. Raises BlendsetError for fewer than two units.
     """
     if units < 2:
         raise BlendsetError(f"An interval needs at least two units, and there is {units}; give more pictures.")
-    groups = min(units, GROUPS)
+    groups = min(units, groups)
     group = np.random.default_rng(seed).permutation(units) % groups
     whole = np.asarray(compute(np.ones(units, bool)), np.float64)
     parts = np.array([compute(group != number) for number in range(groups)], np.float64)

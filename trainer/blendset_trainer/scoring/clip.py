@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from blendset.naming import slugify
@@ -71,6 +73,15 @@ class ClipScorer:
             self._compute_agreement(view.caption, cosine) | {"embedding": picture.numpy()}
             for view, cosine, picture in zip(views, cosines, pictures, strict=True)
         ]
+
+    def encode_captions(self, captions: Sequence[str], batch: int) -> npt.NDArray[np.float32]:
+        """Return unit embeddings (N, D) of captions, behind the words that stand before each; loads the model first."""
+        if self._clip is None:
+            self.setup()
+        assert self._clip is not None
+        texts = [self.prefix + caption for caption in captions]
+        parts = [self._clip.encode_texts(texts[start : start + batch]).cpu() for start in range(0, len(texts), batch)]
+        return np.concatenate([part.numpy() for part in parts])
 
     def _compute_agreement(self, caption: str, cosine: float) -> dict[str, Any]:
         """Return the columns about the caption, None where there is no caption."""

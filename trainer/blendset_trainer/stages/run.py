@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from blendset.dataset import Dataset
 from blendset.naming import join_names
@@ -57,13 +61,16 @@ def run_stage(
     executor: Executor,
     on_progress: OnProgress = ignore_progress,
     shard_views: int = SHARD_VIEWS,
+    only: Collection[str] | None = None,
 ) -> StageReport:
-    """Bring the rows of a stage up to date; safe to interrupt and to run again.
+    """Bring the rows of a stage up to date, of the views of these ids `only`; safe to interrupt and to run again.
 
     Raises BlendsetError for what stops the whole stage (no model, no disk space). Views that cannot be read stop
     nothing; they are in the report and in quarantine.json.
     """
     index, folder = read_index(dataset), StageFolder.from_stage(dataset.root, stage)
+    if only is not None:
+        index = index.filter(pc.is_in(index["view_id"], pa.array(sorted(only), pa.string())))
     record = build_stage_record(stage)
     shards = list(find_missing_shards(dataset.root, record, index, folder.read_keys(), shard_views))
     folder.write_record(stage)

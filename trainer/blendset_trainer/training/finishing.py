@@ -10,17 +10,18 @@ import pyarrow as pa
 
 from blendset.dataset import Dataset
 from blendset.files import sha256_file
+from blendset.records import write_json
 from blendset_trainer.adopted_views import list_licences
 from blendset_trainer.diffusion.export import save_full, save_lora
 from blendset_trainer.diffusion.families import Family
-from blendset_trainer.selection.files import get_selection_path
+from blendset_trainer.selection.files import get_selection_path, read_chosen, read_recipe
 from blendset_trainer.training.card import CardData, TrainedOn, write_card
 from blendset_trainer.training.data.sources import Source
 from blendset_trainer.training.data.train_data import TrainData
 from blendset_trainer.training.state import TrainState
 from blendset_trainer.training.timesteps.plan import TimestepPlan
 from blendset_trainer.training.timesteps.report import make_plan_rows
-from blendset_trainer.training_runs import LOG, read_loss_curves
+from blendset_trainer.training_runs import LINEAGE, LOG, LineageRecord, TrainedSource, read_lineage, read_loss_curves
 
 
 def finish(model: Family, data: TrainData, state: TrainState) -> Path:
@@ -32,6 +33,7 @@ def finish(model: Family, data: TrainData, state: TrainState) -> Path:
         with state.swap_weights(model):
             (save_full if full else save_lora)(model, folder)
         write_card(folder, make_card_data(model, data, state))
+        write_json(folder / LINEAGE, make_lineage(data, state))
     state.accelerator.wait_for_everyone()
     return folder
 
@@ -50,6 +52,30 @@ def make_card_data(model: Family, data: TrainData, state: TrainState) -> CardDat
         resolution=f"{state.config.train.resolution} px",
         sources=tuple(_describe_source(data.plan, source) for source in data.sources),
         curves=read_loss_curves(state.folder / LOG),
+    )
+
+
+def make_lineage(data: TrainData, state: TrainState) -> LineageRecord:
+    """What a run's model was trained on, and what its base model was."""
+    base = state.config.model.path
+    return LineageRecord(
+        base_model=base,
+        sources=tuple(map(_trace_source, data.sources)),
+        base=read_lineage(Path(base)),
+    )
+
+
+def _trace_source(source: Source) -> TrainedSource:
+    settings = source.settings
+    dataset = Dataset(source.root) if settings.dataset else None
+    selection = get_selection_path(dataset, settings.selection) if dataset and settings.selection else None
+    return TrainedSource(
+        name=source.name,
+        kind=settings.kind,
+        dataset=dataset.record.name if dataset else source.root.name,
+        selection=settings.selection,
+        selection_sha256=sha256_file(selection) if selection else "",
+        rules=read_recipe(read_chosen(dataset, settings.selection))[0] if dataset and selection else "",
     )
 
 

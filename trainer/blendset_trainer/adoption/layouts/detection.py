@@ -13,7 +13,7 @@ from typing import cast
 from blendset.errors import SettingsError
 from blendset.files import explain_read_errors
 from blendset.options import find_nearest
-from blendset_trainer.adoption.layouts import coco, llava
+from blendset_trainer.adoption.layouts import coco, llava, samples
 from blendset_trainer.adoption.layouts.huggingface_files import HUB_NAME, is_row_file, is_saved
 from blendset_trainer.adoption.layouts.local_files import find_source, is_there
 from blendset_trainer.adoption.layouts.webdataset import is_shard
@@ -31,6 +31,7 @@ LAYOUTS = Registry(
         "webdataset": f"{_ROOM}.webdataset:open_source",
         "coco": f"{_ROOM}.coco:open_source",
         "llava": f"{_ROOM}.llava:open_source",
+        "samples": f"{_ROOM}.samples:open_source",
     },
     "blendset.layouts",
 )
@@ -68,6 +69,8 @@ def detect_layout(source: str) -> str:
 def _detect_file(path: Path) -> str:
     if path.name in TABLES:
         raise SettingsError(f"{path} is a table of captions; give the folder that it is in, {path.parent}.")
+    if samples.is_record(path):
+        return "samples"
     return next((layout for layout, files in _sort([path]) if files and layout != "folder"), "")
 
 
@@ -75,6 +78,8 @@ def _detect_folder(folder: Path) -> str:
     files = list(islice(_list_files(folder), _MOST_LISTED))
     if (folder / "dataset.json").is_file() and (folder / "scenes").is_dir():
         raise SettingsError(f"{folder} is a dataset of Blendset; name it as it is, for there is nothing to adopt.")
+    if samples.is_record(folder / samples.RECORD):
+        return "samples"
     found = next((layout for layout, signs in _sort(files) if signs), "")
     return found or ("folder" if any(_is_picture(path) for path in folder.rglob("*")) else "")
 
