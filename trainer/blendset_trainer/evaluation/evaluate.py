@@ -22,7 +22,7 @@ from blendset_trainer.evaluation.references import add_identity
 from blendset_trainer.evaluation.retrieval import PromptEncoder, compute_retrieval
 from blendset_trainer.evaluation.settings import EvaluateSettings, MeasureSettings
 from blendset_trainer.evaluation.sources import OpenSource, open_source
-from blendset_trainer.evaluation.summary import summarize
+from blendset_trainer.evaluation.summary import compute_set_metrics, summarize
 from blendset_trainer.evaluation.trusted import (
     Trusted,
     find_common_prompts,
@@ -59,7 +59,8 @@ def evaluate(
     trusted = read_trusted(stages, settings, on_progress)
     refuse_common_pictures(measured, trusted)
     measured = add_retrieval(measured, stages)
-    evaluation = make_evaluation(settings.name, measured, trusted, opened.lineage, settings.seed)
+    sets = compute_set_metrics(measured, trusted, settings.seed)
+    evaluation = make_evaluation(settings.name, measured, trusted, sets, opened.lineage, settings.seed)
     write_json(opened.dataset.root / EVALUATIONS / f"{settings.name}.json", evaluation)
     if settings.save:
         write_features(settings.save, measured)
@@ -94,7 +95,14 @@ def add_retrieval(measured: Measurement, stages: Sequence[Stage]) -> Measurement
     return replace(measured, values={**measured.values, **dict(filter(None, found))})
 
 
-def make_evaluation(name: str, measured: Measurement, trusted: Trusted, lineage: Lineage, seed: int) -> Evaluation:
+def make_evaluation(
+    name: str,
+    measured: Measurement,
+    trusted: Trusted,
+    sets: Mapping[Metric, Replicates],
+    lineage: Lineage,
+    seed: int,
+) -> Evaluation:
     """Return the record of a measurement, with all figures."""
     return Evaluation(
         name=name,
@@ -105,6 +113,6 @@ def make_evaluation(name: str, measured: Measurement, trusted: Trusted, lineage:
         against=trusted.title,
         against_pictures=trusted.count,
         seed=seed,
-        scores=tuple(summarize(measured, trusted, lineage, seed)),
+        scores=tuple(summarize(measured, sets, lineage)),
         notes=(*measured.notes, *trusted.notes, *describe_missing(measured), *find_common_prompts(measured, trusted)),
     )

@@ -10,7 +10,7 @@ twice, which such statistics take for agreement.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,14 +84,39 @@ def estimate_unpaired(values: Values, others: Values, confidence: float = CONFID
     return Estimate(difference, float(interval.low), float(interval.high), units, _divide(difference, spread))
 
 
-def jackknife(
-    compute: Callable[[NDArray[np.bool_]], Sequence[float]],
-    units: int,
-    seed: int,
-    groups: int = GROUPS,
-    confidence: float = CONFIDENCE,
-) -> list[Estimate]:
-    """Return the statistics that `compute` gives for a mask (units,) of the units to use, each with its interval.
+@dataclass(frozen=True, eq=False)
+class Replicates:
+    """A statistic of a whole set of `units` units, and its values `parts` (G,) without each of G groups of them."""
+
+    value: float
+    parts: Values
+    units: int
+
+    def estimate(self, confidence: float = CONFIDENCE) -> Estimate:
+        """Return the statistic with its interval."""
+        half = self._compute_error() * stats.t.ppf((1 + confidence) / 2, len(self.parts) - 1)
+        return Estimate(self.value, self.value - half, self.value + half, self.units)
+
+    def subtract_paired(self, other: Replicates) -> Replicates:
+        """Return the difference to the same statistic of a set of the same units, left out in the same groups."""
+        return Replicates(self.value - other.value, self.parts - other.parts, self.units)
+
+    def estimate_unpaired(self, other: Replicates, confidence: float = CONFIDENCE) -> Estimate:
+        """Return the difference to the same statistic of a set that has nothing to do with this one."""
+        groups = min(len(self.parts), len(other.parts))
+        error = math.hypot(self._compute_error(), other._compute_error())
+        half = error * float(stats.t.ppf((1 + confidence) / 2, groups - 1))
+        value = self.value - other.value
+        return Estimate(value, value - half, value + half, min(self.units, other.units))
+
+    def _compute_error(self) -> float:
+        """The standard error."""
+        groups = len(self.parts)
+        return float(np.sqrt((groups - 1) / groups * ((self.parts - self.parts.mean()) ** 2).sum()))
+
+
+def jackknife(compute: Callable[[NDArray[np.bool_]], float], units: int, seed: int, groups: int = GROUPS) -> Replicates:
+    """Return the statistic that `compute` gives for a mask (units,) of the units to use, and its replicates.
 
     The units are left out in so many random groups, one after another. Raises BlendsetError for fewer than two units.
     """
@@ -99,14 +124,8 @@ def jackknife(
         raise BlendsetError(f"An interval needs at least two units, and there is {units}; give more pictures.")
     groups = min(units, groups)
     group = np.random.default_rng(seed).permutation(units) % groups
-    whole = np.asarray(compute(np.ones(units, bool)), np.float64)
     parts = np.array([compute(group != number) for number in range(groups)], np.float64)
-    error = np.sqrt((groups - 1) / groups * ((parts - parts.mean(axis=0)) ** 2).sum(axis=0))
-    half = stats.t.ppf((1 + confidence) / 2, groups - 1) * error
-    return [
-        Estimate(float(value), float(value - width), float(value + width), units)
-        for value, width in zip(whole, half, strict=True)
-    ]
+    return Replicates(float(compute(np.ones(units, bool))), parts, units)
 
 
 def _bound_mean(values: Values, confidence: float) -> tuple[float, float]:

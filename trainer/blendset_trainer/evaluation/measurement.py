@@ -140,10 +140,21 @@ def choose_rows(
         chosen = set(read_chosen(dataset, settings.selection)["view_id"].to_pylist())
         rows = np.array([row for row, name in enumerate(names) if name in chosen], np.int64)
     limit = min(settings.pairs or len(rows), most or len(rows))
-    if limit >= len(rows):
-        return rows
-    order = sorted(rows, key=lambda row: sample_uniform(settings.seed, "evaluate", names[row]))
-    return np.sort(np.array(order[:limit], np.int64))
+    chosen = index.take(rows)
+    unit = choose_unit(chosen) if settings.unit == AUTO else settings.unit
+    return np.asarray(rows[draw(make_keys(chosen, unit), limit, settings.seed)])
+
+
+def draw(keys: NDArray[np.str_], most: int, seed: int) -> Mask:
+    """Return a mask (N,) of at most `most` pictures, drawn unit by unit at random, from their units (N,).
+
+    Which are drawn follows from the seed and each unit alone, so that sets of the same units draw the same.
+    """
+    mask = np.ones(len(keys), bool)
+    if most < len(keys):
+        order = sorted(range(len(keys)), key=lambda row: (sample_uniform(seed, "evaluate", str(keys[row])), row))
+        mask[order[most:]] = False
+    return mask
 
 
 def choose_unit(index: pa.Table) -> str:
@@ -213,7 +224,8 @@ def describe_missing(measurement: Measurement) -> list[str]:
     """Return a sentence for each figure that some pictures lack, with how many."""
     lacking: dict[int, list[str]] = {}
     for metric, values in measurement.values.items():
-        if missing := int(np.isnan(values).sum()):
+        missing = int(np.isnan(values).sum())
+        if 0 < missing < measurement.count:
             lacking.setdefault(missing, []).append(metric.name)
     return [
         f"{measurement.title}: {count} of {measurement.count} pictures have no {join_names(names, 3)}"

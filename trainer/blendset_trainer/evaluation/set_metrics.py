@@ -48,17 +48,10 @@ def prepare_set_metrics(measurement: Measurement, trusted: Mapping[str, Features
         known = np.asarray(np.isfinite(features).all(axis=1))
         if known.sum() <= K:
             continue
-        functions = _prepare(features[known], trusted.get(scorer))
+        functions = _prepare(features[known], trusted.get(scorer), has_prompts=scorer.startswith("clip-"))
         for column, compute in functions.items():
             metric = Metric(scorer, column, measurement.revisions[scorer], SET_SCALES[column])
             yield SetMetric(metric, _count_known(compute, known), SLOW.get(column, GROUPS))
-
-
-def draw_at_most(count: int, most: int, seed: int) -> Mask:
-    """Return a mask (count,) of `most` pictures drawn at random, of all where there are no more."""
-    mask = np.zeros(count, bool)
-    mask[np.random.default_rng(seed).permutation(count)[:most]] = True
-    return mask
 
 
 def number_units(keys: NDArray[np.str_]) -> NDArray[np.int64]:
@@ -66,14 +59,15 @@ def number_units(keys: NDArray[np.str_]) -> NDArray[np.int64]:
     return np.asarray(np.unique(keys, return_inverse=True)[1])
 
 
-def _prepare(features: Features, trusted: Features | None) -> dict[str, Statistic]:
+def _prepare(features: Features, trusted: Features | None, has_prompts: bool) -> dict[str, Statistic]:
+    """The figures by column; CMMD is of CLIP's features only."""
     functions = {"vendi": prepare_vendi(features)}
     if trusted is None or len(trusted) <= K:
         return functions
     functions |= {
         "mmd2": prepare_mmd2(features, trusted),
         "kid": prepare_kid(features, trusted),
-        "cmmd": prepare_cmmd(features, trusted),
+        **({"cmmd": prepare_cmmd(features, trusted)} if has_prompts else {}),
         **prepare_neighbours(features, trusted),
     }
     if min(len(features), len(trusted)) >= LEAST_PICTURES:

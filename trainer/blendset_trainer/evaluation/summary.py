@@ -4,22 +4,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from blendset_trainer.evaluation.coverage import prepare_coverage
-from blendset_trainer.evaluation.intervals import Estimate, estimate_mean, jackknife
-from blendset_trainer.evaluation.kernels import Mask
+from blendset_trainer.evaluation.coverage import RECORDS, prepare_coverage
+from blendset_trainer.evaluation.intervals import Estimate, Replicates, estimate_mean, jackknife
+from blendset_trainer.evaluation.kernels import Mask, Statistic
 from blendset_trainer.evaluation.lineage import Lineage
-from blendset_trainer.evaluation.measurement import Measurement, average_by_unit
-from blendset_trainer.evaluation.metrics import Metric
+from blendset_trainer.evaluation.measurement import Measurement, average_by_unit, draw
+from blendset_trainer.evaluation.metrics import SET_SCALES, Metric
 from blendset_trainer.evaluation.records import Score
 from blendset_trainer.evaluation.set_metrics import (
     MAX_PICTURES,
     SetMetric,
-    draw_at_most,
     number_units,
     prepare_set_metrics,
 )
@@ -36,46 +36,41 @@ def list_means(measurement: Measurement) -> dict[Metric, tuple[NDArray[np.str_],
     return {metric: (units, values) for metric, (units, values) in means.items() if len(units) > 1}
 
 
-def summarize(measurement: Measurement, trusted: Trusted, lineage: Lineage, seed: int) -> list[Score]:
-    """Return all figures of a set of pictures, in the order of their scorers."""
+def summarize(measurement: Measurement, sets: Mapping[Metric, Replicates], lineage: Lineage) -> list[Score]:
+    """Return all figures of a set of pictures: means of single pictures, then those of the whole set, by scorer."""
     scores = [
         make_score(metric, int(np.isfinite(measurement.values[metric]).sum()), estimate_mean(values), lineage)
         for metric, (_, values) in list_means(measurement).items()
     ]
-    for measured, metrics in (
-        (measurement, list_combined_metrics(measurement)),
-        (measurement, list(prepare_coverage(measurement))),
-        prepare_limited(measurement, trusted, seed),
-    ):
-        scores += [
-            make_score(each.metric, measured.count, estimate, lineage)
-            for each, [estimate] in estimate_sets([measured], [metrics], seed)
-        ]
-    return sorted(scores, key=lambda score: (score.scorer == "records", score.scorer))
+    scores += [
+        make_score(metric, min(measurement.count, MAX_PICTURES) if metric.column in SET_SCALES else measurement.count,
+                   found.estimate(), lineage)
+        for metric, found in sets.items()
+    ]  # fmt: skip
+    return sorted(scores, key=lambda score: (score.scorer == RECORDS, score.scorer))
 
 
-def prepare_limited(measurement: Measurement, trusted: Trusted, seed: int) -> tuple[Measurement, list[SetMetric]]:
-    """Return at most MAX_PICTURES of the pictures, drawn at random, and the figures in their features."""
-    limited = measurement.take(draw_at_most(measurement.count, MAX_PICTURES, seed))
-    return limited, list(prepare_set_metrics(limited, trusted.features))
+def compute_set_metrics(measurement: Measurement, trusted: Trusted, seed: int) -> dict[Metric, Replicates]:
+    """Return the figures of the whole set. Distances are of at most MAX_PICTURES of the pictures, drawn at random.
 
-
-def estimate_sets(
-    measurements: Sequence[Measurement], metrics: Sequence[Sequence[SetMetric]], seed: int
-) -> Iterator[tuple[SetMetric, list[Estimate]]]:
-    """Yield each figure of sets with an estimate for each set and, for two, one for the second minus the first.
-
-    All sets have the same figures, in one order. Two sets have the same units, which are left out of both at once.
+    Sets of the same units, each with as many pictures, leave out the same ones at once.
     """
-    numbers = [number_units(measurement.keys) for measurement in measurements]
-    units = max(int(number.max()) + 1 for number in numbers)
-    for each in zip(*metrics, strict=True):
+    limited = measurement.take(draw(measurement.keys, MAX_PICTURES, seed))
+    found: dict[Metric, Replicates] = {}
+    for measured, metrics in (
+        (measurement, [*list_combined_metrics(measurement), *prepare_coverage(measurement)]),
+        (limited, prepare_set_metrics(limited, trusted.features)),
+    ):
+        numbers = number_units(measured.keys)
+        for each in metrics:
+            compute = partial(_compute_over_units, each.compute, numbers)
+            found[each.metric] = jackknife(compute, int(numbers.max()) + 1, seed, each.groups)
+    return found
 
-        def compute(kept: Mask, each: tuple[SetMetric, ...] = each) -> list[float]:
-            values = [metric.compute(kept[number]) for metric, number in zip(each, numbers, strict=True)]
-            return [*values, values[1] - values[0]] if len(values) == 2 else values
 
-        yield each[0], jackknife(compute, units, seed, each[0].groups)
+def _compute_over_units(compute: Statistic, numbers: NDArray[np.int64], kept: Mask) -> float:
+    """A statistic of the pictures (N,) whose units (U,) are kept, from the number of each picture's unit (N,)."""
+    return compute(kept[numbers])
 
 
 def list_combined_metrics(measurement: Measurement) -> list[SetMetric]:

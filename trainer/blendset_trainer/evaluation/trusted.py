@@ -19,7 +19,7 @@ from blendset_trainer.api.progress import OnProgress
 from blendset_trainer.evaluation.kernels import Features
 from blendset_trainer.evaluation.measurement import Measurement, measure
 from blendset_trainer.evaluation.metrics import has_embedding
-from blendset_trainer.evaluation.set_metrics import MAX_PICTURES, draw_at_most
+from blendset_trainer.evaluation.set_metrics import MAX_PICTURES
 from blendset_trainer.evaluation.settings import MeasureSettings
 from blendset_trainer.evaluation.sources import open_source
 from blendset_trainer.stages.stage import Stage
@@ -120,7 +120,7 @@ def _read_features(path: Path, stages: Sequence[Stage]) -> Trusted:
                 f"and yours are by {stage.revision[:12]}; measure both with the same weights."
             )
         known = found[stage.name][np.isfinite(found[stage.name]).all(axis=1)]
-        features[stage.name] = known[draw_at_most(len(known), MAX_PICTURES, 0)]
+        features[stage.name] = known[np.random.default_rng(0).permutation(len(known))[:MAX_PICTURES]]
     return Trusted(features, revisions, title, count, hashes, captions)
 
 
