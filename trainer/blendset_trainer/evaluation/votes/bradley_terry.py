@@ -104,7 +104,8 @@ def compute_strengths(wins: Wins) -> Wins:
     """
     systems = wins.shape[-1]
     wins = wins + PRIOR * (1 - np.eye(systems))
-    games, strengths = wins + wins.swapaxes(-1, -2), np.zeros(wins.shape[:-1])
+    games = wins + wins.swapaxes(-1, -2)
+    strengths = np.zeros(wins.shape[:-1])
     for _ in range(STEPS):
         chances = 1 / (1 + np.exp(strengths[:, None, :] - strengths[:, :, None]))
         slope = wins.sum(axis=-1) - (games * chances).sum(axis=-1)
@@ -115,7 +116,8 @@ def compute_strengths(wins: Wins) -> Wins:
         strengths += step
         if np.abs(step).max() < TOLERANCE:
             break
-    return strengths - strengths.mean(axis=-1, keepdims=True)
+    strengths -= strengths.mean(axis=-1, keepdims=True)
+    return strengths
 
 
 def _tabulate_wins(votes: Sequence[Vote], systems: Sequence[str]) -> Wins:

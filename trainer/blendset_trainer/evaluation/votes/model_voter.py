@@ -29,9 +29,10 @@ from blendset_trainer.evaluation.votes.page import read_page
 from blendset_trainer.models.chat.chat_model import ChatModel, ChatRequest
 from blendset_trainer.models.chat.instructions import parse_verdict
 
-INSTRUCTION = """You see two pictures, the first and the second.{prompt}
+INSTRUCTION = """You see two pictures, the first and the second.{subject}{prompt}
 {question}
 Answer with one word and nothing else: FIRST if the first picture, SECOND if the second picture, TIE if neither."""
+SUBJECT_LINE = " Before them stand pictures of the subject that both are to show ({count})."
 PROMPT_LINE = ' Both are to show: "{prompt}".'
 FIRST, SECOND, TIED = "FIRST", "SECOND", "TIE"
 SIDES = {FIRST: LEFT, SECOND: RIGHT, TIED: TIE}
@@ -43,12 +44,19 @@ BATCH_PAIRS = 8
 
 @dataclass(frozen=True)
 class _Question:
-    """A pair of the page with its pictures, uint8 (height, width, 3), and what the model is asked about them."""
+    """A pair of the page with its pictures as WebP, and what the model is asked about them."""
 
     pair: int
-    left: NDArray[np.uint8]
-    right: NDArray[np.uint8]
+    left: bytes
+    right: bytes
+    references: tuple[bytes, ...]
     text: str
+
+    def build_requests(self) -> list[ChatRequest]:
+        """Return the request, and that with the pictures in the other order."""
+        references = [_decode(picture) for picture in self.references]
+        left, right = _decode(self.left), _decode(self.right)
+        return [ChatRequest([*references, *both], self.text) for both in ((left, right), (right, left))]
 
 
 def vote_by_model(
@@ -72,7 +80,7 @@ def vote_by_model(
     settings = {"model": chat_model.revision, **chat_model.parameters, "instruction": INSTRUCTION, "asked": question}
     voter = slugify(chat_model.title, 30) + "-" + sha256_bytes(encode_json(to_plain(settings)))[:6]
     path = out or page.with_name(f"votes-{ballot['ballot']}-{voter}.json")
-    file = VoterFile(str(ballot["ballot"]), voter, "", "", (), chat_model.revision or chat_model.title)
+    file = VoterFile(str(ballot["ballot"]), voter, chat_model.title, "", (), chat_model.revision or chat_model.title)
     votes = _read_earlier(path, file)
     left = [each for each in questions if each.pair not in {vote.pair for vote in votes}]
     if left:
@@ -90,19 +98,24 @@ def vote_by_model(
 
 def _build_questions(ballot: Any, pictures: Sequence[bytes], question: str | None) -> list[_Question]:
     """What is asked about each pair of a page."""
-    decoded = [np.asarray(Image.open(io.BytesIO(data)).convert("RGB")) for data in pictures]
     return [
         _Question(
             number,
-            decoded[pair["left"]],
-            decoded[pair["right"]],
+            pictures[pair["left"]],
+            pictures[pair["right"]],
+            tuple(pictures[picture] for picture in pair["references"]),
             INSTRUCTION.format(
+                subject=SUBJECT_LINE.format(count=len(pair["references"])) if pair["references"] else "",
                 prompt=PROMPT_LINE.format(prompt=pair["prompt"]) if pair["prompt"] else "",
                 question=question or ballot["question"],
             ),
         )
         for number, pair in enumerate(ballot["pairs"])
     ]
+
+
+def _decode(picture: bytes) -> NDArray[np.uint8]:
+    return np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"))
 
 
 def _read_earlier(path: Path, file: VoterFile) -> list[CastVote]:
@@ -120,11 +133,7 @@ def _ask(
 ) -> tuple[list[CastVote], list[BlendsetError]]:
     """The model's votes on some pairs, and why others have none."""
     began = time.monotonic()
-    requests = [
-        ChatRequest(pictures, each.text)
-        for each in questions
-        for pictures in ([each.left, each.right], [each.right, each.left])
-    ]
+    requests = [request for each in questions for request in each.build_requests()]
     answers = [_read_answer(answer) for answer in chat_model.generate(requests, max_tokens)]
     milliseconds = round(1000 * (time.monotonic() - began) / len(questions))
     votes, failures = list[CastVote](), list[BlendsetError]()

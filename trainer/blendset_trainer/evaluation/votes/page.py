@@ -22,7 +22,14 @@ from blendset_trainer.evaluation.votes.ballot import LEFT, RIGHT, BallotKey, Bal
 from blendset_trainer.evaluation.votes.pairs import PicturePair, choose_pairs
 from blendset_trainer.readers.images import load_rgb
 
-QUESTION = "Which picture is better?"
+QUESTIONS = {
+    "overall": "Which picture is better?",
+    "text": "Which picture follows the text better?",
+    "subject": "Which picture shows the subject more faithfully?",
+    "realism": "Which picture looks more real?",
+}
+"""What SynCD's study asks people (arXiv 2502.01720, overall, text, image and realism), in our words."""
+QUESTION = QUESTIONS["overall"]
 CHECKS = 5
 SIZE = 640
 """Pixels on a picture's longer side."""
@@ -57,6 +64,7 @@ class _Sides:
     prompt: str
     left: bytes
     right: bytes
+    references: tuple[bytes, ...]
 
 
 def write_ballot(
@@ -70,12 +78,14 @@ def write_ballot(
     question: str = QUESTION,
     checks: int = CHECKS,
     size: int = SIZE,
+    references: Mapping[str, Sequence[Path]] | None = None,
 ) -> VotePage:
     """Choose `count` pairs of pictures (system, unit, pictures) and write the page of a vote on them, with its key.
 
-    Raises BlendsetError where there is nothing to compare, or a picture cannot be read.
+    `references` are pictures of a unit's subject. Raises BlendsetError where there is nothing to compare, or a picture
+    cannot be read.
     """
-    pairs = choose_pairs(systems, prompts, count, seed)
+    pairs = choose_pairs(systems, prompts, count, seed, references)
     return write_vote_page(pairs, out, title=title, question=question, checks=checks, seed=seed, size=size)
 
 
@@ -103,7 +113,7 @@ def write_vote_page(
     sides += [_make_check(pairs[number], size, rng) for number in rng.permutation(len(pairs))[:checks]]
     sides = [sides[number] for number in rng.permutation(len(sides))]
     key_pairs = tuple(replace(each.pair, pair=number) for number, each in enumerate(sides))
-    ballot = sha256_bytes(encode_json(key_pairs) + b"".join(each.left + each.right for each in sides))[:12]
+    ballot = _hash_ballot(key_pairs, sides)
     page = _render(ballot, title, question, sides).encode()
     key = get_key_path(out)
     _keep_other_key(key, ballot)
@@ -120,6 +130,12 @@ def read_page(path: Path) -> tuple[Mapping[str, object], list[bytes]]:
         return ballot, [base64.b64decode(line) for line in ballot["pictures"]]
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise BlendsetError(f"{path} is no page of a vote; give one that `blendset compare --vote` wrote.") from error
+
+
+def _hash_ballot(pairs: Sequence[BallotPair], sides: Sequence[_Sides]) -> str:
+    """The id of a ballot: it depends on the pictures and the systems behind them, and not on where they lie."""
+    blind = [replace(pair, left_path="", right_path="") for pair in pairs]
+    return sha256_bytes(encode_json(blind) + b"".join(each.left + each.right for each in sides))[:12]
 
 
 def _keep_other_key(key: Path, ballot: str) -> None:
@@ -140,7 +156,8 @@ def _turn_pair(pair: PicturePair, size: int, rng: np.random.Generator) -> _Sides
     """A pair with its systems on random sides."""
     left, right = (pair.other, pair.one) if rng.integers(2) else (pair.one, pair.other)
     key = BallotPair(0, pair.unit, left.system, right.system, str(left.path), str(right.path))
-    return _Sides(key, pair.prompt, _encode(_load(left.path, size)), _encode(_load(right.path, size)))
+    pictures = _encode(_load(left.path, size)), _encode(_load(right.path, size))
+    return _Sides(key, pair.prompt, *pictures, _encode_references(pair, size))
 
 
 def _make_check(pair: PicturePair, size: int, rng: np.random.Generator) -> _Sides:
@@ -151,7 +168,11 @@ def _make_check(pair: PicturePair, size: int, rng: np.random.Generator) -> _Side
     good = (LEFT, RIGHT)[swap := int(rng.integers(2))]
     left, right = map(_encode, reversed(images) if swap else images)
     key = BallotPair(0, pair.unit, "", "", str(picture.path), str(picture.path), good)
-    return _Sides(key, pair.prompt, left, right)
+    return _Sides(key, pair.prompt, left, right, _encode_references(pair, size))
+
+
+def _encode_references(pair: PicturePair, size: int) -> tuple[bytes, ...]:
+    return tuple(_encode(_load(path, size // 2)) for path in pair.references)
 
 
 def _load(path: Path, size: int) -> Image.Image:
@@ -176,11 +197,16 @@ def _encode(image: Image.Image) -> bytes:
 def _render(ballot: str, title: str, question: str, sides: Sequence[_Sides]) -> str:
     """The page as HTML. Each picture is in it once."""
     number_of: dict[bytes, int] = {}
+
+    def number(picture: bytes) -> int:
+        return number_of.setdefault(picture, len(number_of))
+
     pairs = [
         {
             "prompt": each.prompt,
-            "left": number_of.setdefault(each.left, len(number_of)),
-            "right": number_of.setdefault(each.right, len(number_of)),
+            "left": number(each.left),
+            "right": number(each.right),
+            "references": [number(picture) for picture in each.references],
         }
         for each in sides
     ]

@@ -27,22 +27,31 @@ class VotePicture:
 
 @dataclass(frozen=True)
 class PicturePair:
-    """Two pictures of one unit, by two systems. A unit is what was sampled: a prompt or a subject."""
+    """Two pictures of one unit, by two systems. A unit is what was sampled: a prompt or a subject.
+
+    `references` are pictures of the subject, which voters see too.
+    """
 
     unit: str
     prompt: str
     one: VotePicture
     other: VotePicture
+    references: tuple[Path, ...] = ()
 
 
 def choose_pairs(
-    systems: Mapping[str, Mapping[str, Sequence[Path]]], prompts: Mapping[str, str], count: int, seed: int
+    systems: Mapping[str, Mapping[str, Sequence[Path]]],
+    prompts: Mapping[str, str],
+    count: int,
+    seed: int,
+    references: Mapping[str, Sequence[Path]] | None = None,
 ) -> list[PicturePair]:
     """Choose `count` pairs, or all where there are fewer, from the pictures of each unit of each system.
 
     All pairs of systems come equally often, and so do the units, as far as there are pictures. Of a unit the first
-    picture of one system meets the first of the other, and so on. A unit without a prompt has "". Raises BlendsetError
-    for fewer than two systems, and where two of them have no unit in common.
+    picture of one system meets the first of the other, and so on. A unit without a prompt has "". `references` are
+    pictures of a unit's subject. Raises BlendsetError for fewer than two systems, and where two of them have no unit in
+    common.
     """
     if len(systems) < 2:
         raise BlendsetError("A vote needs two systems or more; give the pictures of another.")
@@ -60,7 +69,7 @@ def choose_pairs(
         system_uses[name] += 1
         unit_uses[unit] += 1
         pair = VotePicture(name[0], one), VotePicture(name[1], other)
-        chosen.append(PicturePair(unit, prompts.get(unit, ""), *pair))
+        chosen.append(PicturePair(unit, prompts.get(unit, ""), *pair, tuple((references or {}).get(unit, ()))))
     return chosen
 
 

@@ -38,7 +38,8 @@ class Vote:
 
 @dataclass(frozen=True)
 class Voter:
-    """A person or a model that voted. `disagreements` counts the pairs that a model judged otherwise in the other order.
+    """A person or a model that voted. `disagreements` counts the pairs that a model judged otherwise in the other
+    order.
     """
 
     name: str
@@ -79,7 +80,7 @@ def read_votes(key: Path, files: Sequence[Path]) -> Votes:
         file = _read_voter(path, key, ballot, pair_of)
         name = _name_voter(file)
         if name in latest:
-            notes.append(f"{_describe_voter(file)} has sent two files; the later one counts.")
+            notes.append(_describe_repeat(latest[name], file))
         latest[name] = max(latest.get(name, file), file, key=lambda each: each.saved)
     voters = [_count_voter(file, pair_of) for file in latest.values()]
     votes = [
@@ -117,7 +118,12 @@ def _read_voter(path: Path, key: Path, ballot: BallotKey, pair_of: Mapping[int, 
 
 def _name_voter(file: VoterFile) -> str:
     """What a voter is known by: the name that was typed, in any spelling of it, else what the browser drew."""
-    return " ".join(file.name.casefold().split()) or file.voter
+    return " ".join(file.name.casefold().split()) or file.voter if not file.model else file.voter
+
+
+def _describe_repeat(earlier: VoterFile, file: VoterFile) -> str:
+    both = f"{_describe_voter(file)} has sent two files; the later one counts."
+    return both if earlier.voter == file.voter else f"{both} If they are two people, change the name in one file."
 
 
 def _describe_voter(file: VoterFile) -> str:

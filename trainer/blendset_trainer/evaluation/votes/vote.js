@@ -55,8 +55,10 @@ function download() {
 // --- pairs -----------------------------------------------------------------------------------------------------------
 
 function show(which) {
+  const turned = section !== which;
   section = which;
   SECTIONS.forEach((name) => (byId(name).hidden = name !== which));
+  if (turned) byId(which).querySelector("h1").focus();
   byId("meter").setAttribute("aria-valuenow", done());
   byId("meter").firstElementChild.style.width = `${(100 * done()) / pairs.length}%`;
   byId("count").textContent = { start: "", vote: `Pair ${position + 1} of ${pairs.length}`, end: "All done" }[which];
@@ -76,6 +78,12 @@ function turnTo(next) {
     button.firstElementChild.src = `data:image/webp;base64,${pictures[pair[side]]}`;
     button.firstElementChild.alt = `Picture ${side === "left" ? 1 : 2} of pair ${position + 1}`;
   });
+  byId("references").replaceChildren(...pair.references.map((picture, number) => {
+    const image = document.createElement("img");
+    image.src = `data:image/webp;base64,${pictures[picture]}`;
+    image.alt = `The subject, picture ${number + 1}`;
+    return image;
+  }));
   const chosen = state.votes[position]?.choice;
   each("[data-choice]", (button) => button.setAttribute("aria-pressed", button.dataset.choice === chosen));
   byId("prompt").textContent = pair.prompt;
@@ -109,7 +117,9 @@ const ACTIONS = {
 
 // --- clicks and keys -------------------------------------------------------------------------------------------------
 
-each("button[data-choice]", (button) => button.addEventListener("click", () => choose(button.dataset.choice)));
+each("button[data-choice]", (button) =>
+  button.addEventListener("click", (event) => event.detail < 2 && choose(button.dataset.choice)), // a double click votes once
+);
 each("button[data-do]", (button) => button.addEventListener("click", () => ACTIONS[button.dataset.do]()));
 byId("begin").addEventListener("submit", (event) => {
   event.preventDefault();
