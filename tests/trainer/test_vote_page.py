@@ -144,6 +144,16 @@ def test_closing_the_page_loses_nothing(page: Page, context: BrowserContext, bal
     expect(again.get_by_label("Your name")).to_have_value("")
 
 
+def test_a_browser_that_keeps_nothing_is_a_warning(page: Page, tmp_path: Path) -> None:
+    page.evaluate(
+        "() => { Storage.prototype.setItem = () => { throw new DOMException('full', 'QuotaExceededError'); }; }"
+    )
+    begin(page)
+    expect(page.get_by_role("alert")).to_contain_text("Download your votes before you close it.")
+    page.keyboard.press("ArrowRight")
+    assert len(read_record(download(page, tmp_path, "Download votes so far"), VoterFile).votes) == 1
+
+
 def test_a_voter_who_does_not_look_is_left_out(page: Page, ballot: VotePage, tmp_path: Path) -> None:
     begin(page, "Hasty")
     for _ in range(TOTAL):

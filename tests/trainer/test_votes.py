@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from blendset.errors import BlendsetError, SettingsError
-from blendset.records import read_record
+from blendset.records import read_record, to_plain
 from blendset_trainer.evaluation.votes.ballot import BallotPair, VoterFile
 from blendset_trainer.evaluation.votes.bradley_terry import (
     PRIOR,
@@ -75,7 +75,7 @@ def test_a_page_is_the_same_bytes_again_and_shuffled(ballot: VotePage, tmp_path:
     assert (ballot.pairs, ballot.checks, ballot.bytes) == (UNITS, CHECKS, ballot.path.stat().st_size)
     pairs = read_pairs(ballot)
     assert [pair.pair for pair in pairs] == list(range(UNITS + CHECKS))
-    assert {pair.left for pair in pairs} == {DIM, BRIGHT, ""}
+    assert Counter(pair.left for pair in pairs) == {DIM: UNITS / 2, BRIGHT: UNITS / 2, "": CHECKS}
     assert [pair.unit for pair in pairs] != sorted(pair.unit for pair in pairs)
 
 
@@ -279,6 +279,7 @@ def test_a_model_votes_and_is_counted_as_people_are(tmp_path: Path) -> None:
     assert (person.is_model, result.order_bias, result.votes) == (False, 0.0, 2 * UNITS)
     assert result.win_rates[0].estimate.value == 0.5
     assert read_record(path, VoterFile).model == JUDGE
+    assert to_plain(result)["strengths"][0]["estimate"]["units"] == UNITS
 
 
 def test_a_model_sees_the_subject_that_people_see(tmp_path: Path) -> None:
