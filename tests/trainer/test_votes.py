@@ -35,6 +35,7 @@ from blendset_trainer.evaluation.votes.read import Vote, read_votes
 from blendset_trainer.models.chat.finding import find_chat_model
 from tests.trainer.tiny_ballots import BRIGHT, DIM, draw_pictures, make_ballot, prefer, read_pairs, write_voter
 from tests.trainer.tiny_judge import JUDGE, serve_judge
+from tests.trainer.tiny_models import qwen_model
 
 UNITS, CHECKS = 8, 3
 Choose = Callable[[BallotPair], str]
@@ -188,6 +189,19 @@ def test_a_planted_preference_of_70_to_30_is_in_the_interval() -> None:
     assert first.estimate.low < math.log(0.7 / 0.3) / 2 < first.estimate.high
 
 
+def test_a_planted_preference_is_found_through_files(tmp_path: Path) -> None:
+    page = make_ballot(tmp_path, 200, checks=6)
+    rng = np.random.default_rng(5)
+    likes, dislikes = prefer(BRIGHT), prefer(DIM)
+    path = write_voter(page, lambda pair: (likes if rng.random() < 0.7 else dislikes)(pair))
+    result = count_votes(page.key, [path])
+    assert (result.votes, result.units, result.ties, result.left_out, result.order_bias) == (200, 200, 0, (), None)
+    (rate,) = result.win_rates
+    assert (rate.one, rate.other) == (BRIGHT, DIM)
+    assert rate.estimate.low < 0.7 < rate.estimate.high < 0.8
+    assert [each.system for each in result.strengths] == [BRIGHT, DIM]
+
+
 def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
     held = 0
     for seed in range(120):
@@ -329,10 +343,14 @@ def test_a_model_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert sorted(each.pair for each in after) == list(range(UNITS))
 
 
-def test_a_model_that_answers_nothing_is_an_error(tmp_path: Path) -> None:
+def test_a_local_model_that_babbles_has_no_votes(tmp_path: Path) -> None:
     page = make_ballot(tmp_path, 2, checks=0)
     with pytest.raises(BlendsetError, match="has voted on no pair"):
-        vote(lambda pictures: "Both are nice pictures.", page)
+        vote_by_model(page.path, find_chat_model("hf", str(qwen_model(tmp_path / "model"))))
+
+
+def test_what_is_no_page_is_an_error(tmp_path: Path) -> None:
+    page = make_ballot(tmp_path, 2, checks=0)
     page.path.write_text("<html>", "utf-8")
     with pytest.raises(BlendsetError, match="is no page of a vote"):
         vote(answer_lighter, page)

@@ -28,6 +28,8 @@ PRIOR = 0.1
 STEPS = 50
 """Of Newton's method at most; it needs about six."""
 TOLERANCE = 1e-9
+BATCH = 200
+"""Resamples at a time: of 50,000 units they fill 80 MB."""
 Wins = NDArray[np.float64]
 
 
@@ -157,8 +159,10 @@ def _bootstrap_units(wins: Wins, compute: Callable[[Wins], Wins], resamples: int
     """
     units = len(wins)
     rng = np.random.default_rng(0)
-    weights = rng.multinomial(units, np.full(units, 1 / units), resamples).astype(np.float64)
-    tables = (weights @ wins.reshape(units, -1)).reshape(-1, *wins.shape[1:])
+    chances = np.full(units, 1 / units)
+    sizes = [min(BATCH, resamples - start) for start in range(0, resamples, BATCH)]
+    sums = [rng.multinomial(units, chances, size) @ wins.reshape(units, -1) for size in sizes]
+    tables = np.concatenate(sums).reshape(-1, *wins.shape[1:])
     tail = stats.norm.cdf(math.sqrt(units / (units - 1)) * stats.t.ppf((1 - CONFIDENCE) / 2, units - 1))
     low, high = np.quantile(compute(tables), [tail, 1 - tail], axis=0)
     return compute(wins.sum(axis=0)[None])[0], low, high

@@ -19,14 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from blendset.errors import BlendsetError
+from blendset.errors import BlendsetError, describe_value
 from blendset.files import sha256_bytes
 from blendset.naming import slugify
 from blendset.records import encode_json, read_record, to_plain, write_json
 from blendset_trainer.api.progress import OnProgress, OnReport, ignore_progress, ignore_report
 from blendset_trainer.evaluation.votes.ballot import LEFT, RIGHT, TIE, CastVote, VoterFile
 from blendset_trainer.evaluation.votes.page import read_page
-from blendset_trainer.models.chat.chat_model import ChatModel, ChatRequest
+from blendset_trainer.models.chat.chat_model import ChatModel, ChatRequest, ReplyError
 from blendset_trainer.models.chat.instructions import parse_verdict
 
 INSTRUCTION = """You see two pictures, the first and the second.{subject}{prompt}
@@ -148,11 +148,14 @@ def _ask(
 
 
 def _read_answer(answer: str | BlendsetError) -> str | BlendsetError:
-    """The side that an answer names, of the pictures in the order in which they were sent."""
+    """The side that an answer names, of the pictures in the order in which they were sent; one that was cut may do."""
+    text = answer.text if isinstance(answer, ReplyError) else answer
+    verdict = None if isinstance(text, BlendsetError) else parse_verdict(text, tuple(SIDES))[0]
+    if verdict:
+        return SIDES[verdict]
     if isinstance(answer, BlendsetError):
         return answer
-    verdict, _ = parse_verdict(answer, tuple(SIDES))
-    return SIDES[verdict] if verdict else BlendsetError(f"'{answer[:60]}' is none of {', '.join(SIDES)}.")
+    return BlendsetError(f"the answer {describe_value(answer)} is none of {', '.join(SIDES)}")
 
 
 def _stamp(file: VoterFile, votes: Sequence[CastVote]) -> VoterFile:
@@ -161,7 +164,8 @@ def _stamp(file: VoterFile, votes: Sequence[CastVote]) -> VoterFile:
 
 
 def _report_failures(votes: Sequence[CastVote], failures: Sequence[BlendsetError], on_report: OnReport) -> None:
+    why = str(failures[0]).rstrip(".") if failures else ""
     if failures and not votes:
-        raise BlendsetError(f"The model has voted on no pair ({failures[0]}); take another model.") from failures[0]
+        raise BlendsetError(f"The model has voted on no pair ({why}); take another model.") from failures[0]
     if failures:
-        on_report(f"{len(failures)} pairs have no vote ({failures[0]}); run the command again to ask once more.")
+        on_report(f"{len(failures)} pairs have no vote ({why}); run the command again to ask once more.")

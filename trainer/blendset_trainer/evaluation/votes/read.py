@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from blendset.errors import BlendsetError, describe_value
+from blendset.naming import slugify
 from blendset.records import read_record
 from blendset_trainer.evaluation.votes.ballot import (
     CHOICES,
@@ -127,7 +128,9 @@ def _describe_repeat(earlier: VoterFile, file: VoterFile) -> str:
 
 
 def _describe_voter(file: VoterFile) -> str:
-    return " ".join(file.name.split()) or f"Voter {file.voter}"
+    """A voter's name for a person to read, without what could steer a terminal."""
+    name = "".join(letter for letter in " ".join(file.name.split()) if letter.isprintable())
+    return name or f"Voter {slugify(file.voter)}"
 
 
 def _count_voter(file: VoterFile, pair_of: Mapping[int, BallotPair]) -> Voter:
