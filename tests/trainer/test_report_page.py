@@ -6,15 +6,13 @@ Needs Chromium or Chrome (Debian: `chromium`).
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from blendset.dataset import Dataset
 from blendset_trainer.cli.main import main
@@ -23,22 +21,17 @@ from blendset_trainer.selection.apply_rules import apply_rules
 from blendset_trainer.selection.files import get_selection_path, write_selection
 from blendset_trainer.selection.rules import KeepRule, Rules
 from blendset_trainer.stages.tables import read_index_with_stages
+from tests.trainer.browsers import open_browser
 from tests.trainer.tiny_datasets import add_picture, add_restyled, add_scene, add_view, choose, make_dataset
 from tests.trainer.tiny_pipelines import stable_diffusion
 from tests.trainer.tiny_runs import config_of, run_of
 
 VIEWS = 110
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        why = "there is no Chromium or Chrome on the path"
-        pytest.fail(why) if os.environ.get("BLENDSET_REQUIRE_BLENDERS") == "1" else pytest.skip(why)
-    with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+    yield from open_browser()
 
 
 @pytest.fixture(scope="module")
