@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,10 @@ from blendset.naming import slugify
 from blendset.options import resolve_settings
 from blendset.records import write_json
 from blendset_trainer.api.progress import OnProgress, ignore_progress
+from blendset_trainer.evaluation.intervals import Replicates
 from blendset_trainer.evaluation.lineage import Lineage, refuse_judging_itself
 from blendset_trainer.evaluation.measurement import Measurement, describe_missing, measure
+from blendset_trainer.evaluation.metrics import Metric
 from blendset_trainer.evaluation.records import EVALUATIONS, Evaluation
 from blendset_trainer.evaluation.references import add_identity
 from blendset_trainer.evaluation.retrieval import PromptEncoder, compute_retrieval

@@ -94,7 +94,7 @@ class Replicates:
 
     def estimate(self, confidence: float = CONFIDENCE) -> Estimate:
         """Return the statistic with its interval."""
-        half = self._compute_error() * stats.t.ppf((1 + confidence) / 2, len(self.parts) - 1)
+        half = self._compute_error() * float(stats.t.ppf((1 + confidence) / 2, len(self.parts) - 1))
         return Estimate(self.value, self.value - half, self.value + half, self.units)
 
     def subtract_paired(self, other: Replicates) -> Replicates:

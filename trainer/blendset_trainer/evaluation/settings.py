@@ -71,3 +71,25 @@ class EvaluateSettings(MeasureSettings):
         super().__post_init__()
         if self.save and self.save.suffix != ".npz":
             raise SettingsError(f"--save is {self.save}; give a file that ends in .npz.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareSettings(MeasureSettings):
+    """How sets of pictures, or models, are compared, and where the result goes."""
+
+    out: Path = option(Path("comparison"), "a folder for the result (default %(default)s)", metavar="FOLDER")
+    images: int = option(1, "of a model, pictures of each prompt (default %(default)s)", metavar="N", at_least=1)
+    steps: int | None = option(None, "of a model's sampler (default: its family's)", metavar="N", at_least=1)
+    vote: Path | None = option(
+        None, "write a page on which people choose between pictures, blind; its key is written beside it",
+        metavar="FILE.html",
+    )  # fmt: skip
+    vote_pairs: int = option(100, "pairs of pictures on that page (default %(default)s)", metavar="N", at_least=1)
+    voter: str = option(
+        "", "let a vision-language model vote on the page too: hf:MODEL or openai:URL#MODEL", metavar="MODEL"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.voter and not self.vote:
+            raise SettingsError("--voter votes on the page of --vote; give both.")

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`blendset compare`: the same figures of several sets of pictures, or of what models draw, and how each differs from the
+first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from blendset.errors import SettingsError
+from blendset.naming import slugify
+from blendset.options import resolve_settings
+from blendset.records import write_json
+from blendset_trainer.api.progress import OnProgress, ignore_progress
+from blendset_trainer.evaluation.alignment import align
+from blendset_trainer.evaluation.evaluate import add_retrieval, find_stages, make_evaluation, measure_source
+from blendset_trainer.evaluation.intervals import Estimate, Replicates, estimate_paired, estimate_unpaired
+from blendset_trainer.evaluation.lineage import join_lineages, read_model_lineage, refuse_judging_itself
+from blendset_trainer.evaluation.measurement import Measurement
+from blendset_trainer.evaluation.metrics import Metric
+from blendset_trainer.evaluation.models import draw_pictures, find_model
+from blendset_trainer.evaluation.records import COMPARISON, Comparison, Difference
+from blendset_trainer.evaluation.settings import CompareSettings
+from blendset_trainer.evaluation.sources import OpenSource, open_source
+from blendset_trainer.evaluation.summary import compute_set_metrics, list_means
+from blendset_trainer.evaluation.trusted import read_trusted, refuse_common_pictures
+from blendset_trainer.synthesis.prompts.pools import read_texts
+
+
+def compare(
+    sources: Sequence[Path | str],
+    settings: CompareSettings | None = None,
+    *,
+    on_progress: OnProgress = ignore_progress,
+    **options: Any,
+) -> Comparison:
+    """Measure sets of pictures in the same way, over the same units or as many of each, and write `comparison.json`.
+
+    A source is whatever `evaluate` takes, or a model, which draws `images` pictures of each of `prompts` first.
+    `options` are fields of `CompareSettings`. Raises SettingsError for wrong options, and BlendsetError for sets that
+    cannot be compared, or that only the scorer that selected their data would judge.
+    """
+    settings = resolve_settings(CompareSettings, settings, options)
+    if len(sources) < 2:
+        raise SettingsError("There is nothing to compare; give two datasets, folders of pictures or models, or more.")
+    stages, titles = find_stages(settings), make_titles(sources)
+    opened = [open_titled(source, title, settings, on_progress) for source, title in zip(sources, titles, strict=True)]
+    lineage = join_lineages(each.lineage for each in opened)
+    measured = [measure_source(each, stages, settings, on_progress) for each in opened]
+    refuse_judging_itself((metric for each in measured for metric in each.values), lineage)
+    trusted = read_trusted(stages, settings, on_progress)
+    for each in measured:
+        refuse_common_pictures(each, trusted)
+    aligned, is_paired, notes = align(measured, settings.seed)
+    aligned = [add_retrieval(each, stages) for each in aligned]
+    sets = [compute_set_metrics(each, trusted, settings.seed) for each in aligned]
+    comparison = Comparison(
+        evaluations=tuple(
+            make_evaluation(slugify(each.title), each, trusted, found, lineage, settings.seed)
+            for each, found in zip(aligned, sets, strict=True)
+        ),
+        differences=tuple(list_differences(aligned, sets, is_paired)),
+        notes=tuple(notes),
+    )
+    write_json(settings.out / COMPARISON, comparison)
+    return comparison
+
+
+def make_titles(sources: Sequence[Path | str]) -> list[str]:
+    """Return a short name for each source, all different: the end of its path, as long as needed.
+
+    Raises SettingsError for one that is given twice.
+    """
+    parts = [Path(source).parts for source in sources]
+    if len(set(parts)) < len(parts):
+        raise SettingsError(
+            f"{max(sources, key=list(sources).count)} is given twice; a set does not differ from itself."
+        )
+    for length in range(1, max(map(len, parts)) + 1):
+        titles = ["/".join(each[-length:]) for each in parts]
+        if len(set(titles)) == len(titles):
+            return titles
+    return [str(source) for source in sources]
+
+
+def open_titled(source: Path | str, title: str, settings: CompareSettings, on_progress: OnProgress) -> OpenSource:
+    """Return the pictures of a source, or those that a model draws, as a dataset below the comparison's folder."""
+    folder, model = settings.out / slugify(title), find_model(Path(source))
+    if model is None:
+        opened = open_source(source, folder, settings, on_progress)
+        return replace(opened, title=title)
+    if settings.prompts is None:
+        raise SettingsError(f"{source} is a model; give --prompts FILE with what it is to draw.")
+    prompts, drawn = read_texts(settings.prompts), settings.out / f"{folder.name}-samples"
+    draw_pictures(
+        model, prompts, settings.images, settings.seed, settings.steps, drawn, partial(_name, on_progress, title)
+    )
+    opened = open_source(drawn, folder, replace(settings, prompts=None), on_progress)
+    return replace(opened, title=title, lineage=join_lineages([opened.lineage, read_model_lineage(model)]))
+
+
+def list_differences(
+    measured: Sequence[Measurement], sets: Sequence[Mapping[Metric, Replicates]], is_paired: bool
+) -> Iterator[Difference]:
+    """Yield how each set but the first differs from the first in every figure that both have."""
+    means = [list_means(each) for each in measured]
+    for number, other in enumerate(measured[1:], 1):
+        for metric, (units, values) in means[0].items():
+            if metric in means[number]:
+                estimate = _subtract_means((units, values), means[number][metric], is_paired)
+                yield Difference(name=metric.name, other=other.title, estimate=estimate, is_paired=is_paired)
+        for metric, first in sets[0].items():
+            if metric in sets[number]:
+                estimate = _subtract_sets(first, sets[number][metric], is_paired)
+                yield Difference(name=metric.name, other=other.title, estimate=estimate, is_paired=is_paired)
+
+
+def _subtract_means(first: tuple[Any, Any], other: tuple[Any, Any], is_paired: bool) -> Estimate | None:
+    """The mean of `other` minus that of `first`, each units (U,) and values (U,); None for fewer than two common units."""
+    if not is_paired:
+        return estimate_unpaired(other[1], first[1])
+    _, rows, others = np.intersect1d(first[0], other[0], return_indices=True)
+    return estimate_paired(other[1][others], first[1][rows]) if len(rows) > 1 else None
+
+
+def _subtract_sets(first: Replicates, other: Replicates, is_paired: bool) -> Estimate:
+    if is_paired and len(first.parts) == len(other.parts):
+        return other.subtract_paired(first).estimate()
+    return other.estimate_unpaired(first)
+
+
+def _name(on_progress: OnProgress, title: str, what: str, done: int, total: int) -> None:
+    on_progress(f"{title}: {what}", done, total)
