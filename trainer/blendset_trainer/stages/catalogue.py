@@ -21,9 +21,9 @@ SCORERS = Registry(
         "mask-agreement:MODEL": "blendset_trainer.scoring.mask_agreement:find_mask_scorer",
         "preference:MODEL": "blendset_trainer.scoring.preference:find_preference_scorer",
         "itm:MODEL": "blendset_trainer.scoring.itm:find_itm_scorer",
-        "vqa:MODEL": "blendset_trainer.scoring.vqa:find_vqa_scorer",
-        "vlm-filter:MODEL": "blendset_trainer.scoring.vlm_filter:find_vlm_filter",
-        "vlm-quality:MODEL": "blendset_trainer.scoring.vlm_quality:find_quality_scorer",
+        "vqa:MODEL": "blendset_trainer.scoring.chat.vqa:find_vqa_scorer",
+        "vlm-filter:MODEL": "blendset_trainer.scoring.chat.vlm_filter:find_vlm_filter",
+        "vlm-quality:MODEL": "blendset_trainer.scoring.chat.vlm_quality:find_quality_scorer",
     },
     group="blendset.scorers",
 )
