@@ -9,6 +9,7 @@ SCORERS = Registry(
     "scorer",
     {
         "image-stats": "blendset_trainer.scoring.image_stats:ImageStats",
+        "appearance": "blendset_trainer.scoring.appearance:Appearance",
         "ssim-roundtrip": "blendset_trainer.scoring.ssim:SsimRoundtrip",
         "phash": "blendset_trainer.scoring.phash:Phash",
         "geometry": "blendset_trainer.scoring.geometry:GeometryScorer",
