@@ -17,6 +17,8 @@ SCORERS = Registry(
         "clip:MODEL": "blendset_trainer.scoring.clip:find_clip_scorer",
         "aesthetic:HEAD": "blendset_trainer.scoring.aesthetic:find_aesthetic_scorer",
         "dino:MODEL": "blendset_trainer.scoring.dino:find_dino_scorer",
+        "masked-dino:MODEL": "blendset_trainer.scoring.masked_features:find_masked_dino_scorer",
+        "masked-clip:MODEL": "blendset_trainer.scoring.masked_features:find_masked_clip_scorer",
         "feature-consistency:MODEL": "blendset_trainer.scoring.feature_consistency:find_feature_scorer",
         "depth-agreement:MODEL": "blendset_trainer.scoring.depth_agreement:find_depth_scorer",
         "mask-agreement:MODEL": "blendset_trainer.scoring.mask_agreement:find_mask_scorer",
