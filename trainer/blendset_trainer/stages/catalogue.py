@@ -23,6 +23,7 @@ SCORERS = Registry(
         "depth-agreement:MODEL": "blendset_trainer.scoring.depth_agreement:find_depth_scorer",
         "mask-agreement:MODEL": "blendset_trainer.scoring.mask_agreement:find_mask_scorer",
         "preference:MODEL": "blendset_trainer.scoring.preference:find_preference_scorer",
+        "image-reward:FILE": "blendset_trainer.scoring.image_reward:find_image_reward_scorer",
         "itm:MODEL": "blendset_trainer.scoring.itm:find_itm_scorer",
         "vqa:MODEL": "blendset_trainer.scoring.chat.vqa:find_vqa_scorer",
         "vlm-filter:MODEL": "blendset_trainer.scoring.chat.vlm_filter:find_vlm_filter",
