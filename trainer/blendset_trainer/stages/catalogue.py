@@ -26,6 +26,7 @@ SCORERS = Registry(
         "image-reward:FILE": "blendset_trainer.scoring.image_reward:find_image_reward_scorer",
         "itm:MODEL": "blendset_trainer.scoring.itm:find_itm_scorer",
         "vqa:MODEL": "blendset_trainer.scoring.chat.vqa:find_vqa_scorer",
+        "tifa:MODEL": "blendset_trainer.scoring.chat.tifa:find_tifa_scorer",
         "vlm-filter:MODEL": "blendset_trainer.scoring.chat.vlm_filter:find_vlm_filter",
         "vlm-quality:MODEL": "blendset_trainer.scoring.chat.vlm_quality:find_quality_scorer",
     },
