@@ -20,7 +20,7 @@ from blendset.records import encode_json
 from blendset_trainer.captioning.questions import Question, ask_about_view, write_questions
 from blendset_trainer.cli.main import main
 from blendset_trainer.models.chat.instructions import parse_choice
-from blendset_trainer.scoring.chat.question_sources import load_questions, read_questions
+from blendset_trainer.scoring.chat.question_sources import load_questions, read_questions, save_questions
 from blendset_trainer.scoring.chat.tifa import TifaScorer, find_tifa_scorer, find_writer, format_question
 from blendset_trainer.scoring.score import score
 from blendset_trainer.stages.executors.local import LocalExecutor
@@ -122,6 +122,17 @@ def test_the_choices_of_a_colour_are_not_taken_for_each_other(tmp_path: Path) ->
         [question] = [each for each in write_questions(room) if each.question == "What colour is the table?"]
         pale = {"white", "cream", "beige", "grey"}
         assert not (pale - {question.answer}) & {*question.choices} or question.answer not in pale
+
+
+def test_without_names_there_is_nothing_to_ask(tmp_path: Path) -> None:
+    nameless = tuple(replace(each, label="") for each in ROOM if not each.structural)
+    assert ask_about_view(read_view(room_view(tmp_path, 3, nameless))) == ()
+
+
+def test_where_something_stands_is_asked_of_single_things(tmp_path: Path) -> None:
+    questions = ask_about_view(read_view(room_view(tmp_path, 5, TWO_CHAIRS)))
+    assert "Are there any chairs in the picture?" in {each.question for each in questions}
+    assert "spatial" not in {each.element for each in questions}, "of which chair?"
 
 
 def test_what_is_absent_is_no_word_of_what_is_there(tmp_path: Path) -> None:
@@ -268,6 +279,16 @@ def test_questions_in_the_layout_of_tifa(tmp_path: Path, name: str) -> None:
     assert [row["tifa-mv-llava-7b.score"] for row in rows] == [0.5, 1, None]
     assert [row["tifa-mv-llava-7b.source"] for row in rows] == ["file", "file", None]
     assert rows[0]["tifa-mv-llava-7b.wrong"] == "how many cats are in the picture? 1"
+
+
+def test_questions_are_written_as_they_are_read(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.json", tmp_path / "second.json"
+    first.write_text(json.dumps(TIFA_V1))
+    save_questions(second, read_questions(first))
+    assert read_questions(second) == read_questions(first)
+    layout = ("caption", "question", "choices", "answer", "element_type")
+    entries = [{name: entry[name] for name in layout} for entry in json.loads(second.read_text())]
+    assert entries == [{name: entry[name] for name in layout} for entry in TIFA_V1]
 
 
 def test_other_questions_are_another_run(tmp_path: Path) -> None:

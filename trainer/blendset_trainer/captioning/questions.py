@@ -109,13 +109,14 @@ def write_questions(facts: Facts, counts: Mapping[str, int] | None = None) -> tu
     entities = [entity for entity in (facts.subject, *facts.others) if entity and entity.is_named]
     nouns = list(dict.fromkeys(entity.noun for entity in entities))
     alone = [entity for entity in entities if [other.noun for other in entities].count(entity.noun) == 1]
+    subject = facts.subject if facts.subject in alone else None
     return (
         *(_ask_existence(noun, sum(each.count for each in entities if each.noun == noun)) for noun in nouns),
-        *_ask_absence(facts.nouns | {*nouns}),
+        *(_ask_absence(facts.nouns | {*nouns}) if nouns else ()),
         *_ask_counts(entities, counts or {}),
         *(question for entity in alone if not facts.palette for question in _ask_colour(entity)),
         *(question for entity in alone for question in _ask_material(entity)),
-        *(question for entity in alone for question in _ask_relation(entity, facts.subject)),
+        *(question for entity in alone for question in _ask_relation(entity, subject)),
         *_ask_angle(facts.angle),
     )
 
@@ -135,7 +136,7 @@ def _ask_absence(nouns: Collection[str]) -> Iterator[Question]:
     """One question that is answered by no, so that a model that always says yes is found out."""
     words = {word for noun in nouns for word in noun.split()}
     absent = [noun for noun in ABSENT_NOUNS if not words & {*noun.split()}]
-    if nouns and absent:
+    if absent:
         noun = make_text_random(0, *sorted(nouns)).choice(absent)
         yield Question(
             f"Is there {add_article(noun, noun)} in the picture?", YES_NO, NO, _ask_existence(noun, 1).element
@@ -174,8 +175,8 @@ def _ask_material(entity: Entity) -> Iterator[Question]:
 
 
 def _ask_relation(entity: Entity, subject: Entity | None) -> Iterator[Question]:
-    """About two single things that have names of their own."""
-    if not subject or not subject.is_named or entity is subject or entity.relation not in SIDES:
+    """About two single things, each the only one of its name."""
+    if not subject or entity is subject or entity.relation not in SIDES:
         return
     if any(each.count > 1 or is_plural(each.noun) or is_mass_noun(each.noun) for each in (entity, subject)):
         return

@@ -5,7 +5,7 @@ captions the prompts are, or a text model that writes them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from blendset.dataset import INDEX, Dataset, open_dataset
 from blendset.errors import BlendsetError
 from blendset.files import explain_read_errors, read_text_file, sha256_file
-from blendset.records import decode_json
+from blendset.records import decode_json, write_json
 from blendset_trainer.captioning.questions import Question, ask_about_view
 from blendset_trainer.models.chat.chat_model import ChatModel, ChatRequest
 from blendset_trainer.models.chat.instructions import read_prompt
@@ -96,6 +96,26 @@ def read_questions(path: Path) -> dict[str, tuple[Question, ...]]:
             )
         found.setdefault(normalize_prompt(entry["caption"]), []).append(question)
     return {caption: tuple(questions) for caption, questions in found.items()}
+
+
+def save_questions(path: Path, questions: Mapping[str, Sequence[Question]]) -> None:
+    """Write questions by prompt to a .json file in TIFA's layout, so that all models are asked the same.
+
+    What is written is read again by `read_questions`.
+    """
+    entries = [
+        {
+            "id": f"{number:06d}",
+            "caption": prompt,
+            "question": question.question,
+            "choices": list(question.choices),
+            "answer": question.answer,
+            "element_type": question.element,
+        }
+        for number, (prompt, asked) in enumerate(questions.items())
+        for question in asked
+    ]
+    write_json(path, entries)
 
 
 def _read_entries(path: Path) -> Iterable[tuple[str, Any]]:
