@@ -139,7 +139,7 @@ ROOMS = {
     "rendering": set(),
     "stages": {"captioning", "models", "scoring"},  # the catalogue names every captioner and scorer, in strings
     "captioning": {"language", "models", "stages", "synthetic_views", "things"},
-    "scoring": {"models", "stages"},
+    "scoring": {"captioning", "models", "stages"},
     "selection": {"stages"},
     "diffusion": {"models"},
     "evaluation": {
@@ -171,6 +171,9 @@ TAKEN_OF_SELECTION = {"blendset_trainer.selection.files", "blendset_trainer.sele
 """What other rooms may import of the one that makes selections: how to read one, and what counts as a duplicate. The
 judge reads rules too."""
 
+TAKEN_OF_CAPTIONING = {"blendset_trainer.captioning.questions"}
+"""What scorers may import of the room that writes captions: the questions that a record answers."""
+
 
 def name_room(module: str) -> str:
     """Return the room of the trainer that a module is in, or the loose module that it is."""
@@ -182,6 +185,8 @@ def may_import(module: str, other: str) -> bool:
     room, target = name_room(module), name_room(other)
     if room in ABOVE_ALL or target in {room, *BELOW_ALL}:
         return True
+    if (room, target) == ("scoring", "captioning"):
+        return other in TAKEN_OF_CAPTIONING
     return target in ROOMS[room] and (room == "evaluation" or target != "selection" or other in TAKEN_OF_SELECTION)
 
 

@@ -9,9 +9,9 @@ import transformers
 
 import blendset_trainer.captioning.metadata
 import blendset_trainer.captioning.models.captioner
+import blendset_trainer.scoring.chat.vlm_quality
 import blendset_trainer.scoring.clip
 import blendset_trainer.scoring.ssim
-import blendset_trainer.scoring.vlm_quality
 import blendset_trainer.synthesis.deformable
 import blendset_trainer.synthesis.novel_views
 import blendset_trainer.synthesis.prompts.writing

@@ -24,14 +24,14 @@ from blendset_trainer.models.chat.chat_model import ChatRequest, ReplyError
 from blendset_trainer.models.chat.local import LocalChatModel
 from blendset_trainer.models.clip import find_clip
 from blendset_trainer.models.weights import find_model
-from blendset_trainer.scoring import vlm_quality
 from blendset_trainer.scoring.aesthetic import find_aesthetic_scorer, load_head
+from blendset_trainer.scoring.chat import vlm_quality
+from blendset_trainer.scoring.chat.vlm_quality import find_quality_scorer
+from blendset_trainer.scoring.chat.vqa import find_vqa_scorer
 from blendset_trainer.scoring.clip import SYNTHVLM_PREFIX, ClipScorer, find_clip_scorer
 from blendset_trainer.scoring.dino import find_dino_scorer, find_square, summarize_cosines
 from blendset_trainer.scoring.itm import find_itm_scorer
 from blendset_trainer.scoring.preference import find_preference_scorer
-from blendset_trainer.scoring.vlm_quality import find_quality_scorer
-from blendset_trainer.scoring.vqa import find_vqa_scorer
 from blendset_trainer.stages.executors.local import LocalExecutor
 from blendset_trainer.stages.folder import StageFolder
 from blendset_trainer.stages.run import run_stage

@@ -31,7 +31,7 @@ from blendset_trainer.cli.main import main
 from blendset_trainer.exporting.llava import QUALITIES, QUESTIONS, SET_QUESTIONS
 from blendset_trainer.exporting.source import open_source
 from blendset_trainer.models.chat.chat_model import ChatRequest, WeighedAnswer
-from blendset_trainer.scoring.vlm_quality import QualityScorer
+from blendset_trainer.scoring.chat.vlm_quality import QualityScorer
 from blendset_trainer.selection.files import HELD_OUT
 from blendset_trainer.stages.executors.local import LocalExecutor
 from blendset_trainer.stages.run import run_stage

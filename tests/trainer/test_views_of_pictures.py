@@ -26,16 +26,16 @@ from blendset_trainer.models.segmenter import POINTS, Segmenter
 from blendset_trainer.models.weights import find_model
 from blendset_trainer.selection.groups import number_groups
 from blendset_trainer.stages.shards import load_view
-from blendset_trainer.stages.tables import read_index
-from blendset_trainer.synthesis.novel_views import KNOWN_SHEETS, MASK, Sheet
-from blendset_trainer.synthesis.settings import NovelViewsSettings
-from blendset_trainer.synthesis.subject_masks import (
+from blendset_trainer.stages.subject_masks import (
     NoMaskError,
     choose_mask,
     choose_origin,
     cut_plain_background,
     find_subject_mask,
 )
+from blendset_trainer.stages.tables import read_index
+from blendset_trainer.synthesis.novel_views import KNOWN_SHEETS, MASK, Sheet
+from blendset_trainer.synthesis.settings import NovelViewsSettings
 from blendset_trainer.synthetic_views import make_unknown_camera, read_synthesis
 from blendset_trainer.training.data.sources import SourceSettings, load_source
 from tests.trainer import tiny_models

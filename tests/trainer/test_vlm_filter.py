@@ -27,7 +27,7 @@ from blendset_trainer.models.chat.finding import find_text_model
 from blendset_trainer.models.chat.instructions import parse_verdict, read_prompt
 from blendset_trainer.models.chat.local import LocalChatModel
 from blendset_trainer.models.weights import find_model
-from blendset_trainer.scoring.vlm_filter import PROMPT, VERDICTS, VlmFilter, find_vlm_filter
+from blendset_trainer.scoring.chat.vlm_filter import PROMPT, VERDICTS, VlmFilter, find_vlm_filter
 from blendset_trainer.stages.executors.local import LocalExecutor
 from blendset_trainer.stages.run import run_stage
 from blendset_trainer.stages.tables import read_index_with_stages

@@ -11,7 +11,7 @@ from textblob.en import lexicon
 
 MIN_SEVERAL, MIN_MANY = 7, 13
 """From these counts on people say "several", and "many"."""
-_NUMBERS = "no one two three four five six".split()
+NUMBERS = "no one two three four five six".split()
 _MASS_NOUNS = frozenset(
     """
     bedding cutlery dirt fabric fencing foliage furniture grass gravel hay ivy moss mud sand scaffolding skirting smoke
@@ -56,7 +56,7 @@ def format_count(noun: str, count: int, adjectives: str = "") -> str:
     """A count of a noun with adjectives: "a red chair", "three red chairs", "several red chairs"."""
     if count == 1 or is_mass_noun(noun) or is_plural(noun):
         return add_article(f"{adjectives} {noun}".strip(), noun)
-    number = _NUMBERS[count] if count < MIN_SEVERAL else "several" if count < MIN_MANY else "many"
+    number = NUMBERS[count] if count < MIN_SEVERAL else "several" if count < MIN_MANY else "many"
     return " ".join(part for part in (number, adjectives, pluralize(noun)) if part)
 
 

@@ -112,6 +112,11 @@ class ClipModel:
         return normalize_rows(self._model.encode_text(self._tokenizer(list(texts)).to(choose_device())))
 
     @property
+    def mean(self) -> tuple[float, ...]:
+        """The mean colour of the pictures that the model was trained on, red, green and blue, 0 to 1."""
+        return tuple(open_clip.get_model_preprocess_cfg(self._model)["mean"])
+
+    @property
     def token_limit(self) -> int:
         """How many tokens of a text the model reads."""
         return int(self._tokenizer.context_length)

@@ -35,15 +35,24 @@ def load_head(path: Path) -> torch.nn.Sequential:
     """
     with explain_load_errors(str(path), "a head of linear layers"):
         state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-        names = sorted((name for name in state if name.endswith("weight")), key=_parse_layer_number)
-        layers = [torch.nn.Linear(state[name].shape[1], state[name].shape[0]) for name in names]
-        for name, layer in zip(names, layers, strict=True):
-            bias = name.removesuffix("weight") + "bias"
-            layer.load_state_dict({"weight": state[name], "bias": state[bias]})
-    widths = [layer.in_features for layer in layers] + [1]
-    if not layers or any(layer.out_features != width for layer, width in zip(layers, widths[1:], strict=True)):
+        head = build_head(state)
+    if head is None:
         raise BlendsetError(f"{path} is no head of linear layers that ends in one figure; give an aesthetic head.")
-    return torch.nn.Sequential(*layers).to(choose_device()).eval()
+    return head.to(choose_device()).eval()
+
+
+def build_head(state: Mapping[str, torch.Tensor]) -> torch.nn.Sequential | None:
+    """Return the linear layers in a state dict of weights (out, in) and biases (out,), in the order of their numbers.
+
+    None where they do not fit each other, or do not end in one figure.
+    """
+    names = sorted((name for name in state if name.endswith("weight")), key=_parse_layer_number)
+    layers = [torch.nn.Linear(state[name].shape[1], state[name].shape[0]) for name in names]
+    for name, layer in zip(names, layers, strict=True):
+        layer.load_state_dict({"weight": state[name], "bias": state[name.removesuffix("weight") + "bias"]})
+    widths = [layer.in_features for layer in layers] + [1]
+    fits = all(layer.out_features == width for layer, width in zip(layers, widths[1:], strict=True))
+    return torch.nn.Sequential(*layers) if layers and fits else None
 
 
 def _parse_layer_number(name: str) -> int:

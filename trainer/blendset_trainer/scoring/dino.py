@@ -89,7 +89,7 @@ class DinoScorer(TransformersScorer):
 
     def compute_rows(self, views: Sequence[View]) -> list[dict[str, Any]]:
         """Return one row of the stage's columns for each view, in their order."""
-        embeddings = self._encode([crop_subject(view) for view in views])
+        embeddings = self.encode([crop_subject(view) for view in views])
         rows: list[dict[str, Any]] = [{"embedding": embedding} for embedding in embeddings]
         for positions in group_by_view_set(views):
             members = embeddings[positions]
@@ -98,7 +98,7 @@ class DinoScorer(TransformersScorer):
         return rows
 
     @torch.inference_mode()
-    def _encode(self, crops: list[Image.Image]) -> npt.NDArray[np.float32]:
+    def encode(self, crops: list[Image.Image]) -> npt.NDArray[np.float32]:
         """Return unit embeddings (N, D) of N crops."""
         assert self._loaded is not None
         model, processor = self._loaded

@@ -19,6 +19,9 @@ from blendset_trainer.stages.run import StageReport, run_stage
 from blendset_trainer.stages.stage import Stage
 from blendset_trainer.stages.tables import ColumnSummary, read_index_with_stages, summarize_columns
 
+FLAGS = {"max_tokens": "--max-tokens", "questions": "--questions", "question_writer": "--question-writer"}
+"""Settings that are for some scorers only, with the user's names of them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreSettings(ExecutorSettings):
@@ -29,9 +32,20 @@ class ScoreSettings(ExecutorSettings):
     )
     max_tokens: int | None = option(
         None,
-        "vlm-quality, vlm-filter: tokens of an answer, thoughts included; what is longer is cut (default 384, 64)",
+        "vlm-quality, vlm-filter, tifa: tokens of an answer, thoughts included; what is longer is cut "
+        "(default 384, 64, 64)",
         metavar="N",
         at_least=1,
+    )
+    questions: Path | None = option(
+        None,
+        "tifa: questions about pictures of prompts, in TIFA's layout (.json, .jsonl), or a dataset with these captions",
+        metavar="FILE",
+    )
+    question_writer: str | None = option(
+        None,
+        "tifa: a text model that writes questions about other prompts: hf:MODEL, openai:URL#MODEL",
+        metavar="MODEL",
     )
 
 
@@ -69,10 +83,10 @@ def score(
 
 
 def _make_scorers(settings: ScoreSettings) -> list[Stage]:
-    """The scorers; those that answer in words have the settings' longest answer. SettingsError where none does."""
+    """The scorers; each option goes to those that have it. SettingsError for one that none has."""
     scorers = {word: find_stage(word, SCORERS) for word in settings.scorers}
-    talking = [word for word, scorer in scorers.items() if has_option(scorer, "max_tokens")] or list(scorers)
-    options, flags = {"max_tokens": settings.max_tokens}, {"max_tokens": "--max-tokens"}
-    for word in talking:
-        scorers[word] = set_options(scorers[word], word, options, flags, "score")
+    for option_name, flag in FLAGS.items():
+        options = {option_name: getattr(settings, option_name)}
+        for word in [word for word, scorer in scorers.items() if has_option(scorer, option_name)] or list(scorers):
+            scorers[word] = set_options(scorers[word], word, options, {option_name: flag}, "score")
     return list(scorers.values())

@@ -29,14 +29,15 @@ from blendset.records import ViewRecord
 from blendset_trainer.diffusion.randomness import seed_generator
 from blendset_trainer.models.segmenter import POINTS, Segmenter
 from blendset_trainer.models.weights import Weights, find_model
+from blendset_trainer.stages.mask_origins import RENDER_PASSES, SEGMENTER
 from blendset_trainer.stages.run import FIRST_NAMES
 from blendset_trainer.stages.shards import load_view
+from blendset_trainer.stages.subject_masks import NoMaskError, choose_origin, find_subject_mask
 from blendset_trainer.synthesis.engine import GeneratedImage, RequestBatch, ViewRequest, generate_by_group
 from blendset_trainer.synthesis.parents import load_parents
 from blendset_trainer.synthesis.pipeline_synthesizer import PipelineSynthesizer, name_sides
 from blendset_trainer.synthesis.requests import SynthesisRequest, derive_seed, find_generator, make_view_request
-from blendset_trainer.synthesis.settings import BACKGROUNDS, RENDER_PASSES, SEGMENTER, NovelViewsSettings
-from blendset_trainer.synthesis.subject_masks import NoMaskError, choose_origin, find_subject_mask
+from blendset_trainer.synthesis.settings import BACKGROUNDS, NovelViewsSettings
 from blendset_trainer.synthetic_views import SYNTHETIC, has_camera
 
 MASK = "mask"

@@ -15,6 +15,7 @@ from blendset.errors import SettingsError
 from blendset.options import REQUIRED, option
 from blendset_trainer.stages.caption_forms import CAPTION_FORMS, DENSE
 from blendset_trainer.stages.executors.settings import RAY, ExecutorSettings
+from blendset_trainer.stages.mask_origins import AUTO, MASKS, SEGMENTER
 from blendset_trainer.synthesis.search.grid import parse_grid
 
 SYNCD_WINDOW = 0.8
@@ -23,10 +24,6 @@ APART = "apart"
 """The views of a set do not attend to one another."""
 BACKGROUNDS = {"grey": 127, "white": 255}
 """Levels (0 to 255). Grey is what Zero123++ puts behind a picture with transparency, and draws behind its own."""
-
-AUTO = "auto"
-RENDER_PASSES, OBJECT_IDS, ALPHA, BACKGROUND, SEGMENTER = MASKS = ("passes", "ids", "alpha", "background", "segmenter")
-"""Where the mask of a picture's subject comes from; "auto" takes the first that has one."""
 
 
 @dataclass(frozen=True, kw_only=True)

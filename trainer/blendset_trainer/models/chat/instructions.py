@@ -78,6 +78,26 @@ def parse_verdict(reply: str, words: Sequence[str]) -> tuple[str | None, str | N
     return begun[0][0].upper(), " ".join(begun[0][1].split()).strip(_QUOTES) or None
 
 
+def parse_choice(reply: str, choices: Sequence[str]) -> str | None:
+    """Parse one of `choices`: a reply that is the choice, or its letter ("B", "(b)", "B. red"), or that begins with it.
+
+    None for any other reply.
+    """
+    try:
+        text = unwrap_answer(reply)
+    except ReplyError:
+        text = strip_thoughts(reply)
+    text = text.strip(_QUOTES + "().!").casefold()
+    plain = {choice.casefold(): choice for choice in choices}
+    if text in plain:
+        return plain[text]
+    letter = re.match(r"(?:(?:choice|option) )?([a-z])(?:\Z|[.):]+(?:\s|\Z))", text)
+    if letter and (number := ord(letter[1]) - ord("a")) < len(choices):
+        return choices[number]
+    begun = [choice for choice in plain if re.match(rf"{re.escape(choice)}\b", text)]
+    return plain[max(begun, key=len)] if begun else None
+
+
 def parse_quality(reply: str) -> str:
     """Parse one of QUALITIES: the last whole number from 1 to 5 after the word "score", else "unparsable"."""
     found = _SCORE.findall(strip_thoughts(reply))

@@ -17,8 +17,8 @@ from blendset.errors import BlendsetError
 from blendset.masks import Mask
 from blendset_trainer.models.segmenter import Segmenter
 from blendset_trainer.readers.images import decode_image
+from blendset_trainer.stages.mask_origins import ALPHA, AUTO, BACKGROUND, OBJECT_IDS, RENDER_PASSES, SEGMENTER
 from blendset_trainer.stages.stage import View
-from blendset_trainer.synthesis.settings import ALPHA, AUTO, BACKGROUND, OBJECT_IDS, RENDER_PASSES, SEGMENTER
 
 TOLERANCE = 20
 """Grey levels, 0 to 255, by which a plain background may vary in each channel."""
