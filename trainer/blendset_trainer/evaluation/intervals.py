@@ -18,32 +18,14 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from blendset.errors import BlendsetError
+from blendset_trainer.evaluation.estimates import CONFIDENCE, Estimate
 
-CONFIDENCE = 0.95
 RESAMPLES = 2000
 MAX_BOOTSTRAP = 2000
 """With more units than this the bootstrap ends where Student's t does, which is at once."""
 GROUPS = 50
 """Of the jackknife, where there are as many units."""
 Values = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value with its 95 % interval, from `units` units. `effect` is the size of a difference in standard deviations
-    (Cohen's d; of pairs, of their differences), None for what is no difference.
-    """
-
-    value: float
-    low: float
-    high: float
-    units: int
-    effect: float | None = None
-
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether the interval leaves zero out: whether a difference is one."""
-        return self.low > 0 or self.high < 0
 
 
 def estimate_mean(values: Values, confidence: float = CONFIDENCE) -> Estimate:

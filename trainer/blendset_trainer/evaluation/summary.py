@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blendset_trainer.evaluation.coverage import RECORDS, prepare_coverage
-from blendset_trainer.evaluation.intervals import Estimate, Replicates, estimate_mean, jackknife
+from blendset_trainer.evaluation.estimates import Estimate
+from blendset_trainer.evaluation.intervals import Replicates, estimate_mean, jackknife
 from blendset_trainer.evaluation.kernels import Mask, Statistic
 from blendset_trainer.evaluation.lineage import Lineage
 from blendset_trainer.evaluation.measurement import Measurement, average_by_unit, draw
