@@ -230,9 +230,11 @@ def compare(folder: Path, *scenes: str, **options: Any) -> PlacementReport:
 
 
 def test_placements_have_one_budget_and_one_rule(tmp_path: Path, fake: FakeRender) -> None:
-    report = compare(tmp_path, "hall", seed=5, resolution=64, samples=3)
+    report = compare(tmp_path, "hall", seed=5, resolution=64, samples=3, lighting="sky")
     assert [(call["preset"], call["views"]) for call in fake.calls] == [(name, 4) for name in report.placements]
-    assert {(call["seed"], call["resolution"], call["samples"]) for call in fake.calls} == {(5, 64, 3)}
+    assert {tuple(call[name] for name in ("seed", "resolution", "samples", "lighting")) for call in fake.calls} == {
+        (5, 64, 3, "sky")
+    }
     (scene,) = report.scenes
     results = {result.placement: result for result in scene.results}
     assert {name: (result.views, result.usable) for name, result in results.items()} == {

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from blendset.config import LIGHTING
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError, SettingsError
 from blendset.jobs.scenes import SceneSummary
@@ -63,6 +64,9 @@ class PlacementSettings(Settings):
     views: int = option(48, "the budget: views rendered per scene and placement", at_least=1)
     resolution: int = option(128, "pixels on the longer side", at_least=16, at_most=16384)
     samples: int = option(8, "samples per pixel", at_least=1)
+    lighting: str = option(
+        "auto", "auto adds light for presets that judge it; any other is the same for all", choices=LIGHTING
+    )
     seed: int = option(0, "everything random follows from it", at_least=0, at_most=2**31 - 1)
     out: Path = option(REQUIRED, "folder of the datasets and of placements.json", metavar="FOLDER")
     blender: str | None = option(None, BLENDER_HELP, metavar="PATH")
@@ -114,6 +118,7 @@ class PlacementReport:
     views: int
     resolution: int
     samples: int
+    lighting: str
     seed: int
     scenes: tuple[ScenePlacements, ...]
     means: dict[str, dict[str, Estimate]]
@@ -140,6 +145,7 @@ def compare_placements(
         views=settings.views,
         resolution=settings.resolution,
         samples=settings.samples,
+        lighting=settings.lighting,
         seed=settings.seed,
         scenes=tuple(compared),
         **_compare_over_scenes(settings.placements, compared),
@@ -235,6 +241,7 @@ def _render_placement(
         views=settings.views,
         resolution=settings.resolution,
         samples=settings.samples,
+        lighting=settings.lighting,
         seed=settings.seed,
         on_progress=on_progress,
     )
