@@ -29,6 +29,7 @@ from blendset_trainer.stages.stage import View
 from tests.real_runs import BLENDER, require_blender, save_scene
 from tests.trainer import boxes
 from tests.trainer.tiny_datasets import add_picture, make_dataset
+from tests.trainer.tiny_models import maker
 
 THINGS = dict.fromkeys(boxes.CHAIR, ("chair", "chair"))
 CHAIR_CENTRE = (0.0, 0.1, 0.6)
@@ -305,6 +306,17 @@ def test_scores_are_averaged_over_units(tmp_path: Path, fake: FakeRender) -> Non
     assert grey.units == 4
     assert grey.low < grey.value < grey.high
     assert anchors.scores == {}  # all of its views stand at one point, which is one unit
+
+
+def test_a_scorer_of_captions_gets_some(tmp_path: Path, fake: FakeRender) -> None:
+    model = maker(tmp_path / "models")("open_clip")
+    report = compare(tmp_path, "hall", placements=("random",), with_=(f"clip:{model}",))
+    (result,) = report.scenes[0].results
+    (name,) = (name for name in result.scores if name.startswith("clip-"))
+    assert name.endswith(".similarity")
+    assert result.scores[name].units == 4
+    assert -1 <= result.scores[name].low < result.scores[name].high <= 1
+    assert name in format_placement_table(report)
 
 
 def test_tables_hold_every_scene_and_placement(tmp_path: Path, fake: FakeRender) -> None:

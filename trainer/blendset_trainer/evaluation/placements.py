@@ -272,7 +272,7 @@ def _add_timings(dataset: Dataset, run: str, views: Sequence[ViewRecord]) -> dic
 def _score_views(
     dataset: Dataset, words: Sequence[str], scorers: Sequence[Stage], on_progress: OnProgress
 ) -> dict[str, dict[str, float]]:
-    """The scores of each view by its id, where they are numbers; what reads captions gets those of `metadata`."""
+    """The scores of each view by its id: columns of floats. What reads captions gets those of `metadata`."""
     if any("caption" in scorer.reads for scorer in scorers):
         caption(dataset, captioner="metadata", on_progress=on_progress)
     score(dataset, scorers=(IMAGE_STATS, *words), on_progress=on_progress)
@@ -281,8 +281,7 @@ def _score_views(
     names = [
         column.name
         for column in table.schema
-        if column.name.partition(".")[0] in stages
-        and (pa.types.is_floating(column.type) or pa.types.is_integer(column.type))
+        if column.name.partition(".")[0] in stages and pa.types.is_floating(column.type)
     ]
     return {
         row["view_id"]: {name: float(row[name]) for name in names if row[name] is not None and math.isfinite(row[name])}
