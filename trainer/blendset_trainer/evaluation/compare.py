@@ -18,9 +18,7 @@ from blendset.options import resolve_settings
 from blendset.records import write_json
 from blendset_trainer.api.progress import OnProgress, ignore_progress
 from blendset_trainer.evaluation.alignment import align
-from blendset_trainer.evaluation.estimates import Estimate
 from blendset_trainer.evaluation.evaluate import add_retrieval, find_stages, make_evaluation, measure_source
-from blendset_trainer.evaluation.intervals import Replicates, estimate_paired, estimate_unpaired
 from blendset_trainer.evaluation.lineage import join_lineages, read_model_lineage, refuse_judging_itself
 from blendset_trainer.evaluation.measurement import Measurement
 from blendset_trainer.evaluation.metrics import Metric
@@ -28,6 +26,8 @@ from blendset_trainer.evaluation.models import draw_pictures, find_model
 from blendset_trainer.evaluation.records import COMPARISON, Comparison, Difference
 from blendset_trainer.evaluation.settings import CompareSettings
 from blendset_trainer.evaluation.sources import OpenSource, open_source
+from blendset_trainer.evaluation.statistics.estimates import Estimate
+from blendset_trainer.evaluation.statistics.intervals import Replicates, estimate_paired, estimate_unpaired
 from blendset_trainer.evaluation.summary import compute_set_metrics, list_means
 from blendset_trainer.evaluation.trusted import read_trusted, refuse_common_pictures
 from blendset_trainer.evaluation.votes.model_voter import vote_by_model

@@ -18,11 +18,11 @@ from blendset.dataset import Dataset
 from blendset.errors import SettingsError
 from blendset_trainer.adopted_views import read_adopted_names
 from blendset_trainer.api.progress import OnProgress
-from blendset_trainer.evaluation.kernels import Features
 from blendset_trainer.evaluation.measurement import Measurement, measure
 from blendset_trainer.evaluation.metrics import Metric
 from blendset_trainer.evaluation.settings import MeasureSettings
 from blendset_trainer.evaluation.sources import open_source
+from blendset_trainer.evaluation.statistics.kernels import Features
 from blendset_trainer.stages.stage import COSINE, Stage
 
 MASKED = "masked-"

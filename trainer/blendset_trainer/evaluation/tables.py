@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from blendset_trainer.evaluation.estimates import Estimate
 from blendset_trainer.evaluation.metrics import HIGHER, LOWER
 from blendset_trainer.evaluation.records import Comparison, Evaluation, Score
+from blendset_trainer.evaluation.statistics.estimates import Estimate
 
 SELECTED = "selected the data"
 ARROWS = {HIGHER: "↑", LOWER: "↓", "": ""}

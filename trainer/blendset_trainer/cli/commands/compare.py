@@ -5,19 +5,24 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from blendset_trainer.cli.commands.evaluate import describe, print_notes
 from blendset_trainer.cli.console import print_json, print_table, report_progress
 from blendset_trainer.cli.parser import DONE, Parser, UsageError, add_command
-from blendset_trainer.cli.settings_options import add_settings, read_settings
+from blendset_trainer.cli.settings_options import add_setting, add_settings, get_flag, read_settings
+from blendset_trainer.evaluation.placements.settings import PlacementSettings
 from blendset_trainer.evaluation.records import Comparison
-from blendset_trainer.evaluation.settings import CompareSettings
+from blendset_trainer.evaluation.settings import WITHOUT_MODEL, CompareSettings
 from blendset_trainer.evaluation.tables import format_estimate, list_comparison
 
 if TYPE_CHECKING:
     from blendset_trainer.evaluation.votes.count import VoteResult
+
+PLACEMENT_OPTIONS = ("placements", "views", "resolution", "samples", "lighting", "blender")
+"""The settings of placements that other comparisons do not have."""
 
 
 def add_compare(commands: argparse._SubParsersAction[Parser]) -> None:
@@ -40,11 +45,20 @@ def add_compare(commands: argparse._SubParsersAction[Parser]) -> None:
         help="count votes: the page's key, then the files of the voters",
     )
     add_settings(parser, CompareSettings)
+    group = parser.add_argument_group("camera placements")
+    group.add_argument(
+        "--placements", dest="scenes", nargs="+", metavar="SCENE", help="compare placements of cameras in these .blend"
+    )
+    for name in PLACEMENT_OPTIONS:
+        add_setting(group, PlacementSettings, name)
 
 
 def _compare(arguments: argparse.Namespace) -> int:
     if arguments.votes:
         return _count(arguments)
+    if arguments.scenes:
+        return _compare_placements(arguments)
+    _refuse_placement_options(arguments)
     from blendset_trainer.evaluation.compare import compare  # loads scipy, which `blendset --help` does not need
 
     settings = read_settings(CompareSettings, arguments)
@@ -70,6 +84,33 @@ def _count(arguments: argparse.Namespace) -> int:
     else:
         _print_votes(result)
     return DONE
+
+
+def _compare_placements(arguments: argparse.Namespace) -> int:
+    from blendset_trainer.evaluation.placements.compare_placements import compare_placements
+    from blendset_trainer.evaluation.placements.table import format_placement_table
+
+    if arguments.sources:
+        raise UsageError("--placements takes scenes, and nothing else to compare.")
+    scorers = tuple(word for word in arguments.scorers if word not in WITHOUT_MODEL)
+    chosen = {name: getattr(arguments, name) for name in PLACEMENT_OPTIONS}
+    settings = PlacementSettings(out=arguments.out, seed=arguments.seed, with_=scorers, **chosen)
+    with report_progress(quiet=arguments.json) as on_progress:
+        report = compare_placements(arguments.scenes, settings, on_progress)
+    if arguments.json:
+        print_json(report)
+    else:
+        print(format_placement_table(report), end="")
+        print(settings.out)
+    return DONE
+
+
+def _refuse_placement_options(arguments: argparse.Namespace) -> None:
+    """Raise UsageError for options that only --placements reads."""
+    for field in fields(PlacementSettings):
+        default = list(field.default) if isinstance(field.default, tuple) else field.default
+        if field.name in PLACEMENT_OPTIONS and getattr(arguments, field.name) != default:
+            raise UsageError(f"{get_flag(field)} goes with --placements; leave it out.")
 
 
 def _print_comparison(comparison: Comparison) -> None:
