@@ -359,6 +359,17 @@ def test_a_model_writes_questions_about_other_prompts(tmp_path: Path) -> None:
     assert "The writer of questions wrote none that can be read" in str(report.unreadable)
 
 
+def test_a_picture_whose_prompt_cannot_be_read_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "questions.json"
+    path.write_text(json.dumps(TIFA_V1))
+    dataset = make_samples(tmp_path / "samples", SURFER, SURFER)
+    (dataset.view_folder("prompts", "scene-0000") / SYNTHESIS).write_text("{")
+    with serve_answers(lambda words, pictures: "beach") as url:
+        rows, report = run_scorer(dataset, replace(find_tifa_scorer(f"openai:{url}"), questions=path))
+    assert [row["score"] for row in rows.values()] == [None, 1]
+    assert list(report.unreadable) == ["scene-0000"]
+
+
 # --- what is wrong ----------------------------------------------------------------------------------------------------
 
 
