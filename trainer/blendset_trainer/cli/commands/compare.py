@@ -96,7 +96,7 @@ def _compare_placements(arguments: argparse.Namespace) -> int:
     chosen = {name: getattr(arguments, name) for name in PLACEMENT_OPTIONS}
     settings = PlacementSettings(out=arguments.out, seed=arguments.seed, with_=scorers, **chosen)
     with report_progress(quiet=arguments.json) as on_progress:
-        report = compare_placements(arguments.scenes, settings, on_progress)
+        report = compare_placements(arguments.scenes, settings, on_progress=on_progress)
     if arguments.json:
         print_json(report)
     else:
