@@ -108,9 +108,9 @@ def compare_placements(
 ) -> PlacementReport:
     """Render each scene with each placement, judge all views by one rule, write placements.json and return it.
 
-    `options` are fields of `PlacementSettings`. Datasets lie in `out`, one for each scene and placement; what is in them is not rendered again. Raises SettingsError
-    for scenes that are not there or stand twice, and BlendsetError where a scene cannot be rendered. Ctrl-C raises
-    KeyboardInterrupt, and finished views stay.
+    `options` are fields of `PlacementSettings`. Datasets lie in `out`, one for each scene and placement; what they hold
+    is not rendered again. Raises SettingsError for scenes that are not there or stand twice, and BlendsetError where a
+    scene cannot be rendered. Ctrl-C raises KeyboardInterrupt, and finished views stay.
     """
     settings = resolve_settings(PlacementSettings, settings, options)
     paths = _list_scenes([scenes] if isinstance(scenes, Path | str) else scenes)
