@@ -18,7 +18,7 @@ from blendset.options import resolve_settings
 from blendset.records import write_json
 from blendset_trainer.api.progress import OnProgress, ignore_progress
 from blendset_trainer.evaluation.alignment import align
-from blendset_trainer.evaluation.evaluate import add_retrieval, find_stages, make_evaluation, measure_source
+from blendset_trainer.evaluation.evaluate import add_retrieval, make_evaluation, measure_source
 from blendset_trainer.evaluation.lineage import join_lineages, read_model_lineage, refuse_judging_itself
 from blendset_trainer.evaluation.measurement import Measurement
 from blendset_trainer.evaluation.metrics import Metric
@@ -33,6 +33,7 @@ from blendset_trainer.evaluation.trusted import read_trusted, refuse_common_pict
 from blendset_trainer.evaluation.votes.model_voter import vote_by_model
 from blendset_trainer.evaluation.votes.page import write_ballot
 from blendset_trainer.models.chat.finding import find_chat_model
+from blendset_trainer.scoring.score import make_scorers
 from blendset_trainer.synthesis.prompts.pools import read_texts
 
 
@@ -52,7 +53,7 @@ def compare(
     settings = resolve_settings(CompareSettings, settings, options)
     if len(sources) < 2:
         raise SettingsError("There is nothing to compare; give two datasets, folders of pictures or models, or more.")
-    stages, titles = find_stages(settings), make_titles(sources)
+    stages, titles = make_scorers(settings, "compare"), make_titles(sources)
     opened = [open_titled(source, title, settings, on_progress) for source, title in zip(sources, titles, strict=True)]
     lineage = join_lineages(each.lineage for each in opened)
     measured = [measure_source(each, stages, settings, on_progress) for each in opened]

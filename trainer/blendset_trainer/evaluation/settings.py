@@ -8,8 +8,8 @@ from pathlib import Path
 
 from blendset.errors import SettingsError
 from blendset.options import option
+from blendset_trainer.scoring.score import ScoreSettings
 from blendset_trainer.stages.catalogue import SCORERS
-from blendset_trainer.stages.executors.settings import ExecutorSettings
 
 WITHOUT_MODEL = ("image-stats", "appearance", "phash")
 """The scorers that measure pictures where none are named."""
@@ -19,7 +19,7 @@ PICTURE, PROMPT, SUBJECT, SCENE = UNITS = ("picture", "prompt", "subject", "scen
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeasureSettings(ExecutorSettings):
+class MeasureSettings(ScoreSettings):
     """How pictures are measured, the same for all that are compared.
 
     Creating one raises SettingsError for a value outside its limits.
