@@ -55,7 +55,7 @@ def _estimate(measurement: Measurement, metric: Metric) -> Estimate:
     """The mean of a figure; of one that is true or false, the share of what is true."""
     values = measurement.values[metric]
     known = np.isfinite(values)
-    if not np.isin(values[known], (0, 1)).all():
+    if not metric.is_truth:
         return estimate_mean(average_by_unit(measurement.keys, values)[1])
     numbers = number_units(measurement.keys[known])
     counts = np.bincount(numbers).astype(np.float64)
