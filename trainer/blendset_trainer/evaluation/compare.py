@@ -24,7 +24,7 @@ from blendset_trainer.evaluation.measurement import Measurement
 from blendset_trainer.evaluation.metrics import Metric
 from blendset_trainer.evaluation.models import draw_pictures, find_model
 from blendset_trainer.evaluation.records import COMPARISON, Comparison, Difference
-from blendset_trainer.evaluation.settings import CompareSettings
+from blendset_trainer.evaluation.settings import QUESTIONS, CompareSettings
 from blendset_trainer.evaluation.sources import OpenSource, open_source
 from blendset_trainer.evaluation.statistics.estimates import Estimate
 from blendset_trainer.evaluation.statistics.intervals import Replicates, estimate_paired, estimate_unpaired
@@ -123,7 +123,8 @@ def write_vote(
     systems = {each.title: group_pictures(each) for each in measured}
     prompts = {str(key): caption or "" for each in measured
                for key, caption in zip(each.keys, each.index[CAPTION].to_pylist(), strict=True)}  # fmt: skip
-    write_ballot(systems, prompts, page, count=settings.vote_pairs, seed=settings.seed, on_progress=on_progress)
+    question, count = QUESTIONS[settings.question], settings.vote_pairs
+    write_ballot(systems, prompts, page, count=count, seed=settings.seed, question=question, on_progress=on_progress)
     if settings.voter:
         scheme, _, spec = settings.voter.partition(":")
         vote_by_model(page, find_chat_model(scheme, spec), on_progress=on_progress)
