@@ -54,7 +54,6 @@ def write_comparison_page(comparison: Comparison, out: Path, votes: VoteResult |
     page = environment.get_template("comparison.html").render(
         section=build_comparison(comparison),
         pictures=read_examples(out),
-        unit=comparison.evaluations[0].unit,
         votes=build_votes(votes) if votes else None,
         style=read_source(environment, "page.css") + read_source(environment, "judgement.css"),
     )

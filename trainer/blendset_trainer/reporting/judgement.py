@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from blendset.naming import join_names
 from blendset_trainer.evaluation.metrics import HIGHER, LOWER
 from blendset_trainer.evaluation.records import Comparison, Difference, Evaluation, Score
 from blendset_trainer.evaluation.statistics.estimates import Estimate
@@ -36,7 +35,7 @@ HUES = 6
 DIRECTIONS = {HIGHER: ("↑", "higher is better"), LOWER: ("↓", "lower is better"), "": ("", "neither way is better")}
 TONES = {BETTER: "better", WORSE: "worse", ALIKE: "alike"}
 """The classes of verdicts in the style sheet; of one that is none, "neutral"."""
-EFFECTS = ((0.2, "very small"), (0.5, "small"), (0.8, "medium"))
+EFFECTS = ((0.2, "tiny"), (0.5, "small"), (0.8, "medium"))
 """What Cohen calls a d below so much (1988, doi 10.4324/9780203771587); above it is large."""
 HASH = re.compile(r"\b[0-9a-f]{12,}\b")
 HASH_LETTERS = 8
@@ -109,6 +108,7 @@ class ComparisonSection:
     """A comparison on the page: its sets, what was compared, what it says of each set but the first, and figures."""
 
     titles: Sequence[str]
+    unit: str
     question: str
     line: str
     counts: Sequence[tuple[str, Sequence[tuple[str, str]]]]
@@ -134,7 +134,8 @@ def build_comparison(comparison: Comparison) -> ComparisonSection:
     notes = dict.fromkeys((*comparison.notes, *(note for each in sets for note in each.notes)))
     return ComparisonSection(
         titles=titles,
-        question=f"{titles[0]} against {join_names(titles[1:], len(titles))}",
+        unit=sets[0].unit,
+        question=f"{titles[0]} against {_join_with_and(titles[1:])}",
         line=_describe_sets(comparison),
         counts=[(title, _count_verdicts(figures, number)) for number, title in enumerate(titles) if number],
         groups=_group(figures, scores),
@@ -162,9 +163,9 @@ def _build_figure(
     changes = {each.title: divide_estimate(change.estimate, exponent) for each in sets
                if (change := differences.get((score.name, each.title))) and change.estimate}  # fmt: skip
     estimates = list(values.values())
-    axis = choose_axis(list_numbers(*estimates))
-    if len(sets) == 1:
-        axis = choose_scale_axis("" if exponent else score.scale, estimates)
+    numbers = list_numbers(*estimates)
+    on_scale = len(sets) == 1 or len(set(numbers)) == 1
+    axis = choose_scale_axis("" if exponent else score.scale, estimates) if on_scale else choose_axis(numbers)
     texts = dict(zip(values, format_values(estimates), strict=True))
     difference_axis = choose_axis([0.0, *list_numbers(*changes.values())])
     marks = _build_differences(score, changes, difference_axis)
@@ -240,7 +241,7 @@ def _describe_sets(comparison: Comparison) -> str:
         )
     else:
         sizes = [f"{_count(each.units, each.unit)} of {each.title}" for each in comparison.evaluations]
-        text = f"Unpaired: {join_names(sizes, len(sizes))}, which have nothing to do with each other"
+        text = f"Unpaired: {_join_with_and(sizes)}, drawn independently of each other"
     return f"{text}{_describe_trusted(first)}. Differences are to {first.title}; intervals are of 95 %."
 
 
@@ -248,6 +249,10 @@ def _describe_trusted(evaluation: Evaluation) -> str:
     if not evaluation.against:
         return ""
     return f"; distances are to {_count(evaluation.against_pictures, 'picture')} of {evaluation.against}"
+
+
+def _join_with_and(words: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def _count(number: int, noun: str) -> str:
