@@ -15,6 +15,7 @@ from blendset.dataset import CAPTION
 from blendset.errors import SettingsError
 from blendset.naming import slugify
 from blendset.options import resolve_settings
+from blendset.randomness import sample_uniform
 from blendset.records import write_json
 from blendset_trainer.api.progress import OnProgress, ignore_progress
 from blendset_trainer.evaluation.alignment import align
@@ -23,7 +24,14 @@ from blendset_trainer.evaluation.lineage import join_lineages, read_model_lineag
 from blendset_trainer.evaluation.measurement import Measurement
 from blendset_trainer.evaluation.metrics import Metric
 from blendset_trainer.evaluation.models import draw_pictures, find_model
-from blendset_trainer.evaluation.records import COMPARISON, Comparison, Difference
+from blendset_trainer.evaluation.records import (
+    COMPARISON,
+    EXAMPLES,
+    Comparison,
+    Difference,
+    Examples,
+    ExampleUnit,
+)
 from blendset_trainer.evaluation.settings import QUESTIONS, CompareSettings
 from blendset_trainer.evaluation.sources import OpenSource, open_source
 from blendset_trainer.evaluation.statistics.estimates import Estimate
@@ -35,6 +43,9 @@ from blendset_trainer.evaluation.votes.page import write_ballot
 from blendset_trainer.models.chat.finding import find_chat_model
 from blendset_trainer.scoring.score import make_scorers
 from blendset_trainer.synthesis.prompts.pools import read_texts
+
+EXAMPLE_UNITS = 8
+"""Of paired sets, whose pictures stand beside each other on the comparison's page."""
 
 
 def compare(
@@ -73,6 +84,8 @@ def compare(
         notes=tuple(notes),
     )
     write_json(settings.out / COMPARISON, comparison)
+    examples = choose_examples(aligned, settings.out, settings.seed) if is_paired else Examples(units=())
+    write_json(settings.out / EXAMPLES, examples)
     if settings.vote:
         write_vote(settings.vote, aligned, is_paired, settings, on_progress)
     return comparison
@@ -121,9 +134,7 @@ def write_vote(
     if not is_paired:
         raise SettingsError(f"--vote needs pictures of the same {measured[0].unit}s in all sets; compare such ones.")
     systems = {each.title: group_pictures(each) for each in measured}
-    prompts = {str(key): caption or "" for each in measured
-               for key, caption in zip(each.keys, each.index[CAPTION].to_pylist(), strict=True)}  # fmt: skip
-    question, count = QUESTIONS[settings.question], settings.vote_pairs
+    question, count, prompts = QUESTIONS[settings.question], settings.vote_pairs, map_prompts(measured)
     write_ballot(systems, prompts, page, count=count, seed=settings.seed, question=question, on_progress=on_progress)
     if settings.voter:
         scheme, _, spec = settings.voter.partition(":")
@@ -136,6 +147,35 @@ def group_pictures(measured: Measurement) -> dict[str, list[Path]]:
     for key, name in zip(measured.keys, measured.index["rgb_file_name"].to_pylist(), strict=True):
         files.setdefault(str(key), []).append(measured.dataset.root / name)
     return files
+
+
+def choose_examples(measured: Sequence[Measurement], out: Path, seed: int) -> Examples:
+    """Return a few units of paired sets, drawn at random, with a picture of each set."""
+    files = [group_pictures(each) for each in measured]
+    order = sorted(files[0], key=lambda unit: sample_uniform(seed, "examples", unit))
+    prompts = map_prompts(measured)
+    return Examples(
+        units=tuple(
+            ExampleUnit(
+                unit=unit,
+                prompt=prompts[unit],
+                pictures=tuple(_relate(each[unit][0], out) for each in files),
+            )
+            for unit in order[:EXAMPLE_UNITS]
+        )
+    )
+
+
+def map_prompts(measured: Sequence[Measurement]) -> dict[str, str]:
+    """Return the prompt of each unit, "" where its pictures have none."""
+    return {str(key): caption or "" for each in measured
+            for key, caption in zip(each.keys, each.index[CAPTION].to_pylist(), strict=True)}  # fmt: skip
+
+
+def _relate(path: Path, folder: Path) -> str:
+    """A path from a folder on where it lies below, else from the root on."""
+    path, folder = path.absolute(), folder.absolute()
+    return (path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix()
 
 
 def list_differences(
