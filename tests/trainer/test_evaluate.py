@@ -193,6 +193,17 @@ def test_identity_is_measured_by_exact_masks(tmp_path: Path, make: tiny_models.M
         evaluate(dataset.root, references=dataset.root)
 
 
+def test_views_of_one_subject_are_judged_one_by_one(tmp_path: Path) -> None:
+    dataset = make_dataset(tmp_path / "set")
+    add_scene(dataset, "attic")
+    for number in range(4):
+        add_view(dataset, "attic", "lamp", number)
+    dataset.rebuild_index()
+    assert evaluate(dataset.root, scorers="image-stats").unit == "picture"
+    with pytest.raises(BlendsetError, match="All 4 pictures of set are of one subject; measure over --unit picture"):
+        evaluate(dataset.root, scorers="image-stats", unit="subject")
+
+
 # --- who selected ----------------------------------------------------------------------------------------------------
 
 

@@ -148,6 +148,16 @@ COMMANDS = (
     Command("synthesize text-to-image dataset --model model --prompts prompts.jsonl --width 32 --height 32 --steps 1",
             (*DATASET, "model/*", "prompts.jsonl"), ("dataset/views/*", "dataset/runs/*", "dataset/scenes/*"),
             slow=True),
+    Command("evaluate dataset --with image-stats,ssim-roundtrip --selection first --name other",
+            (*DATASET, "dataset/scores/*", "dataset/selections/first.parquet"),
+            ("dataset/scores/*", "dataset/evaluations/*"), also=("needs at least two",)),
+    Command("evaluate photos --with image-stats --out out/measured", ("photos/*",),
+            also=("needs at least two", "caption files without a picture")),
+    Command("compare dataset drawn --with image-stats,ssim-roundtrip --out out/compared",
+            (*DATASET, "dataset/scores/*", "drawn/dataset.json", "drawn/metadata.jsonl", "drawn/searches/*"),
+            ("dataset/scores/*", "drawn/scores/*"), also=("needs at least two",)),
+    Command("report dataset --selection first --comparison compared --out out/judged.html",
+            ("dataset/evaluations/*", "compared/*")),
     Command(DRAW, ("drawn/dataset.json", "drawn/searches/*", "model/*", "evaluation.txt"), ("drawn/*",), slow=True),
 )  # fmt: skip
 
@@ -243,6 +253,8 @@ def make_world(root: Path) -> World:
         "render scene.blend --config config.toml --out rendered",
         "train train.toml",
         DRAW,
+        "evaluate dataset --with image-stats,phash",
+        "compare dataset drawn --with image-stats,ssim-roundtrip --out compared",
     ):
         outcome = run(words.split())
         assert outcome.code == 0, outcome

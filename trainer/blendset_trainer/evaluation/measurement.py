@@ -104,12 +104,15 @@ def measure(
             features[stage.name] = _read_features(columns["embedding"], stage, title)
     index = index.take(rows)
     unit = choose_unit(index) if settings.unit == AUTO else settings.unit
+    keys = make_keys(index, unit)
+    if len(set(keys)) == 1:
+        raise BlendsetError(f"All {len(rows)} pictures of {title} are of one {unit}; measure over --unit picture.")
     return Measurement(
         title,
         dataset,
         index,
         unit,
-        make_keys(index, unit),
+        keys,
         values,
         features,
         {stage.name: stage.revision for stage in stages},
@@ -158,15 +161,15 @@ def draw(keys: NDArray[np.str_], most: int, seed: int) -> Mask:
 
 
 def choose_unit(index: pa.Table) -> str:
-    """Return what was sampled: the prompt of pictures that were all made of one, the subject of renders, the picture.
+    """Return what was sampled: the prompt of pictures that were all made of one, the subject of renders, else the
+    picture, and that too where all are of one prompt or subject.
 
     Pictures of prompts are those with `source` "synthetic" and no subject.
     """
     has_subject = pc.not_equal(pc.coalesce(index["subject"], ""), "")
-    if pc.any(has_subject).as_py():
-        return SUBJECT
     is_drawn = pc.all(pc.equal(index["source"], SYNTHETIC)).as_py() and not index[CAPTION].null_count
-    return PROMPT if is_drawn else PICTURE
+    unit = SUBJECT if pc.any(has_subject).as_py() else PROMPT if is_drawn else PICTURE
+    return unit if len(set(make_keys(index, unit))) > 1 else PICTURE
 
 
 def make_keys(index: pa.Table, unit: str) -> NDArray[np.str_]:

@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import cast
 
+from blendset.dataset import CACHE
 from blendset.errors import SettingsError
 from blendset.files import explain_read_errors
 from blendset.options import find_nearest
@@ -85,12 +86,12 @@ def _detect_folder(folder: Path) -> str:
 
 
 def _list_files(folder: Path) -> Iterator[Path]:
-    """The files of a folder, then those of the folders in it."""
+    """The files of a folder, then those of the folders in it, but for what a training keeps there."""
     with explain_read_errors(folder, "open it to yourself, or choose another"):
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     yield from (Path(entry) for entry in entries if _is(entry.is_file))
     for below in entries:
-        if _is(below.is_dir):
+        if below.name != CACHE and _is(below.is_dir):
             with suppress(OSError):  # a closed folder is told by who reads the pictures
                 yield from [Path(entry) for entry in os.scandir(below) if _is(entry.is_file)]
 
