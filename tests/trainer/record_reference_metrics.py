@@ -58,7 +58,9 @@ def make_features(shape: Shape) -> tuple[Features, Features]:
     if not shape.unit:
         return features, trusted
     features, trusted = features + 0.5, trusted + 0.5
-    return tuple(each / np.linalg.norm(each, axis=1, keepdims=True) for each in (features, trusted))  # type: ignore[return-value]
+    return features / np.linalg.norm(features, axis=1, keepdims=True), trusted / np.linalg.norm(
+        trusted, axis=1, keepdims=True
+    )
 
 
 def measure(shape: Shape) -> dict[str, float]:
