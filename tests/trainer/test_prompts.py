@@ -22,6 +22,7 @@ import pytest
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError, SettingsError
 from blendset_trainer.cli.main import main
+from blendset_trainer.language.ngrams import make_ngrams, split_words
 from blendset_trainer.models.weights import find_model
 from blendset_trainer.synthesis.prompts import writing
 from blendset_trainer.synthesis.prompts.curation import Curation, RemovedPrompt, curate_prompts, load_curation
@@ -33,7 +34,6 @@ from blendset_trainer.synthesis.prompts.grammar_writer import (
 )
 from blendset_trainer.synthesis.prompts.model_writer import parse_list
 from blendset_trainer.synthesis.prompts.near_duplicates import NearDuplicates
-from blendset_trainer.synthesis.prompts.ngrams import make_ngrams, split_words
 from blendset_trainer.synthesis.prompts.prompt_files import Prompt, read_prompts
 from blendset_trainer.synthesis.prompts.settings import PromptSettings
 from blendset_trainer.synthesis.prompts.sources import PromptSubject
