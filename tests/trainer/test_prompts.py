@@ -303,10 +303,14 @@ def test_the_benchmark_is_kept_out_word_for_word() -> None:
     [
         ("A small dog sits on a red mat at noon", "my dog sits on a red mat", "dog sits on a red"),
         ("A dog sits on a blue mat", "my dog sits on a red mat", ""),
-        ("A dog sits on my red mat.", "red mat", "red mat"),  # a short one counts as a whole
-        ("Dog sits", "my dog sits on a red mat", "dog sits"),
-        ("The dog", "my dog sits on a red mat", ""),
-        ("red", "Red mat", "red"),
+        ("A dog sits on my red mat.", "my red mat", "my red mat"),  # a short one counts as a whole
+        ("Dog sits on", "my dog sits on a red mat", "dog sits on"),
+        ("The dog sits", "my dog sits on a red mat", ""),
+        ("A dog sits on my red mat.", "red mat", ""),  # too short, unless it is all that there is
+        ("Dog sits", "my dog sits on a red mat", ""),
+        ("Red mat!", "red mat", "red mat"),
+        ("wood", "Wood", "wood"),
+        ("", "...", ""),
     ],
 )
 def test_five_words_in_a_row_or_the_whole_prompt(text: str, evaluation: str, shared: str) -> None:
