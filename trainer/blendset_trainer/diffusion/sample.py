@@ -28,7 +28,7 @@ class SampleSettings(Settings):
 
     lora: str | None = option(None, "a LoRA that was trained for it", metavar="PATH")
     prompt: tuple[str, ...] = option((), "give it again for more pictures", metavar="TEXT")
-    prompts: Path | None = option(None, "a text file, a prompt to a line", metavar="FILE")
+    prompts: Path | None = option(None, "a list of prompts, such as a text file with one to a line", metavar="FILE")
     out: Path = option(REQUIRED, "where the pictures go", metavar="DIR")
     seed: int = option(0, "of the first picture; each next has the next one")
     steps: int | None = option(None, "of the sampler (default: the family's)", at_least=1)

@@ -82,7 +82,7 @@ class PromptSettings(Settings):
     )
     keep_out: tuple[Path, ...] = option(
         (),
-        f"prompts that evaluate, a line each or .jsonl; what shares {RUN_WORDS} words in a row with one is left out",
+        f"a list of prompts that evaluate; what shares {RUN_WORDS} words in a row with one is left out",
         metavar="FILE",
     )
 
