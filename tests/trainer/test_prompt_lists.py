@@ -15,10 +15,14 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
+from blendset.dataset import CAPTION, Dataset
 from blendset.errors import BlendsetError, SettingsError
+from blendset_trainer.adoption.adopt import adopt
 from blendset_trainer.diffusion.sample import SampleSettings, list_prompts
 from blendset_trainer.readers.prompt_lists import ListedPrompt, read_prompt_list
+from blendset_trainer.stages.tables import read_index
 from blendset_trainer.synthesis.prompts.pools import read_pool
 
 PARTI = """Prompt\tCategory\tChallenge\tNote
@@ -156,6 +160,17 @@ def test_every_reader_of_prompts_takes_them(tmp_path: Path, name: str) -> None:
     texts = [listed.prompt for listed in read_prompt_list(path)]
     assert [each.prompt for each in read_pool(path)] == texts
     assert list_prompts(SampleSettings(out=tmp_path, prompts=path, prompt=("first",))) == ["first", *texts]
+
+
+def test_adopted_pictures_have_the_prompts_of_a_list(tmp_path: Path) -> None:
+    """In the order of their names, two to a prompt."""
+    (tmp_path / "pictures").mkdir()
+    for number in range(6):
+        Image.new("RGB", (32, 32), (40 * number, 90, 9)).save(tmp_path / "pictures" / f"{number}.png")
+    report = adopt(tmp_path / "pictures", out=tmp_path / "adopted", prompts=write(tmp_path, "DrawBench.csv"))
+    captions = [row[CAPTION] for row in read_index(Dataset(Path(report.dataset))).sort_by("view_id").to_pylist()]
+    texts = [listed.prompt for listed in read_prompt_list(tmp_path / "DrawBench.csv")]
+    assert captions == [text for text in texts for _ in range(2)]
 
 
 # --- damage -----------------------------------------------------------------------------------------------------------
