@@ -159,7 +159,7 @@ ROOMS = {
     },
     "contact_sheet": {"reporting"},
     "synthesis": {"diffusion", "language", "models", "selection", "stages", "synthetic_views"},
-    "training": {"adopted_views", "diffusion", "models", "selection", "stages", "style", "training_runs"},
+    "training": {"adopted_views", "diffusion", "language", "models", "selection", "stages", "style", "training_runs"},
 }
 """Each room of the trainer, and the rooms that it may import. They meet in the dataset. All may import `BELOW_ALL`."""
 BELOW_ALL = {"api", "readers"}

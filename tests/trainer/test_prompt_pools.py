@@ -58,7 +58,7 @@ def test_our_prompts_stay_what_they_are(tmp_path: Path) -> None:
         ("pool.txt", b"", "holds no prompt; give a file with a prompt to a line"),
         ("pool.jsonl", b" \n", "holds no prompt"),
         ("pool.csv", b"caption\n", "holds no prompt"),
-        ("pool.docx", b"one", "is no pool of prompts; give a .txt, .jsonl, .csv or .parquet"),
+        ("pool.docx", b"one", "is no pool of prompts; give a .txt, .json, .tsv, .jsonl, .csv or .parquet"),
         ("pool.parquet", b"PAR1", "is no readable parquet file"),
         ("pool.txt", b"one\ntwo\0\n", "holds no text, or text without a mark of its encoding (null byte in line 2)"),
         ("pool.jsonl", b'{"prompt": "a"}\n{"prompt": "b\\u0000"}', "line 2, has a null byte"),

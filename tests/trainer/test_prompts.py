@@ -22,6 +22,7 @@ import pytest
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError, SettingsError
 from blendset_trainer.cli.main import main
+from blendset_trainer.language.ngrams import make_ngrams, split_words
 from blendset_trainer.models.weights import find_model
 from blendset_trainer.synthesis.prompts import writing
 from blendset_trainer.synthesis.prompts.curation import Curation, RemovedPrompt, curate_prompts, load_curation
@@ -33,7 +34,6 @@ from blendset_trainer.synthesis.prompts.grammar_writer import (
 )
 from blendset_trainer.synthesis.prompts.model_writer import parse_list
 from blendset_trainer.synthesis.prompts.near_duplicates import NearDuplicates
-from blendset_trainer.synthesis.prompts.ngrams import make_ngrams, split_words
 from blendset_trainer.synthesis.prompts.prompt_files import Prompt, read_prompts
 from blendset_trainer.synthesis.prompts.settings import PromptSettings
 from blendset_trainer.synthesis.prompts.sources import PromptSubject
@@ -303,10 +303,14 @@ def test_the_benchmark_is_kept_out_word_for_word() -> None:
     [
         ("A small dog sits on a red mat at noon", "my dog sits on a red mat", "dog sits on a red"),
         ("A dog sits on a blue mat", "my dog sits on a red mat", ""),
-        ("A dog sits on my red mat.", "red mat", "red mat"),  # a short one counts as a whole
-        ("Dog sits", "my dog sits on a red mat", "dog sits"),
-        ("The dog", "my dog sits on a red mat", ""),
-        ("red", "Red mat", "red"),
+        ("A dog sits on my red mat.", "my red mat", "my red mat"),  # a short one counts as a whole
+        ("Dog sits on", "my dog sits on a red mat", "dog sits on"),
+        ("The dog sits", "my dog sits on a red mat", ""),
+        ("A dog sits on my red mat.", "red mat", ""),  # too short, unless it is all that there is
+        ("Dog sits", "my dog sits on a red mat", ""),
+        ("Red mat!", "red mat", "red mat"),
+        ("wood", "Wood", "wood"),
+        ("", "...", ""),
     ],
 )
 def test_five_words_in_a_row_or_the_whole_prompt(text: str, evaluation: str, shared: str) -> None:

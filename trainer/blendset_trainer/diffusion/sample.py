@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from blendset.errors import BlendsetError, SettingsError
-from blendset.files import read_text_file
 from blendset.options import REQUIRED, Settings, option, refuse_settings, resolve_settings
 from blendset_trainer.api.progress import OnProgress, OnReport, ignore_progress, ignore_report
+from blendset_trainer.readers.prompt_lists import read_prompt_list
 
 if TYPE_CHECKING:
     from blendset_trainer.diffusion.sample_files import SampleReport
@@ -28,7 +28,7 @@ class SampleSettings(Settings):
 
     lora: str | None = option(None, "a LoRA that was trained for it", metavar="PATH")
     prompt: tuple[str, ...] = option((), "give it again for more pictures", metavar="TEXT")
-    prompts: Path | None = option(None, "a text file, a prompt to a line", metavar="FILE")
+    prompts: Path | None = option(None, "a list of prompts, such as a text file with one to a line", metavar="FILE")
     out: Path = option(REQUIRED, "where the pictures go", metavar="DIR")
     seed: int = option(0, "of the first picture; each next has the next one")
     steps: int | None = option(None, "of the sampler (default: the family's)", at_least=1)
@@ -87,20 +87,13 @@ def sample(
 
 
 def list_prompts(settings: SampleSettings) -> list[str]:
-    """Return the prompts of the settings and of their file, one to a line.
+    """Return the prompts of the settings and of their file, in any layout of a prompt list.
 
     Raises SettingsError where the file cannot be read, or there is no prompt.
     """
-    prompts = [*settings.prompt, *_read_lines(settings.prompts)]
-    if not prompts:
-        empty = f", for {settings.prompts} holds no prompt" if settings.prompts else ""
-        raise SettingsError(f"There is nothing to make pictures of{empty}; give --prompt TEXT or --prompts FILE.")
-    return prompts
-
-
-def _read_lines(file: Path | None) -> list[str]:
-    if file is None:
-        return []
     with refuse_settings():
-        text = read_text_file(file, cure="give a text file with a prompt to a line")
-    return [line.strip() for line in text.split("\n") if line.strip()]
+        listed = read_prompt_list(settings.prompts) if settings.prompts else []
+    prompts = [*settings.prompt, *(each.prompt for each in listed)]
+    if not prompts:
+        raise SettingsError("There is nothing to make pictures of; give --prompt TEXT or --prompts FILE.")
+    return prompts

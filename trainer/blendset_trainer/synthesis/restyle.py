@@ -27,11 +27,12 @@ from blendset_trainer.diffusion.randomness import seed_generator
 from blendset_trainer.diffusion.shared_attention import ViewSets, share_attention
 from blendset_trainer.diffusion.shared_attention.view_sets import SharingMode
 from blendset_trainer.readers.images import load_rgb
+from blendset_trainer.readers.prompt_lists import read_prompt_list
 from blendset_trainer.synthesis.engine import GeneratedImage, RequestBatch, ViewRequest, generate_by_group
 from blendset_trainer.synthesis.layouts import LatentLayout
 from blendset_trainer.synthesis.parents import load_parents
 from blendset_trainer.synthesis.pipeline_synthesizer import PipelineSynthesizer, repeat_texts
-from blendset_trainer.synthesis.prompts.pools import read_pool, read_texts
+from blendset_trainer.synthesis.prompts.pools import read_pool
 from blendset_trainer.synthesis.requests import SynthesisRequest, find_generator, make_view_request
 from blendset_trainer.synthesis.settings import APART, RestyleSettings
 from blendset_trainer.synthesis.view_sets import build_object_ids, compute_disparity, find_view_sets, load_geometry
@@ -153,7 +154,7 @@ def load_prompts(settings: RestyleSettings, label: str) -> list[str]:
     if settings.prompts and settings.prompts.suffix == ".jsonl":
         prompts += [prompt.prompt for prompt in read_pool(settings.prompts) if prompt.label in ("", label)]
     elif settings.prompts:
-        prompts += read_texts(settings.prompts)
+        prompts += [listed.prompt for listed in read_prompt_list(settings.prompts)]
     return list(dict.fromkeys(prompts))
 
 

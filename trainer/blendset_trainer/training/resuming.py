@@ -15,7 +15,10 @@ from blendset_trainer.training.checkpoints import Checkpoint, find_newest_checkp
 from blendset_trainer.training.settings import TrainConfig
 
 CHECKPOINTS = "checkpoints"
-MAY_CHANGE = ("out", "train.samples", "train.checkpoint_every", "train.keep", "train.log_every", "train.cache")
+MAY_CHANGE = (
+    *("out", "train.samples", "train.checkpoint_every", "train.keep", "train.log_every", "train.cache"),
+    "keep_out",  # what it leaves out is not among the samples, which are compared
+)
 """Settings that may change when a run is resumed: the weights at a given step do not depend on them."""
 VALIDATION = "validation."
 """How the names of settings begin that decide on nothing but pictures on the way; that they changed is reported."""

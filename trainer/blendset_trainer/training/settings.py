@@ -83,6 +83,9 @@ class TrainConfig:
     train: RunSettings
     out: str = option(REQUIRED, "the run's folder: checkpoints, log, validation, the model at the end")
     seed: int = option(0, "everything random follows from it", at_least=0)
+    keep_out: tuple[str, ...] = option(
+        (), "lists of prompts that evaluate; pictures whose captions share words in a row with one are not trained"
+    )
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     plan: TimestepPlanSettings = field(default_factory=TimestepPlanSettings)
     references: ReferenceSettings = field(default_factory=ReferenceSettings)

@@ -6,10 +6,12 @@ Each part has a walk of its own: `load_model`, `load_data` (of sources from `loa
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -25,8 +27,10 @@ from blendset_trainer.diffusion.lora import add_lora
 from blendset_trainer.diffusion.noise import axis_from_scheduler, prediction_from_scheduler
 from blendset_trainer.diffusion.pipelines import PRECISIONS
 from blendset_trainer.diffusion.sampling import make_call_options
+from blendset_trainer.language.decontamination import Decontaminator
 from blendset_trainer.models.loading import choose_device
 from blendset_trainer.readers.findings import Finding, make_findings, report_findings
+from blendset_trainer.readers.prompt_lists import read_prompt_list
 from blendset_trainer.training.data.cache_filling import (
     fill_caches,
     keep_encoded,
@@ -133,11 +137,18 @@ def make_dry_plan(config: TrainConfig, report: OnReport, strict: bool) -> tuple[
 def load_sources(config: TrainConfig) -> Sources:
     """The sources of a run; BlendsetError where one has nothing to train on."""
     references, cache_folder = config.references.count > 0, config.train.cache_folder
+    keep_out = load_decontaminator(config.keep_out)
     found = [(source, read_source_rows(source, cache_folder=cache_folder)) for source in config.source]
     return Sources(
-        [load_source(source, found=rows, references=references) for source, rows in found],
+        [load_source(source, found=rows, references=references, keep_out=keep_out) for source, rows in found],
         [load_source(source, found=rows, references=references, held_out=True) for source, rows in found],
     )
+
+
+def load_decontaminator(files: Sequence[str]) -> Decontaminator | None:
+    """What finds captions that are in lists of prompts; None without any. BlendsetError for a file that is no list."""
+    lists = [read_prompt_list(Path(os.path.expanduser(file))) for file in files]
+    return Decontaminator(each.prompt for prompts in lists for each in prompts) if lists else None
 
 
 def report_forecast(

@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from blendset.errors import BlendsetError
-from blendset.files import read_text_file
 from blendset_trainer.adoption.pictures import PictureContent, PictureSource, SourcePicture
+from blendset_trainer.readers.prompt_lists import read_prompt_list
 from blendset_trainer.stages.caption_forms import DENSE
 
 
@@ -61,8 +61,5 @@ def _read(picture: SourcePicture, prompt: str) -> PictureContent:
 
 
 def list_prompts(pictures: PictureSource, file: Path) -> ListedPrompts:
-    """Return the pictures of a source with the prompts of a file, a line each; BlendsetError for one without any."""
-    text = read_text_file(file, cure="give a text file with a prompt to a line")
-    if not (prompts := tuple(line.strip() for line in text.split("\n") if line.strip())):
-        raise BlendsetError(f"{file} holds no prompt; give a text file with a prompt to a line.")
-    return ListedPrompts(pictures, prompts, file)
+    """Return the pictures of a source with the prompts of a list in a file; BlendsetError for one without any."""
+    return ListedPrompts(pictures, tuple(listed.prompt for listed in read_prompt_list(file)), file)

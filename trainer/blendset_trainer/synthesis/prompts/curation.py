@@ -17,8 +17,8 @@ from blendset.errors import BlendsetError
 from blendset.files import read_text_file
 from blendset.options import REQUIRED, option, read_toml, structure
 from blendset.records import decode_json
+from blendset_trainer.language.ngrams import split_words
 from blendset_trainer.synthesis.prompts.near_duplicates import NearDuplicates
-from blendset_trainer.synthesis.prompts.ngrams import split_words
 from blendset_trainer.synthesis.prompts.prompt_files import SET, Prompt
 from blendset_trainer.synthesis.prompts.text_measures import (
     FLAGGED_WORDS,

@@ -18,11 +18,11 @@ from typing import TypeVar
 from blendset.errors import BlendsetError
 from blendset.files import read_text_file
 from blendset_trainer.language.grammar import add_article, pluralize, singularize
+from blendset_trainer.language.ngrams import split_words
 from blendset_trainer.models.chat.replies import is_refusal, strip_thoughts
 from blendset_trainer.synthesis.prompts.curation import PATIENCE, RemovedPrompt
 from blendset_trainer.synthesis.prompts.free_writer import Axes, FreeWords, choose_axes, describe_axes
 from blendset_trainer.synthesis.prompts.grammar_writer import PromptGrammar, choose_setting, join_deformable
-from blendset_trainer.synthesis.prompts.ngrams import split_words
 from blendset_trainer.synthesis.prompts.prompt_files import DEFORMABLE, FREE, RESTYLE, SET, SET_SIZE, Prompt
 from blendset_trainer.synthesis.prompts.reply_cache import CachedReply, ReplyCache
 from blendset_trainer.synthesis.prompts.sources import PromptSubject

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from hashlib import blake2b
 from itertools import combinations
 
-from blendset_trainer.synthesis.prompts.ngrams import make_ngrams, split_words
+from blendset_trainer.language.ngrams import make_ngrams, split_words
 
 NGRAM_WORDS = 3
 """Words of an n-gram."""

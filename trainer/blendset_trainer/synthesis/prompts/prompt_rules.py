@@ -13,6 +13,7 @@ from blendset.errors import SettingsError
 from blendset.files import read_text_file
 from blendset.options import refuse_settings
 from blendset_trainer.models.weights import find_model
+from blendset_trainer.readers.prompt_lists import read_prompt_list
 from blendset_trainer.stages.registry import find_stage
 from blendset_trainer.synthesis.prompts.curation import (
     Curation,
@@ -24,7 +25,6 @@ from blendset_trainer.synthesis.prompts.curation import (
     refuse_other_language,
 )
 from blendset_trainer.synthesis.prompts.decontamination import remove_contaminated
-from blendset_trainer.synthesis.prompts.pools import read_texts
 from blendset_trainer.synthesis.prompts.prompt_files import Prompt
 from blendset_trainer.synthesis.prompts.reply_cache import AnswerCache
 from blendset_trainer.synthesis.prompts.settings import EMBEDDERS, JUDGES, PromptSettings
@@ -102,7 +102,7 @@ class PromptRules:
 def load_rules(settings: PromptSettings, cache: AnswerCache) -> PromptRules:
     """Everything that the settings name; SettingsError for what is wrong in it, and for a model that there is not."""
     with refuse_settings():
-        evaluation = [text for path in settings.keep_out for text in read_texts(path)]
+        evaluation = [listed.prompt for path in settings.keep_out for listed in read_prompt_list(path)]
         curation = load_curation(settings.curate, settings.flagged)
     perplexity = _find_perplexity(settings, curation, cache) if settings.perplexity else None
     encoder = cast(Any, find_stage(settings.embed, EMBEDDERS)) if settings.embed else None

@@ -10,8 +10,8 @@ from pathlib import Path
 from blendset.errors import SettingsError
 from blendset.options import REQUIRED, Settings, option
 from blendset_trainer.api.registry import Registry
+from blendset_trainer.language.decontamination import RUN_WORDS
 from blendset_trainer.synthesis.prompts.curation import list_curations
-from blendset_trainer.synthesis.prompts.decontamination import RUN_WORDS
 from blendset_trainer.synthesis.prompts.prompt_files import DEFORMABLE, FREE, GRAMMAR, KINDS, SET_SIZE, TEXT_TO_IMAGE
 from blendset_trainer.synthesis.prompts.reply_cache import MAX_TOKENS
 
@@ -82,7 +82,7 @@ class PromptSettings(Settings):
     )
     keep_out: tuple[Path, ...] = option(
         (),
-        f"prompts that evaluate, a line each or .jsonl; what shares {RUN_WORDS} words in a row with one is left out",
+        f"a list of prompts that evaluate; what shares {RUN_WORDS} words in a row with one is left out",
         metavar="FILE",
     )
 

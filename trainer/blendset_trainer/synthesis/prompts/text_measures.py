@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from pathlib import Path
 
-from blendset_trainer.synthesis.prompts.ngrams import split_words
+from blendset_trainer.language.ngrams import split_words
 
 NGRAM_LENGTH = 10
 """Characters, or words, in a row: an n-gram, which is repeated where it comes again."""

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from blendset.errors import BlendsetError
 from blendset.options import REQUIRED, option
 from blendset.randomness import sample_uniform
+from blendset_trainer.language.decontamination import Decontaminator
 from blendset_trainer.readers.findings import NAMED, Finding
 from blendset_trainer.stages.caption_forms import CAPTION_FORMS, DENSE, SHORT
 from blendset_trainer.training.data.feature_cache import find_cache_folder
@@ -31,6 +32,7 @@ from blendset_trainer.training.timesteps.settings import BandSettings
 
 NO_SIBLINGS = "no other view of its set or subject"
 UNREADABLE, NO_CAPTION, HELD, TRAINED = "unreadable", "no caption", "held out", "for training"
+KEPT_OUT = "captions that share words with a prompt of keep_out"
 """Why rows are left out."""
 SINGLE, GRID, TILED = "single", "grid", "tiled"
 MAX_UNEVENNESS_DEG = 30.0
@@ -193,11 +195,13 @@ def load_source(
     held_out: bool = False,
     references: bool = False,
     found: SourceRows | None = None,
+    keep_out: Decontaminator | None = None,
 ) -> Source:
     """The samples of a source that are for training, or those held out of it (there may be none).
 
-    With `references` only those that have another view to refer to. Paths are relative to `base`; `found` are the
-    source's rows where they are read already. Raises BlendsetError where nothing is left to train on.
+    With `references` only those that have another view to refer to; with `keep_out` only those without a caption in
+    which it finds something, where captions are used. Paths are relative to `base`; `found` are the source's rows where
+    they are read already. Raises BlendsetError where nothing is left to train on.
     """
     _check_settings(settings, references)
     found = found or read_source_rows(settings, base)
@@ -206,6 +210,8 @@ def load_source(
     rows = _filter_rows(rows, pc.equal(rows["held_out"], held_out), TRAINED if held_out else HELD, left_out)
     if settings.captions.short + settings.captions.dense > 0:
         rows = _filter_rows(rows, pc.fill_null(pc.not_equal(_coalesce_captions(rows), ""), False), NO_CAPTION, left_out)
+        if keep_out:
+            rows = _filter_rows(rows, _find_clean(rows, keep_out), KEPT_OUT, left_out)
     if references:
         rows = _filter_rows(rows, pa.array(_have_siblings(_number_groups(rows))), NO_SIBLINGS, left_out)
     members = np.arange(rows.num_rows)[:, None]
@@ -240,7 +246,7 @@ def _list_findings(
     """What a person is told of a source; of its held-out samples, what is not the same for those that train."""
     skipped = {UNREADABLE, TRAINED, HELD} if held_out else {UNREADABLE} if settings.folder else set()
     reasons = [
-        Finding(f"left out, {each.what}", each.count, each.first, each.what != HELD)
+        Finding(f"left out, {each.what}", each.count, each.first, each.what not in (HELD, KEPT_OUT))
         for each in left_out
         if each.count and each.what not in skipped
     ]
@@ -270,6 +276,14 @@ def _check_settings(settings: SourceSettings, references: bool) -> None:
 
 def _coalesce_captions(rows: pa.Table) -> pa.ChunkedArray:
     return pc.coalesce(rows[DENSE], rows[SHORT])
+
+
+def _find_clean(rows: pa.Table, keep_out: Decontaminator) -> pa.Array:
+    """Whether no caption of each row shares words with the evaluation."""
+    captions = (rows[form].to_pylist() for form in CAPTION_FORMS)
+    return pa.array(
+        [not any(map(keep_out.find_run, filter(None, row))) for row in zip(*captions, strict=True)], pa.bool_()
+    )
 
 
 def _filter_rows(rows: pa.Table, good: Any, why: str, left_out: list[Finding]) -> pa.Table:
@@ -318,6 +332,7 @@ def _nothing_left_error(settings: SourceSettings, root: Path, left_out: Mapping[
         HELD: "train on pictures that lie in no folder called held-out" if settings.folder
         else "make the selection again with a smaller share held out",
         NO_SIBLINGS: "render several views of each subject, or use references.count = 0",
+        KEPT_OUT: "train on other captions",
         NO_CAPTION: "caption it, or train it without words (captions.short = captions.dense = 0)",
         "no four views around": "render some with --preset orbit-4, or use layout = \"single\"",
     }[why]  # fmt: skip
