@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from blendset_trainer.evaluation.kernels import CMMD_SCALE, CMMD_SIGMA, Features, compute_bandwidth
-from blendset_trainer.evaluation.neighbours import K
+from blendset_trainer.evaluation.statistics.kernels import CMMD_SCALE, CMMD_SIGMA, Features, compute_bandwidth
+from blendset_trainer.evaluation.statistics.neighbours import K
 
 GOLDEN = Path(__file__).with_name("golden") / "reference_metrics.json"
 PACKAGES = ("torch-fidelity", "prdc", "vendi-score")

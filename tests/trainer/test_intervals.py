@@ -10,16 +10,16 @@ import pytest
 from numpy.typing import NDArray
 
 from blendset.errors import BlendsetError
-from blendset_trainer.evaluation.intervals import (
+from blendset_trainer.evaluation.statistics.estimates import Estimate
+from blendset_trainer.evaluation.statistics.intervals import (
     MAX_BOOTSTRAP,
-    Estimate,
     Replicates,
     estimate_mean,
     estimate_paired,
     estimate_unpaired,
     jackknife,
 )
-from blendset_trainer.evaluation.kernels import Features, prepare_mmd2
+from blendset_trainer.evaluation.statistics.kernels import Features, prepare_mmd2
 
 Values = NDArray[np.float64]
 Draw = Callable[[np.random.Generator, int], Values]

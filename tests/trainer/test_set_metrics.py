@@ -13,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blendset.dataset import Dataset
-from blendset_trainer.evaluation.frechet import LEAST_PICTURES, prepare_frechet
-from blendset_trainer.evaluation.kernels import (
+from blendset_trainer.evaluation.measurement import Measurement
+from blendset_trainer.evaluation.set_metrics import prepare_set_metrics
+from blendset_trainer.evaluation.statistics.frechet import LEAST_PICTURES, prepare_frechet
+from blendset_trainer.evaluation.statistics.kernels import (
     Features,
     Mask,
     Statistic,
@@ -23,9 +25,7 @@ from blendset_trainer.evaluation.kernels import (
     prepare_mmd2,
     prepare_vendi,
 )
-from blendset_trainer.evaluation.measurement import Measurement
-from blendset_trainer.evaluation.neighbours import prepare_neighbours
-from blendset_trainer.evaluation.set_metrics import prepare_set_metrics
+from blendset_trainer.evaluation.statistics.neighbours import prepare_neighbours
 from tests.trainer.record_reference_metrics import GOLDEN, SHAPES, Shape, make_features
 
 REFERENCE = json.loads(GOLDEN.read_text("utf-8"))["values"]

@@ -41,8 +41,8 @@ from blendset_trainer.evaluation.trusted import read_trusted, refuse_common_pict
 from blendset_trainer.evaluation.votes.model_voter import vote_by_model
 from blendset_trainer.evaluation.votes.page import write_ballot
 from blendset_trainer.models.chat.finding import find_chat_model
+from blendset_trainer.readers.prompt_lists import read_prompt_list
 from blendset_trainer.scoring.score import make_scorers
-from blendset_trainer.synthesis.prompts.pools import read_texts
 
 EXAMPLE_UNITS = 8
 """Of paired sets, whose pictures stand beside each other on the comparison's page."""
@@ -116,7 +116,8 @@ def open_titled(source: Path | str, title: str, settings: CompareSettings, on_pr
         return replace(opened, title=title)
     if settings.prompts is None:
         raise SettingsError(f"{source} is a model; give --prompts FILE with what it is to draw.")
-    prompts, drawn = read_texts(settings.prompts), settings.out / f"{folder.name}-samples"
+    prompts = [listed.prompt for listed in read_prompt_list(settings.prompts)]
+    drawn = settings.out / f"{folder.name}-samples"
     draw_pictures(
         model, prompts, settings.images, settings.seed, settings.steps, drawn, partial(_name, on_progress, title)
     )
