@@ -135,7 +135,7 @@ def load_sources(config: TrainConfig) -> Sources:
     references, cache_folder = config.references.count > 0, config.train.cache_folder
     found = [(source, read_source_rows(source, cache_folder=cache_folder)) for source in config.source]
     return Sources(
-        [load_source(source, found=rows, references=references) for source, rows in found],
+        [load_source(source, found=rows, references=references).draw_samples(config.seed) for source, rows in found],
         [load_source(source, found=rows, references=references, held_out=True) for source, rows in found],
     )
 
