@@ -11,7 +11,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import numpy as np
 import torch
 import transformers
 from PIL import Image, ImageFilter
@@ -19,7 +18,6 @@ from report import ROOT
 
 sys.path.append(str(ROOT / "demo"))
 import model as demo_model
-
 from blendset.dataset import CAPTION, Dataset
 from blendset_trainer.stages.tables import read_index
 from blendset_trainer.training.data.sampler import make_permutation
@@ -59,7 +57,7 @@ def write_pair(path: Path, picture: Path, caption: str, is_blurred: bool) -> Non
 
 
 def write_network(folder: Path) -> None:
-    """Write a small vision transformer with random weights, whose features tell blurred from sharp (docs/ablation.md)."""
+    """Write a small vision transformer with random weights, whose features tell blurred pictures from sharp ones."""
     torch.manual_seed(0)
     config = transformers.Dinov2Config(
         hidden_size=64, num_hidden_layers=2, num_attention_heads=4, image_size=SIDE, patch_size=4, initializer_range=0.3
