@@ -19,6 +19,7 @@ from transformers import CLIPModel, CLIPProcessor
 
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
+from blendset_trainer.models.clip import find_clip
 from blendset_trainer.scoring.clip import find_clip_scorer
 from blendset_trainer.scoring.image_reward import TOKENS, find_image_reward_scorer, load_image_reward
 from blendset_trainer.scoring.preference import find_preference_scorer
@@ -262,7 +263,9 @@ def compute_clip_cosine(state: State, pixels: torch.Tensor, ids: torch.Tensor) -
     return functional.cosine_similarity(picture, text @ state["text_projection"], dim=0).item()
 
 
-def test_hpsv2_is_a_checkpoint_for_a_model_of_open_clip(dataset: Dataset, tmp_path: Path) -> None:
+def test_hpsv2_is_a_checkpoint_for_a_model_of_open_clip(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As released: what training left, its weights under "state_dict", for a model that open_clip knows by name."""
     vision = {"image_size": 32, "layers": 2, "width": 32, "patch_size": 8, "head_width": 16}
     text = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
@@ -280,6 +283,9 @@ def test_hpsv2_is_a_checkpoint_for_a_model_of_open_clip(dataset: Dataset, tmp_pa
     for number, (name, caption) in enumerate(CAPTIONS.items()):
         expected = compute_clip_cosine(state, prepare(draw(number), 32), words([caption])[0])
         assert rows[name]["similarity"] == pytest.approx(expected, rel=1e-4)
+    hub = {("xswu/HPSv2", "HPS_v2.1_compressed.pt"): str(file)}
+    monkeypatch.setattr("blendset_trainer.models.weights.hf_hub_download", lambda *name, **_: hub[name])
+    assert find_clip(f"ViT-tiny/xswu/HPSv2/{file.name}") == stage.weights
 
 
 # --- PickScore --------------------------------------------------------------------------------------------------------

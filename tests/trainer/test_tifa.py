@@ -96,7 +96,7 @@ def test_a_record_answers_what_is_certain(tmp_path: Path) -> None:
 def test_materials_and_sides(tmp_path: Path) -> None:
     texts = list_texts(ask_about_view(read_view(room_view(tmp_path, 3, (*ROOM[:4], CHAIRS[0])))))
     assert ("What is the chair made of?", "metal", "material") in texts
-    assert ("Is the chair to the left or to the right of the table?", "left", "spatial") in texts
+    assert ("In the picture, is the chair to the left or to the right of the table?", "left", "spatial") in texts
 
 
 def test_a_count_is_certain_where_none_is_too_small(tmp_path: Path) -> None:
@@ -160,7 +160,9 @@ def test_a_prompt_promises_what_it_names() -> None:
         ("red", "red"), ("Red.", "red"), ("**red**", "red"), ("A", "red"), ("(b)", "light red"), ("C. blue", "blue"),
         ("B) Light red", "light red"), ("Answer: blue", "blue"), ("light red, I think", "light red"),
         ("red because of the paint", "red"), ("<think>blue?</think>red", "red"), ('{"answer": "blue"}', "blue"),
-        ("Option C", "blue"), ("redder", None), ("It is red", None), ("D", None), ("", None), ("a blue one", None),
+        ("Option C", "blue"), ("It is red", "red"), ("a light red one", "light red"), ("The table is blue.", "blue"),
+        ("redder", None), ("It is not red", None), ("It isn't blue", None), ("red or blue", "red"),
+        ("It is red or blue", None), ("D", None), ("", None), ("I'm sorry, but blue?", None),
     ],
 )  # fmt: skip
 def test_an_answer_is_a_choice_its_letter_or_begins_with_it(reply: str, choice: str | None) -> None:
@@ -357,6 +359,17 @@ def test_a_model_writes_questions_about_other_prompts(tmp_path: Path) -> None:
     assert [row["wrong"] for row in rows.values()][1] == "What color are the lamps? blue"
     assert [row["score"] for row in rows.values()] == [1, 0.5, 0.5, None]
     assert "The writer of questions wrote none that can be read" in str(report.unreadable)
+
+
+def test_a_picture_whose_prompt_cannot_be_read_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "questions.json"
+    path.write_text(json.dumps(TIFA_V1))
+    dataset = make_samples(tmp_path / "samples", SURFER, SURFER)
+    (dataset.view_folder("prompts", "scene-0000") / SYNTHESIS).write_text("{")
+    with serve_answers(lambda words, pictures: "beach") as url:
+        rows, report = run_scorer(dataset, replace(find_tifa_scorer(f"openai:{url}"), questions=path))
+    assert [row["score"] for row in rows.values()] == [None, 1]
+    assert list(report.unreadable) == ["scene-0000"]
 
 
 # --- what is wrong ----------------------------------------------------------------------------------------------------

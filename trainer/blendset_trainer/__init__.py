@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from blendset_trainer.diffusion.sample import SampleSettings as SampleSettings
     from blendset_trainer.diffusion.sample import sample as sample
     from blendset_trainer.diffusion.sample_files import SampleReport as SampleReport
+    from blendset_trainer.evaluation.compare import compare as compare
+    from blendset_trainer.evaluation.evaluate import evaluate as evaluate
+    from blendset_trainer.evaluation.records import Comparison as Comparison
+    from blendset_trainer.evaluation.records import Evaluation as Evaluation
+    from blendset_trainer.evaluation.settings import CompareSettings as CompareSettings
+    from blendset_trainer.evaluation.settings import EvaluateSettings as EvaluateSettings
     from blendset_trainer.exporting.export import ExportReport as ExportReport
     from blendset_trainer.exporting.export import ExportSettings as ExportSettings
     from blendset_trainer.exporting.export import UnpackReport as UnpackReport
@@ -74,6 +80,12 @@ _HOMES = {
     "SampleSettings": "diffusion.sample:SampleSettings",
     "sample": "diffusion.sample:sample",
     "SampleReport": "diffusion.sample_files:SampleReport",
+    "compare": "evaluation.compare:compare",
+    "evaluate": "evaluation.evaluate:evaluate",
+    "Comparison": "evaluation.records:Comparison",
+    "Evaluation": "evaluation.records:Evaluation",
+    "CompareSettings": "evaluation.settings:CompareSettings",
+    "EvaluateSettings": "evaluation.settings:EvaluateSettings",
     "ExportReport": "exporting.export:ExportReport",
     "ExportSettings": "exporting.export:ExportSettings",
     "UnpackReport": "exporting.export:UnpackReport",

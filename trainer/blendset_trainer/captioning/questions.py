@@ -36,18 +36,21 @@ ABSENT_NOUNS = ("elephant", "helicopter", "giraffe", "sailboat", "zebra", "tract
 MATERIAL_KINDS = (("wood", "wicker"), ("metal", "brass"), ("glass",), ("leather", "velvet"),
                   ("marble", "concrete", "brick", "stone", "ceramic", "clay"))  # fmt: skip
 """Materials, those together that may be taken for each other."""
+_BESIDE = "In the picture, is the {noun} to the left or to the right of the {subject}?"
+_OVER = "Is the {noun} above or below the {subject}?"
+_BEFORE = "Is the {noun} in front of the {subject} or behind it?"
 SIDES = {
-    "left": ("Is the {noun} to the left or to the right of the {subject}?", ("left", "right")),
-    "right": ("Is the {noun} to the left or to the right of the {subject}?", ("left", "right")),
-    "above": ("Is the {noun} above or below the {subject}?", ("above", "below")),
-    "below": ("Is the {noun} above or below the {subject}?", ("above", "below")),
-    "front": ("Is the {noun} in front of the {subject} or behind it?", ("front", "behind")),
-    "behind": ("Is the {noun} in front of the {subject} or behind it?", ("front", "behind")),
-    "on": ("Is the {noun} on the {subject}?", YES_NO),
-    "in": ("Is the {noun} in the {subject}?", YES_NO),
-    "under": ("Is the {subject} on the {noun}?", YES_NO),
+    "left": (_BESIDE, ("left", "right"), "left"),
+    "right": (_BESIDE, ("left", "right"), "right"),
+    "above": (_OVER, ("above", "below"), "above"),
+    "below": (_OVER, ("above", "below"), "below"),
+    "front": (_BEFORE, ("in front", "behind"), "in front"),
+    "behind": (_BEFORE, ("in front", "behind"), "behind"),
+    "on": ("Is the {noun} on the {subject}?", YES_NO, YES),
+    "in": ("Is the {noun} in the {subject}?", YES_NO, YES),
+    "under": ("Is the {subject} on the {noun}?", YES_NO, YES),
 }
-"""How it is asked in which relation (`Entity.relation`) something stands to the subject, and the choices."""
+"""By `Entity.relation`: how it is asked where something stands, the choices, and the right one."""
 ANGLES = {"directly above": "above", "above": "above", "below": "below"}
 """The camera angles that are clear, and what they are called in an answer."""
 MOST_COUNTED, MOST_CHOICES = 6, 4
@@ -180,9 +183,8 @@ def _ask_relation(entity: Entity, subject: Entity | None) -> Iterator[Question]:
         return
     if any(each.count > 1 or is_plural(each.noun) or is_mass_noun(each.noun) for each in (entity, subject)):
         return
-    text, choices = SIDES[entity.relation]
-    answer = YES if choices == YES_NO else entity.relation
-    word = "on" if entity.relation == "under" else entity.relation
+    text, choices, answer = SIDES[entity.relation]
+    word = {"under": "on", "front": "in front"}.get(entity.relation, entity.relation)
     text = text.format(noun=entity.noun, subject=subject.noun)
     yield Question(text, choices, answer, SPATIAL, (entity.noun, subject.noun, word))
 

@@ -18,6 +18,8 @@ from blendset_trainer.cli.commands.blender import add_blender
 from blendset_trainer.cli.commands.cache import add_cache
 from blendset_trainer.cli.commands.calibrate import add_calibrate
 from blendset_trainer.cli.commands.caption import add_caption
+from blendset_trainer.cli.commands.compare import add_compare
+from blendset_trainer.cli.commands.evaluate import add_evaluate
 from blendset_trainer.cli.commands.export import add_export, add_unpack
 from blendset_trainer.cli.commands.plan import add_plan
 from blendset_trainer.cli.commands.prompts import add_prompts
@@ -48,6 +50,8 @@ COMMANDS = (
     add_calibrate,
     add_cache,
     add_sample,
+    add_evaluate,
+    add_compare,
     add_synthesize,
     add_blender,
 )

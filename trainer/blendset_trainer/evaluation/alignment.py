@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from blendset.errors import BlendsetError
-from blendset_trainer.evaluation.kernels import Mask
 from blendset_trainer.evaluation.measurement import Measurement, draw
+from blendset_trainer.evaluation.statistics.kernels import Mask
 
 LEAST_COMMON = 0.5
 """Share of the units of the smallest set that all sets have, from which on the sets are paired."""

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`blendset compare`: the same figures of several sets of pictures, or of what models draw, and how each differs from the
-first.
-"""
+"""`blendset compare`: the same figures of several sets of pictures, or of what models draw, and how they differ."""
 
 from __future__ import annotations
 
@@ -13,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from blendset.dataset import CAPTION
 from blendset.errors import SettingsError
 from blendset.naming import slugify
 from blendset.options import resolve_settings
@@ -20,7 +19,6 @@ from blendset.records import write_json
 from blendset_trainer.api.progress import OnProgress, ignore_progress
 from blendset_trainer.evaluation.alignment import align
 from blendset_trainer.evaluation.evaluate import add_retrieval, find_stages, make_evaluation, measure_source
-from blendset_trainer.evaluation.intervals import Estimate, Replicates, estimate_paired, estimate_unpaired
 from blendset_trainer.evaluation.lineage import join_lineages, read_model_lineage, refuse_judging_itself
 from blendset_trainer.evaluation.measurement import Measurement
 from blendset_trainer.evaluation.metrics import Metric
@@ -28,8 +26,13 @@ from blendset_trainer.evaluation.models import draw_pictures, find_model
 from blendset_trainer.evaluation.records import COMPARISON, Comparison, Difference
 from blendset_trainer.evaluation.settings import CompareSettings
 from blendset_trainer.evaluation.sources import OpenSource, open_source
+from blendset_trainer.evaluation.statistics.estimates import Estimate
+from blendset_trainer.evaluation.statistics.intervals import Replicates, estimate_paired, estimate_unpaired
 from blendset_trainer.evaluation.summary import compute_set_metrics, list_means
 from blendset_trainer.evaluation.trusted import read_trusted, refuse_common_pictures
+from blendset_trainer.evaluation.votes.model_voter import vote_by_model
+from blendset_trainer.evaluation.votes.page import write_ballot
+from blendset_trainer.models.chat.finding import find_chat_model
 from blendset_trainer.synthesis.prompts.pools import read_texts
 
 
@@ -69,6 +72,8 @@ def compare(
         notes=tuple(notes),
     )
     write_json(settings.out / COMPARISON, comparison)
+    if settings.vote:
+        write_vote(settings.vote, aligned, is_paired, settings, on_progress)
     return comparison
 
 
@@ -105,6 +110,32 @@ def open_titled(source: Path | str, title: str, settings: CompareSettings, on_pr
     return replace(opened, title=title, lineage=join_lineages([opened.lineage, read_model_lineage(model)]))
 
 
+def write_vote(
+    page: Path, measured: Sequence[Measurement], is_paired: bool, settings: CompareSettings, on_progress: OnProgress
+) -> None:
+    """Write a page on which people choose between pictures of the same unit, and let the settings' model vote on it.
+
+    Raises SettingsError for sets of different units.
+    """
+    if not is_paired:
+        raise SettingsError(f"--vote needs pictures of the same {measured[0].unit}s in all sets; compare such ones.")
+    systems = {each.title: group_pictures(each) for each in measured}
+    prompts = {str(key): caption or "" for each in measured
+               for key, caption in zip(each.keys, each.index[CAPTION].to_pylist(), strict=True)}  # fmt: skip
+    write_ballot(systems, prompts, page, count=settings.vote_pairs, seed=settings.seed, on_progress=on_progress)
+    if settings.voter:
+        scheme, _, spec = settings.voter.partition(":")
+        vote_by_model(page, find_chat_model(scheme, spec), on_progress=on_progress)
+
+
+def group_pictures(measured: Measurement) -> dict[str, list[Path]]:
+    """Return the files of the pictures of each unit."""
+    files: dict[str, list[Path]] = {}
+    for key, name in zip(measured.keys, measured.index["rgb_file_name"].to_pylist(), strict=True):
+        files.setdefault(str(key), []).append(measured.dataset.root / name)
+    return files
+
+
 def list_differences(
     measured: Sequence[Measurement], sets: Sequence[Mapping[Metric, Replicates]], is_paired: bool
 ) -> Iterator[Difference]:
@@ -122,7 +153,7 @@ def list_differences(
 
 
 def _subtract_means(first: tuple[Any, Any], other: tuple[Any, Any], is_paired: bool) -> Estimate | None:
-    """The mean of `other` minus that of `first`, each units (U,) and values (U,); None for fewer than two common units."""
+    """The mean of `other` minus that of `first`, both units (U,) with values (U,); None for one common unit or none."""
     if not is_paired:
         return estimate_unpaired(other[1], first[1])
     _, rows, others = np.intersect1d(first[0], other[0], return_indices=True)

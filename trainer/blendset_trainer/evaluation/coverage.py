@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from blendset_trainer.evaluation.kernels import Mask
 from blendset_trainer.evaluation.measurement import Measurement
 from blendset_trainer.evaluation.metrics import Metric
 from blendset_trainer.evaluation.set_metrics import SetMetric
+from blendset_trainer.evaluation.statistics.kernels import Mask
 from blendset_trainer.selection.duplicates import group_duplicates
 from blendset_trainer.stages.stage import SHARE
 

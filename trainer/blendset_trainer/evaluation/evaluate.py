@@ -15,7 +15,6 @@ from blendset.naming import slugify
 from blendset.options import resolve_settings
 from blendset.records import write_json
 from blendset_trainer.api.progress import OnProgress, ignore_progress
-from blendset_trainer.evaluation.intervals import Replicates
 from blendset_trainer.evaluation.lineage import Lineage, refuse_judging_itself
 from blendset_trainer.evaluation.measurement import Measurement, describe_missing, measure
 from blendset_trainer.evaluation.metrics import Metric
@@ -24,6 +23,7 @@ from blendset_trainer.evaluation.references import add_identity
 from blendset_trainer.evaluation.retrieval import PromptEncoder, compute_retrieval
 from blendset_trainer.evaluation.settings import EvaluateSettings, MeasureSettings
 from blendset_trainer.evaluation.sources import OpenSource, open_source
+from blendset_trainer.evaluation.statistics.intervals import Replicates
 from blendset_trainer.evaluation.summary import compute_set_metrics, summarize
 from blendset_trainer.evaluation.trusted import (
     Trusted,

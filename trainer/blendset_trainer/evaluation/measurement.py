@@ -16,9 +16,9 @@ from blendset.errors import BlendsetError
 from blendset.naming import join_names
 from blendset.randomness import sample_uniform
 from blendset_trainer.api.progress import OnProgress
-from blendset_trainer.evaluation.kernels import Features, Mask
 from blendset_trainer.evaluation.metrics import Metric, has_embedding, list_metrics
 from blendset_trainer.evaluation.settings import AUTO, PICTURE, PROMPT, SCENE, SUBJECT, MeasureSettings
+from blendset_trainer.evaluation.statistics.kernels import Features, Mask
 from blendset_trainer.selection.files import read_chosen
 from blendset_trainer.stages.executors.settings import make_executor
 from blendset_trainer.stages.folder import StageFolder

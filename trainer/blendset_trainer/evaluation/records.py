@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from blendset.records import FORMAT_VERSION, read_record
-from blendset_trainer.evaluation.intervals import Estimate
+from blendset_trainer.evaluation.statistics.estimates import Estimate
 
 EVALUATIONS = "evaluations"
 COMPARISON = "comparison.json"

@@ -18,11 +18,11 @@ from blendset.dataset import Dataset
 from blendset.errors import SettingsError
 from blendset_trainer.adopted_views import read_adopted_names
 from blendset_trainer.api.progress import OnProgress
-from blendset_trainer.evaluation.kernels import Features
 from blendset_trainer.evaluation.measurement import Measurement, measure
 from blendset_trainer.evaluation.metrics import Metric
 from blendset_trainer.evaluation.settings import MeasureSettings
 from blendset_trainer.evaluation.sources import open_source
+from blendset_trainer.evaluation.statistics.kernels import Features
 from blendset_trainer.stages.stage import COSINE, Stage
 
 MASKED = "masked-"
@@ -33,7 +33,8 @@ REFERENCES = "references"
 def add_identity(
     measured: Measurement, stages: Sequence[Stage], settings: MeasureSettings, on_progress: OnProgress
 ) -> Measurement:
-    """Return a measurement with the mean cosine of each picture to the references of its subject, NaN without any.
+    """Return a measurement with the mean cosine of each picture to the references of its subject, NaN without any. A
+    picture is no reference of its own.
 
     Raises SettingsError where the settings name references and no scorer that sees the subject alone.
     """
@@ -46,10 +47,13 @@ def add_identity(
     opened = open_source(settings.references, None, plain, on_progress)
     references = measure(opened.dataset, opened.title, masked, plain, on_progress)
     subjects, known = find_subjects(measured), find_subjects(references)
+    own, others = (np.array(each.index["rgb_sha256"].to_pylist()) for each in (measured, references))
+    is_itself = own[:, None] == others[None, :]
     values = {}
     for stage in masked:
         metric = Metric(stage.name, REFERENCES, stage.revision, f"{COSINE}, mean over the subject's references")
         cosines = measured.features[stage.name] @ references.features[stage.name].T
+        cosines[is_itself] = np.nan
         values[metric] = average_references(cosines, subjects, known)
     return replace(measured, values={**measured.values, **values})
 

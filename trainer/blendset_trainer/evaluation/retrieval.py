@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from blendset.dataset import CACHE, CAPTION
 from blendset.files import atomic_write, sha256_bytes
 from blendset.records import encode_json
-from blendset_trainer.evaluation.kernels import Features
 from blendset_trainer.evaluation.measurement import Measurement
 from blendset_trainer.evaluation.metrics import RETRIEVAL, Metric
+from blendset_trainer.evaluation.statistics.kernels import Features
 from blendset_trainer.stages.stage import Stage
 
 BATCH, BLOCK = 256, 1024

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from blendset_trainer.evaluation.frechet import LEAST_PICTURES, prepare_frechet
-from blendset_trainer.evaluation.intervals import GROUPS
-from blendset_trainer.evaluation.kernels import (
+from blendset_trainer.evaluation.measurement import Measurement
+from blendset_trainer.evaluation.metrics import SET_SCALES, Metric
+from blendset_trainer.evaluation.statistics.frechet import LEAST_PICTURES, prepare_frechet
+from blendset_trainer.evaluation.statistics.intervals import GROUPS
+from blendset_trainer.evaluation.statistics.kernels import (
     Features,
     Mask,
     Statistic,
@@ -20,9 +22,7 @@ from blendset_trainer.evaluation.kernels import (
     prepare_mmd2,
     prepare_vendi,
 )
-from blendset_trainer.evaluation.measurement import Measurement
-from blendset_trainer.evaluation.metrics import SET_SCALES, Metric
-from blendset_trainer.evaluation.neighbours import K, prepare_neighbours
+from blendset_trainer.evaluation.statistics.neighbours import K, prepare_neighbours
 
 MAX_PICTURES = 5000
 """Of a set, in the matrices of its distances; more are drawn from at random."""

@@ -11,7 +11,7 @@ from blendset.options import option
 from blendset_trainer.stages.catalogue import SCORERS
 from blendset_trainer.stages.executors.settings import ExecutorSettings
 
-WITHOUT_MODEL = ("image-stats", "phash")
+WITHOUT_MODEL = ("image-stats", "appearance", "phash")
 """The scorers that measure pictures where none are named."""
 AUTO = "auto"
 PICTURE, PROMPT, SUBJECT, SCENE = UNITS = ("picture", "prompt", "subject", "scene")

@@ -11,8 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blendset_trainer.evaluation.coverage import RECORDS, prepare_coverage
-from blendset_trainer.evaluation.intervals import Estimate, Replicates, estimate_mean, jackknife
-from blendset_trainer.evaluation.kernels import Mask, Statistic
 from blendset_trainer.evaluation.lineage import Lineage
 from blendset_trainer.evaluation.measurement import Measurement, average_by_unit, draw
 from blendset_trainer.evaluation.metrics import SET_SCALES, Metric
@@ -23,6 +21,9 @@ from blendset_trainer.evaluation.set_metrics import (
     number_units,
     prepare_set_metrics,
 )
+from blendset_trainer.evaluation.statistics.estimates import Estimate
+from blendset_trainer.evaluation.statistics.intervals import Replicates, estimate_mean, estimate_share, jackknife
+from blendset_trainer.evaluation.statistics.kernels import Mask, Statistic
 from blendset_trainer.evaluation.trusted import Trusted
 
 TIFA, IDENTITY = "tifa-", "masked-dino-"
@@ -39,8 +40,8 @@ def list_means(measurement: Measurement) -> dict[Metric, tuple[NDArray[np.str_],
 def summarize(measurement: Measurement, sets: Mapping[Metric, Replicates], lineage: Lineage) -> list[Score]:
     """Return all figures of a set of pictures: means of single pictures, then those of the whole set, by scorer."""
     scores = [
-        make_score(metric, int(np.isfinite(measurement.values[metric]).sum()), estimate_mean(values), lineage)
-        for metric, (_, values) in list_means(measurement).items()
+        make_score(metric, int(np.isfinite(measurement.values[metric]).sum()), _estimate(measurement, metric), lineage)
+        for metric in list_means(measurement)
     ]
     scores += [
         make_score(metric, min(measurement.count, MAX_PICTURES) if metric.column in SET_SCALES else measurement.count,
@@ -48,6 +49,18 @@ def summarize(measurement: Measurement, sets: Mapping[Metric, Replicates], linea
         for metric, found in sets.items()
     ]  # fmt: skip
     return sorted(scores, key=lambda score: (score.scorer == RECORDS, score.scorer))
+
+
+def _estimate(measurement: Measurement, metric: Metric) -> Estimate:
+    """The mean of a figure; of one that is true or false, the share of what is true."""
+    values = measurement.values[metric]
+    known = np.isfinite(values)
+    if not np.isin(values[known], (0, 1)).all():
+        return estimate_mean(average_by_unit(measurement.keys, values)[1])
+    numbers = number_units(measurement.keys[known])
+    counts = np.bincount(numbers).astype(np.float64)
+    hits: NDArray[np.float64] = np.bincount(numbers, values[known]).astype(np.float64)
+    return estimate_share(hits, counts)
 
 
 def compute_set_metrics(measurement: Measurement, trusted: Trusted, seed: int) -> dict[Metric, Replicates]:

@@ -16,12 +16,12 @@ from blendset.dataset import CAPTION
 from blendset.errors import BlendsetError, SettingsError
 from blendset.files import atomic_write, explain_read_errors
 from blendset_trainer.api.progress import OnProgress
-from blendset_trainer.evaluation.kernels import Features
 from blendset_trainer.evaluation.measurement import Measurement, measure
 from blendset_trainer.evaluation.metrics import has_embedding
 from blendset_trainer.evaluation.set_metrics import MAX_PICTURES
 from blendset_trainer.evaluation.settings import MeasureSettings
 from blendset_trainer.evaluation.sources import open_source
+from blendset_trainer.evaluation.statistics.kernels import Features
 from blendset_trainer.stages.stage import Stage
 
 ENDING = ".npz"

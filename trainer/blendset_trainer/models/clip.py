@@ -23,6 +23,7 @@ from blendset_trainer.models.weights import (
     explain_fetch_errors,
     explain_load_errors,
     fetch_hub_file,
+    find_file,
     find_local_path,
 )
 
@@ -53,8 +54,8 @@ class ClipWeights:
 def find_clip(spec: str) -> ClipWeights:
     """Return the open_clip model that `spec` names, after fetching its weights, which give the revision.
 
-    `spec` is NAME[/TAG or /FILE], a folder with open_clip_config.json, or hf-hub:OWNER/REPOSITORY. The default tag is
-    openai. Raises BlendsetError where there is no such model.
+    `spec` is NAME[/TAG or /FILE], a folder with open_clip_config.json, or hf-hub:OWNER/REPOSITORY. FILE is a path, or
+    OWNER/REPOSITORY/FILE on the hub. The default tag is openai. Raises BlendsetError where there is no such model.
     """
     if spec.startswith("hf-hub:"):
         config = fetch_hub_file(spec.removeprefix("hf-hub:"), "open_clip_config.json")
@@ -77,7 +78,7 @@ def _find_named_clip(name: str, pretrained: str) -> ClipWeights:
         with explain_fetch_errors(f"{name}/{pretrained}"):
             file = Path(open_clip.pretrained.download_pretrained(known))
         return ClipWeights(name, pretrained, compute_revision(file), title)
-    path = find_local_path(pretrained)
+    path = find_file(pretrained) if pretrained.count("/") > 1 else find_local_path(pretrained)
     if path is None:
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
         raise BlendsetError(f"{name} has no weights {pretrained}; give a file, or one of its tags: {tags}.")

@@ -20,7 +20,8 @@ from scipy import stats
 from scipy.sparse.csgraph import connected_components
 
 from blendset.errors import BlendsetError
-from blendset_trainer.evaluation.intervals import CONFIDENCE, RESAMPLES, Estimate
+from blendset_trainer.evaluation.statistics.estimates import CONFIDENCE, Estimate
+from blendset_trainer.evaluation.statistics.intervals import RESAMPLES
 from blendset_trainer.evaluation.votes.read import Vote
 
 PRIOR = 0.1

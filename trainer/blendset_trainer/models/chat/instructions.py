@@ -11,12 +11,19 @@ from collections.abc import Sequence
 from importlib.resources import files
 
 from blendset_trainer.models.chat.chat_model import ReplyError, make_thoughts_error
-from blendset_trainer.models.chat.replies import read_object, refuse_no_answer, strip_thoughts, unwrap_answer
+from blendset_trainer.models.chat.replies import (
+    is_refusal,
+    read_object,
+    refuse_no_answer,
+    strip_thoughts,
+    unwrap_answer,
+)
 
 QUALITIES = ("1", "2", "3", "4", "5", "unparsable")
 RENDERING_WORDS = (", a computer rendering,", " rendered")
 """What prompts for captions say of renderings only."""
 _SCORE = re.compile(r"\bscore\W{1,6}([1-5])(?![.,]?\d)", re.IGNORECASE)
+_DENIAL = re.compile(r"\b(?:not|neither|nor|cannot|\w+n['’]t)\b")
 _QUOTES = "\"'“”‘’`* "
 _NO_LABEL = r"(?!\W*(?:dense|short|reason|score)\W*?:)"
 
@@ -79,9 +86,10 @@ def parse_verdict(reply: str, words: Sequence[str]) -> tuple[str | None, str | N
 
 
 def parse_choice(reply: str, choices: Sequence[str]) -> str | None:
-    """Parse one of `choices`: a reply that is the choice, or its letter ("B", "(b)", "B. red"), or that begins with it.
+    """Parse one of `choices`: a reply that is the choice, or its letter ("B", "(b)", "B. red"), or that begins with the
+    choice, or that names no other ("The table is red.").
 
-    None for any other reply.
+    None for any other reply, and for one that denies ("It is not red") or refuses.
     """
     try:
         text = unwrap_answer(reply)
@@ -94,8 +102,12 @@ def parse_choice(reply: str, choices: Sequence[str]) -> str | None:
     letter = re.match(r"(?:(?:choice|option) )?([a-z])(?:\Z|[.):]+(?:\s|\Z))", text)
     if letter and (number := ord(letter[1]) - ord("a")) < len(choices):
         return choices[number]
-    begun = [choice for choice in plain if re.match(rf"{re.escape(choice)}\b", text)]
-    return plain[max(begun, key=len)] if begun else None
+    either = rf"(?<!\w)(?:{'|'.join(map(re.escape, sorted(plain, key=len, reverse=True)))})(?!\w)"
+    if begun := re.match(either, text):
+        return plain[begun[0]]
+    named = {*re.findall(either, text)}
+    is_plain = len(named) == 1 and not _DENIAL.search(text) and not is_refusal(text)
+    return plain[named.pop()] if is_plain else None
 
 
 def parse_quality(reply: str) -> str:

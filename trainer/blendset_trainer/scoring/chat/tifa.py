@@ -9,7 +9,7 @@ from a file or a dataset, or that a text model writes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from string import ascii_uppercase
@@ -96,34 +96,41 @@ class TifaScorer:
         return [quiz.problem or quiz.grade(list(islice(answers, len(quiz.questions)))) for quiz in quizzes]
 
     def _make_quizzes(self, views: Sequence[View]) -> list[Quiz]:
-        """A quiz for each view; of the prompts without questions the writer hears together."""
+        """A quiz for each view; of all prompts without questions the writer hears together."""
         quizzes = [self._find_quiz(view) for view in views]
-        if self._writer is None:
-            return quizzes
-        prompts = ["" if quiz.questions else find_prompt(view) for quiz, view in zip(quizzes, views, strict=True)]
-        written = self._writer.write(prompt for prompt in prompts if prompt)
+        missing = [quiz.prompt for quiz in quizzes if quiz.prompt and not quiz.questions]
+        written = self._writer.write(missing) if self._writer and missing else {}
         return [
-            Quiz.from_writer(written[prompt]) if prompt else quiz for prompt, quiz in zip(prompts, quizzes, strict=True)
+            quiz.add_written(written[quiz.prompt]) if quiz.prompt in written and not quiz.questions else quiz
+            for quiz in quizzes
         ]
 
     def _find_quiz(self, view: View) -> Quiz:
-        if questions := ask_about_view(view):
-            return Quiz(RECORD, questions)
-        return Quiz(FILE, self._find(find_prompt(view)) if self._find else ())
+        try:
+            if questions := ask_about_view(view):
+                return Quiz(RECORD, questions)
+            prompt = find_prompt(view)
+            return Quiz(FILE, self._find(prompt) if self._find else (), prompt)
+        except BlendsetError as error:
+            return Quiz(FILE, problem=error)
 
 
 @dataclass(frozen=True)
 class Quiz:
-    """The questions about one picture and where they come from, or the problem why there are none now."""
+    """The questions about one picture and where they come from, or the problem why there are none now.
+
+    `prompt` is what the picture is of, "" where that does not matter.
+    """
 
     source: str
     questions: tuple[Question, ...] = ()
+    prompt: str = ""
     problem: BlendsetError | None = None
 
-    @classmethod
-    def from_writer(cls, written: tuple[Question, ...] | BlendsetError) -> Quiz:
-        """Return the quiz of what a model wrote."""
-        return cls(MODEL, problem=written) if isinstance(written, BlendsetError) else cls(MODEL, written)
+    def add_written(self, written: tuple[Question, ...] | BlendsetError) -> Quiz:
+        """Return this quiz with the questions that a model wrote, or the reason why it wrote none."""
+        found = {"problem": written} if isinstance(written, BlendsetError) else {"questions": written}
+        return replace(self, source=MODEL, **found)
 
     def grade(self, answers: Sequence[str | BlendsetError]) -> dict[str, Any] | BlendsetError:
         """Return the row of the answers, one per question; an error where a server failed or the model refuses all."""

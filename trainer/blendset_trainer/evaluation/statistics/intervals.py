@@ -18,32 +18,14 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from blendset.errors import BlendsetError
+from blendset_trainer.evaluation.statistics.estimates import CONFIDENCE, Estimate
 
-CONFIDENCE = 0.95
 RESAMPLES = 2000
 MAX_BOOTSTRAP = 2000
 """With more units than this the bootstrap ends where Student's t does, which is at once."""
 GROUPS = 50
 """Of the jackknife, where there are as many units."""
 Values = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value with its 95 % interval, from `units` units. `effect` is the size of a difference in standard deviations
-    (Cohen's d; of pairs, of their differences), None for what is no difference.
-    """
-
-    value: float
-    low: float
-    high: float
-    units: int
-    effect: float | None = None
-
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether the interval leaves zero out: whether a difference is one."""
-        return self.low > 0 or self.high < 0
 
 
 def estimate_mean(values: Values, confidence: float = CONFIDENCE) -> Estimate:
@@ -82,6 +64,27 @@ def estimate_unpaired(values: Values, others: Values, confidence: float = CONFID
     else:
         interval = _bootstrap((values, others), lambda one, two, axis: one.mean(axis) - two.mean(axis), confidence)
     return Estimate(difference, float(interval.low), float(interval.high), units, _divide(difference, spread))
+
+
+def estimate_share(hits: Values, counts: Values, confidence: float = CONFIDENCE) -> Estimate:
+    """Return the share of hits among all that units hold: `hits` (N,) of `counts` (N,), at least one, in each unit.
+
+    The interval is Korn and Graubard's for shares in clusters (1998): exact for as many independent draws as the units
+    are worth. It stays within 0 and 1, and has a width where all agree. Raises BlendsetError where there is no unit.
+    """
+    if not len(hits):
+        raise BlendsetError("A share needs at least one unit, and there is none; give more pictures.")
+    hits, counts = np.asarray(hits, np.float64), np.asarray(counts, np.float64)
+    units, total, share = len(hits), counts.sum(), float(hits.sum() / counts.sum())
+    variance = units / max(units - 1, 1) * ((hits - share * counts) ** 2).sum() / total**2
+    draws = share * (1 - share) / variance if variance else units
+    if units > 1 and total > units:
+        draws *= (stats.t.ppf((1 + confidence) / 2, total - 1) / stats.t.ppf((1 + confidence) / 2, units - 1)) ** 2
+    draws = min(draws, total)
+    tail, positive = (1 - confidence) / 2, share * draws
+    low = stats.beta.ppf(tail, positive, draws - positive + 1) if share > 0 else 0.0
+    high = stats.beta.ppf(1 - tail, positive + 1, draws - positive) if share < 1 else 1.0
+    return Estimate(share, float(low), float(high), units)
 
 
 @dataclass(frozen=True, eq=False)

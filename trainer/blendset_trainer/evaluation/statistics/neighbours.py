@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from blendset_trainer.evaluation.kernels import Features, Mask, Statistic, compute_square_distances
+from blendset_trainer.evaluation.statistics.kernels import Features, Mask, Statistic, compute_square_distances
 
 K = 5
 """Which neighbour bounds a picture's surroundings."""

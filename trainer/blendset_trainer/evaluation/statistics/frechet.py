@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from blendset_trainer.evaluation.kernels import Features, Mask, Statistic
+from blendset_trainer.evaluation.statistics.kernels import Features, Mask, Statistic
 
 LEAST_PICTURES = 2000
 """With fewer pictures, on either side, there is no Fréchet distance: at 100 it calls identical sets 379 apart, and
