@@ -16,18 +16,13 @@ import tomli_w
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset.options import unstructure
-from blendset_trainer.evaluation.intervals import Estimate, Replicates, jackknife
 from blendset_trainer.evaluation.ladder.ablate import ablate
+from blendset_trainer.evaluation.ladder.records import DIFFERS, EQUAL, OPEN
 from blendset_trainer.evaluation.ladder.runs import list_trained_prompts, plan_ladder
-from blendset_trainer.evaluation.ladder.seeds import (
-    DIFFERS,
-    EQUAL,
-    OPEN,
-    compute_confidence,
-    estimate_over_seeds,
-    judge_difference,
-)
+from blendset_trainer.evaluation.ladder.seeds import compute_confidence, estimate_over_seeds, judge_difference
 from blendset_trainer.evaluation.ladder.table import format_ablation
+from blendset_trainer.evaluation.statistics.estimates import Estimate
+from blendset_trainer.evaluation.statistics.intervals import Replicates, jackknife
 from blendset_trainer.training.data.sources import CaptionWeights, SourceSettings, load_source
 from tests.trainer.tiny_datasets import thirty_views
 from tests.trainer.tiny_pipelines import stable_diffusion

@@ -12,18 +12,13 @@ from blendset.errors import BlendsetError
 from blendset.records import write_json
 from blendset_trainer.api.progress import OnProgress, OnReport, ignore_progress, ignore_report
 from blendset_trainer.evaluation.evaluate import find_stages
-from blendset_trainer.evaluation.intervals import Replicates
 from blendset_trainer.evaluation.ladder.measuring import Figures, Judge, refuse_unknown_figure
-from blendset_trainer.evaluation.ladder.records import ABLATION, Ablation, RungFigure, RungResult
+from blendset_trainer.evaluation.ladder.records import ABLATION, OPEN, Ablation, RungFigure, RungResult
 from blendset_trainer.evaluation.ladder.runs import LadderRun, list_trained_prompts, plan_runs
-from blendset_trainer.evaluation.ladder.seeds import (
-    OPEN,
-    compute_confidence,
-    estimate_over_seeds,
-    judge_difference,
-)
+from blendset_trainer.evaluation.ladder.seeds import compute_confidence, estimate_over_seeds, judge_difference
 from blendset_trainer.evaluation.ladder.settings import AblateSettings, read_ladder
 from blendset_trainer.evaluation.metrics import Metric
+from blendset_trainer.evaluation.statistics.intervals import Replicates
 from blendset_trainer.evaluation.trusted import Trusted, read_trusted
 from blendset_trainer.synthesis.prompts.pools import read_texts
 

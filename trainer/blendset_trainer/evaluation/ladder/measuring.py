@@ -15,8 +15,6 @@ from blendset.options import find_nearest, unstructure
 from blendset.records import encode_json, write_json
 from blendset_trainer.api.progress import OnProgress, OnReport
 from blendset_trainer.evaluation.evaluate import add_retrieval, measure_source
-from blendset_trainer.evaluation.intervals import Replicates, jackknife
-from blendset_trainer.evaluation.kernels import Mask
 from blendset_trainer.evaluation.ladder.records import RUN, RungRecord
 from blendset_trainer.evaluation.ladder.runs import LadderRun
 from blendset_trainer.evaluation.ladder.settings import AblateSettings
@@ -26,6 +24,8 @@ from blendset_trainer.evaluation.metrics import SET_SCALES, Metric, has_embeddin
 from blendset_trainer.evaluation.models import draw_pictures, find_model
 from blendset_trainer.evaluation.set_metrics import number_units
 from blendset_trainer.evaluation.sources import open_source
+from blendset_trainer.evaluation.statistics.intervals import Replicates, jackknife
+from blendset_trainer.evaluation.statistics.kernels import Mask
 from blendset_trainer.evaluation.summary import GEOMETRIC, compute_set_metrics, list_means
 from blendset_trainer.evaluation.trusted import Trusted, refuse_common_pictures
 from blendset_trainer.stages.stage import Stage

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from blendset.records import FORMAT_VERSION
-from blendset_trainer.evaluation.intervals import Estimate
+from blendset_trainer.evaluation.statistics.estimates import Estimate
 
 ABLATION, RUN = "ablation.json", "rung.json"
+DIFFERS, EQUAL, OPEN = "differs", "equal", "open"
+"""What is known of a difference: that there is one, that it is too small to matter, or neither yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RungFigure:
-    """A figure of a rung over its seeds, and its difference to the first rung's, with what is known of that ("differs",
-    "equal" or "open"); None and "" for the first rung. `values` are those of the seeds.
+    """A figure of a rung over its seeds, and how it differs from the first: the difference, and DIFFERS, EQUAL or
+    OPEN as its verdict; None and "" for the first rung. `values` are those of the seeds.
     """
 
     name: str

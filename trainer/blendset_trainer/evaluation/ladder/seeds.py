@@ -13,10 +13,9 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-from blendset_trainer.evaluation.intervals import CONFIDENCE, Estimate, Replicates
-
-DIFFERS, EQUAL, OPEN = VERDICTS = "differs", "equal", "open"
-"""What is known of a difference: that there is one, that it is too small to matter, or neither yet."""
+from blendset_trainer.evaluation.ladder.records import DIFFERS, EQUAL, OPEN
+from blendset_trainer.evaluation.statistics.estimates import CONFIDENCE, Estimate
+from blendset_trainer.evaluation.statistics.intervals import Replicates
 
 
 def estimate_over_seeds(runs: Sequence[Replicates], confidence: float = CONFIDENCE) -> Estimate:
@@ -48,7 +47,7 @@ def compute_confidence(seeds: int) -> float:
 
 
 def judge_difference(difference: Estimate, smallest: float) -> str:
-    """Return EQUAL for an interval within plus and minus `smallest`, DIFFERS for one that leaves zero out, else OPEN."""
+    """Return EQUAL for an interval within plus or minus `smallest`, DIFFERS for one that leaves zero out, else OPEN."""
     if -smallest <= difference.low and difference.high <= smallest:
         return EQUAL
     return DIFFERS if difference.excludes_zero else OPEN
