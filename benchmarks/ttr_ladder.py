@@ -11,19 +11,24 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import diffusers
 import torch
 import transformers
 from PIL import Image, ImageFilter
 from report import ROOT
 
-sys.path.append(str(ROOT / "demo"))
-import model as demo_model
 from blendset.dataset import CAPTION, Dataset
 from blendset_trainer.stages.tables import read_index
 from blendset_trainer.training.data.sampler import make_permutation
+from parts import END, PAD, SPECIAL, START, make_autoencoder, make_tokenizer
 
 OUT = ROOT / "build" / "benchmarks" / "ttr-ladder"
-SIDE = demo_model.SIDE
+SIDE = 16
+"""Pixels on a side of every picture."""
+LONGEST, WIDTH = 100, 64
+"""Words of a caption that the model reads, and the width of what stands for one."""
+DEVIATION = 0.5
+"""Of pixels in -1..1, about."""
 HELD_OUT, RENDER = 0.3, 0.12
 """Shares of the views that are never trained, and that are trained as they are; the others are trained blurred."""
 BLUR = 1.0
@@ -43,7 +48,7 @@ def main(root: Path) -> None:
         write_pair(OUT / part / f"{rank:04d}.png", paths[names[number]], captions[number], part == "synthetic")
         prompts += [captions[number]] if rank < held_out else []
     (OUT / "held-out.txt").write_text("\n".join(prompts), encoding="utf-8")
-    demo_model.main(*(OUT / part for part in ("render", "synthetic", "held-out-views")), out=OUT / "model")
+    write_model(OUT / "model", captions)
     write_network(OUT / "network")
 
 
@@ -54,6 +59,31 @@ def write_pair(path: Path, picture: Path, caption: str, is_blurred: bool) -> Non
         small = opened.convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
     (small.filter(ImageFilter.GaussianBlur(BLUR)) if is_blurred else small).save(path)
     path.with_suffix(".txt").write_text(caption, encoding="utf-8")
+
+
+def write_model(folder: Path, captions: list[str]) -> None:
+    """Write a small Stable Diffusion with random weights that knows the words of captions; its latents are pixels."""
+    torch.manual_seed(0)
+    words = make_tokenizer(captions, LONGEST)
+    text = transformers.CLIPTextConfig(
+        vocab_size=len(words), hidden_size=WIDTH, intermediate_size=2 * WIDTH, num_hidden_layers=1,
+        num_attention_heads=4, max_position_embeddings=LONGEST, bos_token_id=SPECIAL.index(START),
+        eos_token_id=SPECIAL.index(END), pad_token_id=SPECIAL.index(PAD),
+    )  # fmt: skip
+    unet = diffusers.UNet2DConditionModel(
+        sample_size=SIDE, in_channels=3, out_channels=3, block_out_channels=(32, 64), layers_per_block=1,
+        norm_num_groups=8, down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"), cross_attention_dim=WIDTH, attention_head_dim=4,
+    )  # fmt: skip
+    scheduler = diffusers.DDIMScheduler(
+        beta_start=1e-4, beta_end=0.02, beta_schedule="linear", prediction_type="v_prediction", clip_sample=False,
+        timestep_spacing="trailing",
+    )  # fmt: skip
+    pipeline = diffusers.StableDiffusionPipeline(
+        make_autoencoder(DEVIATION), transformers.CLIPTextModel(text), words, unet, scheduler, None, None,
+        requires_safety_checker=False,
+    )  # fmt: skip
+    pipeline.save_pretrained(folder)
 
 
 def write_network(folder: Path) -> None:

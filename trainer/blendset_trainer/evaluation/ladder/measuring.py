@@ -68,7 +68,11 @@ class Judge:
         """Train a run and draw its pictures, unless rung.json says that both are done."""
         settings, path = self.settings, run.folder / RUN
         record = RungRecord(
-            config=unstructure(run.config), prompts=tuple(self.prompts), images=settings.images, steps=settings.steps
+            config=unstructure(run.config),
+            prompts=tuple(self.prompts),
+            images=settings.images,
+            steps=settings.steps,
+            cfg_scale=settings.cfg_scale,
         )
         if path.is_file():
             if path.read_bytes() != encode_json(record):
@@ -79,10 +83,9 @@ class Judge:
         train(run.config, on_progress=on_progress, report=report)
         model = find_model(run.folder)
         assert model is not None
-        count = settings.images * len(self.prompts)
-        draw_pictures(
-            model, self.prompts, settings.images, run.seed * count, settings.steps, run.folder / PICTURES, on_progress
-        )
+        first, out = run.seed * settings.images * len(self.prompts), run.folder / PICTURES
+        options = (self.prompts, settings.images, first, settings.steps, out, on_progress, settings.cfg_scale)
+        draw_pictures(model, *options)
         write_json(path, record)
 
 

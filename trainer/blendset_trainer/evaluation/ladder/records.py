@@ -72,3 +72,4 @@ class RungRecord:
     prompts: tuple[str, ...]
     images: int
     steps: int | None
+    cfg_scale: float | None

@@ -38,6 +38,7 @@ class AblateSettings:
     references: str = option("", "pictures of the subjects that are to be in the pictures")
     images: int = option(1, "pictures of each prompt", at_least=1)
     steps: int | None = option(None, "of the sampler; left out, the model family's", at_least=1)
+    cfg_scale: float | None = option(None, "classifier-free guidance; left out, the model family's", at_least=0)
     seeds: tuple[int, ...] = option((0, 1, 2), "each rung is trained once with each", at_least=0)
     smallest: float = option(0.0, "a smaller difference of the figure does not matter", at_least=0)
     rung: tuple[RungSettings, ...] = ()
