@@ -2,7 +2,7 @@
 """Makes what benchmarks/ttr_ladder.toml trains and trusts of one rendered and captioned dataset: a few sharp renders,
 blurred copies of other views, views that are held out with their captions, a small model, and a network for features.
 
-.venv/bin/python benchmarks/ttr_ladder.py DATASET
+.venv/bin/python benchmarks/ttr_ladder.py DATASET    a render of demo/room.blend with 100 views, say, and captions
 .venv/bin/blendset ablate benchmarks/ttr_ladder.toml
 """
 
@@ -17,6 +17,7 @@ import transformers
 from PIL import Image, ImageFilter
 from report import ROOT
 
+sys.path.append(str(ROOT / "demo"))
 from blendset.dataset import CAPTION, Dataset
 from blendset_trainer.stages.tables import read_index
 from blendset_trainer.training.data.sampler import make_permutation

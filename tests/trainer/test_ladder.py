@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -15,19 +16,22 @@ import tomli_w
 
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
-from blendset.options import unstructure
+from blendset.options import parse_toml, structure, unstructure
 from blendset_trainer.evaluation.ladder.ablate import ablate
 from blendset_trainer.evaluation.ladder.records import DIFFERS, EQUAL, OPEN
-from blendset_trainer.evaluation.ladder.runs import list_trained_prompts, plan_ladder
+from blendset_trainer.evaluation.ladder.runs import change_sources, list_trained_prompts, plan_ladder
 from blendset_trainer.evaluation.ladder.seeds import compute_confidence, estimate_over_seeds, judge_difference
+from blendset_trainer.evaluation.ladder.settings import AblateSettings, RungSettings
 from blendset_trainer.evaluation.ladder.table import format_ablation
 from blendset_trainer.evaluation.statistics.estimates import Estimate
 from blendset_trainer.evaluation.statistics.intervals import Replicates, jackknife
 from blendset_trainer.training.data.sources import CaptionWeights, SourceSettings, load_source
+from blendset_trainer.training.settings import make_train_config
 from tests.trainer.tiny_datasets import thirty_views
 from tests.trainer.tiny_pipelines import stable_diffusion
 from tests.trainer.tiny_runs import config_of
 
+DOCUMENT = Path(__file__).parents[2] / "docs" / "ablation.md"
 WORDLESS = {"short": 0.0, "dense": 0.0, "none": 1.0}
 PROMPTS = ["a red chair", "the blue lamp", "a table", "a green room"]
 
@@ -97,6 +101,18 @@ def test_fewer_samples_of_a_source_are_among_more_of_the_same_seed(dataset: Data
 
     assert (len(draw(5, 0)), len(draw(12, 0)), len(draw(99, 0)), len(draw(None, 0))) == (5, 12, 30, 30)
     assert draw(5, 0) < draw(12, 0) != draw(12, 1)
+
+
+def test_the_documented_ladders_are_ladders(model: Path) -> None:
+    blocks = re.findall(r"```toml\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+    whole = structure(AblateSettings, parse_toml(blocks[0], "docs"), "docs")
+    names = ("render", "synthetic")
+    sources = [{"name": name, "dataset": "d", "bands": [{"weight": 1.0}]} for name in names]
+    shared = {"out": "o", "model": {"path": str(model)}, "train": {"samples": 8}, "source": sources}
+    rungs = [rung for block in blocks for rung in parse_toml(block, "docs")["rung"]]
+    assert len(rungs) == len(whole.rung) + 8
+    for rung in rungs:
+        make_train_config(change_sources(shared, structure(RungSettings, rung, "docs"), "docs"), "docs")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 from blendset.errors import SettingsError
 from blendset.records import read_json
 from blendset_trainer.api.progress import OnProgress
-from blendset_trainer.diffusion.sample import sample
+from blendset_trainer.diffusion.sample import SampleSettings, sample
 from blendset_trainer.training_runs import LINEAGE, read_lineage
 
 PIPELINE, RECORD = "model_index.json", "samples.json"
@@ -49,8 +49,8 @@ def draw_pictures(
                 f"{source} does not say which model it adapts ({LINEAGE}); sample it, and compare that."
             )
         model, lora = lineage.base_model, model
-    options = {"seed": seed, "steps": steps, "cfg_scale": cfg_scale, "out": out}
-    sample(model, lora=lora, prompt=repeated, on_progress=on_progress, **options)
+    settings = SampleSettings(lora=lora, prompt=tuple(repeated), seed=seed, steps=steps, cfg_scale=cfg_scale, out=out)
+    sample(model, settings, on_progress=on_progress)
     return out
 
 
