@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import blendset_trainer
-from blendset.errors import BlendsetError, SettingsError
+from blendset.errors import SettingsError
 from blendset.records import read_record, write_json
 from blendset_trainer.cli.main import main
 from blendset_trainer.evaluation.compare import compare, make_titles
@@ -143,11 +143,16 @@ def test_what_cannot_be_compared_gets_one_sentence(tmp_path: Path, clip: str, ca
     first = draw(tmp_path / "a", 0, PROMPTS)
     with pytest.raises(SettingsError, match="There is nothing to compare; give two"):
         compare([first], out=tmp_path / "result")
+    assert main(["compare", str(first), "--votes", "key.json", "v.json"]) == 2
+    assert "--votes takes the key of a page" in capsys.readouterr().err
+
+
+def test_sets_of_different_units_are_compared_over_pictures(tmp_path: Path) -> None:
+    first = draw(tmp_path / "a", 0, PROMPTS, images=2)
     photos = tmp_path / "photos"
     photos.mkdir()
     for number in range(3):
         Image.new("RGB", (32, 32), (number, 9, 9)).save(photos / f"{number}.png")
-    with pytest.raises(BlendsetError, match="sampled by picture and by prompt, which cannot be compared; say --unit"):
-        blendset_trainer.compare([first, photos], out=tmp_path / "result", scorers="image-stats")
-    assert main(["compare", str(first), "--votes", "key.json", "v.json"]) == 2
-    assert "--votes takes the key of a page" in capsys.readouterr().err
+    result = blendset_trainer.compare([first, photos], out=tmp_path / "result", scorers="image-stats")
+    assert [(each.unit, each.units) for each in result.evaluations] == [("picture", 3), ("picture", 3)]
+    assert result.notes[0] == "Intervals are over pictures, for the sets have pictures and prompts"

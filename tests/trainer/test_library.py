@@ -22,6 +22,7 @@ from blendset.config import list_command_line_options
 from blendset.dataset import Dataset, open_dataset
 from blendset.errors import BlendsetError, SettingsError
 from blendset.options import Settings, option, resolve_settings
+from blendset_trainer.cli.commands.compare import PLACEMENT_OPTIONS
 from blendset_trainer.cli.commands.synthesize import replace_job_option
 from blendset_trainer.cli.console import report_progress
 from blendset_trainer.cli.main import build_parser
@@ -32,7 +33,7 @@ from tests.trainer.tiny_datasets import thirty_views
 
 COMMANDS = (
     *("plan", "render", "verify", "adopt", "caption", "score", "select", "report", "export", "unpack"),
-    *("prompts", "synthesize", "train", "calibrate", "sample"),
+    *("prompts", "synthesize", "train", "calibrate", "sample", "evaluate", "compare"),
 )
 """Each is a command and a function of the library."""
 HEAVY = "{'torch', 'transformers', 'diffusers', 'accelerate', 'ray', 'bpy'}"
@@ -68,6 +69,10 @@ LINES = {
     "train": Command(blendset_trainer.TrainSettings, ("config",), frozenset({"dry_run", "explain"})),
     "calibrate": Command(blendset_trainer.CalibrateSettings, ("dataset",)),
     "sample": Command(blendset_trainer.SampleSettings, ("model",)),
+    "evaluate": Command(blendset_trainer.EvaluateSettings, ("source",)),
+    "compare": Command(
+        blendset_trainer.CompareSettings, ("sources",), frozenset({"votes", "scenes", *PLACEMENT_OPTIONS})
+    ),
     **{f"synthesize {name}": Command(job.settings, ("dataset",)) for name, job in JOBS.items()},
 }
 BESIDES = {"select": {"--preset": "syncd"}, "synthesize restyle": {"--prompt": "a red chair"}}

@@ -22,10 +22,15 @@ if TYPE_CHECKING:
     from blendset_trainer.diffusion.sample_files import SampleReport as SampleReport
     from blendset_trainer.evaluation.compare import compare as compare
     from blendset_trainer.evaluation.evaluate import evaluate as evaluate
+    from blendset_trainer.evaluation.placements.compare_placements import PlacementReport as PlacementReport
+    from blendset_trainer.evaluation.placements.compare_placements import compare_placements as compare_placements
+    from blendset_trainer.evaluation.placements.settings import PlacementSettings as PlacementSettings
     from blendset_trainer.evaluation.records import Comparison as Comparison
     from blendset_trainer.evaluation.records import Evaluation as Evaluation
     from blendset_trainer.evaluation.settings import CompareSettings as CompareSettings
     from blendset_trainer.evaluation.settings import EvaluateSettings as EvaluateSettings
+    from blendset_trainer.evaluation.votes.count import VoteResult as VoteResult
+    from blendset_trainer.evaluation.votes.count import count_votes as count_votes
     from blendset_trainer.exporting.export import ExportReport as ExportReport
     from blendset_trainer.exporting.export import ExportSettings as ExportSettings
     from blendset_trainer.exporting.export import UnpackReport as UnpackReport
@@ -82,10 +87,15 @@ _HOMES = {
     "SampleReport": "diffusion.sample_files:SampleReport",
     "compare": "evaluation.compare:compare",
     "evaluate": "evaluation.evaluate:evaluate",
+    "PlacementReport": "evaluation.placements.compare_placements:PlacementReport",
+    "compare_placements": "evaluation.placements.compare_placements:compare_placements",
+    "PlacementSettings": "evaluation.placements.settings:PlacementSettings",
     "Comparison": "evaluation.records:Comparison",
     "Evaluation": "evaluation.records:Evaluation",
     "CompareSettings": "evaluation.settings:CompareSettings",
     "EvaluateSettings": "evaluation.settings:EvaluateSettings",
+    "VoteResult": "evaluation.votes.count:VoteResult",
+    "count_votes": "evaluation.votes.count:count_votes",
     "ExportReport": "exporting.export:ExportReport",
     "ExportSettings": "exporting.export:ExportSettings",
     "UnpackReport": "exporting.export:UnpackReport",

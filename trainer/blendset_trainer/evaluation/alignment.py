@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from blendset.errors import BlendsetError
-from blendset_trainer.evaluation.measurement import Measurement, draw
+from blendset_trainer.evaluation.measurement import Measurement, draw, make_keys
+from blendset_trainer.evaluation.settings import PICTURE
 from blendset_trainer.evaluation.statistics.kernels import Mask
 
 LEAST_COMMON = 0.5
@@ -20,12 +21,16 @@ def align(sets: Sequence[Measurement], seed: int) -> tuple[list[Measurement], bo
     """Return the sets over what can be compared, whether they are paired, and sentences about what was left out.
 
     Paired sets keep the units that all have, each with as many pictures as the set with the fewest. Others keep as many
-    pictures as the smallest, drawn at random. Raises BlendsetError for sets over different kinds of units.
+    pictures as the smallest, drawn at random. Sets over different kinds of units are compared over pictures.
     """
-    kinds = {measured.unit for measured in sets}
-    if len(kinds) > 1:
-        raise BlendsetError(
-            f"The sets were sampled by {' and by '.join(sorted(kinds))}, which cannot be compared; say --unit for all."
+    kinds = sorted({measured.unit for measured in sets})
+    if len(kinds) > 1:  # only where none was asked for
+        sets = [replace(measured, unit=PICTURE, keys=make_keys(measured.index, PICTURE)) for measured in sets]
+        aligned, is_paired, notes = align(sets, seed)
+        return (
+            aligned,
+            is_paired,
+            [f"Intervals are over pictures, for the sets have {' and '.join(f'{kind}s' for kind in kinds)}", *notes],
         )
     names = [set(measured.keys) for measured in sets]
     common = set.intersection(*names)

@@ -15,16 +15,24 @@ from blendset.dataset import CAPTION
 from blendset.errors import SettingsError
 from blendset.naming import slugify
 from blendset.options import resolve_settings
+from blendset.randomness import sample_uniform
 from blendset.records import write_json
 from blendset_trainer.api.progress import OnProgress, ignore_progress
 from blendset_trainer.evaluation.alignment import align
-from blendset_trainer.evaluation.evaluate import add_retrieval, find_stages, make_evaluation, measure_source
+from blendset_trainer.evaluation.evaluate import add_retrieval, make_evaluation, measure_source
 from blendset_trainer.evaluation.lineage import join_lineages, read_model_lineage, refuse_judging_itself
 from blendset_trainer.evaluation.measurement import Measurement
 from blendset_trainer.evaluation.metrics import Metric
 from blendset_trainer.evaluation.models import draw_pictures, find_model
-from blendset_trainer.evaluation.records import COMPARISON, Comparison, Difference
-from blendset_trainer.evaluation.settings import CompareSettings
+from blendset_trainer.evaluation.records import (
+    COMPARISON,
+    EXAMPLES,
+    Comparison,
+    Difference,
+    Examples,
+    ExampleUnit,
+)
+from blendset_trainer.evaluation.settings import QUESTIONS, CompareSettings
 from blendset_trainer.evaluation.sources import OpenSource, open_source
 from blendset_trainer.evaluation.statistics.estimates import Estimate
 from blendset_trainer.evaluation.statistics.intervals import Replicates, estimate_paired, estimate_unpaired
@@ -33,7 +41,11 @@ from blendset_trainer.evaluation.trusted import read_trusted, refuse_common_pict
 from blendset_trainer.evaluation.votes.model_voter import vote_by_model
 from blendset_trainer.evaluation.votes.page import write_ballot
 from blendset_trainer.models.chat.finding import find_chat_model
+from blendset_trainer.scoring.score import make_scorers
 from blendset_trainer.synthesis.prompts.pools import read_texts
+
+EXAMPLE_UNITS = 8
+"""Of paired sets, whose pictures stand beside each other on the comparison's page."""
 
 
 def compare(
@@ -52,7 +64,7 @@ def compare(
     settings = resolve_settings(CompareSettings, settings, options)
     if len(sources) < 2:
         raise SettingsError("There is nothing to compare; give two datasets, folders of pictures or models, or more.")
-    stages, titles = find_stages(settings), make_titles(sources)
+    stages, titles = make_scorers(settings, "compare"), make_titles(sources)
     opened = [open_titled(source, title, settings, on_progress) for source, title in zip(sources, titles, strict=True)]
     lineage = join_lineages(each.lineage for each in opened)
     measured = [measure_source(each, stages, settings, on_progress) for each in opened]
@@ -72,6 +84,8 @@ def compare(
         notes=tuple(notes),
     )
     write_json(settings.out / COMPARISON, comparison)
+    examples = choose_examples(aligned, settings.out, settings.seed) if is_paired else Examples(units=())
+    write_json(settings.out / EXAMPLES, examples)
     if settings.vote:
         write_vote(settings.vote, aligned, is_paired, settings, on_progress)
     return comparison
@@ -120,9 +134,8 @@ def write_vote(
     if not is_paired:
         raise SettingsError(f"--vote needs pictures of the same {measured[0].unit}s in all sets; compare such ones.")
     systems = {each.title: group_pictures(each) for each in measured}
-    prompts = {str(key): caption or "" for each in measured
-               for key, caption in zip(each.keys, each.index[CAPTION].to_pylist(), strict=True)}  # fmt: skip
-    write_ballot(systems, prompts, page, count=settings.vote_pairs, seed=settings.seed, on_progress=on_progress)
+    question, count, prompts = QUESTIONS[settings.question], settings.vote_pairs, map_prompts(measured)
+    write_ballot(systems, prompts, page, count=count, seed=settings.seed, question=question, on_progress=on_progress)
     if settings.voter:
         scheme, _, spec = settings.voter.partition(":")
         vote_by_model(page, find_chat_model(scheme, spec), on_progress=on_progress)
@@ -134,6 +147,35 @@ def group_pictures(measured: Measurement) -> dict[str, list[Path]]:
     for key, name in zip(measured.keys, measured.index["rgb_file_name"].to_pylist(), strict=True):
         files.setdefault(str(key), []).append(measured.dataset.root / name)
     return files
+
+
+def choose_examples(measured: Sequence[Measurement], out: Path, seed: int) -> Examples:
+    """Return a few units of paired sets, drawn at random, with a picture of each set."""
+    files = [group_pictures(each) for each in measured]
+    order = sorted(files[0], key=lambda unit: sample_uniform(seed, "examples", unit))
+    prompts = map_prompts(measured)
+    return Examples(
+        units=tuple(
+            ExampleUnit(
+                unit=unit,
+                prompt=prompts[unit],
+                pictures=tuple(_relate(each[unit][0], out) for each in files),
+            )
+            for unit in order[:EXAMPLE_UNITS]
+        )
+    )
+
+
+def map_prompts(measured: Sequence[Measurement]) -> dict[str, str]:
+    """Return the prompt of each unit, "" where its pictures have none."""
+    return {str(key): caption or "" for each in measured
+            for key, caption in zip(each.keys, each.index[CAPTION].to_pylist(), strict=True)}  # fmt: skip
+
+
+def _relate(path: Path, folder: Path) -> str:
+    """A path from a folder on where it lies below, else from the root on."""
+    path, folder = path.absolute(), folder.absolute()
+    return (path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix()
 
 
 def list_differences(

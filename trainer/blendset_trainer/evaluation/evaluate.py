@@ -32,8 +32,7 @@ from blendset_trainer.evaluation.trusted import (
     refuse_common_pictures,
     write_features,
 )
-from blendset_trainer.stages.catalogue import SCORERS
-from blendset_trainer.stages.registry import find_stage
+from blendset_trainer.scoring.score import make_scorers
 from blendset_trainer.stages.stage import Stage
 
 
@@ -54,7 +53,7 @@ def evaluate(
     settings = resolve_settings(EvaluateSettings, settings, options)
     if slugify(settings.name) != settings.name:
         raise SettingsError(f"'{settings.name}' cannot name an evaluation; call it '{slugify(settings.name)}', say.")
-    stages = find_stages(settings)
+    stages = make_scorers(settings, "evaluate")
     opened = open_source(source, settings.out, settings, on_progress)
     measured = measure_source(opened, stages, settings, on_progress)
     refuse_judging_itself(measured.values, opened.lineage)
@@ -67,11 +66,6 @@ def evaluate(
     if settings.save:
         write_features(settings.save, measured)
     return evaluation
-
-
-def find_stages(settings: MeasureSettings) -> list[Stage]:
-    """Return the scorers that the settings name, each once; SettingsError for a word that names none."""
-    return [find_stage(word, SCORERS) for word in dict.fromkeys(settings.scorers)]
 
 
 def measure_source(

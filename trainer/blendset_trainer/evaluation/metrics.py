@@ -38,14 +38,15 @@ SET_SCALES = {
 
 @dataclass(frozen=True, order=True)
 class Metric:
-    """A figure: the stage that computes it ("" where it is read from records) with the revision of its weights, the
-    column, its scale, and which way is better ("higher", "lower", or "" where neither is).
+    """A figure: the stage that computes it ("records" where none does) with the revision of its weights, the column and
+    its scale. Where it `is_truth`, each picture's value is 1 or 0, and the mean is a share.
     """
 
     scorer: str
     column: str
     revision: str = ""
     scale: str = ""
+    is_truth: bool = False
 
     @property
     def name(self) -> str:
@@ -61,7 +62,7 @@ class Metric:
 def list_metrics(stage: Stage) -> list[Metric]:
     """Return the figures of single pictures that a stage computes: its columns of numbers, and those of truths."""
     return [
-        Metric(stage.name, name, stage.revision, column.scale)
+        Metric(stage.name, name, stage.revision, column.scale, bool(pa.types.is_boolean(column.type)))
         for name, column in stage.columns.items()
         if _is_measure(column) and name not in UNMEASURED
     ]

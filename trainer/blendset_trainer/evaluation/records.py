@@ -10,7 +10,7 @@ from blendset.records import FORMAT_VERSION, read_record
 from blendset_trainer.evaluation.statistics.estimates import Estimate
 
 EVALUATIONS = "evaluations"
-COMPARISON = "comparison.json"
+COMPARISON, EXAMPLES = "comparison.json", "examples.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +74,25 @@ class Comparison:
     evaluations: tuple[Evaluation, ...]
     differences: tuple[Difference, ...]
     notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExampleUnit:
+    """A unit with its prompt ("" for none), and the file of a picture of it by each set that was compared, in their
+    order: relative to the comparison's folder where it lies below, else absolute.
+    """
+
+    unit: str
+    prompt: str
+    pictures: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examples:
+    """The content of examples.json beside comparison.json: units that were drawn at random, none of unpaired sets."""
+
+    format_version: int = FORMAT_VERSION
+    units: tuple[ExampleUnit, ...]
 
 
 def list_evaluations(root: Path) -> list[Evaluation]:

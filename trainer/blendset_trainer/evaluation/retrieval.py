@@ -50,7 +50,7 @@ def compute_retrieval(measurement: Measurement, scorer: PromptEncoder) -> tuple[
         cosines[:, prompts == ""] = -np.inf
         found[block] = cosines[np.arange(len(block)), numbers[block]] >= cosines.max(axis=1)
     scale = f"share, 0 to 1, of pictures that find theirs of {len(set(captions[known]))} prompts"
-    return Metric(scorer.name, RETRIEVAL, scorer.revision, scale), found
+    return Metric(scorer.name, RETRIEVAL, scorer.revision, scale, is_truth=True), found
 
 
 def _encode_prompts(measurement: Measurement, scorer: PromptEncoder, prompts: list[str]) -> Features:

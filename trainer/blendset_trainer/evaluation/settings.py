@@ -8,18 +8,25 @@ from pathlib import Path
 
 from blendset.errors import SettingsError
 from blendset.options import option
+from blendset_trainer.scoring.score import ScoreSettings
 from blendset_trainer.stages.catalogue import SCORERS
-from blendset_trainer.stages.executors.settings import ExecutorSettings
 
 WITHOUT_MODEL = ("image-stats", "appearance", "phash")
 """The scorers that measure pictures where none are named."""
+QUESTIONS = {
+    "overall": "Which picture is better?",
+    "text": "Which picture follows the text better?",
+    "subject": "Which picture shows the subject more faithfully?",
+    "realism": "Which picture looks more real?",
+}
+"""What SynCD's study asks people (arXiv 2502.01720, overall, text, image and realism), in our words."""
 AUTO = "auto"
 PICTURE, PROMPT, SUBJECT, SCENE = UNITS = ("picture", "prompt", "subject", "scene")
 """What was sampled one by one, so that another draw would replace it."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeasureSettings(ExecutorSettings):
+class MeasureSettings(ScoreSettings):
     """How pictures are measured, the same for all that are compared.
 
     Creating one raises SettingsError for a value outside its limits.
@@ -85,11 +92,12 @@ class CompareSettings(MeasureSettings):
         metavar="FILE.html",
     )  # fmt: skip
     vote_pairs: int = option(100, "pairs of pictures on that page (default %(default)s)", metavar="N", at_least=1)
+    question: str = option("overall", "what that page asks (default %(default)s)", choices=tuple(QUESTIONS))
     voter: str = option(
         "", "let a vision-language model vote on the page too: hf:MODEL or openai:URL#MODEL", metavar="MODEL"
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.voter and not self.vote:
-            raise SettingsError("--voter votes on the page of --vote; give both.")
+        if not self.vote and (self.voter or self.question != "overall"):
+            raise SettingsError("--voter and --question are about the page of --vote; give that too.")

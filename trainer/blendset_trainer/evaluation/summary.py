@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -25,6 +26,7 @@ from blendset_trainer.evaluation.statistics.estimates import Estimate
 from blendset_trainer.evaluation.statistics.intervals import Replicates, estimate_mean, estimate_share, jackknife
 from blendset_trainer.evaluation.statistics.kernels import Mask, Statistic
 from blendset_trainer.evaluation.trusted import Trusted
+from blendset_trainer.stages.stage import SHARE
 
 TIFA, IDENTITY = "tifa-", "masked-dino-"
 """How the names of the scorers begin whose figures make GeometricScore."""
@@ -55,7 +57,7 @@ def _estimate(measurement: Measurement, metric: Metric) -> Estimate:
     """The mean of a figure; of one that is true or false, the share of what is true."""
     values = measurement.values[metric]
     known = np.isfinite(values)
-    if not np.isin(values[known], (0, 1)).all():
+    if not metric.is_truth:
         return estimate_mean(average_by_unit(measurement.keys, values)[1])
     numbers = number_units(measurement.keys[known])
     counts = np.bincount(numbers).astype(np.float64)
@@ -107,7 +109,9 @@ def list_combined_metrics(measurement: Measurement) -> list[SetMetric]:
 
 
 def make_score(metric: Metric, pictures: int, estimate: Estimate, lineage: Lineage) -> Score:
-    """Return a figure as records keep it."""
+    """Return a figure as records keep it; the interval of a share stays within 0 and 1."""
+    if metric.scale.startswith(SHARE):
+        estimate = replace(estimate, low=max(estimate.low, 0.0), high=min(estimate.high, 1.0))
     return Score(
         name=metric.name,
         scorer=metric.scorer,

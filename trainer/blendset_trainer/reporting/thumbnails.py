@@ -61,6 +61,12 @@ def build_thumbnails(
     return lines
 
 
+def encode_thumbnail(path: Path, size: int) -> str:
+    """Return a picture of at most `size` pixels a side as a data URI; "" where it cannot be read."""
+    encoded = _encode_webp(_read_rgb(path), size)
+    return "" if encoded == MISSING else f"data:image/webp;base64,{encoded}"
+
+
 def _build_line(dataset: Dataset, view: ViewRecord, size: int) -> str:
     """Build the line of one view, from the cache or into it; a line with a damaged file is never cached."""
     key_parts = [

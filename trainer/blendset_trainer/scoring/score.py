@@ -70,7 +70,7 @@ def score(
     SettingsError for a scorer or an option that there is not, and BlendsetError for what stops a scorer.
     """
     settings = resolve_settings(ScoreSettings, settings, options)
-    scorers = _make_scorers(settings)
+    scorers = make_scorers(settings)
     dataset, executor = open_dataset(dataset), make_executor(settings)
     stages = {scorer.name: run_stage(dataset, scorer, executor, on_progress) for scorer in scorers}
     names = [
@@ -82,11 +82,14 @@ def score(
     return ScoreReport(stages, summarize_columns(read_index_with_stages(dataset), names))
 
 
-def _make_scorers(settings: ScoreSettings) -> list[Stage]:
-    """The scorers; each option goes to those that have it. SettingsError for one that none has."""
+def make_scorers(settings: ScoreSettings, command: str = "score") -> list[Stage]:
+    """Return the scorers of the settings, each once. An option goes to those that have it.
+
+    Raises SettingsError for an option that none has, which names the `command` to ask, and for an unknown scorer.
+    """
     scorers = {word: find_stage(word, SCORERS) for word in settings.scorers}
     for option_name, flag in FLAGS.items():
         options = {option_name: getattr(settings, option_name)}
         for word in [word for word, scorer in scorers.items() if has_option(scorer, option_name)] or list(scorers):
-            scorers[word] = set_options(scorers[word], word, options, {option_name: flag}, "score")
+            scorers[word] = set_options(scorers[word], word, options, {option_name: flag}, command)
     return list(scorers.values())

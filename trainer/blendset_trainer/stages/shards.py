@@ -81,12 +81,13 @@ def find_missing_shards(
 
     Shards are cut by position in the index, so that a resumed run makes the same files as an uninterrupted one.
     """
+    keys = compute_keys(stage, index)
+    if all(key in known_keys for key in keys):
+        return
     columns = (index[name].to_pylist() for name in ("view_id", "rgb_file_name", "rgb_sha256", "caption"))
     items = [
         ViewItem(view_id, key, root / Path(rgb).parent, group, sha256 or "", caption or "")
-        for view_id, rgb, sha256, caption, key, group in zip(
-            *columns, compute_keys(stage, index), _find_groups(index), strict=True
-        )
+        for view_id, rgb, sha256, caption, key, group in zip(*columns, keys, _find_groups(index), strict=True)
     ]
     for shard in cut_shards(items, shard_views, stage.whole_sets):
         if missing := tuple(item for item in shard if item.key not in known_keys):

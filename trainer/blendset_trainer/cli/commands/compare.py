@@ -60,15 +60,17 @@ def _compare(arguments: argparse.Namespace) -> int:
         return _compare_placements(arguments)
     _refuse_placement_options(arguments)
     from blendset_trainer.evaluation.compare import compare  # loads scipy, which `blendset --help` does not need
+    from blendset_trainer.reporting.comparison import write_comparison_page
 
     settings = read_settings(CompareSettings, arguments)
     with report_progress(quiet=arguments.json) as on_progress:
         comparison = compare(arguments.sources, settings, on_progress=on_progress)
+    page = write_comparison_page(comparison, settings.out)
     if arguments.json:
         print_json(comparison)
     else:
         _print_comparison(comparison)
-        print(settings.out)
+        print(page)
     return DONE
 
 
@@ -96,7 +98,7 @@ def _compare_placements(arguments: argparse.Namespace) -> int:
     chosen = {name: getattr(arguments, name) for name in PLACEMENT_OPTIONS}
     settings = PlacementSettings(out=arguments.out, seed=arguments.seed, with_=scorers, **chosen)
     with report_progress(quiet=arguments.json) as on_progress:
-        report = compare_placements(arguments.scenes, settings, on_progress)
+        report = compare_placements(arguments.scenes, settings, on_progress=on_progress)
     if arguments.json:
         print_json(report)
     else:

@@ -21,6 +21,7 @@ import pyarrow as pa
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError, SettingsError
 from blendset.jobs.scenes import SceneSummary
+from blendset.options import resolve_settings
 from blendset.records import FORMAT_VERSION, ViewRecord, write_json
 from blendset_trainer.api.progress import OnProgress, ignore_progress
 from blendset_trainer.captioning.caption import caption
@@ -99,15 +100,20 @@ class PlacementReport:
 
 
 def compare_placements(
-    scenes: Sequence[Path | str], settings: PlacementSettings, on_progress: OnProgress = ignore_progress
+    scenes: Sequence[Path | str] | Path | str,
+    settings: PlacementSettings | None = None,
+    *,
+    on_progress: OnProgress = ignore_progress,
+    **options: Any,
 ) -> PlacementReport:
     """Render each scene with each placement, judge all views by one rule, write placements.json and return it.
 
-    Datasets lie in `out`, one for each scene and placement; what is in them is not rendered again. Raises SettingsError
-    for scenes that are not there or stand twice, and BlendsetError where a scene cannot be rendered. Ctrl-C raises
-    KeyboardInterrupt, and finished views stay.
+    `options` are fields of `PlacementSettings`. Datasets lie in `out`, one for each scene and placement; what they hold
+    is not rendered again. Raises SettingsError for scenes that are not there or stand twice, and BlendsetError where a
+    scene cannot be rendered. Ctrl-C raises KeyboardInterrupt, and finished views stay.
     """
-    paths = _list_scenes(scenes)
+    settings = resolve_settings(PlacementSettings, settings, options)
+    paths = _list_scenes([scenes] if isinstance(scenes, Path | str) else scenes)
     scorers = [find_stage(word, SCORERS) for word in settings.with_]
     compared = []
     for path in paths:

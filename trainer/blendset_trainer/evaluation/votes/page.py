@@ -16,17 +16,11 @@ from blendset.errors import BlendsetError, SettingsError
 from blendset.files import atomic_write, sha256_bytes
 from blendset.records import encode_json, read_record, write_json
 from blendset_trainer.api.progress import OnProgress, ignore_progress
+from blendset_trainer.evaluation.settings import QUESTIONS
 from blendset_trainer.evaluation.votes.ballot import BallotKey, BallotPair, get_key_path
 from blendset_trainer.evaluation.votes.pairs import PicturePair, choose_pairs
 from blendset_trainer.evaluation.votes.sides import PairSides, draw_sides
 
-QUESTIONS = {
-    "overall": "Which picture is better?",
-    "text": "Which picture follows the text better?",
-    "subject": "Which picture shows the subject more faithfully?",
-    "realism": "Which picture looks more real?",
-}
-"""What SynCD's study asks people (arXiv 2502.01720, overall, text, image and realism), in our words."""
 QUESTION = QUESTIONS["overall"]
 CHECKS = 5
 SIZE = 640
