@@ -43,13 +43,13 @@ def ablate(
     for note in notes:
         report(f"{note}.")
     judge = Judge(settings, prompts, stages, read_trusted(stages, settings.measure, on_progress))
-    found = climb(runs, judge, on_progress, report)
+    found = run_until_clear(runs, judge, on_progress, report)
     ablation = make_ablation(judge, found, notes)
     write_json(Path(settings.out) / ABLATION, ablation)
     return ablation
 
 
-def climb(
+def run_until_clear(
     runs: Sequence[LadderRun], judge: Judge, on_progress: OnProgress, report: OnReport
 ) -> dict[str, list[Figures]]:
     """Return the figures of each rung by its name, one for each seed, of as many seeds as it takes."""
