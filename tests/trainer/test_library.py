@@ -33,7 +33,7 @@ from tests.trainer.tiny_datasets import thirty_views
 
 COMMANDS = (
     *("plan", "render", "verify", "adopt", "caption", "score", "select", "report", "export", "unpack"),
-    *("prompts", "synthesize", "train", "calibrate", "sample", "evaluate", "compare"),
+    *("prompts", "synthesize", "train", "calibrate", "sample", "evaluate", "compare", "ablate"),
 )
 """Each is a command and a function of the library."""
 HEAVY = "{'torch', 'transformers', 'diffusers', 'accelerate', 'ray', 'bpy'}"
@@ -73,6 +73,7 @@ LINES = {
     "compare": Command(
         blendset_trainer.CompareSettings, ("sources",), frozenset({"votes", "scenes", *PLACEMENT_OPTIONS})
     ),
+    "ablate": Command(None, ("ladder",), frozenset({"dry_run"})),
     **{f"synthesize {name}": Command(job.settings, ("dataset",)) for name, job in JOBS.items()},
 }
 BESIDES = {"select": {"--preset": "syncd"}, "synthesize restyle": {"--prompt": "a red chair"}}

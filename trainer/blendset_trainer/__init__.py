@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from blendset_trainer.diffusion.sample_files import SampleReport as SampleReport
     from blendset_trainer.evaluation.compare import compare as compare
     from blendset_trainer.evaluation.evaluate import evaluate as evaluate
+    from blendset_trainer.evaluation.ladder.ablate import ablate as ablate
+    from blendset_trainer.evaluation.ladder.records import Ablation as Ablation
+    from blendset_trainer.evaluation.ladder.runs import plan_ladder as plan_ladder
     from blendset_trainer.evaluation.placements.compare_placements import PlacementReport as PlacementReport
     from blendset_trainer.evaluation.placements.compare_placements import compare_placements as compare_placements
     from blendset_trainer.evaluation.placements.settings import PlacementSettings as PlacementSettings
@@ -87,6 +90,9 @@ _HOMES = {
     "SampleReport": "diffusion.sample_files:SampleReport",
     "compare": "evaluation.compare:compare",
     "evaluate": "evaluation.evaluate:evaluate",
+    "ablate": "evaluation.ladder.ablate:ablate",
+    "Ablation": "evaluation.ladder.records:Ablation",
+    "plan_ladder": "evaluation.ladder.runs:plan_ladder",
     "PlacementReport": "evaluation.placements.compare_placements:PlacementReport",
     "compare_placements": "evaluation.placements.compare_placements:compare_placements",
     "PlacementSettings": "evaluation.placements.settings:PlacementSettings",

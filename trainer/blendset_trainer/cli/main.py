@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from blendset import __version__
 from blendset.errors import SettingsError
+from blendset_trainer.cli.commands.ablate import add_ablate
 from blendset_trainer.cli.commands.adopt import add_adopt
 from blendset_trainer.cli.commands.blender import add_blender
 from blendset_trainer.cli.commands.cache import add_cache
@@ -52,6 +53,7 @@ COMMANDS = (
     add_sample,
     add_evaluate,
     add_compare,
+    add_ablate,
     add_synthesize,
     add_blender,
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 from blendset.errors import SettingsError
 from blendset.records import read_json
 from blendset_trainer.api.progress import OnProgress
-from blendset_trainer.diffusion.sample import sample
+from blendset_trainer.diffusion.sample import SampleSettings, sample
 from blendset_trainer.training_runs import LINEAGE, read_lineage
 
 PIPELINE, RECORD = "model_index.json", "samples.json"
@@ -25,7 +25,14 @@ def find_model(source: Path) -> Path | None:
 
 
 def draw_pictures(
-    source: Path, prompts: Sequence[str], images: int, seed: int, steps: int | None, out: Path, on_progress: OnProgress
+    source: Path,
+    prompts: Sequence[str],
+    images: int,
+    seed: int,
+    steps: int | None,
+    out: Path,
+    on_progress: OnProgress,
+    cfg_scale: float | None = None,
 ) -> Path:
     """Return the folder `out` of pictures of a model, `images` of each prompt; what is there already is kept.
 
@@ -42,7 +49,8 @@ def draw_pictures(
                 f"{source} does not say which model it adapts ({LINEAGE}); sample it, and compare that."
             )
         model, lora = lineage.base_model, model
-    sample(model, lora=lora, prompt=repeated, seed=seed, steps=steps, out=out, on_progress=on_progress)
+    settings = SampleSettings(lora=lora, prompt=tuple(repeated), seed=seed, steps=steps, cfg_scale=cfg_scale, out=out)
+    sample(model, settings, on_progress=on_progress)
     return out
 
 

@@ -140,7 +140,10 @@ def load_sources(config: TrainConfig) -> Sources:
     keep_out = load_decontaminator(config.keep_out)
     found = [(source, read_source_rows(source, cache_folder=cache_folder)) for source in config.source]
     return Sources(
-        [load_source(source, found=rows, references=references, keep_out=keep_out) for source, rows in found],
+        [
+            load_source(source, found=rows, references=references, keep_out=keep_out).draw_samples(config.seed)
+            for source, rows in found
+        ],
         [load_source(source, found=rows, references=references, held_out=True) for source, rows in found],
     )
 

@@ -64,6 +64,7 @@ class SourceSettings:
     )
     crop: str = option("centre", "what of a picture to keep; random draws anew each time", choices=("centre", "random"))
     prefix: str = option("", "words before each caption, say of the layout")
+    max_samples: int | None = option(None, "train on so many of them at most; the run's seed draws them", at_least=1)
     background: float = option(1.0, "loss weight of pixels that are not the subject's; 1 masks nothing", at_least=0)
     captions: CaptionWeights = field(default_factory=CaptionWeights)
     bands: tuple[BandSettings, ...] = ()
@@ -143,6 +144,16 @@ class Source:
             chosen = chosen & np.isin(self.groups, np.flatnonzero(np.bincount(kept) > 1))
         groups = None if self.groups is None else self.groups[chosen]
         return replace(self, members=self.members[chosen], groups=groups)
+
+    def draw_samples(self, seed: int) -> Source:
+        """The source with at most `max_samples` of its samples, drawn at random; fewer are among more of one seed."""
+        most = self.settings.max_samples
+        if most is None or most >= len(self):
+            return self
+        draws = [sample_uniform(seed, "max_samples", sample.id) for sample in self]
+        chosen = np.zeros(len(self), bool)
+        chosen[np.argsort(draws, kind="stable")[:most]] = True
+        return self.keep_samples(chosen)
 
     def find_siblings(self, number: int) -> NDArray[np.int64]:
         """The numbers (N,) of the other samples in a sample's group."""
