@@ -11,7 +11,6 @@ from pathlib import Path
 from blendset.errors import BlendsetError
 from blendset.records import write_json
 from blendset_trainer.api.progress import OnProgress, OnReport, ignore_progress, ignore_report
-from blendset_trainer.evaluation.evaluate import find_stages
 from blendset_trainer.evaluation.ladder.measuring import Figures, Judge, refuse_unknown_figure
 from blendset_trainer.evaluation.ladder.records import ABLATION, OPEN, Ablation, RungFigure, RungResult
 from blendset_trainer.evaluation.ladder.runs import LadderRun, list_trained_prompts, plan_runs
@@ -20,6 +19,7 @@ from blendset_trainer.evaluation.ladder.settings import AblateSettings, read_lad
 from blendset_trainer.evaluation.metrics import Metric
 from blendset_trainer.evaluation.statistics.intervals import Replicates
 from blendset_trainer.evaluation.trusted import Trusted, read_trusted
+from blendset_trainer.scoring.score import make_scorers
 from blendset_trainer.synthesis.prompts.pools import read_texts
 
 ONE_SEED = "there is one seed, so the intervals hold for these very models; another seed may rank the rungs otherwise"
@@ -36,7 +36,7 @@ def ablate(
     BlendsetError where a run cannot be trained or its pictures cannot be measured.
     """
     settings = read_ladder(Path(ladder))
-    runs, stages = plan_runs(settings), find_stages(settings.measure)
+    runs, stages = plan_runs(settings), make_scorers(settings.measure, "ablate")
     refuse_unknown_figure(settings, stages)
     prompts = read_texts(Path(settings.prompts))
     notes = [*list_trained_prompts(runs[: len(settings.rung)], prompts)]
