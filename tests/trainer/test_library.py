@@ -37,7 +37,7 @@ COMMANDS = (
 )
 """Each is a command and a function of the library."""
 HEAVY = "{'torch', 'transformers', 'diffusers', 'accelerate', 'ray', 'bpy'}"
-WITH_TORCH = ("calibrate", "CalibrateReport", "SynthesisReport", "SampleReport")
+WITH_TORCH = ("calibrate", "CalibrateReport", "SynthesisReport", "SampleReport", "ablate", "plan_ladder")
 """Names in modules that import torch."""
 ALWAYS = {"help", "json", "debug"}
 

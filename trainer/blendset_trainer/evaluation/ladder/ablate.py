@@ -36,7 +36,7 @@ def ablate(
     BlendsetError where a run cannot be trained or its pictures cannot be measured.
     """
     settings = read_ladder(Path(ladder))
-    runs, stages = plan_runs(settings), make_scorers(settings.measure, "evaluate")
+    runs, stages = plan_runs(settings), make_scorers(settings.measure, "ablate")
     refuse_unknown_figure(settings, stages)
     prompts = [listed.prompt for listed in read_prompt_list(Path(settings.prompts))]
     notes = [*list_trained_prompts(runs[: len(settings.rung)], prompts)]
