@@ -8,18 +8,18 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import stats
 
 from blendset.errors import BlendsetError
 from blendset_trainer.evaluation.statistics.estimates import Estimate
 from blendset_trainer.evaluation.statistics.intervals import (
-    MAX_BOOTSTRAP,
-    Replicates,
     estimate_mean,
     estimate_paired,
     estimate_unpaired,
     jackknife,
 )
-from blendset_trainer.evaluation.statistics.kernels import Features, prepare_mmd2
+from blendset_trainer.evaluation.statistics.kernels import Features, Statistic, prepare_mmd2, prepare_vendi
+from blendset_trainer.evaluation.statistics.neighbours import prepare_neighbours
 
 Values = NDArray[np.float64]
 Draw = Callable[[np.random.Generator, int], Values]
@@ -44,7 +44,7 @@ def share(outcomes: list[bool]) -> float:
 
 def draw_estimates(compare: Callable[[Values, Values], Estimate], first: Draw, second: Draw) -> list[Estimate]:
     """REPEATS comparisons of independent draws."""
-    randoms = (np.random.default_rng([UNITS, number]) for number in range(REPEATS))
+    randoms = (np.random.default_rng(number) for number in range(REPEATS))
     return [compare(first(random, UNITS), second(random, UNITS)) for random in randoms]
 
 
@@ -59,9 +59,11 @@ def covers(estimate: Estimate, truth: float) -> bool:
 @pytest.mark.parametrize(
     ("compare", "kind"),
     [
+        (estimate_paired, "normal"),
         (estimate_paired, "exponential"),
         (estimate_paired, "votes"),
         (estimate_unpaired, "normal"),
+        (estimate_unpaired, "exponential"),
         (estimate_unpaired, "votes"),
     ],
 )
@@ -80,23 +82,20 @@ def test_two_draws_of_one_distribution_are_rarely_called_different() -> None:
 @pytest.mark.parametrize("units", [5, 12])
 @pytest.mark.parametrize("estimate", [estimate_mean, lambda values: estimate_unpaired(values, values[::-1] * 0)])
 def test_few_units_have_wide_intervals(units: int, estimate: Callable[[Values], Estimate]) -> None:
-    """A plain bootstrap covers 84 % of five normal values, and 90 % of twelve."""
+    """A bootstrap of percentiles covers 84 % of five normal values, and 90 % of twelve."""
     draws = [np.random.default_rng(seed).normal(size=units) for seed in range(300)]
     assert 0.9 <= share([covers(estimate(values), 0) for values in draws]) <= 0.98
 
 
-def test_many_units_have_students_interval() -> None:
-    """Where the bootstrap ends the interval moves by less than a twentieth of its width."""
-    values = np.random.default_rng(0).exponential(size=MAX_BOOTSTRAP + 1)
-    many, fewer = estimate_mean(values), estimate_mean(values[:-1])
-    for one, other in ((many.low, fewer.low), (many.high, fewer.high)):
-        assert one == pytest.approx(other, abs=(many.high - many.low) / 20)
-
-
-def test_an_estimate_follows_from_its_values() -> None:
-    values = np.random.default_rng(0).normal(size=30)
-    assert estimate_mean(values) == estimate_mean(values.copy())
-    assert estimate_paired(values, values * 0).value == estimate_mean(values).value
+def test_intervals_are_those_of_scipy() -> None:
+    values, others = np.random.default_rng(0).normal(size=(2, 30))
+    for found, reference in (
+        (estimate_mean(values), stats.ttest_1samp(values, 0)),
+        (estimate_paired(values, others), stats.ttest_rel(values, others)),
+        (estimate_unpaired(values, others[:20]), stats.ttest_ind(values, others[:20], equal_var=False)),
+    ):
+        interval = reference.confidence_interval(0.95)
+        assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
 
 
 def test_pairs_of_a_common_cause_have_narrow_intervals() -> None:
@@ -136,19 +135,29 @@ SETS = 200
 TRUSTED = np.random.default_rng(10**6).normal(size=(150, 4))
 
 
-def jackknife_mmd2(features: Features) -> Replicates:
-    """MMD² of features (N, 4) to the trusted ones."""
-    return jackknife(prepare_mmd2(features, TRUSTED), len(features), seed=0)
+def prepare_mmd2_to_trusted(features: Features) -> Statistic:
+    return prepare_mmd2(features, TRUSTED)
 
 
-def draw_differences(shift: float, common: float, is_paired: bool) -> list[Estimate]:
-    """Differences of MMD² of SETS pairs of sets, 0.3 and `shift` away from the trusted one; in pairs they have `common`
-    of their parts in common."""
+def prepare_diversity(features: Features) -> Statistic:
+    return prepare_vendi(features / np.linalg.norm(features, axis=1, keepdims=True))
+
+
+def prepare_coverage(features: Features) -> Statistic:
+    return prepare_neighbours(features, TRUSTED)["coverage"]
+
+
+def draw_differences(
+    prepare: Callable[[Features], Statistic], shift: float, common: float, is_paired: bool, sets: int = SETS
+) -> list[Estimate]:
+    """Differences of a statistic of pairs of sets, 0.3 and `shift` away from the trusted one; in pairs they have
+    `common` of their parts in common."""
     found = []
-    for seed in range(SETS):
+    for seed in range(sets):
         base, own = np.random.default_rng(seed).normal(size=(2, UNITS, 4))
         other = common * base + np.sqrt(1 - common**2) * own
-        ours, theirs = jackknife_mmd2(base + 0.3 * np.eye(4)[0]), jackknife_mmd2(other + shift * np.eye(4)[0])
+        moved = (base + 0.3 * np.eye(4)[0], other + shift * np.eye(4)[0])
+        ours, theirs = (jackknife(prepare(features), UNITS, seed=0) for features in moved)
         found.append(ours.subtract_paired(theirs).estimate() if is_paired else ours.estimate_unpaired(theirs))
     return found
 
@@ -156,18 +165,29 @@ def draw_differences(shift: float, common: float, is_paired: bool) -> list[Estim
 @pytest.mark.parametrize(("common", "is_paired"), [(0.8, True), (0.0, False)])
 def test_intervals_of_differences_of_distances_cover_the_truth(common: float, is_paired: bool) -> None:
     """The truth is the mean, for MMD² is unbiased. Sets are resampled, the trusted stay as they are."""
-    found = draw_differences(0.8, common, is_paired)
+    found = draw_differences(prepare_mmd2_to_trusted, 0.8, common, is_paired)
     truth = float(np.mean([each.value for each in found]))
     assert truth < 0
-    assert 0.93 <= share([covers(each, truth) for each in found]) <= 0.99
+    assert 0.93 <= share([covers(each, truth) for each in found]) <= 0.97
     assert share([each.excludes_zero for each in found]) > 0.7
 
 
-@pytest.mark.parametrize(("common", "is_paired"), [(0.8, True), (0.0, False)])
-def test_sets_equally_far_away_are_rarely_called_different(common: float, is_paired: bool) -> None:
-    """The jackknife errs to the wide side where sets are near the trusted one: 2 to 3 % here, not 5."""
-    found = draw_differences(0.3, common, is_paired)
-    assert 0 < share([each.excludes_zero for each in found]) <= 0.05
+@pytest.mark.parametrize(
+    ("prepare", "common", "is_paired", "least"),
+    [
+        (prepare_mmd2_to_trusted, 0.8, True, 0.025),
+        (prepare_mmd2_to_trusted, 0.0, False, 0.025),
+        (prepare_coverage, 0.8, True, 0.03),
+        (prepare_diversity, 0.0, False, 0.015),
+    ],
+)
+def test_two_draws_are_called_different_as_often_as_intervals_say(
+    prepare: Callable[[Features], Statistic], common: float, is_paired: bool, least: float
+) -> None:
+    """A jackknife that counts pairs of units twice calls 0 to 2 % of them different. Over 3,000 draws it is 3.5 % by
+    MMD², 4.3 % by coverage, and 2.2 to 3.0 % by the Vendi score, whose intervals remain a tenth too wide."""
+    found = draw_differences(prepare, 0.3, common, is_paired, REPEATS)
+    assert least <= share([each.excludes_zero for each in found]) <= 0.07
 
 
 def test_the_jackknife_of_a_mean_is_its_standard_error() -> None:
@@ -188,5 +208,8 @@ def test_groups_leave_each_unit_out_once() -> None:
     jackknife(compute, 23, seed=1, groups=5)
     *parts, whole = kept
     assert whole.all()
-    assert (~np.array(parts)).sum(axis=0).tolist() == [1] * 23
-    assert {int((~part).sum()) for part in parts} == {4, 5}
+    singles, pairs = ~np.array(parts[:5]), ~np.array(parts[5:])
+    assert singles.sum(axis=0).tolist() == [1] * 23
+    assert set(singles.sum(axis=1)) == {4, 5}
+    assert len(pairs) == 10
+    assert pairs.sum(axis=0).tolist() == [4] * 23

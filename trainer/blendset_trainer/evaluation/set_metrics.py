@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from blendset_trainer.evaluation.measurement import Measurement
 from blendset_trainer.evaluation.metrics import SET_SCALES, Metric
 from blendset_trainer.evaluation.statistics.frechet import LEAST_PICTURES, prepare_frechet
-from blendset_trainer.evaluation.statistics.intervals import GROUPS
+from blendset_trainer.evaluation.statistics.intervals import GROUPS, PAIRS
 from blendset_trainer.evaluation.statistics.kernels import (
     Features,
     Mask,
@@ -26,17 +26,19 @@ from blendset_trainer.evaluation.statistics.neighbours import K, prepare_neighbo
 
 MAX_PICTURES = 5000
 """Of a set, in the matrices of its distances; more are drawn from at random."""
-SLOW = {"frechet": 10}
-"""Groups of the jackknife where each takes seconds; else as many as there are."""
+SLOW = {"frechet": (10, 0)}
+"""Groups of the jackknife, and pairs of them, where each takes seconds."""
 
 
 @dataclass(frozen=True, eq=False)
 class SetMetric:
-    """A figure of a set of N pictures: `compute` takes a mask (N,) of those that count. The jackknife has `groups`."""
+    """A figure of a set of N pictures: `compute` takes a mask (N,) of those that count. The jackknife leaves out
+    `groups` of them, and `pairs` of groups."""
 
     metric: Metric
     compute: Statistic
     groups: int = GROUPS
+    pairs: int = PAIRS
 
 
 def prepare_set_metrics(measurement: Measurement, trusted: Mapping[str, Features]) -> Iterator[SetMetric]:
@@ -51,7 +53,7 @@ def prepare_set_metrics(measurement: Measurement, trusted: Mapping[str, Features
         functions = _prepare(features[known], trusted.get(scorer), has_prompts=scorer.startswith("clip-"))
         for column, compute in functions.items():
             metric = Metric(scorer, column, measurement.revisions[scorer], SET_SCALES[column])
-            yield SetMetric(metric, _count_known(compute, known), SLOW.get(column, GROUPS))
+            yield SetMetric(metric, _count_known(compute, known), *SLOW.get(column, (GROUPS, PAIRS)))
 
 
 def number_units(keys: NDArray[np.str_]) -> NDArray[np.int64]:

@@ -79,7 +79,7 @@ def compute_set_metrics(measurement: Measurement, trusted: Trusted, seed: int) -
         numbers = number_units(measured.keys)
         for each in metrics:
             compute = partial(_compute_over_units, each.compute, numbers)
-            found[each.metric] = jackknife(compute, int(numbers.max()) + 1, seed, each.groups)
+            found[each.metric] = jackknife(compute, int(numbers.max()) + 1, seed, each.groups, each.pairs)
     return found
 
 

@@ -15,7 +15,7 @@ from scipy import stats
 
 from blendset_trainer.evaluation.ladder.records import DIFFERS, EQUAL, OPEN
 from blendset_trainer.evaluation.statistics.estimates import CONFIDENCE, Estimate
-from blendset_trainer.evaluation.statistics.intervals import Replicates
+from blendset_trainer.evaluation.statistics.intervals import Replicates, average_replicates
 
 
 def estimate_over_seeds(runs: Sequence[Replicates], confidence: float = CONFIDENCE) -> Estimate:
@@ -28,8 +28,7 @@ def estimate_over_seeds(runs: Sequence[Replicates], confidence: float = CONFIDEN
     `effect` is the mean in standard deviations over the seeds.
     """
     values = np.array([run.value for run in runs])
-    parts = np.mean([run.parts for run in runs], axis=0)
-    over_prompts = Replicates(float(values.mean()), parts, runs[0].units).estimate(confidence)
+    over_prompts = average_replicates(runs).estimate(confidence)
     if len(runs) == 1:
         return over_prompts
     spread = float(values.std(ddof=1))

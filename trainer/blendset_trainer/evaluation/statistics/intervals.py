@@ -2,17 +2,21 @@
 """Intervals of means, of their differences, and of statistics of whole sets, over units that were sampled one by one.
 
 A unit is what another draw would replace: a prompt, a subject, a scene. Pictures of one unit are averaged before they
-come here. Means have bootstrap intervals (BCa, Efron 1987, doi 10.2307/2289144), widened for small numbers (Hesterberg
-2015, doi 10.1080/00031305.2015.1089789). Statistics of whole sets, such as distances, have jackknife intervals over
-groups of units (Efron and Stein 1981), for a resample would hold pictures twice, which such statistics take for
-agreement. Those err to the wide side where the sets are alike: of 95 % they then cover up to 99.
+come here. Means have Student's intervals, and differences of sets without common units Welch's: over 4,000 draws of
+normal, exponential and three-valued units they hold the truth of a difference in 94.8 to 95.8 % (100 units) and 94.5 to
+95.3 % (20 units), where the BCa bootstrap does in 94.4 to 96.4 % and 92.1 to 97.0 %.
+
+Statistics of whole sets, such as distances, have jackknife intervals over groups of units, for a resample would hold
+pictures twice, which such statistics take for agreement. The jackknife counts twice what pairs of units add to the
+variance; that is taken out (Efron and Stein 1981, doi 10.1214/aos/1176345462), but never more than half, which is what
+a statistic of nothing but pairs would need.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +25,10 @@ from scipy import stats
 from blendset.errors import BlendsetError
 from blendset_trainer.evaluation.statistics.estimates import CONFIDENCE, Estimate
 
-RESAMPLES = 2000
-MIN_BOOTSTRAP, MAX_BOOTSTRAP = 8, 2000
-"""With fewer units than this a resample cannot reach far enough, and with more the bootstrap ends where Student's t
-does, which is at once."""
 GROUPS = 50
 """Of the jackknife, where there are as many units."""
+PAIRS = 50
+"""Of its groups, drawn at random, that are left out at once."""
 Values = NDArray[np.float64]
 
 
@@ -61,10 +63,7 @@ def estimate_unpaired(values: Values, others: Values, confidence: float = CONFID
     units = min(len(values), len(others))
     if not spread:
         return Estimate(difference, difference, difference, units, _divide(difference, spread))
-    if units < MIN_BOOTSTRAP or max(len(values), len(others)) > MAX_BOOTSTRAP:
-        interval = stats.ttest_ind(values, others, equal_var=False).confidence_interval(confidence)
-    else:
-        interval = _bootstrap((values, others), lambda one, two, axis: one.mean(axis) - two.mean(axis), confidence)
+    interval = stats.ttest_ind(values, others, equal_var=False).confidence_interval(confidence)
     return Estimate(difference, float(interval.low), float(interval.high), units, _divide(difference, spread))
 
 
@@ -91,11 +90,15 @@ def estimate_share(hits: Values, counts: Values, confidence: float = CONFIDENCE)
 
 @dataclass(frozen=True, eq=False)
 class Replicates:
-    """A statistic of a whole set of `units` units, and its values `parts` (G,) without each of G groups of them."""
+    """A statistic of a whole set of `units` units, its values `parts` (G,) without each of G groups of them, and those
+    without both groups of each of P pairs: `pair_parts` (P,), the groups being `pairs` (P, 2).
+    """
 
     value: float
     parts: Values
     units: int
+    pairs: NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 2), np.int64))
+    pair_parts: Values = field(default_factory=lambda: np.empty(0))
 
     def estimate(self, confidence: float = CONFIDENCE) -> Estimate:
         """Return the statistic with its interval."""
@@ -104,7 +107,12 @@ class Replicates:
 
     def subtract_paired(self, other: Replicates) -> Replicates:
         """Return the difference to the same statistic of a set of the same units, left out in the same groups."""
-        return Replicates(self.value - other.value, self.parts - other.parts, self.units)
+        return replace(
+            self,
+            value=self.value - other.value,
+            parts=self.parts - other.parts,
+            pair_parts=self.pair_parts - other.pair_parts,
+        )
 
     def estimate_unpaired(self, other: Replicates, confidence: float = CONFIDENCE) -> Estimate:
         """Return the difference to the same statistic of a set that has nothing to do with this one."""
@@ -117,49 +125,45 @@ class Replicates:
     def _compute_error(self) -> float:
         """The standard error."""
         groups = len(self.parts)
-        return float(np.sqrt((groups - 1) / groups * ((self.parts - self.parts.mean()) ** 2).sum()))
+        variance = (groups - 1) / groups * ((self.parts - self.parts.mean()) ** 2).sum()
+        if len(self.pairs) > 1:
+            alone = self.parts[self.pairs].sum(axis=1)
+            added = groups * self.value - (groups - 1) * alone + (groups - 2) * self.pair_parts
+            variance = max(variance - added.var(ddof=1) / 2, variance / 2)
+        return math.sqrt(variance)
 
 
-def jackknife(compute: Callable[[NDArray[np.bool_]], float], units: int, seed: int, groups: int = GROUPS) -> Replicates:
+def average_replicates(runs: Sequence[Replicates]) -> Replicates:
+    """Return the mean of statistics of sets of the same units, left out in the same groups."""
+    value, parts, pair_parts = (
+        np.mean([getattr(run, name) for run in runs], axis=0) for name in ("value", "parts", "pair_parts")
+    )
+    return replace(runs[0], value=float(value), parts=parts, pair_parts=pair_parts)
+
+
+def jackknife(
+    compute: Callable[[NDArray[np.bool_]], float], units: int, seed: int, groups: int = GROUPS, pairs: int = PAIRS
+) -> Replicates:
     """Return the statistic that `compute` gives for a mask (units,) of the units to use, and its replicates.
 
-    The units are left out in so many random groups, one after another. Raises BlendsetError for fewer than two units.
+    The units are left out in so many random groups, one after another, and then in random pairs of groups. Raises
+    BlendsetError for fewer than two units.
     """
     if units < 2:
         raise BlendsetError(f"An interval needs at least two units, and there is {units}; give more pictures.")
-    groups = min(units, groups)
-    group = np.random.default_rng(seed).permutation(units) % groups
+    groups, random = min(units, groups), np.random.default_rng(seed)
+    group = random.permutation(units) % groups
     parts = np.array([compute(group != number) for number in range(groups)], np.float64)
-    return Replicates(float(compute(np.ones(units, bool))), parts, units)
+    all_pairs = np.stack(np.triu_indices(groups, 1), axis=1) if groups > 2 else np.empty((0, 2), np.int64)
+    chosen = random.permutation(all_pairs)[:pairs]
+    pair_parts = np.array([compute((group != one) & (group != other)) for one, other in chosen], np.float64)
+    return Replicates(float(compute(np.ones(units, bool))), parts, units, chosen, pair_parts)
 
 
 def _bound_mean(values: Values, confidence: float) -> tuple[float, float]:
     """The interval of the mean of values (N,)."""
-    spread = values.std(ddof=1)
-    if not spread:
-        return float(values[0]), float(values[0])
-    if not MIN_BOOTSTRAP <= len(values) <= MAX_BOOTSTRAP:
-        half = stats.t.ppf((1 + confidence) / 2, len(values) - 1) * spread / math.sqrt(len(values))
-        return float(values.mean() - half), float(values.mean() + half)
-    interval = _bootstrap((values,), np.mean, confidence)
-    return float(interval.low), float(interval.high)
-
-
-def _bootstrap(
-    samples: tuple[Values, ...], statistic: Callable[..., object], confidence: float
-) -> stats._common.ConfidenceInterval:
-    level = _widen(confidence, min(map(len, samples)))
-    result = stats.bootstrap(
-        samples, statistic, n_resamples=RESAMPLES, confidence_level=level, rng=np.random.default_rng(0), batch=200
-    )
-    return result.confidence_interval
-
-
-def _widen(confidence: float, units: int) -> float:
-    """What to ask a bootstrap for, whose resamples vary by 1 / `units` where the sample's mean varies by 1 less, and by
-    a normal distribution where Student's t is due."""
-    reach = math.sqrt(units / (units - 1)) * stats.t.ppf((1 + confidence) / 2, units - 1)
-    return float(2 * stats.norm.cdf(reach) - 1)
+    half = stats.t.ppf((1 + confidence) / 2, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
+    return float(values.mean() - half), float(values.mean() + half)
 
 
 def _check(values: Values) -> Values:

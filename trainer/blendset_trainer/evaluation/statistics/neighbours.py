@@ -30,16 +30,17 @@ def prepare_neighbours(features: Features, trusted: Features) -> dict[str, Stati
     """
     across = compute_square_distances(trusted, features)
     find_reach = _prepare_reach(features)
-    inside = across < _prepare_reach(trusted)(np.ones(len(trusted), bool))[:, None]
+    inside = (across < _prepare_reach(trusted)(np.ones(len(trusted), bool))[:, None]).astype(np.float32)
+    surroundings = inside.sum(axis=0)
 
     def compute_recall(counts: Mask) -> float:
         return float((across < np.where(counts, find_reach(counts), -1)).any(axis=1).mean())
 
     return {
-        "precision": lambda counts: float(inside[:, counts].any(axis=0).mean()),
+        "precision": lambda counts: float((surroundings[counts] > 0).mean()),
         "recall": compute_recall,
-        "density": lambda counts: float(inside[:, counts].sum(axis=0).mean() / K),
-        "coverage": lambda counts: float(inside[:, counts].any(axis=1).mean()),
+        "density": lambda counts: float(surroundings[counts].mean(dtype=np.float64) / K),
+        "coverage": lambda counts: float((inside @ counts.astype(np.float32) > 0).mean()),
     }
 
 

@@ -21,7 +21,6 @@ from scipy.sparse.csgraph import connected_components
 
 from blendset.errors import BlendsetError
 from blendset_trainer.evaluation.statistics.estimates import CONFIDENCE, Estimate
-from blendset_trainer.evaluation.statistics.intervals import RESAMPLES
 from blendset_trainer.evaluation.votes.read import Vote
 
 PRIOR = 0.1
@@ -29,6 +28,7 @@ PRIOR = 0.1
 STEPS = 50
 """Of Newton's method at most; it needs about six."""
 TOLERANCE = 1e-9
+RESAMPLES = 2000
 BATCH = 200
 """Resamples at a time: of 50,000 units they fill 80 MB."""
 Wins = NDArray[np.float64]
