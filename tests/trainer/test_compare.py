@@ -17,7 +17,10 @@ from blendset_trainer.cli.main import main
 from blendset_trainer.evaluation.compare import compare, make_titles
 from blendset_trainer.evaluation.records import COMPARISON, Comparison, Difference
 from blendset_trainer.evaluation.tables import BETTER, WORSE, judge, list_comparison
+from blendset_trainer.evaluation.votes.ballot import BallotKey
+from blendset_trainer.evaluation.votes.page import VotePage
 from tests.trainer import tiny_models, tiny_pipelines
+from tests.trainer.tiny_ballots import prefer, write_voter
 
 Capture = pytest.CaptureFixture[str]
 PROMPTS = [f"chair number {number}" for number in range(20)]
@@ -137,6 +140,21 @@ def test_a_vote_page_shows_both_pictures_of_a_prompt(tmp_path: Path) -> None:
     third = draw(tmp_path / "gamma", 2, ["a hat", "a bag"])
     with pytest.raises(SettingsError, match="--vote needs pictures of the same prompts in all sets"):
         compare([first, third], scorers=["image-stats"], out=tmp_path / "other", vote=tmp_path / "no.html")
+
+
+def test_counted_votes_stand_on_the_page_of_their_comparison(tmp_path: Path, capsys: Capture) -> None:
+    first, other = draw(tmp_path / "alpha", 0, PROMPTS), draw(tmp_path / "beta", 1, PROMPTS)
+    page, out = tmp_path / "vote.html", tmp_path / "result"
+    compare([first, other], scorers=["image-stats"], out=out, vote=page, vote_pairs=5)
+    key = tmp_path / "vote.key.json"
+    ballot = VotePage(page, key, read_record(key, BallotKey).ballot, 5, 2, 0)
+    sent = write_voter(ballot, prefer("alpha"))
+    words = ["compare", "--votes", str(ballot.key), str(sent)]
+    assert main([*words, "--out", str(tmp_path / "none")]) == 0
+    assert not (tmp_path / "none").exists()
+    assert main([*words, "--out", str(out)]) == 0
+    assert str(out / "comparison.html") in capsys.readouterr().out
+    assert "Win rates" in (out / "comparison.html").read_text(encoding="utf-8")
 
 
 def test_what_cannot_be_compared_gets_one_sentence(tmp_path: Path, clip: str, capsys: Capture) -> None:

@@ -82,6 +82,14 @@ SETTINGS: dict[str, dict[str, Any]] = {
             {"name": "more", "kind": "photo", "folder": "captioned", "bands": [{}]},
         ],
     },
+    "ladder.toml": {
+        "train": "train.toml",
+        "prompts": "evaluation.txt",
+        "out": "ladder",
+        "scorers": ["image-stats"],
+        "by": "image-stats.mean",
+        "rung": [{"name": "Both"}, {"name": "Renders", "without": ["photo", "more"]}],
+    },
 }
 
 DRAW = ("synthesize text-to-image --out drawn --model model --prompts evaluation.txt --width 32 --height 32"
@@ -141,6 +149,7 @@ COMMANDS = (
             ("run/*",), also=("The band of source",)),
     Command("train train.toml", ("train.toml", "photos/*", "captioned/*", "dataset/*", "model/*", "run/*"), ("run/*",),
             slow=True, also=("began differently", "Source '")),
+    Command("ablate ladder.toml --dry-run", ("ladder.toml", "train.toml"), also=("The source",)),
     Command("sample model --lora run/lora --prompts evaluation.txt --steps 1 --out out",
             ("model/*", "run/lora/*", "evaluation.txt"), slow=True),
     Command("calibrate dataset --clean render --source render --resolution 64 --vae model --pictures 8",

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from blendset_trainer.rendering.render import RenderSettings as RenderSettings
     from blendset_trainer.rendering.render import render as render
     from blendset_trainer.rendering.verify import verify as verify
+    from blendset_trainer.reporting.comparison import write_comparison_page as write_comparison_page
     from blendset_trainer.reporting.report import ReportFile as ReportFile
     from blendset_trainer.reporting.report import ReportSettings as ReportSettings
     from blendset_trainer.reporting.report import report as report
@@ -114,6 +115,7 @@ _HOMES = {
     "RenderSettings": "rendering.render:RenderSettings",
     "render": "rendering.render:render",
     "verify": "rendering.verify:verify",
+    "write_comparison_page": "reporting.comparison:write_comparison_page",
     "ReportFile": "reporting.report:ReportFile",
     "ReportSettings": "reporting.report:ReportSettings",
     "report": "reporting.report:report",

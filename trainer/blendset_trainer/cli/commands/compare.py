@@ -9,12 +9,13 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from blendset.records import read_record
 from blendset_trainer.cli.commands.evaluate import describe, print_notes
 from blendset_trainer.cli.console import print_json, print_table, report_progress
 from blendset_trainer.cli.parser import DONE, Parser, UsageError, add_command
 from blendset_trainer.cli.settings_options import add_setting, add_settings, get_flag, read_settings
 from blendset_trainer.evaluation.placements.settings import PlacementSettings
-from blendset_trainer.evaluation.records import Comparison
+from blendset_trainer.evaluation.records import COMPARISON, Comparison
 from blendset_trainer.evaluation.settings import WITHOUT_MODEL, CompareSettings
 from blendset_trainer.evaluation.tables import format_estimate, list_comparison
 
@@ -42,7 +43,7 @@ def add_compare(commands: argparse._SubParsersAction[Parser]) -> None:
         nargs="+",
         type=Path,
         metavar="FILE",
-        help="count votes: the page's key, then the files of the voters",
+        help="count votes: the page's key, then the files of the voters; a comparison in --out shows them on its page",
     )
     add_settings(parser, CompareSettings)
     group = parser.add_argument_group("camera placements")
@@ -76,15 +77,21 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 def _count(arguments: argparse.Namespace) -> int:
     from blendset_trainer.evaluation.votes.count import count_votes
+    from blendset_trainer.reporting.comparison import write_comparison_page
 
     key, *files = arguments.votes
     if arguments.sources or not files:
         raise UsageError("--votes takes the key of a page and the files of its voters, and nothing else to compare.")
     result = count_votes(key, files)
+    is_compared = (arguments.out / COMPARISON).exists()
+    if is_compared:
+        page = write_comparison_page(read_record(arguments.out / COMPARISON, Comparison), arguments.out, result)
     if arguments.json:
         print_json(result)
     else:
         _print_votes(result)
+        if is_compared:
+            print(page)
     return DONE
 
 

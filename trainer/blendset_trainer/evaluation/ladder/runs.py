@@ -44,6 +44,7 @@ def plan_runs(settings: AblateSettings) -> list[LadderRun]:
     """Return the runs of a ladder, seed by seed; SettingsError where a rung is no configuration."""
     with refuse_settings():
         shared = read_toml(Path(settings.train))
+        make_train_config(shared, settings.train)
         return [_make_run(settings, shared, rung, seed) for seed in settings.seeds for rung in settings.rung]
 
 
