@@ -111,7 +111,7 @@ compile = $(uv) pip compile --quiet --universal --upgrade --python-version 3.11 
 	python="$$(.ci/find-python 3.11 3.13)" && "$$python" -m venv --clear .venv
 	$(python) -m pip install --quiet --constraint constraints/trainer.txt uv
 	$(uv) pip install --quiet --python $(python) --constraint constraints/trainer.txt \
-	  --editable shared --editable "trainer[train,prodigy,ray]" --group trainer
+	  --editable shared --editable "trainer[train,fid,prodigy,ray]" --group trainer
 	@touch $@
 
 # Only bpy itself, the core's dependencies and the test tools: the core comes with the add-on, and no trainer is ever here.

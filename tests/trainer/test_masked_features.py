@@ -18,7 +18,7 @@ from blendset.dataset import Dataset
 from blendset_trainer.cli.main import main
 from blendset_trainer.models.clip import ClipModel, find_clip
 from blendset_trainer.scoring.dino import find_dino_scorer
-from blendset_trainer.scoring.masked_features import cut_out, find_masked_clip_scorer, find_masked_dino_scorer
+from blendset_trainer.scoring.features.masked_features import cut_out, find_masked_clip_scorer, find_masked_dino_scorer
 from blendset_trainer.stages.executors.local import LocalExecutor
 from blendset_trainer.stages.folder import StageFolder
 from blendset_trainer.stages.run import run_stage

@@ -18,6 +18,7 @@ TITLES_OF_SCORERS: Mapping[tuple[str, str], str] = {
     ("image-reward-", "score"): "ImageReward",
     ("image-stats", "mean"): "Mean grey",
     ("image-stats", "variance"): "Variance of grey",
+    ("inception", "frechet"): "FID",
     ("masked-clip-", "references"): "M-CLIP, identity",
     ("masked-dino-", "references"): "M-DINO, identity",
     ("mask-agreement-", "iou"): "Mask IoU",

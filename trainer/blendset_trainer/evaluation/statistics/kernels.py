@@ -56,12 +56,13 @@ def prepare_cmmd(features: Features, trusted: Features) -> Statistic:
 
 
 def prepare_vendi(features: Features) -> Statistic:
-    """Return the Vendi score of unit vectors (N, D): the exponential of the entropy of the eigenvalues of their cosines
+    """Return the Vendi score of features (N, D): the exponential of the entropy of the eigenvalues of their cosines
     (Friedman and Dieng, arXiv 2210.02410). It grows with the number of pictures.
     """
+    units = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
 
     def compute(counts: Mask) -> float:
-        chosen = features[counts]
+        chosen = units[counts]
         gram = chosen.T @ chosen if chosen.shape[0] > chosen.shape[1] else chosen @ chosen.T
         shares = np.linalg.eigvalsh(gram / len(chosen))
         shares = shares[shares > 1e-12]
