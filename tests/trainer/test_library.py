@@ -33,11 +33,20 @@ from tests.trainer.tiny_datasets import thirty_views
 
 COMMANDS = (
     *("plan", "render", "verify", "adopt", "caption", "score", "select", "report", "export", "unpack"),
-    *("prompts", "synthesize", "train", "calibrate", "sample", "evaluate", "compare", "ablate"),
+    *("prompts", "synthesize", "train", "calibrate", "sample", "evaluate", "compare", "ablate", "evolve"),
 )
 """Each is a command and a function of the library."""
 HEAVY = "{'torch', 'transformers', 'diffusers', 'accelerate', 'ray', 'bpy'}"
-WITH_TORCH = ("calibrate", "CalibrateReport", "SynthesisReport", "SampleReport", "ablate", "plan_ladder")
+WITH_TORCH = (
+    "calibrate",
+    "CalibrateReport",
+    "SynthesisReport",
+    "SampleReport",
+    "ablate",
+    "plan_ladder",
+    "evolve",
+    "plan_evolution",
+)
 """Names in modules that import torch."""
 ALWAYS = {"help", "json", "debug"}
 
@@ -74,6 +83,7 @@ LINES = {
         blendset_trainer.CompareSettings, ("sources",), frozenset({"votes", "scenes", *PLACEMENT_OPTIONS})
     ),
     "ablate": Command(None, ("ladder",), frozenset({"dry_run"})),
+    "evolve": Command(None, ("evolution",), frozenset({"dry_run"})),
     **{f"synthesize {name}": Command(job.settings, ("dataset",)) for name, job in JOBS.items()},
 }
 BESIDES = {"select": {"--preset": "syncd"}, "synthesize restyle": {"--prompt": "a red chair"}}

@@ -90,6 +90,12 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "by": "image-stats.mean",
         "rung": [{"name": "Both"}, {"name": "Renders", "without": ["photo", "more"]}],
     },
+    "evolve.toml": {
+        "train": "train.toml",
+        "prompts": "evaluation.txt",
+        "trusted": "photos",
+        "judge": {"prompts": "others.txt", "scorers": ["image-stats"], "by": "image-stats.mean"},
+    },
 }
 
 DRAW = ("synthesize text-to-image --out drawn --model model --prompts evaluation.txt --width 32 --height 32"
@@ -150,6 +156,7 @@ COMMANDS = (
     Command("train train.toml", ("train.toml", "photos/*", "captioned/*", "dataset/*", "model/*", "run/*"), ("run/*",),
             slow=True, also=("began differently", "Source '")),
     Command("ablate ladder.toml --dry-run", ("ladder.toml", "train.toml"), also=("The source",)),
+    Command("evolve evolve.toml --dry-run", ("evolve.toml", "train.toml", "evaluation.txt", "others.txt")),
     Command("sample model --lora run/lora --prompts evaluation.txt --steps 1 --out out",
             ("model/*", "run/lora/*", "evaluation.txt"), slow=True),
     Command("calibrate dataset --clean render --source render --resolution 64 --vae model --pictures 8",
@@ -276,6 +283,7 @@ def _write_inputs(root: Path) -> None:
     shutil.copy(GRAMMAR_FILE, root / "grammar.toml")
     for name, table in SETTINGS.items():
         (root / name).write_text(tomli_w.dumps(table), encoding="utf-8")
+    (root / "others.txt").write_text("a blue table\na vase\n", encoding="utf-8")
     (root / "evaluation.txt").write_text("a red chair\na lamp in a room\n", encoding="utf-8")
     parts = {VIEW: "cellar-chair-0001"}
     prompts = [Prompt(f"a {colour} chair", "", TEXT_TO_IMAGE, parts, "captions", 0) for colour in ("red", "blue")]

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from blendset_trainer.evaluation.settings import EvaluateSettings as EvaluateSettings
     from blendset_trainer.evaluation.votes.count import VoteResult as VoteResult
     from blendset_trainer.evaluation.votes.count import count_votes as count_votes
+    from blendset_trainer.evolution.evolve import evolve as evolve
+    from blendset_trainer.evolution.evolve import plan_evolution as plan_evolution
+    from blendset_trainer.evolution.records import Evolution as Evolution
     from blendset_trainer.exporting.export import ExportReport as ExportReport
     from blendset_trainer.exporting.export import ExportSettings as ExportSettings
     from blendset_trainer.exporting.export import UnpackReport as UnpackReport
@@ -103,6 +106,9 @@ _HOMES = {
     "EvaluateSettings": "evaluation.settings:EvaluateSettings",
     "VoteResult": "evaluation.votes.count:VoteResult",
     "count_votes": "evaluation.votes.count:count_votes",
+    "evolve": "evolution.evolve:evolve",
+    "plan_evolution": "evolution.evolve:plan_evolution",
+    "Evolution": "evolution.records:Evolution",
     "ExportReport": "exporting.export:ExportReport",
     "ExportSettings": "exporting.export:ExportSettings",
     "UnpackReport": "exporting.export:UnpackReport",

@@ -21,6 +21,7 @@ from blendset_trainer.cli.commands.calibrate import add_calibrate
 from blendset_trainer.cli.commands.caption import add_caption
 from blendset_trainer.cli.commands.compare import add_compare
 from blendset_trainer.cli.commands.evaluate import add_evaluate
+from blendset_trainer.cli.commands.evolve import add_evolve
 from blendset_trainer.cli.commands.export import add_export, add_unpack
 from blendset_trainer.cli.commands.plan import add_plan
 from blendset_trainer.cli.commands.prompts import add_prompts
@@ -54,6 +55,7 @@ COMMANDS = (
     add_evaluate,
     add_compare,
     add_ablate,
+    add_evolve,
     add_synthesize,
     add_blender,
 )
