@@ -146,6 +146,7 @@ ROOMS = {
         *("adopted_views", "adoption", "captioning", "diffusion", "models", "rendering", "scoring", "selection"),
         *("stages", "style", "synthesis", "synthetic_views", "things", "training", "training_runs"),
     },
+    "evolution": {"evaluation", "scoring", "selection", "stages", "synthesis", "training"},
     "exporting": {"adopted_views", "selection", "stages", "synthetic_views", "things"},
     "reporting": {
         "adopted_views",
@@ -169,7 +170,8 @@ ABOVE_ALL = {"", "cli"}
 room imports them."""
 TAKEN_OF_SELECTION = {"blendset_trainer.selection.files", "blendset_trainer.selection.duplicates"}
 """What other rooms may import of the one that makes selections: how to read one, and what counts as a duplicate. The
-judge reads rules too."""
+judge reads rules too, and rounds write them."""
+JUDGES = {"evaluation", "evolution"}
 
 TAKEN_OF_CAPTIONING = {"blendset_trainer.captioning.questions"}
 """What scorers may import of the room that writes captions: the questions that a record answers."""
@@ -187,7 +189,7 @@ def may_import(module: str, other: str) -> bool:
         return True
     if (room, target) == ("scoring", "captioning"):
         return other in TAKEN_OF_CAPTIONING
-    return target in ROOMS[room] and (room == "evaluation" or target != "selection" or other in TAKEN_OF_SELECTION)
+    return target in ROOMS[room] and (room in JUDGES or target != "selection" or other in TAKEN_OF_SELECTION)
 
 
 def test_a_room_of_the_trainer_imports_only_rooms_below_it() -> None:

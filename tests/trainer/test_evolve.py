@@ -259,7 +259,10 @@ def test_prompts_meet_the_rules_by_name() -> None:
         ({"preference": {"by": ["image-stats.sharpness"]}}, "names one figure, whose faults a model would learn"),
         ({"preference": {"images": 1}}, "there is nothing to prefer"),
         ({"judge": {"by": "image-stats.mean"}}, "image-stats selects pictures and cannot judge them too"),
-        ({"judge": {"by": "appearance.contrst"}}, "judge.by is 'appearance.contrst', and the judge computes"),
+        (
+            {"judge": {"by": "appearance.contrst"}},
+            "judge.by is 'appearance.contrst', and no scorer of the judge computes that; did you",
+        ),
         ({"trusted": "one"}, "one has 1 picture to measure, and needs at least two"),
         ({"preference": {"by": ["image-stats.sharpness", "image-stats.varience"]}}, "preference.by names"),
         ({"rounds": 0}, "rounds"),
@@ -272,6 +275,19 @@ def test_what_cannot_evolve_gets_one_sentence(write: Callable[..., Path], change
     Image.new("RGB", (32, 32)).save("one/a.png")
     with pytest.raises(BlendsetError, match=words):
         evolve(path)
+    assert not Path("evolution").exists()
+
+
+def test_rounds_can_be_added(write: Callable[..., Path]) -> None:
+    evolve(write(rounds=1))
+    before = read_results()
+    evolve(write(rounds=2))
+    after = read_results()
+    first = "evolution/round-1/"
+    assert {name: data for name, data in after.items() if name.startswith(first)} == {
+        name: data for name, data in before.items() if name.startswith(first)
+    }
+    assert any(name.startswith("evolution/round-2/run") for name in after)
 
 
 def test_another_base_is_refused(write: Callable[..., Path], model: Path, tmp_path: Path) -> None:

@@ -15,8 +15,6 @@ from blendset import __version__
 from blendset.errors import SettingsError
 from blendset_trainer.cli.commands.ablate import add_ablate
 from blendset_trainer.cli.commands.adopt import add_adopt
-from blendset_trainer.cli.commands.blender import add_blender
-from blendset_trainer.cli.commands.cache import add_cache
 from blendset_trainer.cli.commands.calibrate import add_calibrate
 from blendset_trainer.cli.commands.caption import add_caption
 from blendset_trainer.cli.commands.compare import add_compare
@@ -32,6 +30,8 @@ from blendset_trainer.cli.commands.score import add_score
 from blendset_trainer.cli.commands.select import add_select
 from blendset_trainer.cli.commands.synthesize import add_synthesize, replace_job_option
 from blendset_trainer.cli.commands.train import add_train
+from blendset_trainer.cli.commands.upkeep.blender import add_blender
+from blendset_trainer.cli.commands.upkeep.cache import add_cache
 from blendset_trainer.cli.commands.verify import add_verify
 from blendset_trainer.cli.console import print_any_name, print_error
 from blendset_trainer.cli.parser import FAILED, INTERRUPTED, WRONG_USAGE, Parser

@@ -22,6 +22,7 @@ from blendset_trainer.evolution.rounds import (
     make_round_config,
     name_progress,
     read_trusted_pictures,
+    refuse_unknown_preference,
     train_round,
 )
 from blendset_trainer.evolution.settings import LAST, EvolveSettings, read_evolution
@@ -47,8 +48,9 @@ def evolve(
     base = find_model(Path(make_train_config(shared, settings.train).model.path))
     if base is None:
         raise SettingsError(f"{settings.train}: model.path is no folder with a diffusers pipeline; give one.")
-    keep_settings(settings, shared)
+    refuse_unknown_preference(settings)
     judge, trusted = make_judge(settings, held_out, on_progress), read_trusted_pictures(settings, on_progress)
+    keep_settings(settings, shared)
     figures = judge.make_figures(0, base, name_progress(on_progress, 0))
     rounds = [_record_base(settings, base, figures)]
     floor = None
@@ -130,9 +132,11 @@ def curate(prompts: Sequence[str], rules: str) -> list[str]:
 
 
 def keep_settings(settings: EvolveSettings, shared: dict[str, Any]) -> None:
-    """Write what an evolution is begun with; BlendsetError where its folder was begun with something else."""
+    """Write what an evolution is begun with; BlendsetError where its folder was begun with something else. Only when it
+    ends may change."""
     path = Path(settings.out) / SETTINGS
-    record = SettingsRecord(settings=unstructure(settings), train=shared)
+    kept = {name: value for name, value in unstructure(settings).items() if name not in ("rounds", "patience")}
+    record = SettingsRecord(settings=kept, train=shared)
     if path.is_file() and path.read_bytes() != encode_json(record):
         raise BlendsetError(
             f"{settings.out} was begun with other settings or another base model; give another out, or delete it."

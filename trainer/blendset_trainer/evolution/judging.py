@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from blendset.errors import BlendsetError
-from blendset.naming import join_names
 from blendset_trainer.api.progress import OnProgress
 from blendset_trainer.evaluation.evaluate import add_retrieval
-from blendset_trainer.evaluation.ladder.measuring import average_units
+from blendset_trainer.evaluation.ladder.measuring import average_units, list_figures, refuse_unknown_name
 from blendset_trainer.evaluation.measurement import measure
-from blendset_trainer.evaluation.metrics import Metric
+from blendset_trainer.evaluation.metrics import Metric, has_embedding
 from blendset_trainer.evaluation.models import draw_pictures
 from blendset_trainer.evaluation.settings import MeasureSettings
 from blendset_trainer.evaluation.sources import open_source
@@ -34,7 +33,7 @@ HELD_OUT_SEED = 2**40
 
 
 @dataclass(frozen=True, eq=False)
-class Judge:
+class RoundJudge:
     """What all rounds have in common: the held-out prompts and what measures their pictures."""
 
     settings: EvolveSettings
@@ -57,20 +56,26 @@ class Judge:
         measured = measure(opened.dataset, opened.title, self.stages, self.measure, on_progress)
         measured = add_retrieval(measured, self.stages)
         figures = {**average_units(measured), **compute_set_metrics(measured, self.trusted, self.measure.seed)}
-        names = sorted(metric.name for metric in figures)
-        for option, name in (("by", settings.judge.by), ("diversity", settings.judge.diversity)):
-            if name and name not in names:
-                raise BlendsetError(f"judge.{option} is '{name}', and the judge computes {join_names(names, 12)}.")
+        for name in filter(None, (settings.judge.by, settings.judge.diversity)):
+            if name not in {metric.name for metric in figures}:
+                raise BlendsetError(f"The {measured.count} pictures for the judge have no {name}; draw more of them.")
         return figures
 
 
-def make_judge(settings: EvolveSettings, prompts: Sequence[str], on_progress: OnProgress) -> Judge:
-    """Return the judge of the settings, with its scorers and the trusted pictures in their features."""
+def make_judge(settings: EvolveSettings, prompts: Sequence[str], on_progress: OnProgress) -> RoundJudge:
+    """Return the judge of the settings, with its scorers and the trusted pictures in their features.
+
+    Raises SettingsError for a deciding figure that none of its scorers computes.
+    """
     options = MeasureSettings(scorers=settings.judge.scorers)
     stages = make_scorers(options, "evolve")
-    has_features = any("embedding" in stage.columns for stage in stages)
+    has_features = any(map(has_embedding, stages))
+    names = list_figures(stages, has_features)
+    for option, name in (("by", settings.judge.by), ("diversity", settings.judge.diversity)):
+        if name:
+            refuse_unknown_name(name, names, f"judge.{option} is '{name}', and no scorer of the judge computes that")
     against = MeasureSettings(scorers=settings.judge.scorers, against=Path(settings.trusted) if has_features else None)
-    return Judge(settings, prompts, options, stages, read_trusted(stages, against, on_progress))
+    return RoundJudge(settings, prompts, options, stages, read_trusted(stages, against, on_progress))
 
 
 def compare_figures(figures: Figures, base: Figures | None) -> tuple[RoundFigure, ...]:

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from blendset.dataset import Dataset
 from blendset.errors import BlendsetError
 from blendset_trainer.api.progress import OnProgress, OnReport
+from blendset_trainer.evaluation.ladder.measuring import refuse_unknown_name
 from blendset_trainer.evaluation.measurement import Measurement, measure
+from blendset_trainer.evaluation.metrics import list_metrics
 from blendset_trainer.evaluation.models import draw_pictures, find_model
 from blendset_trainer.evaluation.settings import MeasureSettings
 from blendset_trainer.evaluation.sources import open_source
@@ -63,8 +65,7 @@ def draw_round(
     drawn = draw_pictures(
         model, prompts, images, first, settings.steps, folder / SAMPLES, on_progress, settings.cfg_scale
     )
-    scorers = list(dict.fromkeys([*settings.preference.scorers, *filter(None, [settings.weights.scorer])]))
-    options = MeasureSettings(scorers=tuple(scorers))
+    options = MeasureSettings(scorers=list_scorers(settings))
     opened = open_source(drawn, folder / DATASET, options, on_progress)
     return measure(opened.dataset, opened.title, make_scorers(options, "evolve"), options, on_progress)
 
@@ -77,12 +78,22 @@ def read_trusted_pictures(settings: EvolveSettings, on_progress: OnProgress) -> 
     return read_trusted(make_scorers(options, "evolve"), options, on_progress)
 
 
+def refuse_unknown_preference(settings: EvolveSettings) -> None:
+    """Raise SettingsError for a figure of the choice that none of its scorers computes."""
+    stages = make_scorers(MeasureSettings(scorers=list_scorers(settings)), "evolve")
+    names = [metric.name for stage in stages for metric in list_metrics(stage)]
+    for name in settings.preference.by:
+        refuse_unknown_name(name, names, f"preference.by names '{name}', and no scorer of it computes that")
+
+
+def list_scorers(settings: EvolveSettings) -> tuple[str, ...]:
+    """Return the scorers that a round's pictures are chosen and weighed by."""
+    return tuple(dict.fromkeys([*settings.preference.scorers, *filter(None, [settings.weights.scorer])]))
+
+
 def stack_figures(measured: Measurement, names: Sequence[str]) -> NDArray[np.float64]:
-    """Return figures (N, F) of N pictures by their names; BlendsetError for one that no scorer computes."""
+    """Return figures (N, F) of N pictures by their names."""
     by_name = {metric.name: values for metric, values in measured.values.items()}
-    for name in names:
-        if name not in by_name:
-            raise BlendsetError(f"preference.by names '{name}', and its scorers compute {', '.join(sorted(by_name))}.")
     return np.stack([by_name[name] for name in names], axis=1)
 
 
@@ -94,7 +105,8 @@ def compute_floor(measured: Measurement, names: Sequence[str]) -> NDArray[np.flo
 def keep_pictures(
     settings: EvolveSettings, measured: Measurement, floor: NDArray[np.float64] | None, trusted: Trusted
 ) -> Kept:
-    """Write the selection of a round's pictures that its model is trained on, with their weights.
+    """Write the selection of a round's pictures that its model is trained on, with their weights; none is below
+    `floor` (F,) in one of the F figures of the choice.
 
     Raises BlendsetError where hardly any is left.
     """
@@ -104,12 +116,12 @@ def keep_pictures(
         rows = choose_best(stack_figures(measured, by), measured.keys, floor if settings.preference.floor else None)
     if len(rows) < TOO_FEW:
         raise BlendsetError(
-            f"Of {measured.count} pictures of {measured.title} {len(rows)} is above the base model's median in every "
-            "figure; draw more of each prompt, or set preference.floor = false."
+            f"Only {len(rows)} of {measured.count} pictures of {measured.title} would be trained on, which is too few; "
+            "give more prompts, draw more pictures of each, or set preference.floor = false."
         )
     weights = np.ones(len(rows))
-    for features in trusted.features.values():
-        [name] = trusted.features
+    if trusted.features:
+        [(name, features)] = trusted.features.items()
         weights = compute_weights(measured.features[name][rows], features, settings.weights)
     names = np.array(measured.index["view_id"].to_pylist())
     rules = Rules(ranking=Ranking(terms=tuple(map(RankingTerm, by)))) if by else Rules()

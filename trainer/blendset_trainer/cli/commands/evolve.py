@@ -60,5 +60,5 @@ def _list_rounds(evolution: Evolution) -> tuple[Sequence[str], list[Sequence[str
 
 def _list_cells(record: RoundRecord, names: Sequence[str]) -> Sequence[str]:
     figures = [record.find_figure(name) for name in names]
-    shown = [format_estimate(figure.estimate) if figure else "" for figure in figures]
-    return (str(record.number), str(record.drawn), str(record.kept), *shown, "yes" if record.accepted else "no")
+    estimates = [format_estimate(figure.estimate) if figure else "" for figure in figures]
+    return (str(record.number), str(record.drawn), str(record.kept), *estimates, "yes" if record.accepted else "no")

@@ -106,14 +106,25 @@ def _average(values: np.ndarray[tuple[int], np.dtype[np.float64]], kept: Mask) -
 
 def refuse_unknown_figure(settings: AblateSettings, stages: Sequence[Stage]) -> None:
     """Raise SettingsError where no scorer of a ladder computes the figure that is to decide."""
-    names = [GEOMETRIC.name, *(metric.name for stage in stages for metric in list_metrics(stage))]
-    columns = (*ALWAYS, *SET_SCALES) if settings.against else ALWAYS
-    names += [f"{stage.name}.{column}" for stage in stages if has_embedding(stage) for column in columns]
-    if settings.by in names or settings.by.startswith("records."):
+    names = [GEOMETRIC.name, *list_figures(stages, bool(settings.against))]
+    if not settings.by.startswith("records."):
+        refuse_unknown_name(settings.by, names, f"by is '{settings.by}', and no scorer of the ladder computes that")
+
+
+def list_figures(stages: Sequence[Stage], has_trusted: bool) -> list[str]:
+    """Return the names of the figures that scorers compute, of single pictures and of whole sets."""
+    names = [metric.name for stage in stages for metric in list_metrics(stage)]
+    columns = (*ALWAYS, *SET_SCALES) if has_trusted else ALWAYS
+    return names + [f"{stage.name}.{column}" for stage in stages if has_embedding(stage) for column in columns]
+
+
+def refuse_unknown_name(name: str, names: Sequence[str], what: str) -> None:
+    """Raise SettingsError, which begins with `what`, for the name of a figure that is not among those of scorers."""
+    if name in names:
         return
-    near = find_nearest(settings.by, names)
+    near = find_nearest(name, names)
     cure = f"did you mean '{near}'?" if near else f"they compute {join_names(sorted(names), 6)}."
-    raise SettingsError(f"by is '{settings.by}', and no scorer of the ladder computes that; {cure}")
+    raise SettingsError(f"{what}; {cure}")
 
 
 def _name(on_progress: OnProgress, title: str, what: str, done: int, total: int) -> None:
