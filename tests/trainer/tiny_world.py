@@ -213,9 +213,10 @@ class World:
         """Damage a file, run the command, mend the file; returns what a person would not accept, or ""."""
         if command not in self._undamaged:
             self._undamaged[command], _ = self._run(command)
-        what = damage(self.root / name, draw)
-        damaged = read_state(self.root)
-        outcome, after = self._run(command)
+        with self.restored():  # hypothesis may end an example in the middle of a damage
+            what = damage(self.root / name, draw)
+            damaged = read_state(self.root)
+            outcome, after = self._run(command)
         is_made_again = damage is delete and _matches(name, DERIVED)
         is_lost = damage in RUINS and not (is_made_again or _is_text(name, damage))
         expected = self._undamaged[command] if is_lost else None
@@ -233,9 +234,10 @@ class World:
 
     def try_setting(self, command: Command, file: str, path: tuple[Any, ...], value: Any) -> str:
         """Set an option, run the command, set all back; returns what a person would not accept, or ""."""
-        (self.root / file).write_text(tomli_w.dumps(set_value(SETTINGS[file], path, value)), encoding="utf-8")
-        before = read_state(self.root)
-        outcome, after = self._run(command)
+        with self.restored():
+            (self.root / file).write_text(tomli_w.dumps(set_value(SETTINGS[file], path, value)), encoding="utf-8")
+            before = read_state(self.root)
+            outcome, after = self._run(command)
         fault = _find_fault(command, file, outcome, None, before, after, str(path[-1]))
         return fault and f"blendset {command.words}\n{file}: {path} is {describe_value(value)}\n{fault}"
 
