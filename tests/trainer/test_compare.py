@@ -155,6 +155,9 @@ def test_counted_votes_stand_on_the_page_of_their_comparison(tmp_path: Path, cap
     assert main([*words, "--out", str(out)]) == 0
     assert str(out / "comparison.html") in capsys.readouterr().out
     assert "Win rates" in (out / "comparison.html").read_text(encoding="utf-8")
+    compare([first, draw(tmp_path / "gamma", 2, PROMPTS)], scorers=["image-stats"], out=out)
+    assert main([*words, "--out", str(out)]) == 0
+    assert "is of other sets, so its page does not show these votes" in capsys.readouterr().err
 
 
 def test_what_cannot_be_compared_gets_one_sentence(tmp_path: Path, clip: str, capsys: Capture) -> None:

@@ -15,5 +15,10 @@ def ignore_progress(what: str, done: int, total: int) -> None:
     """Do nothing: where nobody asks how far it is."""
 
 
+def prefix_progress(on_progress: OnProgress, title: str) -> OnProgress:
+    """Return a callback that puts a title before what is being done."""
+    return lambda what, done, total: on_progress(f"{title}: {what}", done, total)
+
+
 def ignore_report(sentence: str) -> None:
     """Do nothing: where nobody reads what is reported."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from blendset.naming import slugify
 from blendset.options import resolve_settings
 from blendset.randomness import sample_uniform
 from blendset.records import write_json
-from blendset_trainer.api.progress import OnProgress, ignore_progress
+from blendset_trainer.api.progress import OnProgress, ignore_progress, prefix_progress
 from blendset_trainer.evaluation.alignment import align
 from blendset_trainer.evaluation.evaluate import add_retrieval, make_evaluation, measure_source
 from blendset_trainer.evaluation.lineage import join_lineages, read_model_lineage, refuse_judging_itself
@@ -119,7 +118,7 @@ def open_titled(source: Path | str, title: str, settings: CompareSettings, on_pr
     prompts = [listed.prompt for listed in read_prompt_list(settings.prompts)]
     drawn = settings.out / f"{folder.name}-samples"
     draw_pictures(
-        model, prompts, settings.images, settings.seed, settings.steps, drawn, partial(_name, on_progress, title)
+        model, prompts, settings.images, settings.seed, settings.steps, drawn, prefix_progress(on_progress, title)
     )
     opened = open_source(drawn, folder, replace(settings, prompts=None), on_progress)
     return replace(opened, title=title, lineage=join_lineages([opened.lineage, read_model_lineage(model)]))
@@ -207,7 +206,3 @@ def _subtract_sets(first: Replicates, other: Replicates, is_paired: bool) -> Est
     if is_paired and len(first.parts) == len(other.parts):
         return other.subtract_paired(first).estimate()
     return other.estimate_unpaired(first)
-
-
-def _name(on_progress: OnProgress, title: str, what: str, done: int, total: int) -> None:
-    on_progress(f"{title}: {what}", done, total)

@@ -10,7 +10,7 @@ from typing import Any
 from blendset.errors import BlendsetError, SettingsError
 from blendset.options import read_toml, refuse_settings, unstructure
 from blendset.records import encode_json, write_json
-from blendset_trainer.api.progress import OnProgress, OnReport, ignore_progress, ignore_report
+from blendset_trainer.api.progress import OnProgress, OnReport, ignore_progress, ignore_report, prefix_progress
 from blendset_trainer.evaluation.models import find_model
 from blendset_trainer.evolution.judging import Figures, compare_figures, make_judge
 from blendset_trainer.evolution.records import EVOLUTION, ROUND, SETTINGS, Evolution, RoundRecord, SettingsRecord
@@ -20,7 +20,6 @@ from blendset_trainer.evolution.rounds import (
     get_round_folder,
     keep_pictures,
     make_round_config,
-    name_progress,
     read_trusted_pictures,
     refuse_unknown_preference,
     train_round,
@@ -51,13 +50,13 @@ def evolve(
     refuse_unknown_preference(settings)
     judge, trusted = make_judge(settings, held_out, on_progress), read_trusted_pictures(settings, on_progress)
     keep_settings(settings, shared)
-    figures = judge.make_figures(0, base, name_progress(on_progress, 0))
+    figures = judge.make_figures(0, base, prefix_progress(on_progress, "round 0"))
     rounds = [_record_base(settings, base, figures)]
     floor = None
     while not (stopped := explain_stop(rounds, settings.rounds, settings.patience)):
         number, best = len(rounds), _find_best(rounds)
         drawing = rounds[-1] if settings.draws == LAST else best
-        progress = name_progress(on_progress, number)
+        progress = prefix_progress(on_progress, f"round {number}")
         measured = draw_round(settings, number, Path(drawing.model), prompts, progress)
         if floor is None and settings.preference.by:
             floor = compute_floor(measured, settings.preference.by)

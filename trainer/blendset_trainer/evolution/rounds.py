@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from blendset.dataset import Dataset
-from blendset.errors import BlendsetError
+from blendset.errors import BlendsetError, SettingsError
 from blendset_trainer.api.progress import OnProgress, OnReport
 from blendset_trainer.evaluation.ladder.measuring import refuse_unknown_name
 from blendset_trainer.evaluation.measurement import Measurement, measure
-from blendset_trainer.evaluation.metrics import list_metrics
+from blendset_trainer.evaluation.metrics import LOWER, list_metrics
 from blendset_trainer.evaluation.models import draw_pictures, find_model
 from blendset_trainer.evaluation.settings import MeasureSettings
 from blendset_trainer.evaluation.sources import open_source
@@ -79,11 +78,23 @@ def read_trusted_pictures(settings: EvolveSettings, on_progress: OnProgress) -> 
 
 
 def refuse_unknown_preference(settings: EvolveSettings) -> None:
-    """Raise SettingsError for a figure of the choice that none of its scorers computes."""
+    """Raise SettingsError for a figure of the choice that none of its scorers computes or of which less is better, and
+    for a judge that weighs too.
+    """
     stages = make_scorers(MeasureSettings(scorers=list_scorers(settings)), "evolve")
-    names = [metric.name for stage in stages for metric in list_metrics(stage)]
+    metrics = {metric.name: metric for stage in stages for metric in list_metrics(stage)}
     for name in settings.preference.by:
-        refuse_unknown_name(name, names, f"preference.by names '{name}', and no scorer of it computes that")
+        refuse_unknown_name(name, list(metrics), f"preference.by names '{name}', and no scorer of it computes that")
+        if metrics[name].better == LOWER:
+            raise SettingsError(
+                f"preference.by names '{name}', of which less is better; give figures that should be high."
+            )
+    judging = settings.judge.by.split(".")[0]
+    weighing = settings.weights.scorer
+    if weighing and judging == make_scorers(MeasureSettings(scorers=(weighing,)), "evolve")[0].name:
+        raise SettingsError(
+            f"{judging} weighs pictures and cannot judge them too; give judge.by a figure of another scorer."
+        )
 
 
 def list_scorers(settings: EvolveSettings) -> tuple[str, ...]:
@@ -136,7 +147,7 @@ def keep_pictures(
 
 def make_round_config(settings: EvolveSettings, shared: dict[str, Any], number: int) -> TrainConfig:
     """Return the training of a round: the base model, the trusted sources, and own pictures of all rounds so far (or of
-    the last), of which each picture counts the same."""
+    the last), each picture counting the same; what shares words in a row with the judge's prompts is kept out."""
     first = number if settings.pool == REPLACE else 1
     counts = {each: _count_kept(settings, each) for each in range(first, number + 1)}
     trusted = [dict(source) for source in shared["source"]]
@@ -156,7 +167,8 @@ def make_round_config(settings: EvolveSettings, shared: dict[str, Any], number: 
         for each, count in counts.items() if own_share
     ]  # fmt: skip
     out = str(get_round_folder(settings, number) / RUN)
-    values = {**shared, "source": sources, "out": out, "seed": settings.seed}
+    keep_out = [*shared.get("keep_out", ()), settings.judge.prompts]
+    values = {**shared, "source": sources, "out": out, "seed": settings.seed, "keep_out": keep_out}
     return make_train_config(values, f"{settings.train}, of round {number}")
 
 
@@ -170,12 +182,3 @@ def train_round(config: TrainConfig, on_progress: OnProgress, report: OnReport) 
     model = find_model(Path(config.out))
     assert model is not None
     return model
-
-
-def name_progress(on_progress: OnProgress, number: int) -> OnProgress:
-    """Return a callback that says which round it is about."""
-    return partial(_name, on_progress, f"round {number}")
-
-
-def _name(on_progress: OnProgress, title: str, what: str, done: int, total: int) -> None:
-    on_progress(f"{title}: {what}", done, total)

@@ -47,7 +47,10 @@ class JudgeSettings:
 
     prompts: str = option(REQUIRED, "a file of prompts that every round's model draws, and none is trained on")
     scorers: tuple[str, ...] = option(REQUIRED, "what measures their pictures, as of 'blendset evaluate --with'")
-    by: str = option(REQUIRED, "the figure that must not fall, such as vqa-x.p_yes; its scorer selects nothing")
+    by: str = option(
+        REQUIRED,
+        "the figure that must not fall, such as vqa-x.p_yes; its scorer selects nothing (more is better unless known)",
+    )
     diversity: str = option("", "a figure of the whole set that must not fall either, such as dino-x.vendi")
     least_diversity: float = option(0.95, "share of the base model's that must remain", at_least=0, at_most=1)
     images: int = option(1, "pictures of each prompt", at_least=1)

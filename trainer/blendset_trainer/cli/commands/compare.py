@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from blendset.records import read_record
 from blendset_trainer.cli.commands.evaluate import describe, print_notes
-from blendset_trainer.cli.console import print_json, print_table, report_progress
+from blendset_trainer.cli.console import print_json, print_note, print_table, report_progress
 from blendset_trainer.cli.parser import DONE, Parser, UsageError, add_command
 from blendset_trainer.cli.settings_options import add_setting, add_settings, get_flag, read_settings
 from blendset_trainer.evaluation.placements.settings import PlacementSettings
@@ -83,14 +83,18 @@ def _count(arguments: argparse.Namespace) -> int:
     if arguments.sources or not files:
         raise UsageError("--votes takes the key of a page and the files of its voters, and nothing else to compare.")
     result = count_votes(key, files)
-    is_compared = (arguments.out / COMPARISON).exists()
-    if is_compared:
-        page = write_comparison_page(read_record(arguments.out / COMPARISON, Comparison), arguments.out, result)
+    page = None
+    if (arguments.out / COMPARISON).exists():
+        comparison = read_record(arguments.out / COMPARISON, Comparison)
+        if {each.system for each in result.strengths} == {each.title for each in comparison.evaluations}:
+            page = write_comparison_page(comparison, arguments.out, result)
+        else:
+            print_note(f"The comparison in {arguments.out} is of other sets, so its page does not show these votes.")
     if arguments.json:
         print_json(result)
     else:
         _print_votes(result)
-        if is_compared:
+        if page:
             print(page)
     return DONE
 

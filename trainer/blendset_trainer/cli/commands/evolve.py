@@ -22,7 +22,7 @@ def add_evolve(commands: argparse._SubParsersAction[Parser]) -> None:
         commands,
         "evolve",
         _evolve,
-        "Better a model in rounds by its own selected pictures beside trusted ones, and stop before it is harmed",
+        "Train a model in rounds on its own selected pictures beside trusted ones, and keep the best round",
         "blendset evolve evolve.toml",
     )
     parser.add_argument("evolution", type=Path, metavar="EVOLVE.toml", help="what is drawn, preferred, trained, judged")

@@ -13,7 +13,7 @@ from blendset.errors import BlendsetError, SettingsError
 from blendset.naming import join_names
 from blendset.options import find_nearest, unstructure
 from blendset.records import encode_json, write_json
-from blendset_trainer.api.progress import OnProgress, OnReport
+from blendset_trainer.api.progress import OnProgress, OnReport, prefix_progress
 from blendset_trainer.evaluation.evaluate import add_retrieval, measure_source
 from blendset_trainer.evaluation.ladder.records import RUN, RungRecord
 from blendset_trainer.evaluation.ladder.runs import LadderRun
@@ -53,7 +53,7 @@ class Judge:
 
         Raises BlendsetError where one of the steps does, and where the scorer of the deciding figure selected the data.
         """
-        progress = partial(_name, on_progress, run.name)
+        progress = prefix_progress(on_progress, run.name)
         self._draw(run, progress, report)
         settings = self.settings.measure
         opened = open_source(run.folder / PICTURES, run.folder / MEASURED, settings, progress)
@@ -125,7 +125,3 @@ def refuse_unknown_name(name: str, names: Sequence[str], what: str) -> None:
     near = find_nearest(name, names)
     cure = f"did you mean '{near}'?" if near else f"they compute {join_names(sorted(names), 6)}."
     raise SettingsError(f"{what}; {cure}")
-
-
-def _name(on_progress: OnProgress, title: str, what: str, done: int, total: int) -> None:
-    on_progress(f"{title}: {what}", done, total)
